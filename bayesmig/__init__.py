@@ -1,0 +1,105 @@
+"""Bayesian discrete choice models of staying, internal and international migration.
+
+The public names are looked up in `_PUBLIC` and imported when first used, so that
+``import bayesmig`` costs little. The modules behind them never share a name with a
+verb: an imported submodule becomes an attribute of its package, and would hide it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bayesmig import errors
+    from bayesmig.checks import check
+    from bayesmig.hypotheses import test
+    from bayesmig.inference.graph import to_pymc
+    from bayesmig.inference.sample import fit
+    from bayesmig.model_comparison import compare
+    from bayesmig.policy.counterfactual import counterfactual
+    from bayesmig.posterior import Posterior, load
+    from bayesmig.predict import comparisons, predictions, slopes
+    from bayesmig.simulation import simulate
+    from bayesmig.spec.library import load_model, load_scenario
+    from bayesmig.spec.model import ModelSpec
+    from bayesmig.spec.scenario import Scenario
+    from bayesmig.study import report, run
+    from bayesmig.survey.survey import Survey, read_survey
+
+    __version__: str
+
+#: Public name -> "module:attribute", or the module itself.
+_PUBLIC = {
+    "ModelSpec": "bayesmig.spec.model:ModelSpec",
+    "Posterior": "bayesmig.posterior:Posterior",
+    "Scenario": "bayesmig.spec.scenario:Scenario",
+    "Survey": "bayesmig.survey.survey:Survey",
+    "check": "bayesmig.checks:check",
+    "compare": "bayesmig.model_comparison:compare",
+    "comparisons": "bayesmig.predict:comparisons",
+    "counterfactual": "bayesmig.policy.counterfactual:counterfactual",
+    "errors": "bayesmig.errors",
+    "fit": "bayesmig.inference.sample:fit",
+    "load": "bayesmig.posterior:load",
+    "load_model": "bayesmig.spec.library:load_model",
+    "load_scenario": "bayesmig.spec.library:load_scenario",
+    "predictions": "bayesmig.predict:predictions",
+    "read_survey": "bayesmig.survey.survey:read_survey",
+    "report": "bayesmig.study:report",
+    "run": "bayesmig.study:run",
+    "simulate": "bayesmig.simulation:simulate",
+    "slopes": "bayesmig.predict:slopes",
+    "test": "bayesmig.hypotheses:test",
+    "to_pymc": "bayesmig.inference.graph:to_pymc",
+}
+
+__all__ = [
+    "ModelSpec",
+    "Posterior",
+    "Scenario",
+    "Survey",
+    "check",
+    "compare",
+    "comparisons",
+    "counterfactual",
+    "errors",
+    "fit",
+    "load",
+    "load_model",
+    "load_scenario",
+    "predictions",
+    "read_survey",
+    "report",
+    "run",
+    "simulate",
+    "slopes",
+    "test",
+    "to_pymc",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, and keep it."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: object = version("bayesmig")
+    elif name in _PUBLIC:
+        from importlib import import_module
+
+        module, _, attribute = _PUBLIC[name].partition(":")
+        value = import_module(module)
+        if attribute:
+            value = getattr(value, attribute)
+    else:
+        from bayesmig.errors import nearest
+
+        hint = "" if name.startswith("_") else f"; {nearest(name, __all__)}"
+        raise AttributeError(f"module 'bayesmig' has no attribute {name!r}{hint}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return [*__all__, "__version__"]

@@ -1,0 +1,121 @@
+"""Systematic utility of every alternative, from labelled blocks of columns.
+
+``V[n, j] = asc_j + x_n'beta_j + sum_g z_n'u_{g(n), j} + x_only'b_only + a_nj'gamma``,
+where the first three parts are zero for the base (McFadden 1974; Train 2009, ch. 2).
+Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The data side of utility: plain arrays, one row per choice situation.
+
+    Attributes
+    ----------
+    n_alternatives
+        Size of the choice set.
+    base
+        Position of the base alternative.
+    persons
+        Columns with one coefficient per non-base alternative, ``(obs, coefficient)``.
+    only
+        For some alternatives, columns that enter its utility alone:
+        position of the alternative -> ``(obs, k)``. The ``k`` coefficients follow
+        each other in the order of this mapping.
+    attributes
+        Columns that vary over alternatives, ``(obs, alternative, attribute)``.
+    groups
+        Name of a group factor -> (``codes (obs,)``, ``terms (obs, q)``).
+    available
+        Boolean ``(obs, alternative)``, or ``None`` where all are.
+    """
+
+    n_alternatives: int
+    base: int
+    persons: Any
+    only: Mapping[int, Any]
+    attributes: Any
+    groups: Mapping[str, tuple[Any, Any]]
+    available: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """The parameter side of utility; leading dimensions (draws) are allowed.
+
+    Attributes
+    ----------
+    persons
+        ``(..., coefficient, nonbase)``; the constant, where there is one, is the
+        coefficient of a column of ones.
+    only
+        ``(..., only_term)``.
+    attributes
+        ``(..., attribute)``.
+    effects
+        Name of a group factor -> ``(..., group, nonbase, term)``.
+    """
+
+    persons: Any = None
+    only: Any = None
+    attributes: Any = None
+    effects: Mapping[str, Any] | None = None
+
+
+def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
+    """Systematic utility ``V``.
+
+    Parameters
+    ----------
+    xp
+        Array namespace: ``numpy`` or ``pytensor.tensor``.
+    columns, coefficients
+        Data and parameters.
+
+    Returns
+    -------
+    array
+        ``(..., obs, alternative)``; leading dimensions are those of the coefficients.
+    """
+    nonbase = columns.persons @ coefficients.persons
+    for name, (codes, terms) in columns.groups.items():
+        nonbase = nonbase + _group_part(xp, (coefficients.effects or {})[name], codes, terms)
+    parts = _with_base(xp, nonbase, columns.base, columns.n_alternatives)
+    start = 0
+    for position, block in columns.only.items():
+        stop = start + block.shape[1]
+        parts[position] = parts[position] + _product(xp, block, coefficients.only[..., start:stop])
+        start = stop
+    utility = xp.stack(parts, axis=-1)
+    if columns.attributes is not None:
+        for k in range(columns.attributes.shape[2]):
+            gamma = coefficients.attributes[..., k, None, None]
+            utility = utility + columns.attributes[:, :, k] * gamma
+    return utility
+
+
+def _group_part(xp: Any, effects: Any, codes: Any, terms: Any) -> Any:
+    """Sum over terms of effect times column, ``(..., obs, nonbase)``."""
+    total = 0.0
+    for t in range(terms.shape[1]):
+        chosen = xp.take(effects[..., t], codes, axis=-2)
+        total = total + chosen * terms[:, t, None]
+    return total
+
+
+def _with_base(xp: Any, nonbase: Any, base: int, n_alternatives: int) -> list[Any]:
+    """Split into one array per alternative, the base being zero."""
+    others: Sequence[Any] = [nonbase[..., j] for j in range(n_alternatives - 1)]
+    zero = xp.zeros_like(others[0])
+    return [*others[:base], zero, *others[base:]]
+
+
+def _product(xp: Any, block: Any, coefficients: Any) -> Any:
+    """``block @ coefficients`` over the last axis, ``(..., obs)``."""
+    return xp.sum(block * coefficients[..., None, :], axis=-1)

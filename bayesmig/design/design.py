@@ -1,0 +1,664 @@
+"""A theory on a survey: labelled arrays, learnt encodings, resolved priors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bayesmig.choice.utility import Columns
+from bayesmig.design.formula import CONSTANT, Encoder, learn
+from bayesmig.design.priors import PriorArray, resolve
+from bayesmig.design.support import Support, check_support
+from bayesmig.errors import DesignError, nearest, rows_text
+from bayesmig.expressions import parse_formula
+from bayesmig.spec.model import Group, ModelSpec
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bayesmig.survey.survey import Survey
+
+#: Prior standard deviation of a constant at the average person, in log odds.
+CONSTANT_SD = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLayout:
+    """Group effects of one factor.
+
+    Attributes
+    ----------
+    by
+        The role or column of the theory.
+    column
+        The column of the survey that holds the labels.
+    levels
+        Labels, sorted; the order of the effects.
+    encoder
+        Makes the columns whose coefficients vary.
+    correlated
+        Whether effects are correlated across alternatives and terms.
+    """
+
+    by: str
+    column: str
+    levels: pd.Index
+    encoder: Encoder
+    correlated: bool
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Labels of the columns whose coefficients vary."""
+        return self.encoder.names
+
+
+@dataclass(frozen=True)
+class Design:
+    """Labelled arrays of a theory on a survey.
+
+    Attributes
+    ----------
+    spec
+        The theory.
+    frame
+        The columns of the survey that the theory and its roles use, one row per
+        choice situation.
+    roles
+        Role -> column.
+    attributes
+        Attribute -> alternative -> column or number, as the survey declares them.
+    columns
+        Plain arrays for `bayesmig.choice.utility.utilities`.
+    choice
+        Position of the chosen alternative, ``(obs,)``.
+    weights
+        Survey weights scaled to mean one, ``(obs,)``; ``None`` where there are none or
+        the theory says ``ignore``.
+    weights_note
+        What was done with weights, for the header of every result.
+    persons, only, attribute_terms
+        Labels of the coefficients. ``only`` holds (alternative, name).
+    layouts
+        Group factor -> its layout.
+    priors
+        Block -> prior of its coefficients: ``persons`` ``(coefficient, nonbase)``,
+        ``only`` and ``alternatives`` one-dimensional.
+    support
+        Observed ranges and levels, and warnings.
+    """
+
+    spec: ModelSpec
+    frame: pd.DataFrame = field(repr=False)
+    roles: Mapping[str, str]
+    attributes: Mapping[str, Mapping[str, str | float]]
+    columns: Columns = field(repr=False)
+    choice: np.ndarray = field(repr=False)
+    weights: np.ndarray | None = field(repr=False)
+    weights_note: str
+    persons: tuple[str, ...]
+    only: tuple[tuple[str, str], ...]
+    attribute_terms: tuple[str, ...]
+    layouts: Mapping[str, GroupLayout]
+    priors: Mapping[str, PriorArray] = field(repr=False)
+    support: Support
+    encoders: Mapping[str, Encoder] = field(repr=False)
+    survey_fingerprint: str
+
+    @property
+    def n_obs(self) -> int:
+        """Number of choice situations."""
+        return len(self.choice)
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """The choice set, in order."""
+        return self.spec.choice.alternatives
+
+    @property
+    def nonbase(self) -> tuple[str, ...]:
+        """The alternatives other than the base."""
+        return self.spec.choice.nonbase
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over theory, arrays and choices: equal for equal designs."""
+        digest = hashlib.sha256(self.spec.to_toml().encode())
+        blocks = [self.columns.persons, self.columns.attributes, self.columns.available]
+        blocks += list(self.columns.only.values()) + [self.choice, self.weights]
+        for codes, terms in self.columns.groups.values():
+            blocks += [codes, terms]
+        for block in blocks:
+            digest.update(b"-" if block is None else np.ascontiguousarray(block).tobytes())
+        for layout in self.layouts.values():
+            digest.update("\0".join(map(str, layout.levels)).encode())
+        return digest.hexdigest()
+
+    def apply(self, frame: pd.DataFrame, *, unseen: str = "refuse", where: str = "new data") -> Columns:
+        """Put another table through what was learnt on the survey.
+
+        Parameters
+        ----------
+        frame
+            Has every column that the theory uses; ``choice`` is not needed.
+        unseen
+            What a group label means that the fit did not see: ``refuse`` or ``code``
+            (minus one).
+        where
+            What the table is, for messages.
+
+        Returns
+        -------
+        Columns
+            With as many rows as the table.
+
+        Raises
+        ------
+        DesignError
+            For missing columns, unseen levels or groups, values that are not finite.
+        """
+        frame = frame.reset_index(drop=True)
+        frame = _with_period(self.spec, frame, self.roles)
+        persons = self.encoders["persons"].apply(frame, where=where)
+        only = {
+            self.alternatives.index(alternative): self.encoders[f"only.{alternative}"].apply(
+                frame, where=where
+            )
+            for alternative in self.spec.utility.only
+        }
+        attributes = None
+        available = _available(self.spec, frame, where)
+        if "alternatives" in self.encoders:
+            stacked = _stack(self.spec, self.attributes, frame, available, where)
+            attributes = self.encoders["alternatives"].apply(stacked, where=where)
+            attributes = attributes.reshape(len(frame), len(self.alternatives), -1)
+        groups = {
+            by: (
+                _codes(layout, frame, unseen, where),
+                layout.encoder.apply(frame, where=where),
+            )
+            for by, layout in self.layouts.items()
+        }
+        return replace(
+            self.columns,
+            persons=persons,
+            only=only,
+            attributes=attributes,
+            groups=groups,
+            available=available,
+        )
+
+    def to_dataset(self) -> xr.Dataset:
+        """The arrays with named dims, as stored beside the draws."""
+        import xarray as xr
+
+        data: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
+            "persons": (("obs", "coefficient"), self.columns.persons)
+        }
+        coords: dict[str, object] = {
+            "obs": np.arange(self.n_obs),
+            "coefficient": list(self.persons),
+        }
+        for by, (codes, terms) in self.columns.groups.items():
+            data[f"{by}_code"] = (("obs",), codes)
+            data[f"{by}_terms"] = (("obs", f"{by}_term"), terms)
+            coords[f"{by}_term"] = list(self.layouts[by].terms)
+        if self.only:
+            data["only"] = (("obs", "only_term"), np.hstack(list(self.columns.only.values())))
+            coords["only_term"] = [f"{name}:{alternative}" for alternative, name in self.only]
+        if self.columns.attributes is not None:
+            data["attributes"] = (
+                ("obs", "alternative", "attribute_term"),
+                self.columns.attributes,
+            )
+            coords["attribute_term"] = list(self.attribute_terms)
+            coords["alternative"] = list(self.alternatives)
+        if self.columns.available is not None:
+            data["available"] = (("obs", "alternative"), self.columns.available)
+            coords["alternative"] = list(self.alternatives)
+        if self.weights is not None:
+            data["weight"] = (("obs",), self.weights)
+        return xr.Dataset(data, coords)
+
+
+# ------------------------------------------------------------------------- building
+
+
+def build_design(spec: ModelSpec, survey: Survey) -> Design:
+    """Put a theory on a survey.
+
+    Parameters
+    ----------
+    spec
+        The theory.
+    survey
+        The survey.
+
+    Returns
+    -------
+    Design
+        Checked: ranks, separation, levels, availability.
+
+    Raises
+    ------
+    DesignError
+        Where they do not fit together; the message names the column and the mend.
+    """
+    return design_from_frame(
+        spec,
+        used_columns(spec, survey),
+        roles=survey.roles.declared(),
+        attributes=survey.attributes,
+        survey_fingerprint=survey.fingerprint,
+    )
+
+
+def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
+    """The columns of a survey that a theory and its declared roles read."""
+    frame, roles = survey.frame, survey.roles.declared()
+    wanted = dict.fromkeys(roles.values())
+    formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
+    if (generic := spec.utility.alternatives_formula) is not None:
+        formulas.append(generic)
+    formulas += [g.formula for g in spec.groups]
+    for formula in formulas:
+        wanted |= dict.fromkeys(formula.columns)
+    for name, by_alternative in survey.attributes.items():
+        if generic is not None and name in generic.columns:
+            wanted |= dict.fromkeys(c for c in by_alternative.values() if isinstance(c, str))
+    wanted |= dict.fromkeys(spec.available.values())
+    wanted |= dict.fromkeys(roles.get(g.by, g.by) for g in spec.groups)
+    wanted |= dict.fromkeys(
+        a.variable for h in spec.hypotheses.values() for part in h.inequalities for a in part.averages
+    )
+    return frame[[c for c in wanted if c in frame.columns]]
+
+
+def design_from_frame(
+    spec: ModelSpec,
+    frame: pd.DataFrame,
+    *,
+    roles: Mapping[str, str],
+    attributes: Mapping[str, Mapping[str, str | float]],
+    survey_fingerprint: str,
+) -> Design:
+    """As `build_design`, from the columns themselves (used when a fit is loaded)."""
+    frame = frame.reset_index(drop=True)
+    choice = _choice(spec, frame, roles)
+    encoders: dict[str, Encoder] = {}
+    persons = _persons(spec, frame, roles, encoders)
+    only = _only(spec, frame, encoders)
+    available = _available(spec, frame, "survey")
+    _chosen_are_available(spec, choice, available)
+    attribute_columns = _attributes(spec, attributes, frame, available, encoders)
+    layouts = {g.by: _layout(g, frame, roles) for g in spec.groups}
+    weights, note = _weights(spec, frame, roles)
+    columns = Columns(
+        n_alternatives=len(spec.choice.alternatives),
+        base=spec.choice.alternatives.index(spec.choice.base),
+        persons=persons,
+        only=only,
+        attributes=attribute_columns,
+        groups={
+            by: (_codes(lay, frame, "refuse", "survey"), lay.encoder.apply(frame, where="survey"))
+            for by, lay in layouts.items()
+        },
+        available=available,
+    )
+    names = {
+        "persons": encoders["persons"].names,
+        "only": tuple((a, n) for a in spec.utility.only for n in encoders[f"only.{a}"].names),
+        "attribute_terms": encoders["alternatives"].names if "alternatives" in encoders else (),
+    }
+    _expected_counts(spec, names)
+    priors = _priors(spec, columns, choice, names)
+    return Design(
+        spec=spec,
+        frame=frame,
+        roles=dict(roles),
+        attributes={k: dict(v) for k, v in attributes.items()},
+        columns=columns,
+        choice=choice,
+        weights=weights,
+        weights_note=note,
+        layouts=layouts,
+        priors=priors,
+        support=check_support(spec, frame, columns, choice, names, priors),
+        encoders=encoders,
+        survey_fingerprint=survey_fingerprint,
+        **names,
+    )
+
+
+def _choice(spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]) -> np.ndarray:
+    labels = frame[roles["choice"]].astype(str)
+    known = spec.choice.alternatives
+    strange = ~labels.isin(known).to_numpy()
+    if strange.any():
+        rows = np.flatnonzero(strange)
+        got = labels.iloc[rows[0]]
+        raise DesignError(
+            f"the survey has the choice {got!r}, which the theory {spec.name!r} does not know; "
+            + nearest(got, known),
+            where=(f"column {roles['choice']}", rows_text(rows)),
+            mend="map its codes to an alternative of the theory in the codebook, or use a theory "
+            "with this alternative",
+        )
+    codes = pd.Categorical(labels, categories=list(known)).codes.astype(np.int64)
+    counts = np.bincount(codes, minlength=len(known))
+    if (counts == 0).any():
+        never = [a for a, n in zip(known, counts, strict=True) if n == 0]
+        raise DesignError(
+            f"nobody chose {', '.join(map(repr, never))}: its constant is not identified",
+            where=f"column {roles['choice']}",
+            mend="leave the alternative out of the theory, or merge it with another",
+        )
+    return codes
+
+
+def _with_period(
+    spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]
+) -> pd.DataFrame:
+    """The period's role under the name that its constants are written with."""
+    if not spec.utility.period_constants or roles.get("period", "") not in frame.columns:
+        return frame
+    return frame.assign(period=frame[roles["period"]].astype(str))
+
+
+def _persons(
+    spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str], encoders: dict[str, Encoder]
+) -> np.ndarray:
+    formula = spec.utility.persons_formula
+    constant = formula.intercept is not False
+    if spec.utility.period_constants and "period" in roles:
+        frame = _with_period(spec, frame, roles)
+        periods = sorted(frame["period"].unique())
+        if len(periods) > 1:
+            added = f"{formula.text} + C(period, reference={periods[0]!r})"
+            formula = parse_formula(added, where="key utility.period_constants")
+    encoders["persons"], columns = learn(formula, frame, constant=constant)
+    return columns
+
+
+def _only(
+    spec: ModelSpec, frame: pd.DataFrame, encoders: dict[str, Encoder]
+) -> dict[int, np.ndarray]:
+    blocks = {}
+    for alternative, formula in spec.utility.only_formulas.items():
+        encoder, columns = learn(formula, frame, constant=formula.intercept is True)
+        encoders[f"only.{alternative}"] = encoder
+        blocks[spec.choice.alternatives.index(alternative)] = columns
+    return blocks
+
+
+def _attributes(
+    spec: ModelSpec,
+    attributes: Mapping[str, Mapping[str, str | float]],
+    frame: pd.DataFrame,
+    available: np.ndarray | None,
+    encoders: dict[str, Encoder],
+) -> np.ndarray | None:
+    formula = spec.utility.alternatives_formula
+    if formula is None:
+        return None
+    stacked = _stack(spec, attributes, frame, available, "survey")
+    encoders["alternatives"], columns = learn(formula, stacked, constant=False)
+    return columns.reshape(len(frame), len(spec.choice.alternatives), -1)
+
+
+def _stack(
+    spec: ModelSpec,
+    attributes: Mapping[str, Mapping[str, str | float]],
+    frame: pd.DataFrame,
+    available: np.ndarray | None,
+    where: str,
+) -> pd.DataFrame:
+    """One row per choice situation and alternative, situations first."""
+    formula = spec.utility.alternatives_formula
+    assert formula is not None
+    alternatives = spec.choice.alternatives
+    n, width = len(frame), len(alternatives)
+    stacked = {}
+    for column in formula.columns:
+        if column not in attributes:
+            if column not in frame.columns:
+                raise DesignError(
+                    f"{column!r} is neither an attribute of the survey nor a column; "
+                    + nearest(column, [*attributes, *map(str, frame.columns)]),
+                    where=(where, "key utility.alternatives"),
+                    mend=f"declare [attributes.{column}] in the codebook",
+                )
+            stacked[column] = frame[column].repeat(width).reset_index(drop=True)
+            continue
+        values = np.empty((n, width))
+        for j, alternative in enumerate(alternatives):
+            values[:, j] = _attribute(attributes[column], column, alternative, frame, where)
+        if available is not None:
+            # A closed alternative's attributes are often absent: they carry nothing.
+            values = np.where(available, values, np.where(np.isnan(values), 0.0, values))
+        stacked[column] = pd.Series(values.ravel())
+    return pd.DataFrame(stacked)
+
+
+def _attribute(
+    by_alternative: Mapping[str, str | float],
+    name: str,
+    alternative: str,
+    frame: pd.DataFrame,
+    where: str,
+) -> np.ndarray | float:
+    if alternative not in by_alternative:
+        raise DesignError(
+            f"the attribute {name!r} has no column for {alternative!r}",
+            where=(where, f"key attributes.{name}"),
+            mend=f"add '{alternative} = \"column\"' (or a number) to [attributes.{name}]",
+        )
+    source = by_alternative[alternative]
+    if not isinstance(source, str):
+        return float(source)
+    if source not in frame.columns:
+        raise DesignError(
+            f"the attribute {name!r} of {alternative!r} reads the column {source!r}, "
+            "which is not there; " + nearest(source, list(map(str, frame.columns))),
+            where=(where, f"key attributes.{name}"),
+        )
+    return frame[source].to_numpy(dtype=float)
+
+
+def _available(spec: ModelSpec, frame: pd.DataFrame, where: str) -> np.ndarray | None:
+    if not spec.available:
+        return None
+    available = np.ones((len(frame), len(spec.choice.alternatives)), dtype=bool)
+    for alternative, column in spec.available.items():
+        if column not in frame.columns:
+            raise DesignError(
+                f"the availability of {alternative!r} is read from {column!r}, which is not there; "
+                + nearest(column, list(map(str, frame.columns))),
+                where=(where, f"key available.{alternative}"),
+            )
+        values = frame[column].to_numpy(dtype=float)
+        odd = ~np.isin(values, (0.0, 1.0))
+        if odd.any():
+            raise DesignError(
+                f"availability must be 0 or 1, got {values[odd][0]!r}",
+                where=(where, f"column {column}", rows_text(np.flatnonzero(odd))),
+                mend="recode the column in the codebook",
+            )
+        available[:, spec.choice.alternatives.index(alternative)] = values == 1.0
+    none = ~available.any(axis=1)
+    if none.any():
+        raise DesignError(
+            "no alternative is available",
+            where=(where, rows_text(np.flatnonzero(none))),
+            mend="drop these rows in the codebook",
+        )
+    return available
+
+
+def _chosen_are_available(
+    spec: ModelSpec, choice: np.ndarray, available: np.ndarray | None
+) -> None:
+    if available is None:
+        return
+    wrong = np.flatnonzero(~available[np.arange(len(choice)), choice])
+    if len(wrong):
+        name = spec.choice.alternatives[choice[wrong[0]]]
+        raise DesignError(
+            f"{name!r} was chosen where it is not available",
+            where=(f"column {spec.available.get(name, '?')}", rows_text(wrong)),
+            mend="correct the availability column or the choice",
+        )
+
+
+def _layout(group: Group, frame: pd.DataFrame, roles: Mapping[str, str]) -> GroupLayout:
+    column = roles.get(group.by, group.by)
+    if column not in frame.columns:
+        raise DesignError(
+            f"effects vary by {group.by!r}, which is neither a declared role nor a column; "
+            + nearest(group.by, [*roles, *map(str, frame.columns)]),
+            where="key groups.by",
+            mend=f"declare the role {group.by!r} in the codebook, or name a column",
+        )
+    labels = frame[column]
+    if labels.isna().any():
+        raise DesignError(
+            f"{column!r} has {int(labels.isna().sum()):,} missing labels",
+            where=rows_text(np.flatnonzero(labels.isna())),
+            mend="name the column under [missing] columns in the codebook",
+        )
+    levels = pd.Index(sorted(labels.astype(str).unique()), dtype=object)
+    if len(levels) < 2:
+        raise DesignError(
+            f"effects vary by {group.by!r}, which has only the level {levels[0]!r}",
+            where=f"column {column}",
+            mend="leave the group out of the theory",
+        )
+    encoder, _ = learn(group.formula, frame, constant=group.formula.intercept is not False)
+    return GroupLayout(group.by, column, levels, encoder, group.correlated)
+
+
+def _codes(layout: GroupLayout, frame: pd.DataFrame, unseen: str, where: str) -> np.ndarray:
+    """Position of each row's group; minus one for an unseen one where that is allowed."""
+    if layout.column not in frame.columns:
+        if unseen == "code":
+            return np.full(len(frame), -1)
+        raise DesignError(
+            f"the column {layout.column!r} is needed to know each row's {layout.by}",
+            where=where,
+            mend='add it, or ask with groups="new" or groups="typical"',
+        )
+    labels = frame[layout.column].astype(str)
+    codes = layout.levels.get_indexer(pd.Index(labels))
+    if unseen == "refuse" and (codes < 0).any():
+        rows = np.flatnonzero(codes < 0)
+        raise DesignError(
+            f"the {layout.by} {labels.iloc[rows[0]]!r} was not in the survey of the fit",
+            where=(where, f"column {layout.column}", rows_text(rows)),
+            mend='ask with groups="new" (drawn) or groups="typical" (zero)',
+        )
+    return np.asarray(codes, dtype=np.int64)
+
+
+def _weights(
+    spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]
+) -> tuple[np.ndarray | None, str]:
+    if "weight" not in roles:
+        return None, "none declared: every row counts once"
+    if spec.weights == "ignore":
+        return None, f"declared ({roles['weight']}) but ignored, as the theory says"
+    weights = frame[roles["weight"]].to_numpy(dtype=float)
+    if not weights.sum() > 0:
+        raise DesignError(
+            "the survey weights sum to zero",
+            where=f"column {roles['weight']}",
+            mend="correct the weights, or let the theory say weights = \"ignore\"",
+        )
+    return weights / weights.mean(), (
+        f"averages weighted by {roles['weight']}; the likelihood is unweighted"
+    )
+
+
+def _expected_counts(spec: ModelSpec, names: Mapping[str, tuple[object, ...]]) -> None:
+    persons = [n for n in names["persons"] if not str(n).startswith("period[")]
+    found = {
+        "persons": len(persons),
+        "only": len(names["only"]),
+        "alternatives": len(names["attribute_terms"]),
+    }
+    for block, count in found.items():
+        expected = getattr(spec.expect, block)
+        if expected is not None and expected != count:
+            raise DesignError(
+                f"the theory {spec.name!r} expects {expected} coefficients in {block}, got {count}",
+                where=f"key expect.{block}",
+                mend="a column has more levels on this survey; correct the formula or [expect]",
+            )
+
+
+def _priors(
+    spec: ModelSpec,
+    columns: Columns,
+    choice: np.ndarray,
+    names: Mapping[str, tuple[object, ...]],
+) -> dict[str, PriorArray]:
+    """Resolve the priors, constants centred on the log of the observed share."""
+    nonbase = spec.choice.nonbase
+    spread = _spread(columns.persons)
+    width = len(nonbase)
+    labels = tuple((str(n), a) for n in names["persons"] for a in nonbase)
+    constants = _constants(spec, columns, choice, names["persons"], spread)
+    persons = resolve(spec.priors, "persons", labels, np.repeat(spread, width), constants)
+    shape = (len(names["persons"]), width)
+    only_labels = tuple((str(n), str(a)) for a, n in names["only"])  # type: ignore[misc]
+    only_spread = np.concatenate([_spread(b) for b in columns.only.values()] or [np.empty(0)])
+    generic = columns.attributes
+    generic_spread = (
+        np.empty(0) if generic is None else _spread(generic.reshape(-1, generic.shape[2]))
+    )
+    generic_labels = tuple((str(n), "") for n in names["attribute_terms"])
+    return {
+        "persons": PriorArray(
+            *(getattr(persons, k).reshape(shape) for k in ("dist", "loc", "scale", "df"))
+        ),
+        "only": resolve(spec.priors, "only", only_labels, only_spread, constants),
+        "alternatives": resolve(
+            spec.priors, "alternatives", generic_labels, generic_spread, constants
+        ),
+    }
+
+
+def _spread(block: np.ndarray) -> np.ndarray:
+    """Standard deviation of each column; one where it does not vary."""
+    spread = block.std(axis=0)
+    return np.where(spread > 0, spread, 1.0)
+
+
+def _constants(
+    spec: ModelSpec,
+    columns: Columns,
+    choice: np.ndarray,
+    names: tuple[object, ...],
+    spread: np.ndarray,
+) -> dict[str, tuple[float, float]]:
+    """Default centre and spread of each constant.
+
+    The centre is the log of the share against the base (half a case added to each, so
+    that a rare alternative has a finite one). The spread is `CONSTANT_SD` at the average
+    person; where columns are not centred, the constant is far from there, and its
+    spread widens by what the coefficients' priors imply for that distance.
+    """
+    counts = np.bincount(choice, minlength=columns.n_alternatives) + 0.5
+    base = counts[columns.base]
+    means = columns.persons.mean(axis=0)
+    away = [m / s for m, s, n in zip(means, spread, names, strict=True) if n != CONSTANT]
+    reach = spec.priors.persons.scale if spec.priors.persons.dist != "flat" else 0.0
+    sd = float(np.sqrt(CONSTANT_SD**2 + reach**2 * np.sum(np.square(away))))
+    return {
+        a: (float(np.log(counts[spec.choice.alternatives.index(a)] / base)), sd)
+        for a in spec.choice.alternatives
+    }

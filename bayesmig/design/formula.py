@@ -1,0 +1,229 @@
+"""Vetted formulas × a table → columns of numbers, with what was learnt on the way.
+
+The algebra, the coding of categories and the splines are formulaic's. What it sees
+is only an explicit sum of terms over factors that `bayesmig.expressions` has vetted,
+and it evaluates them in a context that holds two numpy functions and nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmig.errors import DesignError, nearest, rows_text
+from bayesmig.expressions import Factor, Formula
+
+_CONTEXT = {"log1p": np.log1p, "sqrt": np.sqrt}
+CONSTANT = "asc"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A formula with what it learnt on one table, re-applied to others.
+
+    Attributes
+    ----------
+    formula
+        What was asked.
+    names
+        Labels of the columns it makes, in order; the constant is ``asc``.
+    levels
+        Column -> its levels, for every ``C()`` factor.
+    """
+
+    formula: Formula
+    names: tuple[str, ...]
+    levels: Mapping[str, tuple[Any, ...]]
+    _learnt: Any = field(repr=False)
+    _keep: tuple[int, ...] = field(repr=False)
+
+    def apply(self, frame: pd.DataFrame, *, where: str = "new data") -> np.ndarray:
+        """Encode a table with what was learnt.
+
+        Parameters
+        ----------
+        frame
+            Has every column of the formula.
+        where
+            What the table is, for messages.
+
+        Returns
+        -------
+        ndarray
+            ``(rows, len(names))``, float64, finite.
+
+        Raises
+        ------
+        DesignError
+            Where a column is missing, a level is unseen, or a value is not finite.
+        """
+        table = _table(self.formula, frame, where)
+        for column, levels in self.levels.items():
+            unseen = ~table[column].isin(levels).to_numpy()
+            if unseen.any():
+                rows = np.flatnonzero(unseen)
+                got = table[column].iloc[rows[0]]
+                raise DesignError(
+                    f"the level {got!r} of {column!r} was not in the survey of the fit; "
+                    + nearest(str(got), [str(v) for v in levels]),
+                    where=(where, f"column {column}", rows_text(rows)),
+                    mend="recode it to a known level, or fit on a survey that has it",
+                )
+        return self._finite(self._evaluate(table), table, where)
+
+    def _evaluate(self, table: pd.DataFrame) -> np.ndarray:
+        if not len(table):
+            return np.empty((0, len(self.names)))
+        try:
+            matrix = self._learnt.get_model_matrix(table, context=_CONTEXT)
+        except Exception as err:
+            raise _cannot_evaluate(self.formula, err) from err
+        return np.ascontiguousarray(np.asarray(matrix, dtype=float)[:, list(self._keep)])
+
+    def _finite(self, matrix: np.ndarray, table: pd.DataFrame, where: str) -> np.ndarray:
+        bad = ~np.isfinite(matrix)
+        if bad.any():
+            column = int(np.flatnonzero(bad.any(axis=0))[0])
+            rows = np.flatnonzero(bad[:, column])
+            raise DesignError(
+                f"the column {self.names[column]!r} is not finite",
+                where=(where, rows_text(rows)),
+                mend="a logarithm or root of a number out of its range gives this; "
+                "use log1p, or recode the column in the codebook",
+            )
+        return matrix
+
+
+def learn(
+    formula: Formula, frame: pd.DataFrame, *, constant: bool, where: str = "survey"
+) -> tuple[Encoder, np.ndarray]:
+    """Learn an encoding on a table.
+
+    Parameters
+    ----------
+    formula
+        Vetted formula.
+    frame
+        The table.
+    constant
+        Whether the constant is among the columns. Categories are coded against a
+        reference level either way, as beside a constant.
+    where
+        What the table is, for messages.
+
+    Returns
+    -------
+    tuple
+        The encoder, and its columns on ``frame``, ``(rows, column)``.
+
+    Raises
+    ------
+    DesignError
+        Where a column is missing, is text without ``C()``, or lacks its reference.
+    """
+    from formulaic import model_matrix
+
+    table = _table(formula, frame, where)
+    levels = {}
+    for factor in formula.factors:
+        if factor.reference is not None:
+            levels[factor.columns[0]] = _levels(factor, table, where)
+    texts = {f.name: _formulaic_text(f, levels) for f in formula.factors}
+    terms = [":".join(texts[f.name] for f in term) for term in formula.terms]
+    try:
+        matrix = model_matrix(" + ".join(["1", *terms]), table, context=_CONTEXT, output="numpy")
+    except Exception as err:
+        raise _cannot_evaluate(formula, err) from err
+    learnt = matrix.model_spec
+    names = [_label(str(n), formula, texts) for n in learnt.column_names]
+    keep = tuple(i for i, n in enumerate(names) if constant or n != CONSTANT)
+    encoder = Encoder(formula, tuple(names[i] for i in keep), levels, learnt, keep)
+    columns = np.ascontiguousarray(np.asarray(matrix, dtype=float)[:, list(keep)])
+    return encoder, encoder._finite(columns, table, where)
+
+
+def _table(formula: Formula, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The columns of the formula, numbers as float64, checked."""
+    categorical = {f.columns[0] for f in formula.factors if f.reference is not None}
+    table = pd.DataFrame(index=pd.RangeIndex(len(frame)))
+    for column in formula.columns:
+        if column not in frame.columns:
+            raise DesignError(
+                f"the formula {formula.text!r} names the column {column!r}, which is not there; "
+                + nearest(column, list(map(str, frame.columns))),
+                where=where,
+                mend="derive or rename the column in the codebook, or change the theory",
+            )
+        values = frame[column].reset_index(drop=True)
+        if column in categorical:
+            table[column] = values.astype(object)
+        else:
+            table[column] = _numbers(values, column, where)
+        missing = table[column].isna().to_numpy()
+        if missing.any():
+            raise DesignError(
+                f"the column {column!r} has {missing.sum():,} missing values",
+                where=(where, rows_text(np.flatnonzero(missing))),
+                mend="name the column under [missing] columns in the codebook",
+            )
+    return table
+
+
+def _numbers(values: pd.Series, column: str, where: str) -> pd.Series:
+    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
+        return values.astype(float)
+    raise DesignError(
+        f"the column {column!r} holds text ({values.iloc[0]!r}, …), a number was expected",
+        where=(where, f"column {column}"),
+        mend=f"write C({column}, reference=...) and name the reference level",
+    )
+
+
+def _levels(factor: Factor, table: pd.DataFrame, where: str) -> tuple[Any, ...]:
+    column = factor.columns[0]
+    found = sorted(table[column].unique(), key=lambda v: (str(type(v)), v))
+    if factor.reference not in found:
+        raise DesignError(
+            f"the reference {factor.reference!r} is not a level of {column!r}; "
+            + nearest(str(factor.reference), [str(v) for v in found]),
+            where=where,
+            mend="name one of " + ", ".join(map(repr, found[:10])),
+        )
+    return tuple(found)
+
+
+def _formulaic_text(factor: Factor, levels: Mapping[str, tuple[Any, ...]]) -> str:
+    """The factor in formulaic's own words; every literal is written by ``repr``."""
+    if factor.reference is None:
+        return ast.unparse(factor.tree)
+    column = factor.columns[0]
+    base = factor.reference
+    listed = [v.item() if isinstance(v, np.generic) else v for v in levels[column]]
+    return f"C({column}, contr.treatment(base={base!r}), levels={listed!r})"
+
+
+def _label(name: str, formula: Formula, texts: Mapping[str, str]) -> str:
+    """The label of a column: ``asc``, ``region[north]``, ``female:age``."""
+    if name == "Intercept":
+        return CONSTANT
+    for factor in sorted(formula.factors, key=lambda f: -len(f.name)):
+        text = texts[factor.name]
+        if factor.reference is not None:
+            name = name.replace(f"{text}[T.", f"{factor.columns[0]}[")
+        elif f"{text}[" in name:
+            name = name.replace(f"{text}[", f"{factor.name}[")
+    return name
+
+
+def _cannot_evaluate(formula: Formula, err: Exception) -> DesignError:
+    return DesignError(
+        f"the formula {formula.text!r} cannot be evaluated: {err}".splitlines()[0],
+        mend="values outside the range of the fit have no bs() basis; see bs(lower_bound=...)"
+        if "bs" in formula.text
+        else "look at the columns that it names",
+    )

@@ -1,0 +1,115 @@
+"""Draws from the prior of a design, directly, without a sampler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesmig.design.design import Design, GroupLayout
+from bayesmig.design.priors import PriorArray
+from bayesmig.errors import InferenceError
+from bayesmig.inference.density import parameter_coords, parameter_dims
+from bayesmig.spec.priors import ScalePrior
+
+Array = NDArray[np.float64]
+
+
+def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
+    """Draws of the parameters from their prior.
+
+    Parameters
+    ----------
+    design
+        Theory × survey.
+    seed
+        Seed.
+    draws
+        Number of draws.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of the posterior, with one chain.
+
+    Raises
+    ------
+    InferenceError
+        Where a prior is flat, since nothing can be drawn from it.
+    """
+    if any(p.is_flat for p in design.priors.values()):
+        raise InferenceError(
+            "a flat prior cannot be drawn from",
+            where="key priors",
+            mend="state proper priors, or fit with prior=False",
+        )
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2**31,)))
+    blocks = {"beta": "persons", "beta_only": "only", "gamma": "alternatives"}
+    named = {
+        name: _coefficients(design.priors[block], draws, rng) for name, block in blocks.items()
+    }
+    for layout in design.layouts.values():
+        named |= _effects(layout, design, draws, rng)
+    dims = parameter_dims(design)
+    return xr.Dataset(
+        {name: (("chain", "draw", *of), named[name][None]) for name, of in dims.items()},
+        {"chain": [0], **parameter_coords(design)},  # type: ignore[dict-item]
+    )
+
+
+def _coefficients(prior: PriorArray, draws: int, rng: np.random.Generator) -> Array:
+    shape = (draws, *prior.loc.shape)
+    kinds = [
+        np.zeros(shape),
+        rng.standard_normal(shape),
+        rng.standard_t(np.broadcast_to(prior.df, shape)),
+        rng.laplace(size=shape),
+    ]
+    return np.asarray(prior.loc + prior.scale * np.choose(prior.dist, kinds))
+
+
+def _scales(prior: ScalePrior, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    match prior.dist:
+        case "exponential":
+            drawn = rng.standard_exponential(shape)
+        case "half_normal":
+            drawn = np.abs(rng.standard_normal(shape))
+        case _:
+            drawn = np.abs(rng.standard_t(prior.df, shape))
+    return prior.scale * drawn
+
+
+def _factors(eta: float, width: int, draws: int, rng: np.random.Generator) -> Array:
+    """Cholesky factors of LKJ correlations, ``(draw, width, width)``.
+
+    Row ``i`` is ``(y, 1) / sqrt(1 + |y|^2)`` where ``y`` has a multivariate t
+    distribution with ``width + 2 eta - 1 - i`` degrees of freedom; see
+    `bayesmig.inference.density`.
+    """
+    factor = np.zeros((draws, width, width))
+    factor[:, 0, 0] = 1.0
+    for i in range(1, width):
+        y = rng.standard_normal((draws, i))
+        y /= np.sqrt(rng.chisquare(width + 2 * eta - 1 - i, (draws, 1)))
+        length = np.sqrt(1 + (y * y).sum(axis=1, keepdims=True))
+        factor[:, i, :i] = y / length
+        factor[:, i, i] = 1 / length[:, 0]
+    return factor
+
+
+def _effects(
+    layout: GroupLayout, design: Design, draws: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    shape = (len(design.nonbase), len(layout.terms))
+    width = shape[0] * shape[1]
+    sigma = _scales(design.spec.priors.scale, (draws, width), rng)
+    named = {f"sigma_{layout.by}": sigma.reshape(draws, *shape)}
+    z = rng.standard_normal((draws, len(layout.levels), width))
+    if layout.correlated and width > 1:
+        factor = _factors(design.spec.priors.correlation.eta, width, draws, rng)
+        named[f"corr_{layout.by}"] = factor @ factor.transpose(0, 2, 1)
+        z = z @ factor.transpose(0, 2, 1)
+    named[f"u_{layout.by}"] = (z * sigma[:, None, :]).reshape(draws, -1, *shape)
+    return named

@@ -1,0 +1,315 @@
+"""The posterior as a value: theory, design, draws and where they came from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmig.choice.utility import Coefficients
+from bayesmig.design.design import Design, design_from_frame
+from bayesmig.errors import PosteriorError
+from bayesmig.spec.model import ModelSpec
+from bayesmig.tomlfile import validate
+
+if TYPE_CHECKING:
+    from bayesmig.survey.survey import Survey
+
+SCHEMA = "bayesmig posterior 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where draws came from.
+
+    Attributes
+    ----------
+    seed, chains, draws, tune, target_accept
+        As asked.
+    route
+        How the draws were made.
+    versions
+        Package -> version.
+    survey, design
+        Fingerprints (SHA-256).
+    seconds
+        Wall time of sampling.
+    created
+        UTC time, ISO 8601.
+    warnings
+        What was noted on the way.
+    """
+
+    seed: int
+    chains: int
+    draws: int
+    tune: int
+    target_accept: float
+    route: str
+    versions: Mapping[str, str]
+    survey: str
+    design: str
+    seconds: float
+    created: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Draws of a theory on a survey.
+
+    Attributes
+    ----------
+    design
+        Theory × survey.
+    data
+        DataTree with the groups ``posterior``, ``sample_stats``, ``observed_data``,
+        ``constant_data`` and, when asked for, ``prior``.
+    provenance
+        Versions, seeds, fingerprints, time.
+    survey
+        The survey, where it is at hand: columns beside those of the theory can then be
+        used to group results.
+    """
+
+    design: Design = field(repr=False)
+    data: xr.DataTree = field(repr=False)
+    provenance: Provenance
+    survey: Survey | None = field(default=None, repr=False)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The theory."""
+        return self.design.spec
+
+    @property
+    def draws(self) -> xr.Dataset:
+        """The posterior draws, dims ``(chain, draw, ...)``."""
+        return self.data["posterior"].to_dataset()
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Columns of the survey, one row per choice situation."""
+        frame = self.design.frame if self.survey is None else self.survey.frame
+        return frame.copy(deep=False)
+
+    @property
+    def n_draws(self) -> tuple[int, int]:
+        """(chains, draws per chain)."""
+        sizes = self.data["posterior"].sizes
+        return int(sizes["chain"]), int(sizes["draw"])
+
+    def coefficients(self, group: str = "posterior") -> Coefficients:
+        """The draws as arrays for `bayesmig.choice`, chains stacked in order.
+
+        Parameters
+        ----------
+        group
+            ``posterior`` or ``prior``.
+
+        Returns
+        -------
+        Coefficients
+            Each array has the leading dimension ``chain × draw``.
+        """
+        if group not in self.data:
+            raise PosteriorError(
+                f"the posterior holds no group {group!r}", mend="fit with prior=True"
+            )
+        draws = self.data[group].to_dataset()
+
+        def stacked(name: str) -> Any:
+            if name not in draws:
+                return None
+            values = draws[name].transpose("chain", "draw", ...).to_numpy()
+            return values.reshape(-1, *values.shape[2:])
+
+        return Coefficients(
+            persons=stacked("beta"),
+            only=stacked("beta_only"),
+            attributes=stacked("gamma"),
+            effects={by: stacked(f"u_{by}") for by in self.design.layouts},
+        )
+
+    def summary(self, *, effects: bool = False) -> pd.DataFrame:
+        """Mean, sd, 95 % HDI, R-hat and ESS of every parameter.
+
+        Parameters
+        ----------
+        effects
+            Whether the effects of single groups are listed too.
+        """
+        import arviz_stats
+
+        draws = self.draws
+        names = [n for n in draws.data_vars if effects or not str(n).startswith("u_")]
+        table = arviz_stats.summary(
+            draws[names], kind="all", ci_prob=0.95, ci_kind="hdi", round_to="none"
+        )
+        return table  # type: ignore[no-any-return]
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything into one NetCDF file.
+
+        The file is written aside and renamed, so that a half-written one is never left.
+
+        Parameters
+        ----------
+        path
+            Ends in ``.nc``.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        PosteriorError
+            Where the file cannot be written.
+        """
+        path = Path(path)
+        tree = self.data.copy()
+        tree["frame"] = xr.DataTree(_frame_to_dataset(self.design.frame))
+        tree.attrs = {
+            "schema": SCHEMA,
+            "spec": self.spec.to_toml(),
+            "roles": json.dumps(dict(self.design.roles)),
+            "attributes": json.dumps({k: dict(v) for k, v in self.design.attributes.items()}),
+            "provenance": json.dumps(asdict(self.provenance)),
+        }
+        write_aside(path, lambda aside: tree.to_netcdf(aside, engine="h5netcdf"))
+        return path
+
+
+def write_aside(path: Path, write: Any) -> None:
+    """Call ``write(aside)`` on a file beside ``path``, then rename it to ``path``.
+
+    Raises
+    ------
+    PosteriorError
+        Where the folder cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        with open(aside, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(aside, path)
+    except OSError as err:
+        raise PosteriorError(
+            f"the file cannot be written: {err.strerror or err}",
+            where=str(path),
+            mend="choose a folder that exists and that you may write to",
+        ) from err
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load(path: str | Path, survey: Survey | None = None) -> Posterior:
+    """Read a posterior that `Posterior.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The NetCDF file.
+    survey
+        The survey of the fit, where columns beside those of the theory are wanted.
+
+    Returns
+    -------
+    Posterior
+        Its predictions are bit-identical to those of the saved one.
+
+    Raises
+    ------
+    PosteriorError
+        Where the file is corrupted, has another schema, was made from another survey,
+        or where this version of the package makes other arrays of the same data.
+    """
+    path = Path(path)
+    tree = _open(path)
+    if tree.attrs.get("schema") != SCHEMA:
+        raise PosteriorError(
+            f"the schema is {tree.attrs.get('schema', 'missing')!r}, expected {SCHEMA!r}",
+            where=str(path),
+            mend="fit again with this version, or load it with the version that wrote it",
+        )
+    provenance = _provenance(tree.attrs["provenance"])
+    _same_survey(provenance, survey, path)
+    import tomllib
+
+    spec = validate(ModelSpec, tomllib.loads(tree.attrs["spec"]), file=str(path))
+    design = design_from_frame(
+        spec,
+        _dataset_to_frame(tree["frame"].to_dataset()),
+        roles=json.loads(tree.attrs["roles"]),
+        attributes=json.loads(tree.attrs["attributes"]),
+        survey_fingerprint=provenance.survey,
+    )
+    if design.fingerprint != provenance.design:
+        raise PosteriorError(
+            "this installation makes other arrays of the same data than the one of the fit",
+            where=str(path),
+            mend="versions of the fit: "
+            + ", ".join(f"{k} {v}" for k, v in provenance.versions.items()),
+        )
+    del tree["frame"]
+    tree.attrs = {}
+    return Posterior(design, tree, provenance, survey)
+
+
+def _open(path: Path) -> xr.DataTree:
+    if not path.is_file():
+        raise PosteriorError("the file does not exist", where=str(path))
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            return tree.load().copy()
+    except Exception as err:
+        # h5netcdf raises whatever its C library does for damaged files.
+        raise PosteriorError(
+            f"the file is not a readable NetCDF file ({type(err).__name__})",
+            where=str(path),
+            mend="it is damaged or not a posterior; fit again",
+        ) from err
+
+
+def _provenance(text: str) -> Provenance:
+    data = json.loads(text)
+    return Provenance(**(data | {"warnings": tuple(data["warnings"])}))
+
+
+def _same_survey(provenance: Provenance, survey: Survey | None, path: Path) -> None:
+    if survey is not None and survey.fingerprint != provenance.survey:
+        raise PosteriorError(
+            "the posterior was made from another survey: fingerprint "
+            f"{provenance.survey[:12]}…, this one has {survey.fingerprint[:12]}…",
+            where=str(path),
+            mend="read the survey with the codebook and data of the fit",
+        )
+
+
+def _frame_to_dataset(frame: pd.DataFrame) -> xr.Dataset:
+    """Columns as variables: numbers as they are, everything else as text."""
+    variables = {}
+    for i, column in enumerate(frame.columns):
+        values = frame[column]
+        numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+        data = values.to_numpy() if numeric else values.astype(str).to_numpy(dtype=object)
+        if pd.api.types.is_bool_dtype(values):
+            data = values.to_numpy(dtype=np.int8)
+        variables[f"column_{i}"] = ("obs", data, {"name": str(column)})
+    return xr.Dataset(variables)
+
+
+def _dataset_to_frame(data: xr.Dataset) -> pd.DataFrame:
+    ordered = sorted(data.data_vars, key=lambda v: int(str(v).removeprefix("column_")))
+    return pd.DataFrame({data[v].attrs["name"]: data[v].to_numpy() for v in ordered})

@@ -1,0 +1,289 @@
+"""Rounds of a survey: what is asked, what is chosen, and what the file will say.
+
+Utilities are computed from the raw columns through the codebook's own arithmetic. What
+the truth refers to is therefore exactly what a reader of the codebook gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bayesmig.choice.logit import log_probabilities
+from bayesmig.choice.utility import Coefficients, Columns, utilities
+from bayesmig.expressions import parse_arithmetic
+from bayesmig.simulation.population import (
+    URBAN_LIVING,
+    URBAN_SAMPLED,
+    Booleans,
+    Floats,
+    Integers,
+    Numbers,
+    People,
+    later_wealth,
+    people,
+)
+from bayesmig.simulation.worlds import (
+    ALTERNATIVES,
+    STREAMS,
+    Measures,
+    Unit,
+    coefficients,
+    effects_root,
+    groups_of,
+)
+from bayesmig.survey.derive import FUNCTIONS, Context, derive
+from bayesmig.survey.labels import labels_of
+
+NO_EDUCATION, NO_CONSUMPTION = 98, 99_999_998
+_SHARE_NO_EDUCATION, _SHARE_NO_CONSUMPTION = 0.01, 0.003
+_SD_WEIGHT_PLACE, _SD_WEIGHT_HOME = 0.25, 0.15
+_FIRST_YEAR = 2010
+
+Raw = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deciders:
+    """Who chooses, persons or households, and what of them never changes.
+
+    Attributes
+    ----------
+    person
+        The person whose attributes count: oneself, or the head, ``(decider,)``.
+    household, community
+        Counted from 0 within the block, ``(decider,)``.
+    groups
+        Group -> (codes, terms), as `bayesmig.choice.utility.Columns` takes them.
+    effects
+        Group -> effects, ``(group, nonbase, term)``.
+    """
+
+    person: npt.NDArray[np.intp]
+    household: npt.NDArray[np.intp]
+    community: npt.NDArray[np.intp]
+    groups: Mapping[str, tuple[npt.NDArray[np.intp], Floats]]
+    effects: Mapping[str, Floats]
+
+
+def rows(numbers: Numbers, parameters: Mapping[str, float], measures: Measures, unit: Unit) -> Raw:
+    """Give the columns of the file for some communities.
+
+    Parameters
+    ----------
+    numbers
+        From `bayesmig.simulation.population.draw`.
+    parameters
+        Every true parameter by dotted name.
+    measures
+        How the world is measured.
+    unit
+        Who chooses.
+
+    Returns
+    -------
+    dict
+        Column -> values, ``(row,)``: deciders in order, the periods of each together.
+    """
+    everyone = people(numbers, parameters)
+    deciders = _deciders(numbers, everyone, parameters, unit)
+    prior = _first_prior(everyone, unit)
+    home_wealth = everyone.home_wealth
+    rounds: list[Raw] = []
+    for period, chance in enumerate(numbers.period["uniform"]["choice"]):
+        if period:
+            shock = numbers.period["normal"]["wealth"][period][everyone.homes.heads]
+            home_wealth = later_wealth(home_wealth, shock)
+        asked = (
+            _identity(numbers, everyone, deciders, measures, unit, period)
+            | _attributes(everyone, deciders, unit, period)
+            | {"consumption": _consumption(everyone, deciders, measures, home_wealth)}
+            | _history(deciders, prior, unit)
+        )
+        tidy = _tidy(asked, measures, unit)
+        chosen = _chosen(deciders, tidy, parameters, unit, chance[deciders.person])
+        answered = _as_answered(asked, numbers, everyone, deciders, unit, period)
+        rounds.append(answered | {"move": chosen})
+        prior = _with_moves(prior, chosen, unit)
+    return {name: np.stack([r[name] for r in rounds], axis=1).ravel() for name in rounds[0]}
+
+
+def _deciders(
+    numbers: Numbers, everyone: People, parameters: Mapping[str, float], unit: Unit
+) -> Deciders:
+    homes = everyone.homes
+    person = np.arange(len(homes.household)) if unit == "person" else homes.heads
+    codes = {"origin": homes.community[person], "household": homes.household[person]}
+    moves = ALTERNATIVES[unit][1:]
+    independent = {"origin": np.stack([numbers.place["normal"][m] for m in moves], axis=1)}
+    if unit == "person":
+        of_home = [numbers.person["normal"][m][homes.heads] for m in moves]
+        independent["household"] = np.stack(of_home, axis=1)
+    return Deciders(
+        person=person,
+        household=codes["household"],
+        community=codes["origin"],
+        groups={g: (codes[g], np.ones((len(person), 1))) for g in groups_of(unit)},
+        effects={
+            g: (independent[g] @ effects_root(parameters, g, unit).T)[:, :, None]
+            for g in groups_of(unit)
+        },
+    )
+
+
+# ------------------------------------------------------------------------------- asked
+
+
+def _identity(
+    numbers: Numbers,
+    everyone: People,
+    deciders: Deciders,
+    measures: Measures,
+    unit: Unit,
+    period: int,
+) -> Raw:
+    place = deciders.community
+    community = numbers.first + 1 + place
+    first_home = deciders.household[np.searchsorted(place, place)]
+    household = community * 1_000 + (deciders.household - first_home) + 1
+    region = 1 + (numbers.place["uniform"]["region"] * measures.regions).astype(np.int64)
+    residence = np.where(everyone.urban, 1, 2)
+    labels = {"person_id": household * 10 + everyone.homes.position[deciders.person] + 1}
+    return (labels if unit == "person" else {}) | {
+        "household_id": household,
+        "community": community,
+        "region": region[place],
+        "year": np.full(len(place), _FIRST_YEAR + period),
+        "stratum": (region * 10 + residence)[place],
+        "weight": _weight(numbers, everyone, deciders),
+        "residence": residence[place],
+    }
+
+
+def _weight(numbers: Numbers, everyone: People, deciders: Deciders) -> Floats:
+    """Weight of mean 1 in large samples: towns are sampled more, and not all answer."""
+    town, country = URBAN_LIVING / URBAN_SAMPLED, (1 - URBAN_LIVING) / (1 - URBAN_SAMPLED)
+    design = np.where(everyone.urban, town, country)
+    place = _unit_lognormal(numbers.place["normal"]["weight"], _SD_WEIGHT_PLACE)
+    heads = everyone.homes.heads
+    home = _unit_lognormal(numbers.person["normal"]["weight"][heads], _SD_WEIGHT_HOME)
+    weight = (design * place)[deciders.community] * home[deciders.household]
+    return np.round(weight, 4)
+
+
+def _unit_lognormal(normal: Floats, sd: float) -> Floats:
+    """Log-normal numbers of mean 1."""
+    return np.exp(sd * normal - sd**2 / 2)
+
+
+def _attributes(everyone: People, deciders: Deciders, unit: Unit, period: int) -> Raw:
+    head = "" if unit == "person" else "head_"
+    columns: Raw = {
+        f"{head}sex": 1 + everyone.female[deciders.person].astype(np.int64),
+        f"{head}age": everyone.age[deciders.person] + period,
+        f"{head}education_years": everyone.education_years[deciders.person],
+    }
+    if unit == "household":
+        columns["size"] = everyone.homes.members
+    return columns
+
+
+def _consumption(
+    everyone: People, deciders: Deciders, measures: Measures, home_wealth: Floats
+) -> Integers:
+    wealth = everyone.place_wealth[deciders.community] + home_wealth[deciders.household]
+    exact = np.exp(measures.log_mean + measures.log_sd * wealth)
+    steps = np.maximum(np.round(exact / measures.step), 1)
+    return (steps * measures.step).astype(np.int64)
+
+
+# ----------------------------------------------------------------------------- history
+
+
+def _first_prior(everyone: People, unit: Unit) -> dict[str, Booleans]:
+    """Earlier moves by decider: own, or of any member of the household."""
+    if unit == "person":
+        return dict(everyone.prior)
+    heads = everyone.homes.heads
+    return {s: np.logical_or.reduceat(moved, heads) for s, moved in everyone.prior.items()}
+
+
+def _history(deciders: Deciders, prior: Mapping[str, Booleans], unit: Unit) -> Raw:
+    """Own earlier moves, those of other members, and the share among other households."""
+    columns: Raw = {f"prior_{s}": moved.astype(np.int64) for s, moved in prior.items()}
+    for stream, moved in prior.items():
+        place, home = deciders.community, deciders.household
+        in_place, in_home = np.bincount(place, moved), np.bincount(home, moved)
+        others = np.bincount(place)[place] - np.bincount(home)[home]
+        if unit == "person":
+            columns[f"household_{stream}"] = (in_home[home] - moved).astype(np.int64)
+        share = (in_place[place] - in_home[home]) / others
+        columns[f"share_{stream}"] = np.round(share, 4)
+    return columns
+
+
+def _with_moves(prior: Mapping[str, Booleans], chosen: Integers, unit: Unit) -> dict[str, Booleans]:
+    """Earlier moves as the next period will know them."""
+    names = np.array(ALTERNATIVES[unit])[chosen]
+    return {s: prior[s] | (names == s) | (names == "both") for s in STREAMS}
+
+
+# -------------------------------------------------------------------- chosen, answered
+
+
+def _tidy(raw: Raw, measures: Measures, unit: Unit) -> Raw:
+    """Give the columns that the codebook derives, beside the raw ones."""
+    context = Context(
+        column=lambda name: pd.Series(raw[name]),
+        labels=lambda name: labels_of(pd.Series(raw[name])),
+        where=("the codebook of a simulated survey",),
+    )
+    return raw | {
+        name: derive(parse_arithmetic(text, FUNCTIONS), context).to_numpy()
+        for name, text in measures.derivations(unit).items()
+    }
+
+
+def _chosen(
+    deciders: Deciders, tidy: Raw, parameters: Mapping[str, float], unit: Unit, chance: Floats
+) -> Integers:
+    """Draw an alternative for each decider by inverting the cumulated probabilities."""
+    terms, beta = coefficients(parameters, unit)
+    columns = Columns(
+        n_alternatives=len(ALTERNATIVES[unit]),
+        base=0,
+        persons=np.column_stack([_term(term, tidy) for term in terms]),
+        only={},
+        attributes=None,
+        groups=deciders.groups,
+    )
+    utility = utilities(np, columns, Coefficients(persons=beta, effects=deciders.effects))
+    cumulated = np.cumsum(np.exp(log_probabilities(np, utility)), axis=1)
+    chosen: Integers = (chance[:, None] > cumulated[:, :-1]).sum(axis=1)
+    return chosen
+
+
+def _term(term: str, tidy: Raw) -> Floats:
+    product = np.ones(len(tidy["weight"]))
+    for column in term.split(":") if term != "asc" else ():
+        product = product * tidy[column]
+    return product
+
+
+def _as_answered(
+    asked: Raw, numbers: Numbers, everyone: People, deciders: Deciders, unit: Unit, period: int
+) -> Raw:
+    """Put missing codes where nobody answered, which is left to chance."""
+    education = "education_years" if unit == "person" else "head_education_years"
+    silent = numbers.person["uniform"]["no_education"][deciders.person] < _SHARE_NO_EDUCATION
+    by_home = numbers.period["uniform"]["no_consumption"][period][everyone.homes.heads]
+    unknown = (by_home < _SHARE_NO_CONSUMPTION)[deciders.household]
+    return asked | {
+        education: np.where(silent, NO_EDUCATION, asked[education]),
+        "consumption": np.where(unknown, NO_CONSUMPTION, asked["consumption"]),
+    }

@@ -1,0 +1,477 @@
+"""From arguments to files: checked first, written aside, put in place when complete."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast, get_args
+
+import numpy as np
+
+from bayesmig.errors import BayesmigError, SpecError, SurveyError, nearest
+from bayesmig.simulation.choices import NO_CONSUMPTION, NO_EDUCATION, Raw, rows
+from bayesmig.simulation.population import Integers, community_sizes, draw
+from bayesmig.simulation.worlds import (
+    ALTERNATIVES,
+    MEASURES,
+    STREAMS,
+    Unit,
+    World,
+    coefficients,
+    correlation,
+    groups_of,
+    true_parameters,
+)
+from bayesmig.tomlfile import read_toml, write_toml
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Format = Literal["csv.gz", "csv", "parquet"]
+
+FEWEST_PERSONS, MOST_PERSONS = 500, 1_000_000
+MOST_PERIODS = 20
+_BLOCK_ROWS = 50_000
+
+_CODEBOOK, _TRUTH, _DATA = "survey.toml", "truth.toml", "survey"
+_MARK = "bayesmig simulate"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSurvey:
+    """Where a synthetic survey was written.
+
+    Attributes
+    ----------
+    folder
+        Holds the three files below and nothing else.
+    codebook
+        What `bayesmig.read_survey` takes.
+    truth
+        TOML: the arguments and every true parameter. The names that `simulate` takes as
+        ``effects`` are the tables and keys under ``[true]``, joined by points.
+    data
+        The microdata.
+    rows
+        Rows of the microdata.
+    """
+
+    folder: Path
+    codebook: Path
+    truth: Path
+    data: Path
+    rows: int
+
+
+def simulate(
+    folder: str | Path,
+    *,
+    persons: int = 5_000,
+    seed: int,
+    unit: Unit = "person",
+    world: World = "albania",
+    periods: int = 1,
+    format: Format = "csv.gz",
+    effects: Mapping[str, float] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+    block: int = _BLOCK_ROWS,
+) -> SimulatedSurvey:
+    """Write a synthetic survey whose true parameters are known.
+
+    Parameters
+    ----------
+    folder
+        Is made, with its parents, and holds ``survey.toml`` (codebook), ``survey.*``
+        (microdata) and ``truth.toml``. It appears when it is complete.
+    persons
+        Persons aged 15 to 50, from 500 to 1,000,000, exactly.
+    seed
+        Not negative. The same seed and arguments give the same bytes.
+    unit
+        Who chooses. ``"person"``: a row per person and period; stay, internal or
+        international. ``"household"``: a row per household and period of the same
+        persons; ``both`` is an alternative too, whose utility is the sum of the two
+        streams' and a positive association.
+    world
+        ``"albania"``: moves abroad draw the better-off and men, internal moves the
+        educated. ``"indonesia"``: moves abroad are rare and draw the poorer (a small
+        survey may hold none). See Notes.
+    periods
+        Yearly rounds in which the same persons are asked, from 1 to 20. Whoever moves
+        is an earlier mover from the next round on, also in the exposure of others.
+    format
+        ``"csv.gz"``, ``"csv"`` or ``"parquet"``.
+    effects
+        True parameters by dotted name that replace those of the world, for instance
+        ``{"sigma_origin.international": 0.0, "utility.internal.female": -0.5}``.
+    overwrite
+        Replace the folder, where it holds a synthetic survey and nothing else.
+    progress
+        Called after each block as ``progress(persons done, persons in all)``.
+    block
+        Rows held in memory at a time, about. No value depends on it, nor any byte of
+        csv; the row groups of parquet do.
+
+    Returns
+    -------
+    SimulatedSurvey
+        Where the files are.
+
+    Raises
+    ------
+    SpecError
+        Where an argument, or the name or value of an effect, is not allowed.
+    SurveyError
+        Where the folder exists and may not be replaced, or cannot be written.
+
+    Notes
+    -----
+    Persons live in households of 1 to 8, households in origins (communities of 20 persons
+    and more, 60 on average, as sampled), origins in regions. Choices follow the
+    multinomial logit (McFadden 1974) with household and origin effects that are correlated
+    across alternatives. Earlier moves come from a logit of their own whose community
+    effects are independent of those of the choice: exposure is exogenous in the first
+    period.
+
+    ``albania`` is a reconstruction: plausible, estimated from nothing. Its constants are
+    -2.7 and -4.2 (internal, international; the latter raised so that tests have power),
+    women +.10 and -1.0, age per ten years -1.09 and -.70, years of education .08 and 0,
+    wealth .05 and .35 with a square of -.10 abroad; community networks, about per standard
+    deviation, .35 and -.10 on internal moves, -.05 and .60 on moves abroad; origin effects
+    of standard deviations .5 and 1.2 correlated -.2, household effects .5 and .9 correlated
+    .2. ``indonesia`` has the coefficients of a plain multinomial logit on the Indonesian
+    Family Life Survey; its group effects are assumed.
+
+    Network columns are ``(share - centre) / scale`` with fixed constants that stand in the
+    codebook; in ``indonesia`` the centre is 0, the scales are .10 and .01, and the share
+    abroad counts up to .05, as where its coefficients were estimated.
+    """
+    plan = _plan(
+        persons=persons, seed=seed, unit=unit, world=world, periods=periods, effects=effects,
+        format=format, block=block,
+    )  # fmt: skip
+    target = Path(folder).resolve()
+    _refuse_other_content(target, overwrite=overwrite)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
+            new = Path(beside) / "new"
+            new.mkdir()
+            n_rows = _write(plan, new, progress or _silent)
+            if target.exists():
+                target.rename(Path(beside) / "old")
+            new.rename(target)
+    except OSError as err:
+        raise SurveyError(
+            f"the simulated survey cannot be written: {err.strerror or err}",
+            where=str(target),
+            mend="choose a folder that can be written, on a disk with room",
+        ) from None
+    data = target / f"{_DATA}.{plan.format}"
+    return SimulatedSurvey(target, target / _CODEBOOK, target / _TRUTH, data, n_rows)
+
+
+def _silent(done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+# --------------------------------------------------------------------------- arguments
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Checked arguments, and what follows from them before anybody is drawn.
+
+    Attributes
+    ----------
+    parameters
+        Every true parameter by dotted name.
+    sizes
+        Persons by community, ``(community,)``.
+    """
+
+    persons: int
+    seed: int
+    unit: Unit
+    world: World
+    periods: int
+    format: Format
+    block: int
+    effects: Mapping[str, float]
+    parameters: Mapping[str, float]
+    sizes: Integers
+
+
+def _plan(
+    *,
+    persons: object,
+    seed: object,
+    unit: Unit,
+    world: World,
+    periods: object,
+    effects: Mapping[str, float] | None,
+    format: Format,
+    block: object,
+) -> _Plan:
+    _known("unit", unit, get_args(Unit))
+    _known("world", world, get_args(World))
+    _known("format", format, get_args(Format))
+    n_persons = _whole("persons", persons, FEWEST_PERSONS, MOST_PERSONS)
+    number = _whole("seed", seed, 0)
+    parameters = true_parameters(world, unit)
+    changed = {k: _effect(k, v, parameters) for k, v in (effects or {}).items()}
+    parameters |= changed
+    for group in groups_of(unit):
+        _refuse_impossible(parameters, group, unit)
+    return _Plan(
+        persons=n_persons,
+        seed=number,
+        unit=unit,
+        world=world,
+        periods=_whole("periods", periods, 1, MOST_PERIODS),
+        format=format,
+        block=_whole("block", block, 1),
+        effects=changed,
+        parameters=parameters,
+        sizes=community_sizes(number, n_persons),
+    )
+
+
+def _refused(argument: str, what: str, mend: str) -> SpecError:
+    return SpecError(what, where=f"argument {argument} of simulate", mend=mend)
+
+
+def _known(argument: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise _refused(
+            argument, f"the {argument} {value!r} is not known", nearest(str(value), known)
+        )
+
+
+def _whole(argument: str, value: object, low: int, high: int | None = None) -> int:
+    span = f"at least {low:,}" if high is None else f"from {low:,} to {high:,}"
+    try:
+        number = operator.index(cast("Any", value))
+    except TypeError:
+        number = low - 1
+    if number < low or isinstance(value, bool) or (high is not None and number > high):
+        shown = f"{value:,}" if type(value) is int else repr(value)
+        raise _refused(argument, f"{argument} is {shown}", f"give a whole number {span}")
+    return number
+
+
+def _effect(name: str, value: object, known: Mapping[str, float]) -> float:
+    if name not in known:
+        raise _refused(
+            "effects",
+            f"there is no true parameter {name!r}",
+            f"{nearest(name, tuple(known))} (truth.toml of a simulated survey lists all)",
+        )
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise _refused("effects", f"{name} is {value!r}", "give a number")
+    number = float(value)
+    low, high = -math.inf, math.inf
+    if "sigma_" in name:
+        low = 0.0
+    elif name.startswith("corr_"):
+        low, high = -1.0, 1.0
+    if not (math.isfinite(number) and low <= number <= high):
+        allowed = {0.0: "a finite number ≥ 0", -1.0: "a correlation from -1 to 1"}
+        raise _refused(
+            "effects", f"{name} is {number:g}", f"give {allowed.get(low, 'a finite number')}"
+        )
+    return number
+
+
+def _refuse_impossible(parameters: Mapping[str, float], group: str, unit: Unit) -> None:
+    least = float(np.linalg.eigvalsh(correlation(parameters, group, unit))[0])
+    if least < -1e-9:
+        raise _refused(
+            "effects",
+            f"no variables are correlated as corr_{group} says (eigenvalue {least:.3f})",
+            "bring the correlations closer to zero, or make their signs agree",
+        )
+
+
+def _refuse_other_content(target: Path, *, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise SurveyError(
+            "the simulated survey needs a folder, but a file has its name",
+            where=str(target),
+            mend="choose another name",
+        )
+    found = {path.name for path in target.iterdir()}
+    if not found:
+        return
+    if not _is_simulated(target, found):
+        raise SurveyError(
+            f"the folder holds other things ({', '.join(sorted(found)[:3])})",
+            where=str(target),
+            mend="choose a new or empty folder",
+        )
+    if not overwrite:
+        raise SurveyError(
+            "the folder holds a simulated survey already",
+            where=str(target),
+            mend="state overwrite=True to replace it, or choose another folder",
+        )
+
+
+def _is_simulated(target: Path, found: set[str]) -> bool:
+    """Tell whether a folder holds what `simulate` writes, and nothing else."""
+    data = {f"{_DATA}.{format}" for format in get_args(Format)}
+    if not (_TRUTH in found and found <= {_TRUTH, _CODEBOOK, *data}):
+        return False
+    try:
+        return read_toml(target / _TRUTH, "truth").get("written_by") == _MARK
+    except BayesmigError:
+        return False
+
+
+# ------------------------------------------------------------------------------- files
+
+
+def _write(plan: _Plan, new: Path, progress: Callable[[int, int], object]) -> int:
+    """Write the three files into a folder of their own; give the number of rows."""
+    data = new / f"{_DATA}.{plan.format}"
+    n_rows = 0
+
+    def tables() -> Iterator[pa.Table]:
+        nonlocal n_rows
+        for done, columns in _blocks(plan):
+            table = _table(columns)
+            yield table
+            n_rows += table.num_rows
+            progress(done, plan.persons)
+
+    write = _write_parquet if plan.format == "parquet" else _write_csv
+    write(data, tables())
+    (new / _CODEBOOK).write_text(write_toml(_codebook(plan)), encoding="utf-8", newline="\n")
+    (new / _TRUTH).write_text(write_toml(_truth(plan)), encoding="utf-8", newline="\n")
+    return n_rows
+
+
+def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
+    """Yield the columns of one block of communities after the other, and persons done."""
+    ends = np.cumsum(plan.sizes)
+    first = 0
+    while first < len(ends):
+        begun = ends[first] - plan.sizes[first]
+        room = begun + max(plan.block // plan.periods, 1)
+        last = max(int(np.searchsorted(ends, room, side="right")), first + 1)
+        numbers = draw(plan.seed, plan.sizes, first, last, plan.periods)
+        yield int(ends[last - 1]), rows(numbers, plan.parameters, MEASURES[plan.world], plan.unit)
+        first = last
+
+
+def _table(columns: Raw) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({name: pa.array(values) for name, values in columns.items()})
+
+
+def _write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:
+    import pyarrow.parquet as pq
+
+    with ExitStack() as stack:
+        writer = None
+        for table in tables:
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(path, table.schema))
+            writer.write_table(table)
+
+
+def _write_csv(path: Path, tables: Iterator[pa.Table]) -> None:
+    from pyarrow.csv import WriteOptions, write_csv
+
+    options = WriteOptions(include_header=False)
+    with path.open("wb") as file, ExitStack() as stack:
+        out = cast("BinaryIO", file)
+        if path.suffix == ".gz":
+            # No name and no time in the header: the same survey has the same bytes.
+            packed = gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)
+            out = cast("BinaryIO", stack.enter_context(packed))
+        header = True
+        for table in tables:
+            if header:
+                out.write((",".join(table.column_names) + "\n").encode())
+                header = False
+            text = io.BytesIO()
+            write_csv(table, text, options)
+            out.write(text.getbuffer())
+
+
+# -------------------------------------------------------------------- codebook & truth
+
+
+def _codebook(plan: _Plan) -> dict[str, Any]:
+    person = plan.unit == "person"
+    head = "" if person else "head_"
+    kept = [f"prior_{s}" for s in STREAMS]
+    kept = ["age", *kept, *(f"household_{s}" for s in STREAMS)] if person else ["size", *kept]
+    return {
+        "title": MEASURES[plan.world].title,
+        "notes": "Synthetic: nobody in it exists. True parameters stand in truth.toml.",
+        "file": f"{_DATA}.{plan.format}",
+        "keep": kept,
+        "roles": {
+            "choice": "move",
+            "person": "person_id" if person else None,
+            "household": "household_id",
+            "origin": "community",
+            "region": "region",
+            "period": "year",
+            "weight": "weight",
+            "strata": "stratum",
+            "psu": "community",
+        },
+        "alternatives": {name: [i] for i, name in enumerate(ALTERNATIVES[plan.unit])},
+        "missing_codes": {
+            f"{head}education_years": [NO_EDUCATION],
+            "consumption": [NO_CONSUMPTION],
+        },
+        "derive": MEASURES[plan.world].derivations(plan.unit),
+        "missing": {"rule": "drop"},
+    }
+
+
+def _truth(plan: _Plan) -> dict[str, Any]:
+    truth: dict[str, Any] = {
+        "written_by": _MARK,
+        "arguments": {
+            "persons": plan.persons,
+            "seed": plan.seed,
+            "unit": plan.unit,
+            "world": plan.world,
+            "periods": plan.periods,
+            "effects": dict(plan.effects),
+        },
+        "true": _nested(plan.parameters),
+    }
+    if plan.unit == "household":
+        terms, beta = coefficients(plan.parameters, plan.unit)
+        both = np.round(beta[:, 2], 12).tolist()
+        truth["implied"] = {"utility": {"both": dict(zip(terms, both, strict=True))}}
+    return truth
+
+
+def _nested(flat: Mapping[str, float]) -> dict[str, Any]:
+    """Make tables of dotted names."""
+    tables: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path, key = name.split(".")
+        table = tables
+        for part in path:
+            table = table.setdefault(part, {})
+        table[key] = value
+    return tables

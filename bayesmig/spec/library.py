@@ -1,0 +1,109 @@
+"""Finds the packaged model and scenario files by name, and reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bayesmig.errors import SpecError, nearest
+from bayesmig.spec.model import ModelSpec, merge
+from bayesmig.spec.scenario import Scenario
+from bayesmig.tomlfile import read_toml, validate
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def models_folder() -> Path:
+    """The folder of packaged models: inside the wheel, or beside the sources."""
+    inside = _PACKAGE / "models"
+    return inside if inside.is_dir() else _PACKAGE.parent / "models"
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the packaged models, in alphabetical order."""
+    return tuple(sorted(p.stem for p in models_folder().glob("*.toml")))
+
+
+def scenario_names() -> tuple[str, ...]:
+    """Names of the packaged scenarios, in alphabetical order."""
+    return tuple(sorted(p.stem for p in (models_folder() / "scenarios").glob("*.toml")))
+
+
+def load_model(name: str | Path) -> ModelSpec:
+    """Read a theory.
+
+    Parameters
+    ----------
+    name
+        Name of a packaged model (``"networks"``), or the path of a model file.
+
+    Returns
+    -------
+    ModelSpec
+        With anything it ``extends`` merged in.
+
+    Raises
+    ------
+    SpecError
+        Where there is no such model, or it says something it may not say.
+    """
+    path = _find(name, models_folder(), "model")
+    data = _with_parents(path, read_toml(path, "model"), (path.resolve(),))
+    return validate(ModelSpec, {"name": path.stem} | data, file=str(path))
+
+
+def load_scenario(name: str | Path) -> Scenario:
+    """Read a scenario: the name of a packaged one, or the path of a file.
+
+    Raises
+    ------
+    SpecError
+        Where there is no such scenario, or it says something it may not say.
+    """
+    path = _find(name, models_folder() / "scenarios", "scenario")
+    data = read_toml(path, "scenario")
+    return validate(Scenario, {"name": path.stem} | data, file=str(path))
+
+
+def _find(name: str | Path, folder: Path, what: str) -> Path:
+    text = str(name)
+    if isinstance(name, Path) or text.endswith(".toml") or "/" in text:
+        return Path(name)
+    path = folder / f"{text}.toml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.toml"))
+        raise SpecError(
+            f"there is no packaged {what} {text!r}; {nearest(text, known)}",
+            where=str(folder),
+            mend=f"name one of {', '.join(known)}, or give the path of a .toml file",
+        )
+    return path
+
+
+def _with_parents(
+    path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]
+) -> dict[str, Any]:
+    """Merge a model file onto those that it extends, refusing circles."""
+    child = dict(data)
+    parent_name = child.pop("extends", None)
+    if parent_name is None:
+        return child
+    if not isinstance(parent_name, str):
+        raise SpecError(
+            f"expected the name of a model, got {parent_name!r}", where=(str(path), "key extends")
+        )
+    sibling = path.parent / f"{parent_name}.toml"
+    parent = sibling if sibling.is_file() else _find(parent_name, models_folder(), "model")
+    if not parent.is_absolute() and not parent.is_file():
+        parent = path.parent / parent
+    if parent.resolve() in seen:
+        circle = " → ".join(p.stem for p in (*seen, parent))
+        raise SpecError(
+            f"models extend each other in a circle: {circle}",
+            where=(str(path), "key extends"),
+            mend="let one of them stand on its own",
+        )
+    below = _with_parents(parent, read_toml(parent, "model"), (*seen, parent.resolve()))
+    own = ("name", "title", "claim", "expect")
+    return merge({k: v for k, v in below.items() if k not in own}, child)

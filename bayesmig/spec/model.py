@@ -1,0 +1,323 @@
+"""A theory as a value: choice set, utility, groups, priors, hypotheses. No data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from bayesmig.errors import SpecError, nearest
+from bayesmig.expressions import Formula, parse_formula
+from bayesmig.spec.priors import Frozen, Priors
+from bayesmig.spec.statement import Inequality, parse_statement
+from bayesmig.tomlfile import write_toml
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$", max_length=64)]
+Column = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=128)]
+
+
+class ChoiceSet(Frozen):
+    """The alternatives, by name and in order, and the base among them.
+
+    Attributes
+    ----------
+    alternatives
+        At least two different names.
+    base
+        The alternative whose utility is zero; every coefficient of a person's column
+        is a log-odds ratio against it.
+    """
+
+    alternatives: tuple[Name, ...] = Field(min_length=2)
+    base: Name
+
+    @model_validator(mode="after")
+    def _base_is_an_alternative(self) -> ChoiceSet:
+        twice = [a for a in self.alternatives if self.alternatives.count(a) > 1]
+        if twice:
+            raise SpecError(
+                f"alternative {twice[0]!r} is named twice",
+                where="key choice.alternatives",
+                mend="name each alternative once",
+            )
+        if self.base not in self.alternatives:
+            raise SpecError(
+                f"the base {self.base!r} is not an alternative; "
+                + nearest(self.base, self.alternatives),
+                where="key choice.base",
+                mend="name one of " + ", ".join(self.alternatives),
+            )
+        return self
+
+    @property
+    def nonbase(self) -> tuple[str, ...]:
+        """The alternatives other than the base, in order."""
+        return tuple(a for a in self.alternatives if a != self.base)
+
+
+class Utility(Frozen):
+    """Systematic utility, as formulas.
+
+    Attributes
+    ----------
+    persons
+        Columns of the chooser: one coefficient per non-base alternative. The constant
+        is included unless the formula says ``0 +``.
+    only
+        Alternative -> formula of columns that enter its utility alone.
+        A constant is included only where it is written (``1 +``).
+    alternatives
+        Columns that vary over alternatives (attributes of the survey, and their
+        interactions with columns of the chooser): one generic coefficient each.
+    period_constants
+        Whether each period after the first has constants of its own. Applies where
+        the survey declares the role ``period`` with more than one period.
+    """
+
+    persons: str = "1"
+    only: dict[Name, str] = {}
+    alternatives: str | None = None
+    period_constants: bool = False
+
+    @model_validator(mode="after")
+    def _formulas_parse(self) -> Utility:
+        self.persons_formula, self.only_formulas, self.alternatives_formula  # noqa: B018
+        return self
+
+    @property
+    def persons_formula(self) -> Formula:
+        """``persons``, parsed."""
+        return parse_formula(self.persons, where="key utility.persons")
+
+    @property
+    def only_formulas(self) -> dict[str, Formula]:
+        """``only``, parsed."""
+        return {
+            name: parse_formula(text, where=f"key utility.only.{name}")
+            for name, text in self.only.items()
+        }
+
+    @property
+    def alternatives_formula(self) -> Formula | None:
+        """``alternatives``, parsed."""
+        if self.alternatives is None:
+            return None
+        formula = parse_formula(self.alternatives, where="key utility.alternatives")
+        if formula.intercept or not formula.terms:
+            raise SpecError(
+                "a generic constant is not identified: it moves all utilities alike",
+                where="key utility.alternatives",
+                mend="name attributes only; constants belong to utility.persons",
+            )
+        return formula
+
+
+class Group(Frozen):
+    """Effects that vary over the groups of a role or column.
+
+    Attributes
+    ----------
+    by
+        A role (``origin``, ``household``, …) or a column.
+    terms
+        Formula of the columns whose coefficients vary; the constant is included
+        unless it says ``0 +``.
+    correlated
+        Whether effects are correlated across alternatives and terms.
+    """
+
+    by: Column
+    terms: str = "1"
+    correlated: bool = True
+
+    @model_validator(mode="after")
+    def _formula_parses(self) -> Group:
+        formula = self.formula
+        if formula.intercept is False and not formula.terms:
+            raise SpecError("a group has no terms", where=f"key groups (by = {self.by!r})")
+        return self
+
+    @property
+    def formula(self) -> Formula:
+        """``terms``, parsed."""
+        return parse_formula(self.terms, where=f"key groups.terms (by = {self.by!r})")
+
+
+class Hypothesis(Frozen):
+    """A claim that the data can contradict.
+
+    Attributes
+    ----------
+    claim
+        One sentence.
+    statement
+        Inequalities of average effects on the probability scale, joined by ``and``;
+        see `bayesmig.spec.statement`.
+    rope
+        Half-width of the region of practical equivalence, in units of the estimand.
+    mechanism
+        Its code in the mechanism map (``M04``).
+    """
+
+    claim: str
+    statement: str
+    rope: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    mechanism: str = ""
+
+    @model_validator(mode="after")
+    def _statement_parses(self) -> Hypothesis:
+        if any(part.sign == "!=" for part in self.inequalities) and self.rope == 0:
+            raise SpecError(
+                "'!=' holds for every draw unless rope > 0",
+                where="key hypotheses.*.rope",
+                mend="state the difference that would matter as rope",
+            )
+        return self
+
+    @property
+    def inequalities(self) -> tuple[Inequality, ...]:
+        """``statement``, parsed."""
+        return parse_statement(self.statement, where="key hypotheses.*.statement")
+
+
+class Expect(Frozen):
+    """Parameter counts that the author expects; compared when a design is built.
+
+    Attributes
+    ----------
+    persons
+        Coefficients per non-base alternative, the constant included and period
+        constants not.
+    only, alternatives
+        Coefficients in all of these blocks.
+    """
+
+    persons: int | None = None
+    only: int | None = None
+    alternatives: int | None = None
+
+
+class ModelSpec(Frozen):
+    """One theory.
+
+    Attributes
+    ----------
+    name
+        Short name; the file's own name where it comes from a file.
+    title, claim
+        One line, one sentence.
+    references, mechanisms
+        Keys of ``references.bib``; codes of the mechanism map.
+    columns
+        What the theory expects of a survey: column -> meaning and unit.
+    choice, utility, groups, priors
+        The model.
+    available
+        Alternative -> column that says (0/1) whether it is available; alternatives
+        that are not named are always available.
+    weights
+        ``estimand``: the likelihood is unweighted and every average over people is
+        weighted, where the survey has weights. ``ignore``: nothing is weighted; every
+        result says so.
+    hypotheses
+        Name -> claim.
+    expect
+        Parameter counts.
+    """
+
+    name: Name = "model"
+    title: str = ""
+    claim: str = ""
+    references: tuple[str, ...] = ()
+    mechanisms: tuple[str, ...] = ()
+    columns: dict[Column, str] = {}
+    choice: ChoiceSet
+    utility: Utility = Utility()
+    available: dict[Name, Column] = {}
+    groups: tuple[Group, ...] = ()
+    weights: Literal["estimand", "ignore"] = "estimand"
+    priors: Priors = Priors()
+    hypotheses: dict[Name, Hypothesis] = {}
+    expect: Expect = Expect()
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_differ(cls, groups: tuple[Group, ...]) -> tuple[Group, ...]:
+        names = [g.by for g in groups]
+        twice = [n for n in names if names.count(n) > 1]
+        if twice:
+            raise SpecError(
+                f"the group {twice[0]!r} stands twice",
+                where="key groups",
+                mend="put all its terms into one entry",
+            )
+        return groups
+
+    @model_validator(mode="after")
+    def _alternatives_are_known(self) -> ModelSpec:
+        known = self.choice.alternatives
+        mentions = [
+            *((f"utility.only.{a}", a) for a in self.utility.only),
+            *((f"available.{a}", a) for a in self.available),
+            *(
+                ("priors.coefficient.alternative", p.alternative)
+                for p in self.priors.coefficient
+                if p.alternative
+            ),
+            *(
+                (f"hypotheses.{name}.statement", average.alternative)
+                for name, h in self.hypotheses.items()
+                for part in h.inequalities
+                for average in part.averages
+            ),
+        ]
+        for key, alternative in mentions:
+            if alternative not in known:
+                raise SpecError(
+                    f"{alternative!r} is not an alternative; {nearest(alternative, known)}",
+                    where=f"key {key}",
+                    mend="name one of " + ", ".join(known),
+                )
+        return self
+
+    def to_toml(self) -> str:
+        """The theory as TOML text; reading it back gives an equal value."""
+        return write_toml(self.model_dump(mode="json", exclude_unset=True))
+
+    def replace(self, **changes: Any) -> ModelSpec:
+        """A copy with some fields changed, checked like a new one.
+
+        Raises
+        ------
+        SpecError
+            Where the changed theory would be refused as a file.
+        """
+        from bayesmig.tomlfile import validate
+
+        data = self.model_dump(mode="json", exclude_unset=True) | changes
+        return validate(type(self), data, file=f"model {self.name!r}")
+
+    @classmethod
+    def json_schema(cls) -> str:
+        """The JSON schema of a model file."""
+        return json.dumps(cls.model_json_schema(), indent=2)
+
+
+def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+    """A model file on top of the one that it extends.
+
+    Tables are merged key by key, anything else is replaced, and a formula that starts
+    with ``+`` is added to the parent's.
+    """
+    merged = dict(parent)
+    for key, value in child.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = merge(below, value)
+        elif isinstance(value, str) and isinstance(below, str) and value.lstrip()[:1] == "+":
+            merged[key] = f"{below} {value.strip()}"
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,139 @@
+"""Statements of hypotheses: what a theory claims, as inequalities of estimands.
+
+``"slope(network_international, internal) < 0 and slope(network_internal, international) < 0"``
+
+Each side is arithmetic over average effects on the probability scale:
+
+``comparison(x, j)``
+    average change of the probability of ``j`` when ``x`` rises by one (0 to 1 for an
+    indicator).
+``slope(x, j)``
+    average derivative of the probability of ``j``.
+``lift(x, j)``
+    ``comparison(x, j)`` as a share of the average probability of ``j`` itself, so that
+    streams of very different size can be compared.
+``share(j)``
+    average probability of ``j``.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from bayesmig.errors import SpecError
+from bayesmig.expressions import parse_arithmetic
+
+ESTIMANDS = {"comparison": 2, "slope": 2, "lift": 2, "share": 1}
+_SIGNS = {ast.Lt: "<", ast.Gt: ">", ast.NotEq: "!="}
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """One average effect that a statement asks for.
+
+    Attributes
+    ----------
+    verb
+        ``comparison``, ``slope``, ``lift`` or ``share``.
+    variable
+        The column that changes; empty for ``share``.
+    alternative
+        Whose probability.
+    """
+
+    verb: str
+    variable: str
+    alternative: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inequality:
+    """``left sign right``, with the estimand ``left - right``.
+
+    Attributes
+    ----------
+    text
+        The inequality as written.
+    sign
+        ``<``, ``>`` or ``!=`` (outside the ROPE, on either side).
+    left, right
+        Vetted arithmetic trees over calls of the estimands.
+    """
+
+    text: str
+    sign: str
+    left: ast.expr
+    right: ast.expr
+
+    @property
+    def averages(self) -> tuple[Average, ...]:
+        """The average effects that both sides need, each once."""
+        calls = [n for side in (self.left, self.right) for n in ast.walk(side)]
+        return tuple(dict.fromkeys(as_average(n) for n in calls if isinstance(n, ast.Call)))
+
+
+def as_average(call: ast.Call) -> Average:
+    """The average effect that a vetted call names."""
+    names = [a.id for a in call.args if isinstance(a, ast.Name)]
+    verb = call.func.id if isinstance(call.func, ast.Name) else ""
+    return Average(verb, names[0] if len(names) == 2 else "", names[-1])
+
+
+def parse_statement(text: str, *, where: str = "") -> tuple[Inequality, ...]:
+    """Parse ``"a < b and c > 0"`` into its inequalities, all of which must hold.
+
+    Raises
+    ------
+    SpecError
+        Where the text is anything else.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _refused(text, "it does not parse", where) from None
+    parts = [tree]
+    if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And):
+        parts = tree.values
+    return tuple(_inequality(part, text, where) for part in parts)
+
+
+def _inequality(node: ast.expr, text: str, where: str) -> Inequality:
+    if not isinstance(node, ast.Compare) or len(node.ops) != 1:
+        raise _refused(text, "an inequality such as 'slope(x, internal) > 0' was expected", where)
+    sign = _SIGNS.get(type(node.ops[0]))
+    if sign is None:
+        raise _refused(text, "only <, > and != compare draws", where)
+    sides = [_side(side, text, where) for side in (node.left, node.comparators[0])]
+    found = Inequality(ast.unparse(node), sign, *sides)
+    if not found.averages:
+        raise _refused(text, "it names no estimand", where)
+    return found
+
+
+def _side(node: ast.expr, text: str, where: str) -> ast.expr:
+    tree = parse_arithmetic(ast.unparse(node), ESTIMANDS, where=where)
+    inside_calls = {id(a) for c in ast.walk(tree) if isinstance(c, ast.Call) for a in ast.walk(c)}
+    for n in ast.walk(tree):
+        if isinstance(n, ast.Name) and id(n) not in inside_calls:
+            raise _refused(text, f"{n.id!r} stands outside an estimand", where)
+        if isinstance(n, ast.Call):
+            _check_call(n, text, where)
+    return tree
+
+
+def _check_call(call: ast.Call, text: str, where: str) -> None:
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    wanted = ESTIMANDS[name]
+    plain = all(isinstance(a, ast.Name) for a in call.args) and not call.keywords
+    if not plain or len(call.args) != wanted:
+        usage = f"{name}(column, alternative)" if wanted == 2 else f"{name}(alternative)"
+        raise _refused(text, f"write {usage}", where)
+
+
+def _refused(text: str, why: str, where: str) -> SpecError:
+    return SpecError(
+        f"{text!r} is not a hypothesis: {why}",
+        where=where,
+        mend="for instance: slope(wealth, international) > slope(wealth, internal)",
+    )

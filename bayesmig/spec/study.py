@@ -1,0 +1,97 @@
+"""A study as a value: which survey, theories, scenarios and questions."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from bayesmig.errors import SpecError, nearest
+from bayesmig.spec.model import Column, Name
+from bayesmig.spec.priors import Frozen
+from bayesmig.tomlfile import write_toml
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Sampling(Frozen):
+    """How to sample; the meanings are those of `bayesmig.fit`."""
+
+    chains: Annotated[int, Field(ge=1, le=64)] = 4
+    draws: Annotated[int, Field(ge=10)] = 1000
+    tune: Annotated[int, Field(ge=10)] = 1000
+    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
+
+
+class Questions(Frozen):
+    """What to ask of the main theory beside checks, comparison and hypotheses.
+
+    Attributes
+    ----------
+    by
+        Columns over which shares and scenario contrasts are broken down.
+    comparisons, slopes
+        Columns whose average effects are wanted.
+    """
+
+    by: tuple[Column, ...] = ()
+    comparisons: tuple[Column, ...] = ()
+    slopes: tuple[Column, ...] = ()
+
+
+class Study(Frozen):
+    """One study.
+
+    Attributes
+    ----------
+    title
+        One line, the title of the report.
+    survey
+        Path of a codebook, relative to the study file.
+    theories
+        Names of packaged models or paths of model files, relative to the study file.
+    main
+        The theory that effects and scenarios are computed from; the last one where it
+        is left out.
+    scenarios
+        Names of packaged scenarios or paths.
+    seed
+        Seed of everything random.
+    sampling, questions
+        Details.
+    """
+
+    title: str = "Study"
+    survey: str
+    theories: tuple[str, ...] = Field(min_length=1)
+    main: Name | None = None
+    scenarios: tuple[str, ...] = ()
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    sampling: Sampling = Sampling()
+    questions: Questions = Questions()
+
+    @model_validator(mode="after")
+    def _main_is_a_theory(self) -> Study:
+        for key in ("theories", "scenarios"):
+            names = getattr(self, key)
+            twice = [n for n in names if names.count(n) > 1]
+            if twice:
+                raise SpecError(f"{twice[0]!r} stands twice", where=f"key {key}")
+        names = [n.rsplit("/", 1)[-1].removesuffix(".toml") for n in self.theories]
+        if self.main is not None and self.main not in names:
+            raise SpecError(
+                f"the main theory {self.main!r} is not in theories; {nearest(self.main, names)}",
+                where="key main",
+                mend="name one of " + ", ".join(names),
+            )
+        return self
+
+    def to_toml(self) -> str:
+        """The study as TOML text; reading it back gives an equal value."""
+        return write_toml(self.model_dump(mode="json", exclude_unset=True))
+
+    @classmethod
+    def json_schema(cls) -> str:
+        """The JSON schema of a study file."""
+        return json.dumps(cls.model_json_schema(), indent=2)

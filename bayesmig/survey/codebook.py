@@ -1,0 +1,316 @@
+"""The codebook: what the columns of a file mean. Read and checked, never applied, here."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
+
+from bayesmig.errors import SpecError, nearest
+from bayesmig.expressions import parse_arithmetic
+from bayesmig.survey.derive import FUNCTIONS, check_calls
+from bayesmig.survey.labels import text_of
+
+#: The roles that a column may play, in the order in which a survey shows them.
+ROLES = (
+    "person",
+    "household",
+    "origin",
+    "region",
+    "period",
+    "weight",
+    "strata",
+    "psu",
+    "choice",
+)
+
+
+def _as_tuple(value: Any) -> Any:
+    """Accept one code for a list of one, and NumPy scalars as their Python values."""
+    if isinstance(value, list | tuple | set | frozenset | range):
+        return tuple(_plain(v) for v in value)
+    return (_plain(value),)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
+
+
+Code = StrictStr | StrictInt | StrictFloat | StrictBool
+Codes = Annotated[tuple[Code, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Number = StrictInt | StrictFloat
+Name = Annotated[StrictStr, Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Roles(_Strict):
+    """Which column plays which role; only the choice is needed.
+
+    Attributes
+    ----------
+    choice
+        What was chosen, as codes that ``[alternatives]`` maps.
+    person, household
+        Who chooses: a person where ``person`` is declared, else a household (or an
+        anonymous unit).
+    origin, region
+        Where they live: the community (group effects, networks) and a larger area.
+    period
+        The interval in which the choice was made.
+    weight
+        Survey weight, finite and not negative.
+    strata, psu
+        Of the sampling design.
+    """
+
+    choice: Name
+    person: Name | None = None
+    household: Name | None = None
+    origin: Name | None = None
+    region: Name | None = None
+    period: Name | None = None
+    weight: Name | None = None
+    strata: Name | None = None
+    psu: Name | None = None
+
+    def declared(self) -> dict[str, str]:
+        """Map each declared role to its column in the file, in the order of `ROLES`."""
+        return {role: column for role in ROLES if (column := getattr(self, role)) is not None}
+
+
+class Recode(_Strict):
+    """A new column by a table of values.
+
+    Attributes
+    ----------
+    source
+        The column that is recoded (``from`` in the file).
+    values
+        Old value, as text, to new value.
+    other
+        What becomes of values that the table does not list.
+    """
+
+    source: Name = Field(alias="from")
+    values: dict[str, StrictStr | StrictInt | StrictFloat] = Field(min_length=1)
+    other: Literal["keep", "missing", "refuse"] = "refuse"
+
+
+class Range(_Strict):
+    """The values that a number may have; all others are missing, and counted.
+
+    Attributes
+    ----------
+    min, max
+        Inclusive bounds.
+    above, below
+        Exclusive bounds.
+    """
+
+    min: Number | None = None
+    max: Number | None = None
+    above: Number | None = None
+    below: Number | None = None
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> Self:
+        if not self.bounds():
+            raise ValueError("a valid range needs min, max, above or below")
+        return self
+
+    def bounds(self) -> dict[str, float]:
+        """Give the bounds that are stated."""
+        return self.model_dump(exclude_none=True)
+
+
+class Missing(_Strict):
+    """The rule for missing values.
+
+    Attributes
+    ----------
+    rule
+        ``"refuse"``: an incomplete row is an error. ``"drop"``: it is left out, and
+        counted by column.
+    columns
+        The columns that must be complete, beside roles and attributes, which always
+        must; default: all columns of the survey.
+    """
+
+    rule: Literal["refuse", "drop"] = "refuse"
+    columns: tuple[Name, ...] | None = None
+
+
+class Network(_Strict):
+    """An exposure to earlier movers, computed from the rows of the survey.
+
+    Attributes
+    ----------
+    prior
+        0/1 column: has this person moved in this stream before the period?
+    of
+        The group whose earlier moves count: ``"origin"``, ``"household"``, or any column.
+    leave_out
+        Who is left out of it: the own ``"household"`` or only the own ``"person"``;
+        default ``"household"``, and ``"person"`` within a household.
+    measure
+        ``"share"`` of the others, or ``"count"`` among them.
+    alone
+        The share where there are no others: a number, or ``"missing"``.
+    weighted
+        Weigh persons by the weight role.
+    """
+
+    prior: Name
+    of: Name = "origin"
+    leave_out: Literal["household", "person"] | None = None
+    measure: Literal["share", "count"] = "share"
+    alone: Number | Literal["missing"] = "missing"
+    weighted: StrictBool = False
+
+    def leaves_out(self) -> str:
+        """Say who is left out, the default included."""
+        return self.leave_out or ("person" if self.of == "household" else "household")
+
+
+class Codebook(_Strict):
+    """Everything that a codebook file may say.
+
+    Attributes
+    ----------
+    title, notes
+        Free text.
+    file
+        The data, relative to the codebook: csv (also tsv, txt, dat; also .gz), parquet,
+        Stata .dta, SPSS .sav. Absent where the data are a DataFrame.
+    encoding, separator, missing_text
+        Of delimited files: default UTF-8, comma, and ``["", "NA", "NaN", "nan"]``.
+    labels
+        Of Stata and SPSS files: put value labels for values in all columns that they
+        cover (true), or in the columns named.
+    roles
+        See `Roles`.
+    alternatives
+        Alternative to its codes in the choice column; the order is kept. A plain list
+        of names means that the codes are the names.
+    missing_codes
+        Column to the codes that mean "no answer".
+    valid_range
+        Column to the range outside of which a number is missing.
+    recode, derive, networks
+        New columns: by a table, by arithmetic, by exposure to earlier movers.
+    missing
+        The rule for missing values.
+    keep
+        Columns kept beside those above; default: all.
+    attributes
+        Attribute of alternatives to alternative to a column or a number.
+    """
+
+    title: StrictStr = ""
+    notes: StrictStr = ""
+    file: Name | None = None
+    encoding: Name | None = None
+    separator: Annotated[StrictStr, Field(min_length=1, max_length=1)] | None = None
+    missing_text: tuple[StrictStr, ...] | None = None
+    labels: StrictBool | tuple[Name, ...] = False
+    roles: Roles
+    alternatives: dict[Name, Codes] = Field(min_length=2)
+    missing_codes: dict[str, Codes] = {}
+    valid_range: dict[str, Range] = {}
+    recode: dict[Name, Recode] = {}
+    derive: dict[Name, StrictStr] = {}
+    networks: dict[Name, Network] = {}
+    missing: Missing = Missing()
+    keep: tuple[Name, ...] | None = None
+    attributes: dict[Name, dict[str, StrictStr | StrictInt | StrictFloat]] = {}
+
+    @field_validator("alternatives", mode="before")
+    @classmethod
+    def _names_are_codes(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+            if len(set(value)) < len(value):
+                raise ValueError("an alternative is named twice")
+            return {name: (name,) for name in value}
+        return value
+
+    @field_validator("alternatives")
+    @classmethod
+    def _one_alternative_per_code(cls, value: dict[str, Codes]) -> dict[str, Codes]:
+        owner: dict[str, str] = {}
+        for name, codes in value.items():
+            for code in codes:
+                other = owner.setdefault(text_of(code), name)
+                if other != name:
+                    raise ValueError(f"the code {code!r} is mapped to both {other!r} and {name!r}")
+        return value
+
+    @field_validator("derive")
+    @classmethod
+    def _in_the_language(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            check_calls(parse_arithmetic(text, FUNCTIONS, where=f"key derive.{name}"), name)
+        return value
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        _each_made_once(self)
+        for attribute, columns in self.attributes.items():
+            _all_alternatives(attribute, columns, tuple(self.alternatives))
+        return self
+
+    def trees(self) -> dict[str, ast.expr]:
+        """Parse the derived columns."""
+        return {n: parse_arithmetic(text, FUNCTIONS) for n, text in self.derive.items()}
+
+    def made(self) -> tuple[str, ...]:
+        """Name the columns that the codebook makes, in its order."""
+        return (*self.recode, *self.derive, *self.networks)
+
+    def codes(self) -> dict[str, str]:
+        """Map the text of each choice code to its alternative."""
+        return {text_of(c): name for name, codes in self.alternatives.items() for c in codes}
+
+
+def _each_made_once(book: Codebook) -> None:
+    made = book.made()
+    twice = [name for name in made if made.count(name) > 1]
+    if twice:
+        raise SpecError(
+            f"the column {twice[0]!r} is made twice",
+            where=f"key {twice[0]} of recode, derive or networks",
+            mend="give one of them another name",
+        )
+
+
+def _all_alternatives(
+    attribute: str, columns: Mapping[str, object], alternatives: tuple[str, ...]
+) -> None:
+    where = f"key attributes.{attribute}"
+    for name in columns:
+        if name not in alternatives:
+            raise SpecError(
+                f"{name!r} is not an alternative", where=where, mend=nearest(name, alternatives)
+            )
+    absent = [name for name in alternatives if name not in columns]
+    if absent:
+        raise SpecError(
+            f"the attribute {attribute!r} is not stated for {', '.join(map(repr, absent))}",
+            where=where,
+            mend=f"state a column or a number for every alternative, for instance {absent[0]} = 0",
+        )

@@ -1,0 +1,312 @@
+"""A survey in tables and warnings: what was read, what was dropped, who chooses what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayesmig.survey.codebook import ROLES
+from bayesmig.survey.survey import Survey
+
+RARE_ALTERNATIVE = 0.01
+THIN_MEDIAN = 5
+THIN_ROWS = 3
+THIN_SHARE = 0.20
+MANY_DROPPED = 0.20
+FEW_LEVELS = 30
+LOW_EFFECTIVE = 0.5
+
+_WIDTH = 96
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyDescription:
+    """What `Survey.describe` returns.
+
+    Attributes
+    ----------
+    title
+        Of the survey.
+    tables
+        Name to tidy DataFrame: ``rows``, ``missing``, ``missing codes``,
+        ``suspicious codes``, ``shares``, ``levels``, and ``shares by ROLE`` for roles of
+        few levels. Empty tables are left out.
+    warnings
+        One sentence each.
+    """
+
+    title: str
+    tables: dict[str, pd.DataFrame]
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [self.title or "survey"]
+        for name, table in self.tables.items():
+            parts.append(f"{name}\n{_text(table)}")
+        if self.warnings:
+            parts.append("warnings\n" + "\n".join(f"  ! {w}" for w in self.warnings))
+        return "\n\n".join(parts)
+
+
+def _text(table: pd.DataFrame) -> str:
+    columns = {name: _column_text(name, values) for name, values in table.items()}
+    shown = pd.DataFrame(columns)
+    return shown.to_string(index=False, max_colwidth=40, line_width=_WIDTH)
+
+
+def _column_text(name: object, values: pd.Series) -> pd.Series:
+    """Write shares in percent and counts with separators."""
+    percent = str(name).startswith(("share", "weighted", "without", "<"))
+    if not pd.api.types.is_numeric_dtype(values):
+        return values
+    return values.map(lambda v: f"{v:.1%}" if percent else f"{v:,.6g}").astype("str")
+
+
+def describe(survey: Survey) -> SurveyDescription:
+    """Tabulate a survey and warn of what looks weak.
+
+    Returns
+    -------
+    SurveyDescription
+        Shares are of choice situations; the weighted ones use the weight role.
+    """
+    tables = {
+        "rows": _rows(survey),
+        "missing": _missing(survey),
+        "missing codes": _coded(survey),
+        "suspicious codes": _suspicious(survey),
+        "shares": _shares(survey),
+        "levels": _levels(survey),
+        "levels without an alternative": _levels_without(survey),
+    }
+    for role in ("region", "period", "strata"):
+        if survey.has(role) and survey.role(role).nunique() <= FEW_LEVELS:
+            tables[f"shares by {role}"] = _shares_by(survey, role)
+    tables = {name: table for name, table in tables.items() if len(table)}
+    warnings = tuple(text for rule in _RULES for text in rule(survey))
+    return SurveyDescription(survey.title, tables, warnings)
+
+
+# ------------------------------------------------------------------------------ tables
+
+
+def _rows(survey: Survey) -> pd.DataFrame:
+    report = survey.report
+    lines = [
+        ("rows read", report.rows_read),
+        ("rows kept", report.rows_kept),
+        ("rows dropped", report.rows_read - report.rows_kept),
+    ]
+    for role in ("person", "household", "origin", "period"):
+        if survey.has(role):
+            lines.append((f"{role}s", survey.role(role).nunique()))
+    if survey.has("weight"):
+        lines.append(("effective rows (Kish)", round(effective_rows(survey.role("weight")))))
+    return pd.DataFrame(lines, columns=["what", "n"])
+
+
+def effective_rows(weight: pd.Series) -> float:
+    """Give Kish's effective number of rows, ``(Σw)² / Σw²``."""
+    w = weight.to_numpy(dtype="float64")
+    return float(w.sum() ** 2 / np.square(w).sum())
+
+
+def _missing(survey: Survey) -> pd.DataFrame:
+    report = survey.report
+    return pd.DataFrame(
+        {
+            "column": list(report.missing),
+            "rows missing": list(report.missing.values()),
+            "dropped for it alone": [report.missing_alone[c] for c in report.missing],
+        }
+    )
+
+
+def _coded(survey: Survey) -> pd.DataFrame:
+    report = survey.report
+    lines = [(column, f"code {code}", n) for column, code, n in report.coded_missing]
+    lines += [(column, f"outside {rule}", n) for column, rule, n in report.out_of_range]
+    lines += [(column, "not in the recode", n) for column, n in report.recoded_missing.items()]
+    lines += [(name, "nobody else in the group", n) for name, n in report.alone.items() if n]
+    return pd.DataFrame(lines, columns=["column", "made missing", "rows"])
+
+
+def _suspicious(survey: Survey) -> pd.DataFrame:
+    lines = [(s.column, f"{s.value:.0f}", s.rows, s.low, s.high) for s in survey.report.suspicious]
+    return pd.DataFrame(lines, columns=["column", "value", "rows", "others from", "others to"])
+
+
+def _shares(survey: Survey) -> pd.DataFrame:
+    choice = survey.role("choice")
+    rows = choice.value_counts().reindex(list(survey.alternatives))
+    table = pd.DataFrame(
+        {
+            "alternative": list(survey.alternatives),
+            "rows": rows.to_numpy(),
+            "share": (rows / len(choice)).to_numpy(),
+        }
+    )
+    if survey.has("weight"):
+        table["weighted share"] = _weighted(survey, pd.Series("", index=choice.index)).to_numpy()[0]
+    return table.round(4)
+
+
+def _weighted(survey: Survey, by: pd.Series) -> pd.DataFrame:
+    """Give weighted shares, shape ``(level, alternative)``."""
+    sums = survey.role("weight").groupby([by, survey.role("choice")], observed=False).sum()
+    wide = sums.unstack().reindex(columns=list(survey.alternatives))  # noqa: PD010
+    return wide.div(wide.sum(axis=1), axis=0)
+
+
+def _shares_by(survey: Survey, role: str) -> pd.DataFrame:
+    levels, choice = survey.role(role), survey.role("choice")
+    counts = pd.crosstab(levels, choice, dropna=False).reindex(columns=list(survey.alternatives))
+    shares = counts.div(counts.sum(axis=1), axis=0).add_prefix("share ")
+    table = pd.concat([counts.sum(axis=1).rename("rows"), shares], axis=1)
+    if survey.has("weight"):
+        table = table.join(_weighted(survey, levels).add_prefix("weighted "))
+    return table.round(4).rename_axis(role).reset_index()
+
+
+def _levels(survey: Survey) -> pd.DataFrame:
+    lines = []
+    for role in ("person", "household", "origin", "region", "period", "strata", "psu"):
+        if not survey.has(role):
+            continue
+        sizes = survey.role(role).value_counts()
+        line = {
+            "role": role,
+            "levels": len(sizes),
+            "rows: min": sizes.min(),
+            "median": sizes.median(),
+            "max": sizes.max(),
+            f"< {THIN_ROWS} rows": (sizes < THIN_ROWS).mean(),
+        }
+        lines.append(line)
+    return pd.DataFrame(lines).round(3)
+
+
+def _levels_without(survey: Survey) -> pd.DataFrame:
+    """Give the share of levels in which an alternative is never chosen."""
+    lines = []
+    for role in ("origin", "region", "period", "strata", "psu"):
+        if survey.has(role):
+            pairs = survey.frame[[role, "choice"]].drop_duplicates()
+            with_it, levels = pairs["choice"].value_counts(), pairs[role].nunique()
+            shares = {f"without {a}": 1 - with_it[a] / levels for a in survey.alternatives}
+            lines.append({"role": role, **shares})
+    return pd.DataFrame(lines).round(3)
+
+
+# ---------------------------------------------------------------------------- warnings
+
+
+def _rare(survey: Survey) -> list[str]:
+    rows = survey.role("choice").value_counts()
+    return [
+        f"{a!r} is rare: {rows[a]:,} rows, {rows[a] / survey.n_obs:.2%}; priors matter there"
+        for a in survey.alternatives
+        if rows[a] < RARE_ALTERNATIVE * survey.n_obs
+    ]
+
+
+def _thin_origins(survey: Survey) -> list[str]:
+    if not survey.has("origin"):
+        return []
+    sizes = survey.role("origin").value_counts()
+    thin = (sizes < THIN_ROWS).mean()
+    if sizes.median() >= THIN_MEDIAN and thin <= THIN_SHARE:
+        return []
+    return [
+        f"origins are thin: {len(sizes):,} origins, median {sizes.median():g} rows, "
+        f"{thin:.0%} with fewer than {THIN_ROWS}; their effects come mostly from the prior"
+    ]
+
+
+def _constant(survey: Survey) -> list[str]:
+    known = ((name, values.dropna()) for name, values in survey.frame.items())
+    flat = [name for name, values in known if (values == values.iloc[0]).all()]
+    return [f"the column {name!r} is constant" for name in flat]
+
+
+def _weights(survey: Survey) -> list[str]:
+    if not survey.has("weight"):
+        return ["no weight is declared: shares are of the sample, not of a population"]
+    weight = survey.role("weight")
+    found = []
+    if zero := int((weight == 0).sum()):
+        found.append(f"{zero:,} rows have weight 0")
+    if (share := effective_rows(weight) / survey.n_obs) < LOW_EFFECTIVE:
+        found.append(f"weights vary much: they leave {share:.0%} of the rows effective (Kish)")
+    return found
+
+
+def _dropped(survey: Survey) -> list[str]:
+    report = survey.report
+    share = 1 - report.rows_kept / report.rows_read
+    if share <= MANY_DROPPED:
+        return []
+    most = max(report.missing, key=lambda c: report.missing[c])
+    return [f"{share:.0%} of the rows were dropped, most for {most!r}; is the rest still a sample?"]
+
+
+def _repeats(survey: Survey) -> list[str]:
+    found = []
+    frame = survey.frame
+    if survey.has("person") and not survey.has("period") and frame["person"].duplicated().any():
+        found.append("persons have several rows but no period is declared")
+    if survey.has("household") and survey.has("origin"):
+        by = ["household", *(["period"] if survey.has("period") else [])]
+        places = frame[[*by, "origin"]].drop_duplicates()
+        if n := int(places.duplicated(by).sum()):
+            found.append(f"{n:,} households stand in more than one origin of the same period")
+    return found
+
+
+def _undeclared_roles(survey: Survey) -> list[str]:
+    declared = survey.roles.declared()
+    return [
+        f"the column {c!r} is named like a role but plays none; declare it under [roles]?"
+        for c in survey.frame.columns
+        if c in ROLES and c not in declared
+    ]
+
+
+def _incomplete(survey: Survey) -> list[str]:
+    frame = survey.frame
+    counts = {c: int(frame[c].isna().sum()) for c in frame.columns}
+    return [
+        f"the column {c!r} is missing in {n:,} rows; a theory that uses it will be refused"
+        for c, n in counts.items()
+        if n
+    ]
+
+
+def _codes(survey: Survey) -> list[str]:
+    report = survey.report
+    found = [
+        f"{s.column!r} holds {s.value:.0f} in {s.rows:,} rows (others {s.low:g} to {s.high:g}): "
+        "a missing code that is not declared?"
+        for s in report.suspicious
+    ]
+    found += [f"no row has a code that the codebook lists ({text})" for text in report.unused]
+    found += [
+        f"value labels of {c!r} do not cover it; left as numbers" for c in report.partly_labelled
+    ]
+    return found
+
+
+_RULES: tuple[Callable[[Survey], list[str]], ...] = (
+    _rare,
+    _thin_origins,
+    _dropped,
+    _weights,
+    _constant,
+    _incomplete,
+    _codes,
+    _repeats,
+    _undeclared_roles,
+)

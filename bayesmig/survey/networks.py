@@ -1,0 +1,272 @@
+"""Networks: exposure to earlier movers, the own household (or self) left out.
+
+A network effect is identified only from moves made *before* the choice. The share of
+others who choose the same now moves with them for reasons that have nothing to do with
+networks, and contains the own outcome through its neighbours: the reflection problem
+(Manski 1993, doi:10.2307/2298123). Such columns are refused here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bayesmig.errors import SurveyError, nearest
+from bayesmig.survey.derive import numbers_of
+
+Measure = Literal["share", "count"]
+
+_REFLECTION = (
+    "a share of others who make the choice now is moved by the same shocks and by the own "
+    "choice (the reflection problem, Manski 1993); its effect would not be one of networks"
+)
+_ENOUGH_MOVERS = 30
+
+
+def exposure(
+    frame: pd.DataFrame,
+    *,
+    prior: str,
+    group: str,
+    own: str | None = None,
+    period: str | None = None,
+    measure: Measure = "share",
+    weight: str | None = None,
+) -> pd.Series:
+    """Share or count of a group's persons with an earlier move, the own part left out.
+
+    Parameters
+    ----------
+    frame
+        One row per person and period, shape ``(obs, …)``.
+    prior
+        Column: 1 where the person had moved in the stream *before* the period, else 0.
+        Persons for whom it is missing count neither as movers nor as others.
+    group, period
+        Columns; exposure is computed within group and period.
+    own
+        Column of the part that is left out (the household); None leaves out the own row.
+    measure
+        ``"share"`` of the others, or ``"count"`` (with weights: sum of weights) among them.
+    weight
+        Column of person weights; default: all persons alike.
+
+    Returns
+    -------
+    Series
+        Floats of shape ``(obs,)``, index of `frame`; NaN where group, period or own part
+        is missing. Where there are no others, the share is NaN and the count is 0.
+
+    Raises
+    ------
+    SurveyError
+        Where a column is absent, or `prior` is not made of 0 and 1.
+
+    Notes
+    -----
+    For a person of part *h* of group *c*: ``(Σ_c prior − Σ_{c,h} prior) / (n_c − n_{c,h})``.
+    """
+    keys = [group, *([period] if period else [])]
+    _refuse_absent(frame, [prior, *keys, *(c for c in (own, weight) if c)])
+    moved = zero_or_one(frame[prior], prior)
+    known = np.isfinite(moved)
+    heads = np.where(known, _weights(frame, weight), 0.0)
+    movers = heads * np.where(known, moved, 0.0)
+    outer = _codes(frame, keys)
+    inner = None if own is None else _codes(frame, [*keys, own])
+    others = _others(heads, outer, inner)
+    exposed = np.where(others > 0, _others(movers, outer, inner), 0.0)
+    if measure == "share":
+        exposed = np.divide(exposed, others, out=np.full(len(others), np.nan), where=others > 0)
+    exposed[(outer if inner is None else np.minimum(outer, inner)) < 0] = np.nan
+    return pd.Series(exposed, index=frame.index)
+
+
+def community_exposure(
+    frame: pd.DataFrame,
+    *,
+    prior: str,
+    household: str,
+    community: str,
+    period: str | None = None,
+    measure: Measure = "share",
+    weight: str | None = None,
+) -> pd.Series:
+    """Share of a community's persons with an earlier move, own household left out.
+
+    See `exposure`: `community` is the group, `household` the part left out.
+    """
+    return exposure(
+        frame,
+        prior=prior,
+        group=community,
+        own=household,
+        period=period,
+        measure=measure,
+        weight=weight,
+    )
+
+
+def household_exposure(
+    frame: pd.DataFrame,
+    *,
+    prior: str,
+    household: str,
+    period: str | None = None,
+    measure: Measure = "count",
+    weight: str | None = None,
+) -> pd.Series:
+    """Count (or share) the *other* members of a household with an earlier move.
+
+    See `exposure`: `household` is the group, and only the own row is left out.
+    """
+    return exposure(
+        frame, prior=prior, group=household, period=period, measure=measure, weight=weight
+    )
+
+
+def _refuse_absent(frame: pd.DataFrame, names: list[str]) -> None:
+    for name in names:
+        if name not in frame.columns:
+            raise SurveyError(
+                f"there is no column {name!r} to compute a network from",
+                mend=nearest(name, list(frame.columns)),
+            )
+
+
+def _weights(frame: pd.DataFrame, weight: str | None) -> npt.NDArray[np.float64]:
+    if weight is None:
+        return np.ones(len(frame))
+    values = numbers_of(frame[weight], weight, ())
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise SurveyError(
+            f"the weights {weight!r} of a network are missing, infinite or negative in some rows",
+            where=f"column {weight!r}",
+            mend="give every person a weight, or leave weighted = false",
+        )
+    return values
+
+
+def _codes(frame: pd.DataFrame, by: list[str]) -> npt.NDArray[np.intp]:
+    """Number the groups; -1 where one of the keys is missing."""
+    codes = frame.groupby(by, sort=False, dropna=True, observed=True).ngroup().to_numpy()
+    return codes.astype(np.intp)
+
+
+def _others(
+    values: npt.NDArray[np.float64],
+    outer: npt.NDArray[np.intp],
+    inner: npt.NDArray[np.intp] | None,
+) -> npt.NDArray[np.float64]:
+    total = _sums(values, outer)
+    own = values if inner is None else _sums(values, inner)
+    # Sums of weights cancel inexactly: a remainder at the rounding of the total is none.
+    left = total - own
+    return np.where(np.abs(left) <= 1e-9 * np.abs(total), 0.0, left)
+
+
+def _sums(values: npt.NDArray[np.float64], codes: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Give each row the sum of its group; rows without a group get 0."""
+    sums = np.bincount(codes + 1, weights=values)
+    sums[0] = 0.0
+    return sums[codes + 1]
+
+
+def zero_or_one(values: pd.Series, name: str) -> npt.NDArray[np.float64]:
+    """Give a 0/1 column as floats with NaN.
+
+    Raises
+    ------
+    SurveyError
+        Where it holds anything else.
+    """
+    numbers = numbers_of(values, name, ())
+    odd = np.isfinite(numbers) & (numbers != 0) & (numbers != 1)
+    if odd.any():
+        raise SurveyError(
+            f"the column {name!r} of earlier moves holds {numbers[odd][0]:g}; 0 or 1 was expected",
+            where=f"column {name!r}",
+            mend=f'derive one, for instance {name}_any = "minimum({name}, 1)"',
+        )
+    return numbers
+
+
+# -------------------------------------------------------------------------- reflection
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Earlier moves by choice made now: persons and movers, shape ``(alternative,)``."""
+
+    persons: npt.NDArray[np.int64]
+    movers: npt.NDArray[np.float64]
+
+
+def refuse_contemporaneous(
+    prior: pd.Series, choice: pd.Series, *, name: str, where: tuple[str, ...] = ()
+) -> None:
+    """Refuse earlier moves that contain the choice of the same period.
+
+    Parameters
+    ----------
+    prior
+        0/1 with NaN, shape ``(obs,)``.
+    choice
+        Categorical of alternatives, shape ``(obs,)``, same rows and periods.
+    name, where
+        Of the column, for messages.
+
+    Raises
+    ------
+    SurveyError
+        Where `prior` is a function of `choice` (an indicator of an alternative, or of
+        several), or where everybody who now moves has "moved before" while most others
+        have not.
+    """
+    counts = _by_choice(zero_or_one(prior, name), choice)
+    seen = counts.persons > 0
+    shares = counts.movers[seen] / counts.persons[seen]
+    if len(shares) > 1 and set(shares) == {0.0, 1.0}:
+        alternatives = [a for a, s in zip(choice.cat.categories[seen], shares, strict=True) if s]
+        raise SurveyError(
+            f"the column {name!r} of earlier moves is the choice itself: it is 1 exactly where "
+            f"{' or '.join(map(repr, alternatives))} is chosen in the same period; {_REFLECTION}",
+            where=(*where, f"column {name!r}"),
+            mend="use moves made before the period",
+        )
+    for i, alternative in enumerate(choice.cat.categories):
+        rest = np.arange(len(counts.persons)) != i
+        others, other_movers = counts.persons[rest].sum(), counts.movers[rest].sum()
+        always = counts.persons[i] >= _ENOUGH_MOVERS and counts.movers[i] == counts.persons[i]
+        if always and other_movers < 0.5 * others:
+            raise SurveyError(
+                f"the column {name!r} of earlier moves seems to count the present one: it is 1 for "
+                f"all {counts.persons[i]:,} who choose {alternative!r} in the same period, but for "
+                f"{other_movers / others:.0%} of the others; {_REFLECTION}",
+                where=(*where, f"column {name!r}"),
+                mend="use moves made before the period",
+            )
+
+
+def _by_choice(prior: npt.NDArray[np.float64], choice: pd.Series) -> _Counts:
+    codes = choice.cat.codes.to_numpy()
+    known = np.isfinite(prior) & (codes >= 0)
+    n = len(choice.cat.categories)
+    return _Counts(
+        np.bincount(codes[known], minlength=n),
+        np.bincount(codes[known], weights=prior[known], minlength=n),
+    )
+
+
+def refuse_own_choice(name: str, *, where: tuple[str, ...] = ()) -> None:
+    """Raise for earlier moves that are computed from the choice column."""
+    raise SurveyError(
+        f"the column {name!r} of earlier moves is the choice column or is derived from it; "
+        f"{_REFLECTION}",
+        where=(*where, f"column {name!r}"),
+        mend="use a column of moves made before the period",
+    )

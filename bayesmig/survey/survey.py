@@ -1,0 +1,293 @@
+"""The value `Survey`: tidy microdata with roles; and `read_survey`, which makes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bayesmig.errors import SpecError, SurveyError, nearest
+from bayesmig.survey.codebook import ROLES, Codebook, Roles
+from bayesmig.survey.files import (
+    FileOptions,
+    Table,
+    read_header,
+    read_table,
+    table_of,
+    unique_names,
+)
+from bayesmig.survey.tidy import ReadReport, Tidy, columns_needed, tidy
+from bayesmig.tomlfile import read_toml, validate
+
+if TYPE_CHECKING:
+    from bayesmig.survey.describe import SurveyDescription
+
+_FILE_KEYS = ("file", "encoding", "separator", "missing_text", "labels")
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Microdata of choices, validated; made by `read_survey`, never changed.
+
+    Attributes
+    ----------
+    title
+        Of the codebook.
+    roles
+        Which column of the file plays which role.
+    alternatives
+        In the order of the codebook.
+    codebook
+        As validated.
+    report
+        What reading did: rows dropped and why, codes made missing, suspicious numbers.
+    fingerprint
+        SHA-256 over the columns, roles, alternatives and attributes; the same in every
+        process for the same data in the same order.
+    rows
+        Row numbers in the file (from 0) of the rows kept, shape ``(obs,)``, read-only.
+    """
+
+    title: str
+    roles: Roles
+    alternatives: tuple[str, ...]
+    codebook: Codebook
+    report: ReadReport
+    fingerprint: str
+    rows: npt.NDArray[np.int64]
+    _frame: pd.DataFrame
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The tidy columns, shape ``(obs, …)``: roles under their role's name, then others.
+
+        Changing what is returned changes nothing here (pandas copies on write).
+        """
+        return self._frame.copy(deep=False)
+
+    @property
+    def attributes(self) -> dict[str, dict[str, str | float]]:
+        """Attribute to alternative to a column or a number; a copy."""
+        return {name: dict(columns) for name, columns in self.codebook.attributes.items()}
+
+    @property
+    def n_obs(self) -> int:
+        """Number of choice situations."""
+        return len(self._frame)
+
+    def has(self, role: str) -> bool:
+        """Say whether a role is declared.
+
+        Raises
+        ------
+        SurveyError
+            Where there is no such role.
+        """
+        _known_role(role)
+        return role in self.roles.declared()
+
+    def role(self, role: str) -> pd.Series:
+        """Give the column of a role, shape ``(obs,)``: text, or floats for the weight.
+
+        Raises
+        ------
+        SurveyError
+            Where the role is unknown, or the codebook does not declare it.
+        """
+        if not self.has(role):
+            raise SurveyError(
+                f"the survey declares no {role}",
+                where=(self.title or "survey", "key roles"),
+                mend=f'add {role} = "COLUMN" under [roles] of the codebook; '
+                f"declared: {', '.join(self.roles.declared())}",
+            )
+        return self.frame[role]
+
+    def column(self, name: str) -> pd.Series:
+        """Give a column by name, shape ``(obs,)``.
+
+        Raises
+        ------
+        SurveyError
+            Where there is none, with the nearest that there is.
+        """
+        if name not in self._frame.columns:
+            raise SurveyError(
+                f"the survey has no column {name!r}",
+                where=self.title or "survey",
+                mend=nearest(name, list(self._frame.columns)),
+            )
+        return self.frame[name]
+
+    def describe(self) -> SurveyDescription:
+        """Tabulate rows, drops, codes and choice shares, and warn of what looks weak."""
+        from bayesmig.survey.describe import describe
+
+        return describe(self)
+
+    def __repr__(self) -> str:
+        shares = self._frame["choice"].value_counts(normalize=True)
+        listed = ", ".join(f"{a} {shares[a]:.1%}" for a in self.alternatives)
+        return f"<Survey {self.title!r}: {self.n_obs:,} choice situations; {listed}>"
+
+
+def _known_role(role: str) -> None:
+    if role not in ROLES:
+        raise SurveyError(f"there is no role {role!r}", mend=nearest(role, ROLES))
+
+
+# ---------------------------------------------------------------------------- reading
+
+
+def read_survey(
+    source: str | Path | pd.DataFrame,
+    roles: Mapping[str, str] | None = None,
+    **codebook_keys: Any,
+) -> Survey:
+    """Read and validate microdata with their codebook.
+
+    Parameters
+    ----------
+    source
+        Path of a codebook (.toml) that names the data file; or a DataFrame, which is
+        copied.
+    roles
+        For a DataFrame: role to column, ``{"choice": "moved", "origin": "district"}``.
+    **codebook_keys
+        For a DataFrame: the same keys as in a codebook (``alternatives``,
+        ``missing_codes``, ``derive``, …); see `bayesmig.survey.codebook.Codebook`.
+
+    Returns
+    -------
+    Survey
+        Frozen. Columns of roles carry their role's name, as text (the weight as floats);
+        the choice is a categorical of the alternatives; others are ``int64``,
+        ``float64`` or text.
+
+    Raises
+    ------
+    SpecError
+        Where the codebook says something that it may not say.
+    SurveyError
+        Where codebook and data do not fit, or the data are not usable. Both name file,
+        key, column and the first rows (counted from 0), and the mend.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"moved": [0, 1, 2, 0], "age": [30, 22, 25, 61]})
+    >>> survey = read_survey(
+    ...     frame,
+    ...     roles={"choice": "moved"},
+    ...     alternatives={"stay": 0, "internal": 1, "international": 2},
+    ... )
+    >>> survey.n_obs
+    4
+    """
+    if isinstance(source, pd.DataFrame):
+        return _from_frame(source, roles, codebook_keys)
+    if not isinstance(source, str | Path):
+        raise SurveyError(
+            f"a survey is read from a codebook or a DataFrame, got {type(source).__name__}"
+        )
+    if roles is not None or codebook_keys:
+        given = "roles" if roles is not None else next(iter(codebook_keys))
+        raise SpecError(
+            f"{given!r} is given beside a codebook file, which states it itself",
+            where=str(source),
+            mend="edit the codebook, or read the data into a DataFrame and give all keys here",
+        )
+    return _from_codebook(Path(source))
+
+
+def _from_codebook(path: Path) -> Survey:
+    _refuse_data_file(path)
+    book = validate(Codebook, read_toml(path, "codebook"), file=str(path))
+    if book.file is None:
+        raise SpecError(
+            "the key 'file' is missing", where=str(path), mend='add file = "DATA" (relative to it)'
+        )
+    data = (path.parent / book.file).resolve()
+    options = FileOptions(book.encoding, book.separator, book.missing_text, book.labels)
+    header = read_header(data, options)
+    columns = columns_needed(book, header, str(path))
+    codes = {column for role, column in book.roles.declared().items() if role != "weight"}
+    table = read_table(data, options, columns, codes)
+    return _survey(table, book, str(path))
+
+
+def _refuse_data_file(path: Path) -> None:
+    if path.suffix != ".toml" and not path.is_dir():
+        raise SurveyError(
+            f"a codebook (.toml) is read here, not the data file {path.name!r}",
+            where=str(path),
+            mend="write a codebook that names this file, or read the file into a DataFrame",
+        )
+
+
+def _from_frame(
+    frame: pd.DataFrame, roles: Mapping[str, str] | None, keys: Mapping[str, Any]
+) -> Survey:
+    for key in _FILE_KEYS:
+        if key in keys:
+            raise SpecError(
+                f"the key {key!r} applies to files, and the data are a DataFrame",
+                where=("DataFrame", f"key {key}"),
+                mend="leave it out",
+            )
+    stated = {**keys, **({} if roles is None else {"roles": dict(roles)})}
+    book = validate(Codebook, stated, file="DataFrame")
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise SurveyError("the DataFrame has columns of several levels", where="DataFrame")
+    header = unique_names(list(frame.columns), "DataFrame")
+    return _survey(table_of(frame, columns_needed(book, header, "DataFrame")), book, "DataFrame")
+
+
+def _survey(table: Table, book: Codebook, where: str) -> Survey:
+    done: Tidy = tidy(table, book, where)
+    done.rows.setflags(write=False)
+    return Survey(
+        title=book.title,
+        roles=book.roles,
+        alternatives=tuple(book.alternatives),
+        codebook=book,
+        report=done.report,
+        fingerprint=_fingerprint(done.frame, book),
+        rows=done.rows,
+        _frame=done.frame,
+    )
+
+
+# ------------------------------------------------------------------------ fingerprint
+
+
+def _fingerprint(frame: pd.DataFrame, book: Codebook) -> str:
+    """Hash columns as bytes, so that neither process nor library version matters."""
+    said = {
+        "roles": list(book.roles.declared()),
+        "alternatives": list(book.alternatives),
+        "attributes": book.attributes,
+        "rows": len(frame),
+    }
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for name in frame.columns:
+        _hash_column(digest, name, frame[name])
+    return digest.hexdigest()
+
+
+def _hash_column(digest: Any, name: str, values: pd.Series) -> None:
+    digest.update(json.dumps(name).encode())
+    if pd.api.types.is_numeric_dtype(values):
+        numbers = values.to_numpy(dtype="<f8") + 0.0
+        digest.update(b"number" + np.where(np.isnan(numbers), np.nan, numbers).tobytes())
+        return
+    codes, texts = pd.factorize(values.astype("str"))
+    digest.update(b"text" + json.dumps(texts.to_numpy(dtype=object).tolist()).encode())
+    digest.update(codes.astype("<i4").tobytes())

@@ -1,0 +1,198 @@
+"""Formats: the same table from every one, and each way a file can be broken."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyreadstat
+import pytest
+
+from bayesmig.errors import BayesmigError, SpecError, SurveyError
+from bayesmig.survey.files import FileOptions, read_header, read_table, table_of, unique_names
+
+FRAME = pd.DataFrame(
+    {
+        "id": ["007", "012", "099"],
+        "age": [30, 41, 55],
+        "income": [1.5, np.nan, 0.1 + 0.2],
+        "place": ["Ulan", "São", "NA-1"],
+    }
+)
+
+
+def write(path: Path) -> Path:
+    match path.suffix:
+        case ".parquet":
+            FRAME.to_parquet(path)
+        case ".dta":
+            pyreadstat.write_dta(FRAME, path)
+        case ".sav":
+            pyreadstat.write_sav(FRAME, path)
+        case _:
+            FRAME.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet", "t.dta", "t.sav"])
+def test_every_format_gives_the_same_table(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name)
+    options = FileOptions()
+    assert read_header(path, options) == list(FRAME.columns)
+    read = read_table(path, options, ["age", "income", "place", "id"], {"id"}).frame
+    assert list(read.columns) == ["age", "income", "place", "id"]
+    assert read["id"].tolist() == ["007", "012", "099"]
+    np.testing.assert_array_equal(read["age"], [30, 41, 55])
+    np.testing.assert_array_equal(read["income"], FRAME["income"])
+    assert read["place"].tolist() == FRAME["place"].tolist()
+
+
+def test_only_declared_texts_are_missing(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("level,x\nNone,1\nnull,NA\nNA,nan\n,3\n")
+    read = read_table(path, FileOptions(), ["level", "x"], set()).frame
+    assert read["level"].tolist()[:2] == ["None", "null"]
+    assert read["level"].isna().tolist() == [False, False, True, True]
+    assert read["x"].isna().tolist() == [False, True, True, False]
+    kept = read_table(path, FileOptions(missing_text=("null",)), ["level"], set()).frame
+    assert kept["level"].tolist()[2] == "NA"
+
+
+def test_separator_encoding_and_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("ort;x\nMünchen;1\n".encode("latin-1"))
+    options = FileOptions(separator=";", encoding="latin-1")
+    assert read_table(path, options, ["ort"], set()).frame["ort"].tolist() == ["München"]
+    marked = tmp_path / "m.tsv"
+    marked.write_bytes(b"\xef\xbb\xbfa\tb\n1\t2\n")
+    assert read_header(marked, FileOptions()) == ["a", "b"]
+    assert read_table(marked, FileOptions(), ["a"], set()).frame["a"].tolist() == [1]
+
+
+@pytest.mark.parametrize("name", ["l.dta", "l.sav"])
+def test_value_labels_where_they_cover(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"edu": [1.0, 2.0, 1.0], "age": [30.0, 98.0, 41.0]})
+    labels = {"edu": {1: "primary", 2: "secondary"}, "age": {98: "do not know"}}
+    path = tmp_path / name
+    write = pyreadstat.write_dta if name.endswith("dta") else pyreadstat.write_sav
+    write(frame, path, variable_value_labels=labels)
+    plain = read_table(path, FileOptions(), ["edu", "age"], set())
+    assert plain.frame["edu"].tolist() == [1, 2, 1]
+    labelled = read_table(path, FileOptions(labels=True), ["edu", "age"], set())
+    assert labelled.frame["edu"].tolist() == ["primary", "secondary", "primary"]
+    assert labelled.frame["age"].tolist() == [30, 98, 41]
+    assert labelled.partly_labelled == ("age",)
+    with pytest.raises(SurveyError, match="values without a label: 30, 41"):
+        read_table(path, FileOptions(labels=("age",)), ["age"], set())
+    with pytest.raises(SpecError, match="'income' has no value labels"):
+        read_table(path, FileOptions(labels=("income",)), ["age"], set())
+
+
+def _broken_gzip(path: Path) -> None:
+    whole = gzip.compress("".join(["a,b\n", *(f"{i},{i**3}\n" for i in range(5_000))]).encode())
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+FAULTS: list[tuple[str, str, Callable[[Path], object], FileOptions, str, str]] = [
+    ("missing", "no.csv", lambda p: None, FileOptions(), "does not exist", "none is known"),
+    ("folder", "d.csv", lambda p: p.mkdir(), FileOptions(), "is a folder", ""),
+    ("empty", "e.csv", lambda p: p.touch(), FileOptions(), "is empty", ""),
+    ("only a header", "h.csv", lambda p: p.write_text("a,b\n"), FileOptions(), "no rows", ""),
+    ("format", "x.xlsx", lambda p: p.touch(), FileOptions(), "unknown format '.xlsx'", ".parquet"),
+    ("duplicate", "t.csv", lambda p: p.write_text("a,b,a\n1,2,3\n"), FileOptions(),
+     "'a' stands 2 times", "rename"),
+    ("duplicate twice", "t.csv", lambda p: p.write_text("a,b,a,b\n1,2,3,4\n"), FileOptions(),
+     "(so do 'b')", "rename"),
+    ("nameless", "t.csv", lambda p: p.write_text("a,,b\n1,2,3\n"), FileOptions(),
+     "column number 1 is named ''", "name every column"),
+    ("encoding", "t.csv", lambda p: p.write_bytes(b"a\ncaf\xe9\n"), FileOptions(),
+     "not in the encoding 'utf-8'", "latin-1"),
+    ("encoding of header", "t.csv", lambda p: p.write_bytes(b"caf\xe9\n1\n"), FileOptions(),
+     "not in the encoding", "latin-1"),
+    ("unknown encoding", "t.csv", lambda p: p.write_text("a\n1\n"), FileOptions(encoding="utf-9"),
+     "unknown encoding", "latin-1"),
+    ("ragged", "t.csv", lambda p: p.write_text("a,b\n1,2\n1,2,3\n"), FileOptions(),
+     "not a table", "separator"),
+    ("longer than the header", "t.csv", lambda p: p.write_text("a,b\n1,2,3\n4,5,6\n"),
+     FileOptions(), "not a table", "separator"),
+    ("cut gzip", "t.csv.gz", _broken_gzip, FileOptions(), "cannot be read", ""),
+    ("not gzip", "t.csv.gz", lambda p: p.write_text("a\n1\n"), FileOptions(), "cannot be read", ""),
+    ("not parquet", "t.parquet", lambda p: p.write_text("a\n1\n"), FileOptions(),
+     "cannot be read", ""),
+    ("not stata", "t.dta", lambda p: p.write_text("a\n1\n"), FileOptions(), "cannot be read", ""),
+    ("separator of parquet", "t.parquet", lambda p: p.touch(), FileOptions(separator=";"),
+     "'separator' is given for a .parquet file", "remove"),
+    ("labels of csv", "t.csv", lambda p: p.touch(), FileOptions(labels=True),
+     "'labels' is given for a .csv file", "remove"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "plant", "options", "what", "mend"), FAULTS, ids=[f[0] for f in FAULTS]
+)
+def test_broken_files_are_named(
+    tmp_path: Path,
+    fault: str,
+    name: str,
+    plant: Callable[[Path], object],
+    options: FileOptions,
+    what: str,
+    mend: str,
+) -> None:
+    path = tmp_path / name
+    plant(path)
+    with pytest.raises(BayesmigError) as caught:
+        read_table(path, options, read_header(path, options), set())
+    assert what in caught.value.what
+    assert str(path) in caught.value.where
+    assert mend in caught.value.mend
+
+
+def test_missing_file_names_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path / "ifls.csv")
+    with pytest.raises(SurveyError) as caught:
+        read_header(tmp_path / "ilfs.csv", FileOptions())
+    assert "ifls.csv" in caught.value.mend
+
+
+def test_names_must_be_text() -> None:
+    with pytest.raises(SurveyError, match="column number 0 is named 0"):
+        unique_names([0, 1], "DataFrame")
+
+
+def test_a_dataframe_is_copied_and_tidied() -> None:
+    frame = pd.DataFrame(
+        {
+            "flag": [True, False, True],
+            "nullable": pd.array([1, None, 3], dtype="Int64"),
+            "whole": pd.array([1, 2, 3], dtype="Int32"),
+            "kind": pd.Categorical(["a", None, "b"]),
+            "numbers": pd.Categorical([1, 2, 2]),
+            "mixed": ["x", 1, None],
+            "objects": np.array([1, 2.5, None], dtype=object),
+            "blank": ["", "b", "c"],
+            "day": pd.to_datetime(["2001-02-03", "2001-02-04", None]),
+            "small": np.array([1, 2, 3], dtype="float32"),
+        },
+        index=[5, 6, 7],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = table_of(frame, list(frame.columns)).frame
+    kinds = read.dtypes.astype(str).to_dict()
+    assert {k: kinds[k] for k in ("flag", "whole", "numbers")} == dict.fromkeys(
+        ("flag", "whole", "numbers"), "int64"
+    )
+    assert {kinds[k] for k in ("nullable", "objects", "small")} == {"float64"}
+    assert {kinds[k] for k in ("kind", "mixed", "blank", "day")} == {"str"}
+    assert read["mixed"].tolist()[:2] == ["x", "1"]
+    assert read["blank"].isna().tolist() == [True, False, False]
+    assert read["day"].tolist()[0] == "2001-02-03"
+    assert read.index.tolist() == [0, 1, 2]
+    frame.loc[5, "whole"] = 9
+    frame["small"].to_numpy(copy=False)
+    assert read["whole"].tolist() == [1, 2, 3]

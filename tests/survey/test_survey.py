@@ -1,0 +1,379 @@
+"""Reading: what a codebook and a DataFrame give, and that nothing can change it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayesmig.errors import SurveyError
+from bayesmig.survey.survey import Survey, read_survey
+
+ALTERNATIVES = {"stay": 0, "internal": [1, 2], "international": 3}
+ROLES = {
+    "choice": "moved",
+    "person": "pid",
+    "household": "hid",
+    "origin": "district",
+    "period": "year",
+    "weight": "w",
+}
+DERIVE = {
+    "age_10": "(age - 25) / 10",
+    "wealth": "scale(log(income), within=period)",
+    "young": "is_in(band, 'under 25')",
+    "band": "bins(age, 25, 40)",
+}
+NETWORKS = {
+    "network_internal": {"prior": "before", "alone": 0.0},
+    "household_internal": {"prior": "before", "of": "household", "measure": "count"},
+}
+
+
+def microdata(n: int = 240) -> pd.DataFrame:
+    rng = np.random.default_rng(2)
+    person = np.repeat(np.arange(n // 2), 2)
+    return pd.DataFrame(
+        {
+            "pid": person + 1000,
+            "hid": person // 3 + 100,
+            "district": np.char.add("0", (person // 12).astype(str)),
+            "year": np.tile([2000, 2005], n // 2),
+            "w": rng.gamma(3, 1, n),
+            "moved": rng.choice([0, 1, 2, 3], n, p=[0.7, 0.1, 0.1, 0.1]),
+            "age": rng.integers(15, 60, n),
+            "educ": rng.choice(["none", "primary", "secondary"], n),
+            "income": rng.lognormal(8, 1, n).round(2),
+            "before": rng.integers(0, 2, n),
+        }
+    )
+
+
+def keys() -> dict[str, Any]:
+    return {
+        "title": "made up",
+        "roles": ROLES,
+        "alternatives": ALTERNATIVES,
+        "recode": {
+            "education": {"from": "educ", "values": {"none": 0, "primary": 6, "secondary": 12}}
+        },
+        "derive": DERIVE,
+        "networks": NETWORKS,
+    }
+
+
+def survey(frame: pd.DataFrame | None = None, **changes: Any) -> Survey:
+    return read_survey(microdata() if frame is None else frame, **(keys() | changes))
+
+
+CODEBOOK = """
+title = "made up"
+file = "data/rows.csv.gz"
+[roles]
+choice = "moved"
+person = "pid"
+household = "hid"
+origin = "district"
+period = "year"
+weight = "w"
+[alternatives]
+stay = 0
+internal = [1, 2]
+international = 3
+[recode.education]
+from = "educ"
+values = { none = 0, primary = 6, secondary = 12 }
+[derive]
+age_10 = "(age - 25) / 10"
+wealth = "scale(log(income), within=period)"
+young = "is_in(band, 'under 25')"
+band = "bins(age, 25, 40)"
+[networks]
+network_internal = { prior = "before", alone = 0.0 }
+household_internal = { prior = "before", of = "household", measure = "count" }
+"""
+
+
+@pytest.fixture
+def codebook(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    microdata().to_csv(tmp_path / "data" / "rows.csv.gz", index=False)
+    path = tmp_path / "book.toml"
+    path.write_text(CODEBOOK)
+    return path
+
+
+def test_the_tidy_columns() -> None:
+    read, raw = survey(), microdata()
+    frame = read.frame
+    assert list(frame.columns) == [
+        "person", "household", "origin", "period", "weight", "choice",
+        "age", "educ", "income", "before",
+        "education", "age_10", "wealth", "young", "band", "network_internal",
+        "household_internal",
+    ]  # fmt: skip
+    assert read.n_obs == len(raw) == read.report.rows_kept
+    assert isinstance(frame.index, pd.RangeIndex)
+    for role in ("person", "household", "origin", "period"):
+        assert frame[role].dtype == "str"
+    assert read.role("period").unique().tolist() == ["2000", "2005"]
+    assert frame["choice"].cat.categories.tolist() == list(ALTERNATIVES) == list(read.alternatives)
+    assert not frame["choice"].cat.ordered
+    by_hand = raw["moved"].map({0: "stay", 1: "internal", 2: "internal", 3: "international"})
+    assert frame["choice"].tolist() == by_hand.tolist()
+    assert frame["education"].tolist() == raw["educ"].map(
+        {"none": 0, "primary": 6, "secondary": 12}
+    ).tolist()
+    np.testing.assert_allclose(frame["age_10"], (raw["age"] - 25) / 10)
+    assert (frame["young"] == (raw["age"] < 25)).all()
+    for _, part in frame.groupby("period"):
+        assert part["wealth"].mean() == pytest.approx(0, abs=1e-12)
+        assert part["wealth"].std(ddof=0) == pytest.approx(1)
+
+
+def test_networks_by_loops() -> None:
+    frame = survey().frame
+    rows = frame.to_dict("records")
+    for one in rows[::17]:
+        near = [
+            o for o in rows if o["origin"] == one["origin"] and o["period"] == one["period"]
+        ]
+        others = [o["before"] for o in near if o["household"] != one["household"]]
+        assert one["network_internal"] == pytest.approx(
+            sum(others) / len(others) if others else 0.0
+        )
+        house = [o for o in near if o["household"] == one["household"]]
+        others = [o["before"] for o in house if o["person"] != one["person"]]
+        assert one["household_internal"] == sum(others)
+
+
+def test_codebook_and_dataframe_agree(codebook: Path) -> None:
+    from_file, from_frame = read_survey(codebook), survey()
+    pd.testing.assert_frame_equal(from_file.frame, from_frame.frame)
+    assert from_file.fingerprint == from_frame.fingerprint
+    assert from_file.report.source.endswith("rows.csv.gz")
+
+
+def test_written_codes_keep_their_zeros(tmp_path: Path) -> None:
+    frame = microdata().assign(district="007", pid=lambda d: "00" + d["pid"].astype(str))
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "b.toml").write_text(CODEBOOK.replace("data/rows.csv.gz", "rows.csv"))
+    read = read_survey(tmp_path / "b.toml")
+    assert read.role("origin").unique().tolist() == ["007"]
+    assert read.role("person").iloc[0] == "001000"
+
+
+def test_a_role_may_be_computed_with(codebook: Path) -> None:
+    codebook.write_text(CODEBOOK.replace("[derive]", '[derive]\nsince = "period - 2000"'))
+    assert set(read_survey(codebook).frame["since"]) == {0, 5}
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        pd.Series([0.0, 1.0, 2.0, 3.0]),
+        pd.Series(["0", "1", "2", "3"]),
+        pd.Series([0, 1, 2, 3], dtype="Int64"),
+        pd.Series(pd.Categorical([0, 1, 2, 3])),
+    ],
+)
+def test_codes_of_any_type_match(codes: pd.Series) -> None:
+    read = read_survey(
+        pd.DataFrame({"y": codes}), roles={"choice": "y"}, alternatives=ALTERNATIVES
+    )
+    assert read.frame["choice"].tolist() == ["stay", "internal", "internal", "international"]
+
+
+def test_names_as_codes() -> None:
+    frame = pd.DataFrame({"y": ["b", "a", "b"]})
+    read = read_survey(frame, roles={"choice": "y"}, alternatives=["a", "b"])
+    assert read.alternatives == ("a", "b")
+
+
+def test_household_unit_with_a_fourth_alternative() -> None:
+    frame = pd.DataFrame({"h": [1, 2, 3, 4], "y": ["stay", "both", "internal", "abroad"]})
+    read = read_survey(
+        frame,
+        roles={"choice": "y", "household": "h"},
+        alternatives={"stay": "stay", "internal": "internal", "international": "abroad",
+                      "both": "both"},
+    )  # fmt: skip
+    assert read.alternatives[-1] == "both"
+    assert not read.has("person")
+
+
+def test_attributes_are_columns_or_numbers() -> None:
+    frame = microdata().assign(fare=1.5)
+    attributes = {"cost": {"stay": 0, "internal": "fare", "international": "income"}}
+    read = survey(frame, keep=["age"], attributes=attributes, networks={}, recode={}, derive={})
+    assert read.attributes == attributes
+    assert list(read.frame.columns)[-3:] == ["age", "fare", "income"]
+    read.attributes["cost"]["stay"] = 9
+    assert read.attributes == attributes
+
+
+# --------------------------------------------------------------------- missing values
+
+
+def holed() -> pd.DataFrame:
+    frame = microdata()
+    frame.loc[[3, 5], "income"] = np.nan
+    frame.loc[[5, 8], "educ"] = None
+    frame.loc[[10], "district"] = None
+    return frame
+
+
+def test_drops_are_counted_and_rows_remembered() -> None:
+    read = survey(holed(), missing={"rule": "drop"})
+    assert read.report.rows_read - read.n_obs == 4
+    assert read.report.missing == {
+        "origin": 1, "educ": 2, "income": 2, "education": 2, "wealth": 2, "network_internal": 1,
+    }  # fmt: skip
+    assert sorted(set(range(240)) - set(read.rows)) == [3, 5, 8, 10]
+    assert read.frame["age"].tolist() == microdata()["age"].drop([3, 5, 8, 10]).tolist()
+    assert not read.frame.isna().any(axis=None)
+    with pytest.raises(ValueError, match="read-only"):
+        read.rows[0] = 3
+
+
+def test_stated_columns_and_roles_must_be_complete() -> None:
+    read = survey(holed(), missing={"rule": "drop", "columns": ["education"]})
+    assert read.report.missing == {"origin": 1, "education": 2}
+    assert read.report.missing_alone == {"origin": 1, "education": 2}
+    assert int(read.frame["wealth"].isna().sum()) == 1
+
+
+def test_a_column_that_is_not_kept_can_be_required() -> None:
+    read = survey(
+        holed(), missing={"rule": "drop", "columns": ["income"]}, keep=["age"],
+        derive={}, recode={},
+    )  # fmt: skip
+    assert read.report.missing == {"origin": 1, "income": 2}
+    assert "income" not in read.frame.columns
+
+
+def test_missing_codes_ranges_and_recodes_are_counted() -> None:
+    frame = microdata()
+    frame.loc[[0, 1], "age"] = 98
+    frame.loc[[2], "age"] = 12
+    frame.loc[[4, 5, 6], "educ"] = "other"
+    frame.loc[[7], "moved"] = 9
+    table = {"none": 0, "primary": 6, "secondary": 12, "tertiary": 16}
+    read = survey(
+        frame,
+        missing_codes={"age": [97, 98], "moved": 9},
+        valid_range={"age": {"min": 15}},
+        recode={"education": {"from": "educ", "values": table, "other": "missing"}},
+        missing={"rule": "drop"},
+    )
+    assert read.report.coded_missing == (("age", "97", 0), ("age", "98", 2), ("moved", "9", 1))
+    assert read.report.out_of_range == (("age", "min 15", 1),)
+    assert read.report.recoded_missing == {"education": 3}
+    assert read.report.unused == ("missing_codes.age: 97", "recode.education: tertiary")
+    assert read.report.rows_read - read.n_obs == 7
+
+
+def test_recode_keeps_or_replaces() -> None:
+    frame = microdata()
+    kept = {"level": {"from": "educ", "values": {"none": "no school"}, "other": "keep"}}
+    read = survey(frame, recode=kept, keep=["age"], derive={}, networks={})
+    assert set(read.frame["level"]) == {"no school", "primary", "secondary"}
+    numbers = {"age": {"from": "age", "values": {"15": 16}, "other": "keep"}}
+    read = survey(frame, recode=numbers, keep=["age"], derive={}, networks={})
+    assert read.frame["age"].tolist() == frame["age"].replace(15, 16).tolist()
+
+
+# ------------------------------------------------------------------------- unchanging
+
+
+def test_nothing_reaches_the_survey() -> None:
+    raw = microdata()
+    read = survey(raw)
+    before = read.frame.copy(deep=True)
+    raw["age"] = 0
+    raw.loc[0, "income"] = -1
+    frame = read.frame
+    frame.loc[0, "age"] = -99
+    frame["choice"] = "stay"
+    frame["new"] = 1
+    column = read.column("income")
+    column.iloc[0] = -1.0
+    weight = read.role("weight")
+    weight[:] = 0.0
+    for values in (read.frame["age"].to_numpy(), read.frame[["age", "income"]].to_numpy()):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 7
+    read.frame.drop(columns="age", inplace=True)  # noqa: PD002
+    pd.testing.assert_frame_equal(read.frame, before)
+    assert read.fingerprint == survey().fingerprint
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        read.title = "other"  # type: ignore[misc]
+
+
+def test_the_callers_arrays_are_not_held() -> None:
+    values = np.arange(240.0)
+    raw = microdata().assign(extra=1.0)
+    raw = pd.concat([raw, pd.DataFrame({"held": values}, copy=False)], axis=1)
+    read = survey(raw)
+    values[:] = -1
+    assert read.frame["held"].tolist() == list(range(240))
+
+
+def test_fingerprint_sees_values_order_and_roles() -> None:
+    raw = microdata()
+    prints = {
+        survey().fingerprint,
+        survey(raw.iloc[::-1]).fingerprint,
+        survey(raw.assign(age=lambda d: d["age"] + (d.index == 5))).fingerprint,
+        survey(raw.rename(columns={"age": "years"}), derive={}).fingerprint,
+        survey(roles={k: v for k, v in ROLES.items() if k != "weight"}).fingerprint,
+        survey(alternatives={"stay": 0, "internal": [1], "international": [2, 3]}).fingerprint,
+        survey(raw.assign(educ=raw["educ"].replace("none", "None")), recode={}).fingerprint,
+    }
+    assert len(prints) == 7
+    assert survey().fingerprint == survey(raw.astype({"age": "float32"})).fingerprint
+
+
+def test_fingerprint_is_the_same_in_another_process(codebook: Path) -> None:
+    code = (
+        "import sys; from bayesmig.survey.survey import read_survey;"
+        "print(read_survey(sys.argv[1]).fingerprint)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(codebook)],
+        capture_output=True, text=True, check=True,
+        env={"PYTHONHASHSEED": "77", "PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    assert ran.stdout.strip() == read_survey(codebook).fingerprint
+
+
+def test_a_survey_can_be_sent_to_a_process() -> None:
+    read = survey()
+    again = pickle.loads(pickle.dumps(read))
+    pd.testing.assert_frame_equal(again.frame, read.frame)
+    assert again.roles == read.roles
+
+
+# ---------------------------------------------------------------------------- asking
+
+
+def test_roles_and_columns_answer_or_advise() -> None:
+    read = survey()
+    assert read.roles.declared()["origin"] == "district"
+    assert read.has("origin") and not read.has("region")
+    with pytest.raises(SurveyError, match="declares no region") as caught:
+        read.role("region")
+    assert 'region = "COLUMN"' in caught.value.mend
+    with pytest.raises(SurveyError, match="no role 'orgin'.*\n.*did you mean 'origin'"):
+        read.has("orgin")
+    with pytest.raises(SurveyError, match="no column 'welth'") as caught:
+        read.column("welth")
+    assert "'wealth'" in caught.value.mend
+    assert "240 choice situations" in repr(read)
