@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import xarray as xr
 
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design, design_from_frame
-from bayesmig.errors import PosteriorError
+from bayesmig.errors import ConvergenceError, PosteriorError
 from bayesmig.spec.model import ModelSpec
 from bayesmig.tomlfile import validate
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from bayesmig.survey.survey import Survey
 
 SCHEMA = "bayesmig posterior 1"
+MAX_R_HAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
+INTERVAL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,8 @@ class Posterior:
     design
         Theory × survey.
     data
-        DataTree with the groups ``posterior``, ``sample_stats``, ``observed_data``,
-        ``constant_data`` and, when asked for, ``prior``.
+        DataTree with the groups ``posterior``, ``sample_stats``, ``diagnostics``,
+        ``observed_data``, ``constant_data`` and, when asked for, ``prior``.
     provenance
         Versions, seeds, fingerprints, time.
     survey
@@ -138,6 +141,46 @@ class Posterior:
             effects={by: stacked(f"u_{by}") for by in self.design.layouts},
         )
 
+    def problems(self) -> tuple[str, ...]:
+        """What keeps the draws from being trusted, in words; empty where nothing does.
+
+        R-hat ≤ 1.01 and bulk and tail ESS ≥ 400 for every parameter, group effects
+        included, no divergences, E-BFMI > 0.3 in every chain.
+        """
+        found, of = [], self.data["diagnostics"].to_dataset()
+        rules = {
+            "R-hat > 1.01": of["r_hat"] > MAX_R_HAT,
+            f"bulk ESS < {MIN_ESS}": of["ess_bulk"] < MIN_ESS,
+            f"tail ESS < {MIN_ESS}": of["ess_tail"] < MIN_ESS,
+        }
+        for rule, broken in rules.items():
+            if count := int(broken.sum()):
+                first = str(of["parameter"].to_numpy()[broken.to_numpy()][0])
+                found.append(f"{rule} for {count:,} of {of.sizes['parameter']:,}, such as {first}")
+        if int(of.sizes["chain"]) < 2:
+            found.append("one chain: R-hat cannot be computed")
+        if count := int(of["divergences"].sum()):
+            found.append(f"{count} divergences")
+        if (low := float(of["bfmi"].min())) <= MIN_BFMI:
+            found.append(f"E-BFMI {low:.2f} ≤ {MIN_BFMI}")
+        return tuple(found)
+
+    def require_convergence(self, allow_unconverged: bool = False) -> None:
+        """Refuse to go on with draws that have not converged.
+
+        Raises
+        ------
+        ConvergenceError
+            Where `problems` finds any and ``allow_unconverged`` is false.
+        """
+        if not allow_unconverged and (found := self.problems()):
+            raise ConvergenceError(
+                "the draws have not converged: " + "; ".join(found),
+                where=f"posterior of {self.spec.name!r}",
+                mend="fit with more tune and draws or a higher target_accept, or pass "
+                "allow_unconverged=True to look all the same",
+            )
+
     def summary(self, *, effects: bool = False) -> pd.DataFrame:
         """Mean, sd, 95 % HDI, R-hat and ESS of every parameter.
 
@@ -145,15 +188,20 @@ class Posterior:
         ----------
         effects
             Whether the effects of single groups are listed too.
-        """
-        import arviz_stats
 
-        draws = self.draws
-        names = [n for n in draws.data_vars if effects or not str(n).startswith("u_")]
-        table = arviz_stats.summary(
-            draws[names], kind="all", ci_prob=0.95, ci_kind="hdi", round_to="none"
-        )
-        return table  # type: ignore[no-any-return]
+        Returns
+        -------
+        DataFrame
+            One row per parameter that varies.
+        """
+        table = self.data["diagnostics"].to_dataset()[["r_hat", "ess_bulk", "ess_tail"]]
+        frame = table.to_dataframe().reset_index()
+        if not effects:
+            frame = frame[~frame["parameter"].str.startswith("u_")]
+        values = dict(labelled_draws(self.draws))
+        rows = [summarise(values[name].ravel()) for name in frame["parameter"]]
+        numbers = pd.DataFrame(rows, columns=["mean", "sd", "lower", "upper"], index=frame.index)
+        return pd.concat([frame[["parameter"]], numbers, frame.drop(columns="parameter")], axis=1)
 
     def save(self, path: str | Path) -> Path:
         """Write everything into one NetCDF file.
@@ -187,6 +235,46 @@ class Posterior:
         }
         write_aside(path, lambda aside: tree.to_netcdf(aside, engine="h5netcdf"))
         return path
+
+
+def labelled_draws(draws: xr.Dataset) -> Iterator[tuple[str, np.ndarray]]:
+    """``("beta[female, internal]", (chain, draw))`` for every parameter, in order."""
+    for name, variable in draws.data_vars.items():
+        values = variable.transpose("chain", "draw", ...)
+        dims = values.dims[2:]
+        labels = product(*(map(str, values[d].to_numpy()) for d in dims))
+        flat = values.to_numpy().reshape(*values.shape[:2], -1)
+        for k, label in enumerate(labels):
+            yield (f"{name}[{', '.join(label)}]" if dims else str(name)), flat[:, :, k]
+
+
+def summarise(draws: np.ndarray, prob: float = INTERVAL) -> tuple[float, float, float, float]:
+    """Mean, sd and the bounds of the highest-density interval of some draws."""
+    low, high = hdi(draws, prob)
+    return float(draws.mean()), float(draws.std(ddof=1)), float(low), float(high)
+
+
+def hdi(draws: np.ndarray, prob: float = INTERVAL) -> np.ndarray:
+    """Shortest interval that holds ``prob`` of the draws, over the first axis.
+
+    Parameters
+    ----------
+    draws
+        ``(draw, ...)``.
+    prob
+        In (0, 1).
+
+    Returns
+    -------
+    ndarray
+        ``(2, ...)``: lower and upper bounds; NaN where any draw is NaN.
+    """
+    ordered = np.sort(draws, axis=0)
+    inside = int(np.floor(prob * len(ordered)))
+    width = ordered[inside:] - ordered[: len(ordered) - inside]
+    best = np.expand_dims(np.argmin(width, axis=0), 0)
+    bounds = [np.take_along_axis(ordered, best + shift, axis=0)[0] for shift in (0, inside)]
+    return np.where(np.isnan(draws).any(axis=0), np.nan, np.stack(bounds))
 
 
 def write_aside(path: Path, write: Any) -> None:

@@ -252,7 +252,7 @@ def build_design(spec: ModelSpec, survey: Survey) -> Design:
     return design_from_frame(
         spec,
         used_columns(spec, survey),
-        roles=survey.roles.declared(),
+        roles={role: role for role in survey.roles.declared()},
         attributes=survey.attributes,
         survey_fingerprint=survey.fingerprint,
     )
@@ -261,7 +261,7 @@ def build_design(spec: ModelSpec, survey: Survey) -> Design:
 def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
     """The columns of a survey that a theory and its declared roles read."""
     frame, roles = survey.frame, survey.roles.declared()
-    wanted = dict.fromkeys(roles.values())
+    wanted = dict.fromkeys(roles)
     formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
     if (generic := spec.utility.alternatives_formula) is not None:
         formulas.append(generic)
@@ -272,7 +272,7 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
         if generic is not None and name in generic.columns:
             wanted |= dict.fromkeys(c for c in by_alternative.values() if isinstance(c, str))
     wanted |= dict.fromkeys(spec.available.values())
-    wanted |= dict.fromkeys(roles.get(g.by, g.by) for g in spec.groups)
+    wanted |= dict.fromkeys(g.by for g in spec.groups)
     wanted |= dict.fromkeys(
         a.variable for h in spec.hypotheses.values() for part in h.inequalities for a in part.averages
     )

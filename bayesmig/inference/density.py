@@ -27,6 +27,7 @@ from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
 from bayesmig.design.support import difference_rows
 from bayesmig.inference.kernel import log_density, log_likelihood
+from bayesmig.inference.stream import kernel_columns
 
 Array = NDArray[np.float64]
 _NEWTON_STEPS = 50
@@ -241,7 +242,9 @@ class Density:
             named[f"u_{group.by}"] = effects.reshape(group.shape)
             named[f"sigma_{group.by}"] = sigma.reshape(group.shape[1:])
             if group.correlation is not None:
-                named[f"corr_{group.by}"] = factor @ factor.T
+                corr = factor @ factor.T
+                np.fill_diagonal(corr, 1.0)
+                named[f"corr_{group.by}"] = corr
         return named
 
 
@@ -285,32 +288,10 @@ def _flatten(priors: Mapping[str, PriorArray]) -> PriorArray:
 
 
 def _kernel_data(design: Design) -> tuple[Any, ...]:
-    """The data arguments of the kernel.
-
-    Columns that enter one utility alone are attributes that are zero elsewhere.
-    """
-    columns, n = design.columns, design.n_obs
-    attributes = [np.zeros((0, columns.n_alternatives, n))]
-    for position, block in columns.only.items():
-        placed = np.zeros((block.shape[1], columns.n_alternatives, n))
-        placed[:, position] = block.T
-        attributes.append(placed)
-    if columns.attributes is not None:
-        attributes.append(columns.attributes.transpose(2, 1, 0))
-    groups = list(columns.groups.values())
-    sizes = [len(lay.levels) * len(design.nonbase) * len(lay.terms) for lay in design.layouts.values()]
-    closed = np.zeros((0, 0), dtype=bool) if columns.available is None else ~columns.available.T
-    return (
-        np.ascontiguousarray(columns.persons.T),
-        np.concatenate(attributes),
-        np.array([codes for codes, _ in groups], dtype=np.int64).reshape(len(groups), n),
-        np.concatenate([np.zeros((0, n)), *(terms.T for _, terms in groups)]),
-        np.array([terms.shape[1] for _, terms in groups], dtype=np.int64),
-        np.cumsum([0, *sizes])[:-1].astype(np.int64),
-        np.ascontiguousarray(closed),
-        design.choice,
-        np.delete(np.arange(columns.n_alternatives), columns.base),
-    )
+    """The data arguments of `log_likelihood`."""
+    sizes = [len(lay.levels) * len(lay.terms) for lay in design.layouts.values()]
+    *data, nonbase = kernel_columns(design.columns, sizes)
+    return (*data, design.choice, nonbase)
 
 
 def _rows(block: _Block, vector: Array, width: int) -> list[Array]:

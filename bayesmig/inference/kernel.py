@@ -66,6 +66,76 @@ def _exponentials(values, power, bits, n):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=_SUMS)
+def _utilities(  # type: ignore[no-untyped-def]
+    v, start, n, x, a, codes, terms, widths, starts, closed, nonbase, beta, gamma, effects
+):
+    """Fill ``v`` with the utilities of ``n`` rows from ``start``, ``(alternative, n)``."""
+    width, n_alt = nonbase.shape[0], v.shape[0]
+    v[:] = 0.0
+    for w in range(width):
+        row = v[nonbase[w]]
+        for k in range(x.shape[0]):
+            b, column = beta[k, w], x[k, start : start + n]
+            for i in range(n):
+                row[i] += b * column[i]
+    at = 0
+    for f in range(codes.shape[0]):
+        code, q = codes[f, start : start + n], widths[f]
+        for t in range(q):
+            column = terms[at + t, start : start + n]
+            for w in range(width):
+                row, shift = v[nonbase[w]], starts[f] + w * q + t
+                for i in range(n):
+                    row[i] += effects[shift + code[i] * width * q] * column[i]
+        at += q
+    for m in range(a.shape[0]):
+        for j in range(n_alt):
+            row, column = v[j], a[m, j, start : start + n]
+            for i in range(n):
+                row[i] += gamma[m] * column[i]
+    if closed.shape[0]:
+        for j in range(n_alt):
+            for i in range(n):
+                if closed[j, start + i]:
+                    v[j, i] = _CLOSED
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
+def _exponentiated(v, start, n, closed, top, total, power, bits):  # type: ignore[no-untyped-def]
+    """Replace utilities by ``exp(v - top)`` and fill ``total`` with their sums.
+
+    Returns ``sum_i log sum_j exp(v_ji)`` over the ``n`` rows.
+    """
+    n_alt = v.shape[0]
+    for i in range(n):
+        top[i] = v[0, i]
+    for j in range(1, n_alt):
+        for i in range(n):
+            top[i] = max(top[i], v[j, i])
+    total[:] = 0.0
+    value = 0.0
+    for i in range(n):
+        value += top[i]
+    for j in range(n_alt):
+        row = v[j]
+        for i in range(n):
+            row[i] -= top[i]
+        _exponentials(row, power, bits, n)
+        if closed.shape[0]:
+            for i in range(n):
+                if closed[j, start + i]:
+                    row[i] = 0.0
+        for i in range(n):
+            total[i] += row[i]
+    for first in range(0, n, _PRODUCT):
+        product = 1.0
+        for i in range(first, min(first + _PRODUCT, n)):
+            product *= total[i]
+        value += np.log(product)
+    return value
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
 def log_likelihood(  # type: ignore[no-untyped-def]
     x, a, codes, terms, widths, starts, closed, y, nonbase,
     beta, gamma, effects, g_beta, g_gamma, g_effects,
@@ -112,57 +182,10 @@ def log_likelihood(  # type: ignore[no-untyped-def]
     value = 0.0
     for start in range(0, n_obs, BLOCK):
         n = min(BLOCK, n_obs - start)
-        v[:] = 0.0
-        for w in range(width):
-            row = v[nonbase[w]]
-            for k in range(x.shape[0]):
-                b, column = beta[k, w], x[k, start : start + n]
-                for i in range(n):
-                    row[i] += b * column[i]
-        at = 0
-        for f in range(codes.shape[0]):
-            code, q = codes[f, start : start + n], widths[f]
-            for t in range(q):
-                column = terms[at + t, start : start + n]
-                for w in range(width):
-                    row, shift = v[nonbase[w]], starts[f] + w * q + t
-                    for i in range(n):
-                        row[i] += effects[shift + code[i] * width * q] * column[i]
-            at += q
-        for m in range(a.shape[0]):
-            for j in range(n_alt):
-                row, column = v[j], a[m, j, start : start + n]
-                for i in range(n):
-                    row[i] += gamma[m] * column[i]
-        if closed.shape[0]:
-            for j in range(n_alt):
-                for i in range(n):
-                    if closed[j, start + i]:
-                        v[j, i] = _CLOSED
+        _utilities(v, start, n, x, a, codes, terms, widths, starts, closed, nonbase, beta, gamma, effects)
         for i in range(n):
-            top[i] = v[0, i]
-        for j in range(1, n_alt):
-            for i in range(n):
-                top[i] = max(top[i], v[j, i])
-        for i in range(n):
-            value += v[y[start + i], i] - top[i]
-        total[:] = 0.0
-        for j in range(n_alt):
-            row = v[j]
-            for i in range(n):
-                row[i] -= top[i]
-            _exponentials(row, power, bits, n)
-            if closed.shape[0]:
-                for i in range(n):
-                    if closed[j, start + i]:
-                        row[i] = 0.0
-            for i in range(n):
-                total[i] += row[i]
-        for first in range(0, n, _PRODUCT):
-            product = 1.0
-            for i in range(first, min(first + _PRODUCT, n)):
-                product *= total[i]
-            value -= np.log(product)
+            value += v[y[start + i], i]
+        value -= _exponentiated(v, start, n, closed, top, total, power, bits)
         # From here on v holds the residuals: chosen minus probability.
         for i in range(n):
             total[i] = -1.0 / total[i]
@@ -366,3 +389,86 @@ def _group_prior(vector, gradient, g_effects, factor_row, eta, scale_prior):  # 
             total -= power * np.log(square)
             correlation += i
     return total
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
+def probability_sums(  # type: ignore[no-untyped-def]
+    x, a, codes, terms, widths, starts, closed, nonbase,
+    beta, gamma, effects, cells, weights, out,
+):
+    """Weighted sums of choice probabilities over cells of rows, draw by draw.
+
+    Parameters
+    ----------
+    x, a, codes, terms, widths, starts, closed, nonbase
+        As for `log_likelihood`.
+    beta, gamma, effects
+        As there, with a leading dimension of draws.
+    cells, weights
+        Cell and weight of every row, ``(obs,)``.
+    out
+        Overwritten with the sums, ``(draw, cell, alternative)``.
+    """
+    n_obs, n_alt = cells.shape[0], nonbase.shape[0] + 1
+    v = np.empty((n_alt, BLOCK))
+    top, total, power = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    bits = power.view(np.int64)
+    out[:] = 0.0
+    for s in range(beta.shape[0]):
+        for start in range(0, n_obs, BLOCK):
+            n = min(BLOCK, n_obs - start)
+            _utilities(
+                v, start, n, x, a, codes, terms, widths, starts, closed, nonbase,
+                beta[s], gamma[s], effects[s],
+            )
+            _exponentiated(v, start, n, closed, top, total, power, bits)
+            for i in range(n):
+                total[i] = weights[start + i] / total[i]
+            for j in range(n_alt):
+                for i in range(n):
+                    out[s, cells[start + i], j] += v[j, i] * total[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
+def row_probabilities(  # type: ignore[no-untyped-def]
+    x, a, codes, terms, widths, starts, closed, nonbase, beta, gamma, effects, out
+):
+    """Choice probabilities of every draw and row, into ``out (draw, obs, alternative)``."""
+    n_obs, n_alt = out.shape[1], nonbase.shape[0] + 1
+    v = np.empty((n_alt, BLOCK))
+    top, total, power = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    bits = power.view(np.int64)
+    for s in range(beta.shape[0]):
+        for start in range(0, n_obs, BLOCK):
+            n = min(BLOCK, n_obs - start)
+            _utilities(
+                v, start, n, x, a, codes, terms, widths, starts, closed, nonbase,
+                beta[s], gamma[s], effects[s],
+            )
+            _exponentiated(v, start, n, closed, top, total, power, bits)
+            for j in range(n_alt):
+                for i in range(n):
+                    out[s, start + i, j] = v[j, i] / total[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
+def row_log_likelihood(  # type: ignore[no-untyped-def]
+    x, a, codes, terms, widths, starts, closed, nonbase, beta, gamma, effects, y, out
+):
+    """Log probability of the chosen alternative, into ``out (draw, obs)``."""
+    n_obs, n_alt = out.shape[1], nonbase.shape[0] + 1
+    v = np.empty((n_alt, BLOCK))
+    top, total, power = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    bits = power.view(np.int64)
+    for s in range(beta.shape[0]):
+        for start in range(0, n_obs, BLOCK):
+            n = min(BLOCK, n_obs - start)
+            _utilities(
+                v, start, n, x, a, codes, terms, widths, starts, closed, nonbase,
+                beta[s], gamma[s], effects[s],
+            )
+            for i in range(n):
+                out[s, start + i] = v[y[start + i], i]
+            _exponentiated(v, start, n, closed, top, total, power, bits)
+            for i in range(n):
+                out[s, start + i] -= top[i] + np.log(total[i])

@@ -19,6 +19,7 @@ import xarray as xr
 
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
+from bayesmig.inference.diagnostics import diagnose
 from bayesmig.inference.density import Density, parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
 from bayesmig.posterior import Posterior, Provenance, write_aside
@@ -126,6 +127,9 @@ def fit(
             kept = _chains(density, plan, chains, cores, keep, tell)
     seconds = time.perf_counter() - started
     tree = _tree(design, kept)
+    tree["diagnostics"] = xr.DataTree(
+        diagnose(tree["posterior"].to_dataset(), tree["sample_stats"].to_dataset())
+    )
     if prior:
         tree["prior"] = xr.DataTree(prior_draws(design, seed=seed, draws=draws))
     provenance = Provenance(

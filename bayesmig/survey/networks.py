@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bayesmig.errors import SurveyError, nearest
+from bayesmig.errors import SurveyError, nearest, rows_text
 from bayesmig.survey.derive import numbers_of
 
 Measure = Literal["share", "count"]
@@ -153,8 +153,8 @@ def _weights(frame: pd.DataFrame, weight: str | None) -> npt.NDArray[np.float64]
 
 def _codes(frame: pd.DataFrame, by: list[str]) -> npt.NDArray[np.intp]:
     """Number the groups; -1 where one of the keys is missing."""
-    codes = frame.groupby(by, sort=False, dropna=True, observed=True).ngroup().to_numpy()
-    return codes.astype(np.intp)
+    codes = frame.groupby(by, sort=False, dropna=True, observed=True).ngroup()
+    return codes.fillna(-1).to_numpy().astype(np.intp)
 
 
 def _others(
@@ -176,7 +176,9 @@ def _sums(values: npt.NDArray[np.float64], codes: npt.NDArray[np.intp]) -> npt.N
     return sums[codes + 1]
 
 
-def zero_or_one(values: pd.Series, name: str) -> npt.NDArray[np.float64]:
+def zero_or_one(
+    values: pd.Series, name: str, where: tuple[str, ...] = ()
+) -> npt.NDArray[np.float64]:
     """Give a 0/1 column as floats with NaN.
 
     Raises
@@ -184,12 +186,12 @@ def zero_or_one(values: pd.Series, name: str) -> npt.NDArray[np.float64]:
     SurveyError
         Where it holds anything else.
     """
-    numbers = numbers_of(values, name, ())
-    odd = np.isfinite(numbers) & (numbers != 0) & (numbers != 1)
-    if odd.any():
+    numbers = numbers_of(values, name, where)
+    odd = np.flatnonzero(np.isfinite(numbers) & (numbers != 0) & (numbers != 1))
+    if len(odd):
         raise SurveyError(
-            f"the column {name!r} of earlier moves holds {numbers[odd][0]:g}; 0 or 1 was expected",
-            where=f"column {name!r}",
+            f"the column {name!r} of earlier moves holds {numbers[odd[0]]:g}; 0 or 1 was expected",
+            where=(*where, f"column {name!r}", rows_text(odd.tolist())),
             mend=f'derive one, for instance {name}_any = "minimum({name}, 1)"',
         )
     return numbers
@@ -227,7 +229,7 @@ def refuse_contemporaneous(
         several), or where everybody who now moves has "moved before" while most others
         have not.
     """
-    counts = _by_choice(zero_or_one(prior, name), choice)
+    counts = _by_choice(zero_or_one(prior, name, where), choice)
     seen = counts.persons > 0
     shares = counts.movers[seen] / counts.persons[seen]
     if len(shares) > 1 and set(shares) == {0.0, 1.0}:

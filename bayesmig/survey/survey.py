@@ -15,6 +15,7 @@ import pandas as pd
 
 from bayesmig.errors import SpecError, SurveyError, nearest
 from bayesmig.survey.codebook import ROLES, Codebook, Roles
+from bayesmig.survey.columns import columns_needed
 from bayesmig.survey.files import (
     FileOptions,
     Table,
@@ -23,7 +24,7 @@ from bayesmig.survey.files import (
     table_of,
     unique_names,
 )
-from bayesmig.survey.tidy import ReadReport, Tidy, columns_needed, tidy
+from bayesmig.survey.tidy import ReadReport, Tidy, tidy
 from bayesmig.tomlfile import read_toml, validate
 
 if TYPE_CHECKING:

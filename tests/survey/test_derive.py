@@ -44,7 +44,7 @@ def made(text: str, frame: pd.DataFrame = FRAME) -> pd.Series:
         ("log(x)", lambda x, y: math.log(x)),
         ("log1p(abs(y))", lambda x, y: math.log(1 + abs(y))),
         ("sqrt(x) * exp(-y)", lambda x, y: math.sqrt(x) * math.exp(-y)),
-        ("minimum(x, y)", lambda x, y: min(x, y)),
+        ("minimum(x, y)", min),
         ("maximum(x, 5)", lambda x, y: max(x, 5)),
         ("is_in(y, 2, -1)", lambda x, y: float(y in (2, -1))),
     ],

@@ -149,7 +149,7 @@ def test_the_choice_itself_is_refused(alternatives: list[str]) -> None:
     choice = choices()
     prior = choice.isin(alternatives).astype("float64")
     prior[::7] = np.nan
-    with pytest.raises(SurveyError, match="is the choice itself.*reflection problem"):
+    with pytest.raises(SurveyError, match=r"is the choice itself.*reflection problem"):
         refuse_contemporaneous(prior, choice, name="moved")
 
 

@@ -1,0 +1,611 @@
+"""Predictions, comparisons and slopes on the probability scale, draw by draw.
+
+The grammar is marginaleffects' (Arel-Bundock, Greifer and Heiss 2024,
+doi 10.18637/jss.v111.i09). Every average over people is taken within each draw and
+summarised afterwards, so that an interval of an average is the interval of the average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesmig.choice.utility import Coefficients, Columns
+from bayesmig.errors import QuestionError, nearest
+from bayesmig.inference.stream import average_probabilities
+from bayesmig.posterior import INTERVAL, Posterior, hdi
+
+Groups = Literal["observed", "new", "typical"]
+Change = Literal["difference", "ratio", "lift"]
+Array = NDArray[np.float64]
+
+_GROUPS_TEXT = {
+    "observed": "the survey's own groups, each with its draws",
+    "new": "new groups, drawn from the estimated distribution",
+    "typical": "a typical group (effects zero)",
+}
+#: Step of numerical derivatives, in standard deviations of the column.
+_STEP = 1e-5
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An answer on the probability scale: summary and the draws behind it.
+
+    Attributes
+    ----------
+    question
+        What was asked, in words.
+    header
+        What the numbers are: unit, weights, groups, interval, theory.
+    summary
+        One row per cell: the ``by`` columns, ``alternative``, for contrasts
+        ``variable`` and ``contrast``, then ``estimate``, ``sd``, ``lower``, ``upper``,
+        ``rows``.
+    draws
+        Dims ``(chain, draw, cell)``; cells in the order of the summary.
+    """
+
+    question: str
+    header: Mapping[str, str]
+    summary: pd.DataFrame = field(repr=False)
+    draws: xr.DataArray = field(repr=False)
+
+    def __str__(self) -> str:
+        lines = [self.question, *(f"  {k}: {v}" for k, v in self.header.items())]
+        return "\n".join([*lines, self.summary.to_string(index=False)])
+
+
+def predictions(
+    posterior: Posterior,
+    *,
+    newdata: pd.DataFrame | None = None,
+    by: str | Sequence[str] | None = None,
+    wts: bool | str = True,
+    groups: Groups = "observed",
+    hypothesis: str | float | None = None,
+    prob: float = INTERVAL,
+    seed: int = 0,
+    allow_unconverged: bool = False,
+) -> Effect:
+    """Average choice probabilities.
+
+    Parameters
+    ----------
+    posterior
+        Draws of a theory.
+    newdata
+        Rows to predict for; the survey's own where it is left out.
+    by
+        Columns whose cells are averaged separately; ``"obs"`` for every row.
+        Numeric columns with more than ten values are cut at their quintiles.
+    wts
+        ``True``: the survey's weights, as the theory says; ``False``: none; or the name
+        of a column of the data.
+    groups
+        Group effects: ``observed``, ``new`` (drawn once per group and draw) or
+        ``typical`` (zero).
+    hypothesis
+        ``"pairwise"``, ``"reference"`` or ``"sequential"`` contrasts of cells, within
+        alternatives; or a number, to which every cell is compared in a column
+        ``probability_above``.
+    prob
+        Mass of the highest-density interval.
+    seed
+        Seed of new groups.
+    allow_unconverged
+        Whether draws that have not converged may be used.
+
+    Returns
+    -------
+    Effect
+        Probabilities in [0, 1].
+
+    Raises
+    ------
+    ConvergenceError, DesignError, QuestionError
+        Where draws have not converged, data do not fit, or an argument does not apply.
+    """
+    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    values = ask.averages(ask.frame)
+    question = "Average choice probabilities" + _by_text(ask.by)
+    return _effect(ask, question, [({}, values)], "probability", hypothesis)
+
+
+def comparisons(
+    posterior: Posterior,
+    variables: str | Sequence[str] | Mapping[str, Any],
+    *,
+    newdata: pd.DataFrame | None = None,
+    by: str | Sequence[str] | None = None,
+    wts: bool | str = True,
+    groups: Groups = "observed",
+    comparison: Change = "difference",
+    hypothesis: str | float | None = None,
+    prob: float = INTERVAL,
+    seed: int = 0,
+    allow_unconverged: bool = False,
+) -> Effect:
+    """Average changes of choice probabilities when a column changes.
+
+    Parameters
+    ----------
+    variables
+        Columns; or column -> change: a number (added), or a pair ``(from, to)``. Left
+        open, an indicator goes from 0 to 1, a number rises by one, and a category goes
+        from its first level to each other.
+    comparison
+        ``difference`` of averages; their ``ratio``; or ``lift``, the difference as a
+        share of the starting average.
+    posterior, newdata, by, wts, groups, hypothesis, prob, seed, allow_unconverged
+        As for `predictions`.
+
+    Returns
+    -------
+    Effect
+        With ``variable`` and ``contrast`` in its summary.
+
+    Raises
+    ------
+    ConvergenceError, DesignError, QuestionError
+        As for `predictions`; also where a column is not one of the theory's.
+    """
+    if comparison not in ("difference", "ratio", "lift"):
+        raise QuestionError(
+            f"the comparison {comparison!r} is unknown; "
+            + nearest(comparison, ("difference", "ratio", "lift"))
+        )
+    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    parts = []
+    for variable, change in _changes(variables).items():
+        for contrast, low, high in _contrasts(ask, variable, change):
+            values = _change(ask.averages(low), ask.averages(high), comparison)
+            parts.append(({"variable": variable, "contrast": contrast}, values))
+    unit = {
+        "difference": "difference of average probabilities",
+        "ratio": "ratio of average probabilities",
+        "lift": "difference as a share of the starting average probability",
+    }[comparison]
+    question = "Average comparisons of choice probabilities" + _by_text(ask.by)
+    return _effect(ask, question, parts, unit, hypothesis)
+
+
+def slopes(
+    posterior: Posterior,
+    variables: str | Sequence[str],
+    *,
+    newdata: pd.DataFrame | None = None,
+    by: str | Sequence[str] | None = None,
+    wts: bool | str = True,
+    groups: Groups = "observed",
+    hypothesis: str | float | None = None,
+    prob: float = INTERVAL,
+    seed: int = 0,
+    allow_unconverged: bool = False,
+) -> Effect:
+    """Average derivatives of choice probabilities over numeric columns.
+
+    Central differences with a step of 1e-5 standard deviations of the column.
+
+    Parameters
+    ----------
+    variables
+        Numeric columns.
+    posterior, newdata, by, wts, groups, hypothesis, prob, seed, allow_unconverged
+        As for `predictions`.
+
+    Returns
+    -------
+    Effect
+        Probability per unit of the column.
+
+    Raises
+    ------
+    ConvergenceError, DesignError, QuestionError
+        As for `comparisons`; also where a column is not numeric.
+    """
+    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    names = [variables] if isinstance(variables, str) else list(variables)
+    parts = []
+    for variable in names:
+        column = _numeric(ask, variable)
+        step = _STEP * (float(column.std(ddof=0)) or 1.0)
+        low, high = (ask.frame.assign(**{variable: column + s}) for s in (-step, step))
+        values = (ask.averages(high) - ask.averages(low)) / (2 * step)
+        parts.append(({"variable": variable, "contrast": "dP/dx"}, values))
+    question = "Average slopes of choice probabilities" + _by_text(ask.by)
+    return _effect(ask, question, parts, "probability per unit of the column", hypothesis)
+
+
+# --------------------------------------------------------------------- one question
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Everything that a question on the probability scale needs.
+
+    Attributes
+    ----------
+    posterior
+        The draws.
+    frame
+        The rows.
+    by
+        Names of the columns that cells are made of.
+    cells, labels
+        Cell of every row, ``(obs,)``; the ``by`` values of every cell.
+    weights, weights_note
+        ``(obs,)`` or ``None``; what they are.
+    groups, prob, seed
+        As asked.
+    """
+
+    posterior: Posterior
+    frame: pd.DataFrame = field(repr=False)
+    by: tuple[str, ...]
+    cells: NDArray[np.int64] = field(repr=False)
+    labels: pd.DataFrame = field(repr=False)
+    weights: Array | None = field(repr=False)
+    weights_note: str
+    groups: Groups
+    prob: float
+    seed: int
+
+    def averages(self, frame: pd.DataFrame) -> Array:
+        """Average probabilities of a table's rows, ``(draw, cell, alternative)``."""
+        columns, coefficients = prepare(self.posterior, frame, self.groups, self.seed)
+        return self.averages_of(columns, coefficients)
+
+    def averages_of(self, columns: Columns, coefficients: Coefficients) -> Array:
+        """As `averages`, from arrays."""
+        return average_probabilities(
+            columns, coefficients, cells=self.cells, weights=self.weights
+        )
+
+
+def ask_about(
+    posterior: Posterior,
+    newdata: pd.DataFrame | None,
+    by: str | Sequence[str] | None,
+    wts: bool | str,
+    groups: Groups,
+    prob: float,
+    seed: int,
+    allow_unconverged: bool,
+) -> Ask:
+    """Check the arguments that all questions share."""
+    posterior.require_convergence(allow_unconverged)
+    if groups not in _GROUPS_TEXT:
+        raise QuestionError(
+            f"groups={groups!r} is unknown; {nearest(groups, tuple(_GROUPS_TEXT))}"
+        )
+    if not 0 < prob < 1:
+        raise QuestionError(f"prob must lie between 0 and 1, got {prob!r}")
+    frame = posterior.frame if newdata is None else newdata.reset_index(drop=True)
+    if not len(frame):
+        raise QuestionError("there are no rows to predict for", where="newdata")
+    names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
+    cells, labels = make_cells(frame, names)
+    weights, note = _weights(posterior, frame, newdata is not None, wts)
+    return Ask(posterior, frame, names, cells, labels, weights, note, groups, prob, seed)
+
+
+
+def prepare(
+    posterior: Posterior, frame: pd.DataFrame, groups: Groups, seed: int
+) -> tuple[Columns, Coefficients]:
+    """Columns and draws for a table, with group effects as asked."""
+    design = posterior.design
+    coefficients = posterior.coefficients()
+    if not design.layouts or groups == "observed":
+        return design.apply(frame), coefficients
+    columns = design.apply(frame, unseen="code")
+    if groups == "typical":
+        return replace(columns, groups={}), replace(coefficients, effects={})
+    return _new_groups(posterior, frame, columns, coefficients, seed)
+
+
+def _new_groups(
+    posterior: Posterior,
+    frame: pd.DataFrame,
+    columns: Columns,
+    coefficients: Coefficients,
+    seed: int,
+) -> tuple[Columns, Coefficients]:
+    """Draw the effects of new groups: each label of the table is one; none, one in all."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(7,)))
+    effects, groups = {}, {}
+    for by, layout in posterior.design.layouts.items():
+        codes = np.zeros(len(frame), dtype=np.int64)
+        if layout.column in frame.columns:
+            codes = pd.factorize(frame[layout.column].astype(str), sort=True)[0].astype(np.int64)
+        effects[by] = _draw_effects(posterior, by, int(codes.max()) + 1, rng)
+        groups[by] = (codes, columns.groups[by][1])
+    return replace(columns, groups=groups), replace(coefficients, effects=effects)
+
+
+def _draw_effects(posterior: Posterior, by: str, n: int, rng: np.random.Generator) -> Array:
+    """New effects from each draw's distribution, ``(draw, group, nonbase, term)``."""
+    draws = posterior.draws
+    sigma = draws[f"sigma_{by}"].transpose("chain", "draw", ...).to_numpy()
+    shape = sigma.shape[2:]
+    sigma = sigma.reshape(-1, shape[0] * shape[1])
+    z = rng.standard_normal((len(sigma), n, sigma.shape[1]))
+    if f"corr_{by}" in draws:
+        corr = draws[f"corr_{by}"].transpose("chain", "draw", ...).to_numpy()
+        root = np.linalg.cholesky(corr.reshape(-1, *corr.shape[2:]))
+        z = z @ root.transpose(0, 2, 1)
+    return np.asarray((z * sigma[:, None, :]).reshape(len(sigma), n, *shape))
+
+
+# ---------------------------------------------------------------------- their pieces
+
+
+def make_cells(
+    frame: pd.DataFrame, by: Sequence[str]
+) -> tuple[NDArray[np.int64], pd.DataFrame]:
+    """Cell of every row, and the labels of the cells in order.
+
+    Numeric columns with more than ten values are cut at their quintiles.
+    """
+    if not by:
+        return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=[0])
+    if tuple(by) == ("obs",) and "obs" not in frame.columns:
+        return np.arange(len(frame)), pd.DataFrame({"obs": np.arange(len(frame))})
+    keys = pd.DataFrame({name: bins(_column(frame, name), name) for name in by})
+    grouped = keys.groupby(list(by), sort=True, observed=True, dropna=False)
+    labels = grouped.size().reset_index()[list(by)]
+    return grouped.ngroup().to_numpy(dtype=np.int64), labels
+
+
+def bins(values: pd.Series, name: str = "") -> pd.Series:
+    """The values themselves, or their quintiles where there are more than ten numbers."""
+    if not pd.api.types.is_numeric_dtype(values) or values.nunique() <= 10:
+        return values.reset_index(drop=True)
+    numbers = values.reset_index(drop=True).astype(float)
+    edges = np.unique(np.nanquantile(numbers, np.linspace(0, 1, 6)))
+    names = [f"{a:.3g} to {b:.3g}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{a:.6g} to {b:.6g}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return pd.cut(numbers, edges, labels=names, include_lowest=True)
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+    if name not in frame.columns:
+        raise QuestionError(
+            f"there is no column {name!r}; {nearest(name, list(map(str, frame.columns)))}",
+            where="by",
+            mend="a loaded posterior holds the columns of its theory; load it with survey=... "
+            "to group by others",
+        )
+    return frame[name]
+
+
+def _weights(
+    posterior: Posterior, frame: pd.DataFrame, is_new: bool, wts: bool | str
+) -> tuple[Array | None, str]:
+    design = posterior.design
+    if isinstance(wts, str):
+        weights = _column(frame, wts).to_numpy(dtype=float)
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+            raise QuestionError(
+                f"the weights {wts!r} must be finite, at least 0, and not all 0", where="wts"
+            )
+        return weights, f"averages weighted by {wts}"
+    if not wts:
+        return None, "every row counts once, as asked (wts=False)"
+    if not is_new or design.weights is None:
+        return design.weights, design.weights_note
+    column = design.roles["weight"]
+    if column in frame.columns:
+        return frame[column].to_numpy(dtype=float), design.weights_note
+    return None, f"every row of the new data counts once: it has no column {column}"
+
+
+def _by_text(by: Sequence[str]) -> str:
+    return f" by {', '.join(by)}" if by else ""
+
+
+def _changes(variables: str | Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(variables, Mapping):
+        return dict(variables)
+    return dict.fromkeys([variables] if isinstance(variables, str) else variables)
+
+
+def _theory_column(ask: Ask, variable: str) -> pd.Series:
+    """The column, provided that the theory reads it."""
+    used = theory_columns(ask.posterior)
+    if variable not in used:
+        raise QuestionError(
+            f"the theory {ask.posterior.spec.name!r} does not use {variable!r}: "
+            f"changing it changes nothing; {nearest(variable, used)}",
+            where="variables",
+            mend="ask about one of " + ", ".join(used),
+        )
+    return _column(ask.frame, variable)
+
+
+def theory_columns(posterior: Posterior) -> tuple[str, ...]:
+    """The columns that enter the utility of a theory, roles and attributes apart."""
+    encoders = posterior.design.encoders
+    formulas = [e.formula for e in encoders.values()]
+    formulas += [lay.encoder.formula for lay in posterior.design.layouts.values()]
+    known = posterior.frame.columns
+    return tuple(dict.fromkeys(c for f in formulas for c in f.columns if c in known))
+
+
+def _numeric(ask: Ask, variable: str) -> pd.Series:
+    column = _theory_column(ask, variable)
+    if not pd.api.types.is_numeric_dtype(column):
+        raise QuestionError(
+            f"{variable!r} holds text, a number was expected",
+            where="variables",
+            mend=f"use comparisons(posterior, {variable!r})",
+        )
+    return column.astype(float)
+
+
+def _contrasts(
+    ask: Ask, variable: str, change: Any
+) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """(label, table before, table after) for every contrast of a column."""
+    column = _theory_column(ask, variable)
+
+    def at(value: Any) -> pd.DataFrame:
+        return ask.frame.assign(**{variable: value})
+
+    if isinstance(change, tuple | list):
+        low, high = change
+        return [(f"{low} → {high}", at(low), at(high))]
+    if pd.api.types.is_numeric_dtype(column):
+        if change is None and set(column.unique()) <= {0, 1}:
+            return [("0 → 1", at(0), at(1))]
+        step = 1 if change is None else change
+        if isinstance(step, bool) or not isinstance(step, int | float):
+            raise QuestionError(
+                f"the change of {variable!r} must be a number or a pair, got {step!r}",
+                where="variables",
+            )
+        return [(f"+{step:g}", ask.frame, at(column.astype(float) + step))]
+    if change is not None:
+        raise QuestionError(
+            f"{variable!r} holds text: its change is a pair of levels, got {change!r}",
+            where="variables",
+        )
+    first, *others = _levels_in_order(ask, variable)
+    return [(f"{first} → {level}", at(first), at(level)) for level in others]
+
+
+def _levels_in_order(ask: Ask, variable: str) -> list[Any]:
+    """Levels of a category, the theory's reference first."""
+    for encoder in ask.posterior.design.encoders.values():
+        for factor in encoder.formula.factors:
+            if factor.reference is not None and factor.columns[0] == variable:
+                others = [v for v in encoder.levels[variable] if v != factor.reference]
+                return [factor.reference, *others]
+    return sorted(ask.frame[variable].astype(str).unique())
+
+
+def _change(low: Array, high: Array, comparison: Change) -> Array:
+    match comparison:
+        case "difference":
+            return high - low
+        case "ratio":
+            return high / low
+        case _:
+            return (high - low) / low
+
+
+# ----------------------------------------------------------------------- the answer
+
+
+def _effect(
+    ask: Ask,
+    question: str,
+    parts: list[tuple[dict[str, str], Array]],
+    unit: str,
+    hypothesis: str | float | None,
+) -> Effect:
+    """Cells × alternatives × contrasts, summarised after everything else."""
+    header = {
+        "unit": unit,
+        "theory": ask.posterior.spec.name,
+        "rows": f"{len(ask.frame):,}",
+        "weights": ask.weights_note,
+        "groups": _groups_note(ask),
+        "interval": f"{100 * ask.prob:g} % HDI",
+    }
+    rows, values = [], []
+    counts = np.bincount(ask.cells, minlength=len(ask.labels))
+    for extra, block in parts:
+        for cell in range(block.shape[1]):
+            for j, alternative in enumerate(ask.posterior.design.alternatives):
+                labels = {str(k): v for k, v in ask.labels.iloc[cell].items()}
+                rows.append(labels | extra | {"alternative": alternative, "rows": counts[cell]})
+                values.append(block[:, cell, j])
+    draws = np.stack(values, axis=-1)
+    table = pd.DataFrame(rows)
+    if isinstance(hypothesis, str):
+        table, draws = _contrast_cells(table, draws, hypothesis)
+        header["hypothesis"] = f"{hypothesis} contrasts of cells"
+    return finish(question, header, table, draws, ask, hypothesis)
+
+
+def finish(
+    question: str,
+    header: Mapping[str, str],
+    table: pd.DataFrame,
+    draws: Array,
+    ask: Ask,
+    null: str | float | None = None,
+) -> Effect:
+    """Summaries and labelled draws of ``(draw, cell)``."""
+    lower, upper = hdi(draws, ask.prob)
+    summary = table.drop(columns="rows").assign(
+        estimate=draws.mean(axis=0),
+        sd=draws.std(axis=0, ddof=1),
+        lower=lower,
+        upper=upper,
+        rows=table["rows"],
+    )
+    header = dict(header)
+    if isinstance(null, int | float):
+        summary["probability_above"] = (draws > null).mean(axis=0)
+        header["probability_above"] = f"posterior probability that the estimand exceeds {null:g}"
+    chains, per_chain = ask.posterior.n_draws
+    labelled = xr.DataArray(
+        draws.reshape(chains, per_chain, -1),
+        dims=("chain", "draw", "cell"),
+        coords={"cell": np.arange(draws.shape[1])},
+    )
+    return Effect(question, header, summary, labelled)
+
+
+def _groups_note(ask: Ask) -> str:
+    layouts = ask.posterior.design.layouts
+    if not layouts:
+        return "the theory has none"
+    return f"{', '.join(layouts)}: {_GROUPS_TEXT[ask.groups]}"
+
+
+def _contrast_cells(
+    table: pd.DataFrame, draws: Array, hypothesis: str
+) -> tuple[pd.DataFrame, Array]:
+    """Differences of cells within an alternative, paired draw by draw."""
+    if hypothesis not in ("pairwise", "reference", "sequential"):
+        raise QuestionError(
+            f"the hypothesis {hypothesis!r} is unknown; "
+            + nearest(hypothesis, ("pairwise", "reference", "sequential")),
+            where="hypothesis",
+        )
+    names = [c for c in table.columns if c not in ("alternative", "rows")]
+    if not names or table.groupby("alternative").size().max() < 2:
+        raise QuestionError(
+            "there is one cell only, nothing to contrast", where="hypothesis", mend="give by=..."
+        )
+    rows, values = [], []
+    for alternative, part in table.groupby("alternative", sort=False):
+        order = list(part.index)
+        for a, b in _pairs(order, hypothesis):
+            low, high = (" ".join(str(table.loc[k, n]) for n in names) for k in (a, b))
+            contrast = f"({high}) - ({low})"
+            count = int(table.loc[a, "rows"] + table.loc[b, "rows"])
+            rows.append({"contrast": contrast, "alternative": alternative, "rows": count})
+            values.append(draws[:, b] - draws[:, a])
+    return pd.DataFrame(rows), np.stack(values, axis=-1)
+
+
+def _pairs(order: list[int], hypothesis: str) -> list[tuple[int, int]]:
+    match hypothesis:
+        case "reference":
+            return [(order[0], b) for b in order[1:]]
+        case "sequential":
+            return list(zip(order[:-1], order[1:], strict=True))
+        case _:
+            return [(a, b) for i, a in enumerate(order) for b in order[i + 1 :]]

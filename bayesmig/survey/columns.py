@@ -1,0 +1,368 @@
+"""Columns by name: those of the file, and those that a codebook makes of them.
+
+Missing codes and valid ranges are applied first; recodes, derived columns and networks
+are then made when first asked for, on all rows read.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Mapping
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from bayesmig.errors import SpecError, SurveyError, nearest, rows_text
+from bayesmig.expressions import columns_of
+from bayesmig.survey.codebook import ROLES, Codebook, Network, Range, Recode
+from bayesmig.survey.derive import Context, derive, numbers_of
+from bayesmig.survey.files import Table
+from bayesmig.survey.labels import labels_of, numbers_if_all, numbers_or_text, text_of
+from bayesmig.survey.networks import exposure, refuse_contemporaneous, refuse_own_choice
+
+# ------------------------------------------------------------- which columns are read
+
+
+def columns_needed(book: Codebook, header: list[str], where: str) -> list[str]:
+    """Say which columns of the file a codebook reads, in the file's order.
+
+    Raises
+    ------
+    SurveyError
+        Where the codebook names a column that is neither in the file nor made.
+    SpecError
+        Where a made column would hide one of the file.
+    """
+    _refuse_hidden(book, header, where)
+    asked = _asked(book)
+    known = {*header, *book.made()}
+    aliases = {r for r in book.roles.declared() if r not in known}
+    for name, key in asked.items():
+        table = key.split(".")[0]
+        fits = set(header) if table in _OF_THE_FILE else known
+        if name not in fits and not (name in aliases and table in _MAY_NAME_ROLES):
+            raise SurveyError(
+                f"the column {name!r} is not in the data",
+                where=(where, f"key {key}"),
+                mend=_absent(name, header, book),
+            )
+    if book.keep is None:
+        return list(header)
+    return [name for name in header if name in asked]
+
+
+#: Tables that speak of columns of the file only, and tables that may name a role.
+_OF_THE_FILE = ("missing_codes", "valid_range")
+_MAY_NAME_ROLES = ("derive", "networks", "missing")
+
+
+def _absent(name: str, header: list[str], book: Codebook) -> str:
+    if name in book.made():
+        return "missing codes and ranges apply to columns of the file; use those it is made of"
+    if name in ROLES and name not in book.roles.declared():
+        return f'add {name} = "COLUMN" under [roles]'
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+        mark = next(mark for mark in ";\t|" if mark in header[0])
+        return f"the file has one column only; state separator = {mark!r}"
+    return nearest(name, [*header, *book.made()])
+
+
+def _asked(book: Codebook) -> dict[str, str]:
+    """Map each column that the codebook names to the (first) key that names it."""
+    asked: dict[str, str] = {}
+    for column in book.missing_codes:
+        asked.setdefault(column, f"missing_codes.{column}")
+    for column in book.valid_range:
+        asked.setdefault(column, f"valid_range.{column}")
+    for role, column in book.roles.declared().items():
+        asked.setdefault(column, f"roles.{role}")
+    for name, recode in book.recode.items():
+        asked.setdefault(recode.source, f"recode.{name}.from")
+    for name, tree in book.trees().items():
+        for column in columns_of(tree):
+            asked.setdefault(column, f"derive.{name}")
+    for name, network in book.networks.items():
+        asked.setdefault(network.prior, f"networks.{name}.prior")
+        asked.setdefault(network.of, f"networks.{name}.of")
+    for column in book.keep or ():
+        asked.setdefault(column, "keep")
+    for column in book.missing.columns or ():
+        asked.setdefault(column, "missing.columns")
+    for attribute, columns in book.attributes.items():
+        for alternative, value in columns.items():
+            if isinstance(value, str):
+                asked.setdefault(value, f"attributes.{attribute}.{alternative}")
+    return asked
+
+
+def _refuse_hidden(book: Codebook, header: list[str], where: str) -> None:
+    for name in book.made():
+        own = name in book.recode and book.recode[name].source == name
+        if name in header and not own:
+            raise SpecError(
+                f"the new column {name!r} has the name of a column of the data",
+                where=(where, f"key {name} of recode, derive or networks"),
+                mend="give the new column another name",
+            )
+    for role, column in book.roles.declared().items():
+        other = role in header or role in book.made()
+        shown = book.keep is None or role in book.keep or role in book.made()
+        read = (
+            other and role != column and any(role in columns_of(t) for t in book.trees().values())
+        )
+        if other and role != column and (shown or read):
+            raise SpecError(
+                f"the column {role!r} of the data is not the {role} (that is {column!r}), "
+                "but the survey shows the role under this name",
+                where=(where, f"key roles.{role}"),
+                mend=f'rename the column, or leave it out: state keep = [...] without "{role}"',
+            )
+
+
+# -------------------------------------------------------------------- columns by name
+
+
+class Columns:
+    """The columns of a table and those made from them, each made when first asked for.
+
+    Missing codes and valid ranges have been applied to all of them.
+    """
+
+    def __init__(self, table: Table, book: Codebook, where: str) -> None:
+        self.table, self.book, self.where = table, book, where
+        self.n = len(table.frame)
+        self._trees = book.trees()
+        self._roles = book.roles.declared()
+        self._made: dict[str, pd.Series] = {}
+        self._underway: list[str] = []
+        self.coded_missing: list[tuple[str, str, int]] = []
+        self.out_of_range: list[tuple[str, str, int]] = []
+        self.recoded_missing: dict[str, int] = {}
+        self.unused: list[str] = []
+        self.alone: dict[str, int] = {}
+        self._raw = self._without_codes()
+
+    def get(self, name: str) -> pd.Series:
+        """Give a column of any type, shape ``(obs,)``; roles may be named by their role."""
+        if name in self._made:
+            return self._made[name]
+        if name in self.book.made():
+            self._made[name] = self._make(name)
+            return self._made[name]
+        if name not in self._raw:
+            return self.get(self._roles[name])
+        if name in self.table.written:
+            self._made[name] = numbers_if_all(self._raw[name])
+            return self._made[name]
+        return self._raw[name]
+
+    def labels(self, name: str) -> pd.Series:
+        """Give a column as text: as written in the file where that is known."""
+        if name not in self._raw and name not in self.book.made():
+            name = self._roles[name]
+        if name in self.table.written and name not in self.book.recode:
+            return self._raw[name]
+        values = self.get(name)
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            return values.astype("str")
+        return labels_of(values, where=(self.where, f"column {name!r}"))
+
+    def sources(self, name: str) -> frozenset[str]:
+        """Name the columns of the file that a column is made of."""
+        inputs: Collection[str] = ()
+        if name in self.book.recode:
+            source = self.book.recode[name].source
+            inputs = (source,) if source != name else ()
+        elif name in self._trees:
+            inputs = columns_of(self._trees[name])
+        elif name in self.book.networks:
+            inputs = (self.book.networks[name].prior,)
+        elif name not in self._raw and name in self._roles:
+            inputs = (self._roles[name],)
+        return frozenset({name}).union(*(self.sources(i) for i in inputs))
+
+    # ------------------------------------------------------------------ file columns
+
+    def _without_codes(self) -> dict[str, pd.Series]:
+        raw = {name: self.table.frame[name] for name in self.table.frame.columns}
+        for name, codes in self.book.missing_codes.items():
+            if name in raw:
+                raw[name] = self._mask_codes(name, raw[name], [text_of(c) for c in codes])
+        for name, valid in self.book.valid_range.items():
+            if name in raw:
+                raw[name] = self._mask_range(name, raw[name], valid)
+        for name, values in raw.items():
+            self._refuse_infinite(name, values)
+        return raw
+
+    def _refuse_infinite(self, name: str, values: pd.Series) -> None:
+        if values.dtype.kind != "f":
+            return
+        rows = np.flatnonzero(np.isinf(values.to_numpy()))
+        if len(rows):
+            raise SurveyError(
+                f"the column {name!r} holds infinite numbers",
+                where=(self.table.name, f"column {name!r}", rows_text(rows.tolist())),
+                mend=f"correct them, or declare [valid_range] {name} = {{ max = … }}",
+            )
+
+    def _mask_codes(self, name: str, values: pd.Series, codes: list[str]) -> pd.Series:
+        spelt = labels_of(values)
+        plain = labels_of(numbers_if_all(values)) if name in self.table.written else spelt
+        masked = pd.Series(False, index=values.index)
+        for code in dict.fromkeys(codes):
+            hit = (spelt == code).fillna(False) | (plain == code).fillna(False)
+            self.coded_missing.append((name, code, int(hit.sum())))
+            masked |= hit
+            if not hit.any():
+                self.unused.append(f"missing_codes.{name}: {code}")
+        return values.mask(masked) if masked.any() else values
+
+    def _mask_range(self, name: str, values: pd.Series, valid: Range) -> pd.Series:
+        key = f"key valid_range.{name}"
+        written = name in self.table.written
+        numbers = numbers_of(numbers_if_all(values) if written else values, name, (self.where, key))
+        bounds = valid.bounds()
+        outside = np.zeros(self.n, dtype=bool)
+        for bound, value in bounds.items():
+            outside |= {
+                "min": numbers < value,
+                "max": numbers > value,
+                "above": numbers <= value,
+                "below": numbers >= value,
+            }[bound]
+        rule = ", ".join(f"{bound} {value:g}" for bound, value in bounds.items())
+        self.out_of_range.append((name, rule, int(outside.sum())))
+        return values.mask(outside) if outside.any() else values
+
+    # ------------------------------------------------------------------ made columns
+
+    def _make(self, name: str) -> pd.Series:
+        if name in self._underway:
+            circle = " → ".join([*self._underway[self._underway.index(name) :], name])
+            raise SpecError(f"derived columns are circular: {circle}", where=self.where)
+        self._underway.append(name)
+        try:
+            return self._made_column(name)
+        finally:
+            self._underway.pop()
+
+    def _made_column(self, name: str) -> pd.Series:
+        if name in self.book.recode:
+            return self._recoded(name, self.book.recode[name])
+        if name in self._trees:
+            return self._derived(name, self._trees[name])
+        return self._exposed(name, self.book.networks[name])
+
+    def _derived(self, name: str, tree: ast.expr) -> pd.Series:
+        return derive(tree, Context(self.get, self.labels, (self.where, f"key derive.{name}")))
+
+    def _recoded(self, name: str, recode: Recode) -> pd.Series:
+        own = recode.source == name
+        listed: Mapping[str, str | int | float] = recode.values  # noqa: PD011
+        values = self._raw[name] if own else self.get(recode.source)
+        spelt = labels_of(values) if own else self.labels(recode.source)
+        seen = set(spelt.dropna().unique())
+        unlisted = sorted(seen.difference(listed))
+        self.unused += [f"recode.{name}: {v}" for v in listed if v not in seen]
+        if unlisted and recode.other == "refuse":
+            rows = np.flatnonzero(spelt.isin(unlisted))
+            raise SurveyError(
+                f"{len(unlisted)} values of {recode.source!r} are not in the recode: "
+                + ", ".join(map(repr, unlisted[:5])),
+                where=(self.where, f"key recode.{name}", rows_text(rows.tolist())),
+                mend='list them, or state other = "keep" or "missing"',
+            )
+        if unlisted and recode.other == "missing":
+            self.recoded_missing[name] = int(spelt.isin(unlisted).sum())
+        table: dict[str, object] = dict(listed)
+        if unlisted and recode.other == "keep":
+            as_number = pd.api.types.is_numeric_dtype(values)
+            table |= {v: float(v) if as_number else v for v in unlisted}
+        self._refuse_mixed(name, table)
+        return numbers_or_text(spelt.map(table))
+
+    def _refuse_mixed(self, name: str, table: Mapping[str, object]) -> None:
+        text = [v for v in table.values() if isinstance(v, str)]
+        number = [v for v in table.values() if not isinstance(v, str)]
+        if text and number:
+            raise SpecError(
+                f"the recode gives both text ({text[0]!r}) and numbers ({number[0]!r})",
+                where=(self.where, f"key recode.{name}"),
+                mend="recode all values to text, or all to numbers",
+            )
+
+    def _exposed(self, name: str, network: Network) -> pd.Series:
+        where = (self.where, f"key networks.{name}")
+        prior = self.get(network.prior)
+        if self.sources(network.prior) & self.sources(self._roles["choice"]):
+            refuse_own_choice(network.prior, where=where)
+        refuse_contemporaneous(prior, self.choice, name=network.prior, where=where)
+        frame = self._network_frame(network, prior, where)
+        try:
+            exposed = exposure(
+                frame,
+                prior="prior",
+                group="group",
+                own="own" if "own" in frame else None,
+                period="period" if "period" in frame else None,
+                measure=network.measure,
+                weight="weight" if network.weighted else None,
+            )
+        except SurveyError as err:
+            raise SurveyError(err.what, where=(*where, *err.where), mend=err.mend) from None
+        return self._with_alone(name, exposed, network, frame)
+
+    def _network_frame(
+        self, network: Network, prior: pd.Series, where: tuple[str, ...]
+    ) -> pd.DataFrame:
+        parts = {"prior": prior, "group": self.labels(self._roles.get(network.of, network.of))}
+        if network.leaves_out() == "household":
+            parts["own"] = self.labels(self._role("household", where))
+        if "period" in self._roles:
+            parts["period"] = self.labels(self._roles["period"])
+        if network.weighted:
+            parts["weight"] = self.get(self._role("weight", where))
+        return pd.DataFrame(parts)
+
+    def _with_alone(
+        self, name: str, exposed: pd.Series, network: Network, frame: pd.DataFrame
+    ) -> pd.Series:
+        placed = frame.drop(columns="prior").notna().all(axis=1)
+        alone = exposed.isna() & placed
+        self.alone[name] = int(alone.sum())
+        return exposed if network.alone == "missing" else exposed.mask(alone, float(network.alone))
+
+    def _role(self, role: str, where: tuple[str, ...]) -> str:
+        if role in self._roles:
+            return self._roles[role]
+        mend = f'add {role} = "COLUMN" under [roles]'
+        if role == "household":
+            mend += ', or state leave_out = "person"'
+        raise SurveyError(f"this network needs the role {role!r}", where=where, mend=mend)
+
+    # ------------------------------------------------------------------------ choice
+
+    @cached_property
+    def choice(self) -> pd.Series:
+        """The choice as a categorical of the alternatives, missing where unknown."""
+        column, codes = self._roles["choice"], self.book.codes()
+        written = self.labels(column)
+        alternatives = written.map(codes)
+        if (alternatives.isna() & written.notna()).any():
+            # "1.0" in a file is the code 1 of the codebook.
+            plain = labels_of(self.get(column))
+            alternatives = alternatives.where(alternatives.notna(), plain.map(codes))
+        rows = np.flatnonzero(alternatives.isna() & written.notna())
+        if len(rows):
+            lost = written.iloc[rows].value_counts()
+            shown = ", ".join(f"{code!r} ({n:,} rows)" for code, n in lost.head(5).items())
+            raise SurveyError(
+                f"codes of the choice {column!r} belong to no alternative: {shown}",
+                where=(self.where, "key alternatives", rows_text(rows.tolist())),
+                mend="add them to an alternative, or to [missing_codes] to drop them; "
+                f"mapped codes: {', '.join(map(repr, list(codes)[:10]))}",
+            )
+        kinds = pd.CategoricalDtype(list(self.book.alternatives), ordered=False)
+        return alternatives.astype(kinds)
