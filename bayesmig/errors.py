@@ -6,7 +6,7 @@ rows) and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
 
@@ -30,7 +30,7 @@ class BayesmigError(Exception):
 
     def __init__(self, what: str, *, where: str | Sequence[str] = (), mend: str = "") -> None:
         self.what = what
-        self.where = (where,) if isinstance(where, str) else tuple(where)
+        self.where = tuple(w for w in ((where,) if isinstance(where, str) else where) if w)
         self.mend = mend
         super().__init__(what)
 
@@ -90,7 +90,7 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f"known: {listed}" if known else "none is known"
 
 
-def rows_text(rows: Sequence[object], limit: int = 5) -> str:
+def rows_text(rows: Collection[object], limit: int = 5) -> str:
     """Name the first offending rows: ``"rows 3, 17, 40 (of 212)"``."""
     shown = ", ".join(str(r) for r in list(rows)[:limit])
     return f"rows {shown}" + (f" (first of {len(rows)})" if len(rows) > limit else "")

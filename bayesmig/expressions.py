@@ -26,6 +26,7 @@ MAX_LENGTH = 2_000
 MAX_DEPTH = 20
 MAX_TERMS = 300
 MAX_EXPONENT = 10
+MAX_DEGREE = 50
 
 #: Transforms of the formula language (each of one column) and their keywords.
 TRANSFORMS: Mapping[str, frozenset[str]] = {
@@ -35,11 +36,14 @@ TRANSFORMS: Mapping[str, frozenset[str]] = {
     "log": frozenset(),
     "log1p": frozenset(),
     "sqrt": frozenset(),
+    "square": frozenset(),
     "poly": frozenset({"degree"}),
     "bs": frozenset({"df", "degree", "lower_bound", "upper_bound"}),
 }
 
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow)
+#: Transforms that learn numbers from the column.
+_LEARNT = frozenset({"scale", "center"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +126,21 @@ def parse_arithmetic(text: str, functions: Iterable[str], *, where: str = "") ->
     """
     _bounded(text, where)
     tree = _python_tree(text, where)
-    _vet(tree, frozenset(functions), text, where)
+    vet_arithmetic(tree, functions, text, where=where)
     return tree
+
+
+def vet_arithmetic(
+    tree: ast.expr, functions: Iterable[str], text: str, *, where: str = ""
+) -> None:
+    """Refuse a tree that holds anything but what `parse_arithmetic` lets through.
+
+    Raises
+    ------
+    SpecError
+        Which quotes ``text``, what the user wrote.
+    """
+    _vet(tree, frozenset(functions), text, where)
 
 
 def columns_of(tree: ast.expr) -> tuple[str, ...]:
@@ -230,14 +247,8 @@ def _vet(node: ast.expr, functions: frozenset[str], text: str, where: str, depth
         case ast.BinOp(left=left, op=op, right=right) if isinstance(op, _ARITHMETIC):
             go(left)
             go(right)
-            if isinstance(op, ast.Pow) and not (
-                _is_literal(right)
-                and isinstance(_literal(right), int | float)
-                and abs(float(_literal(right))) <= MAX_EXPONENT
-            ):
-                raise _refused(
-                    text, f"a power must be a number of at most {MAX_EXPONENT}", where
-                )
+            if isinstance(op, ast.Pow):
+                _vet_power(left, right, text, where)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             if name not in functions:
                 raise _refused(
@@ -251,6 +262,19 @@ def _vet(node: ast.expr, functions: frozenset[str], text: str, where: str, depth
                 go(key.value)
         case _:
             raise _refused(text, f"{_kind(node)} is not allowed", where)
+
+
+def _vet_power(base: ast.expr, exponent: ast.expr, text: str, where: str) -> None:
+    small = (
+        _is_literal(exponent)
+        and isinstance(_literal(exponent), int | float)
+        and abs(float(_literal(exponent))) <= MAX_EXPONENT
+    )
+    if not small:
+        raise _refused(text, f"a power must be a number of at most {MAX_EXPONENT}", where)
+    # Towers of whole numbers, ((9**10)**10)**10, would be computed digit by digit.
+    if not (_is_literal(base) or columns_of(base)):
+        raise _refused(text, "it takes a power of a power of numbers", where)
 
 
 def _kind(node: ast.expr) -> str:
@@ -343,6 +367,7 @@ class _FormulaParser:
         terms = self._interaction()
         while self._accept("*"):
             right = self._interaction()
+            self._refuse_itself(terms, right)
             both = self._cross(terms, right)
             terms = terms | {k: v for k, v in right.items() if k not in terms}
             terms |= {k: v for k, v in both.items() if k not in terms}
@@ -351,7 +376,9 @@ class _FormulaParser:
     def _interaction(self) -> _Terms:
         terms = self._power()
         while self._accept(":"):
-            terms = self._cross(terms, self._power())
+            right = self._power()
+            self._refuse_itself(terms, right)
+            terms = self._cross(terms, right)
         return terms
 
     def _power(self) -> _Terms:
@@ -362,11 +389,20 @@ class _FormulaParser:
         if not (token.isdigit() and 1 <= int(token) <= MAX_EXPONENT):
             raise self._no(f"a power must be a whole number from 1 to {MAX_EXPONENT}")
         self.at += 1
+        self._refuse_itself(base, base)
         terms = dict(base)
         for _ in range(int(token) - 1):
             both = self._cross(terms, base)
             terms |= {k: v for k, v in both.items() if k not in terms}
         return terms
+
+    def _refuse_itself(self, left: _Terms, right: _Terms) -> None:
+        """Refuse ``wealth ** 2``: in this algebra it is ``wealth``, not its square."""
+        if len(left) == 1 and left.keys() == right.keys():
+            name = ":".join(f.name for f in next(iter(left.values())))
+            raise self._no(
+                f"{name!r} crossed with itself is {name!r} again (a square is square(column))"
+            )
 
     def _cross(self, left: _Terms, right: _Terms) -> _Terms:
         terms: _Terms = {}
@@ -406,24 +442,42 @@ class _FormulaParser:
         source = self.source[self.tokens[start].start[1] : self.tokens[self.at - 1].end[1]]
         tree = _python_tree(source, self.where)
         _vet(tree, frozenset(TRANSFORMS), source, self.where)
-        for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
+        calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+        for call in calls:
             self._vet_call(call, outermost=call is tree)
+        learnt = [ast.unparse(c) for c in calls if _call_name(c) in _LEARNT]
+        if len(set(learnt)) < len(learnt):
+            # formulaic would learn the second one anew on every table.
+            raise self._no(f"{learnt[0]} stands twice in one factor")
         return Factor(ast.unparse(tree), tree, columns_of(tree))
 
     def _vet_call(self, call: ast.Call, *, outermost: bool) -> None:
-        name, keys = _call_name(call), {k.arg for k in call.keywords}
-        allowed = TRANSFORMS[name]
-        for key in keys - allowed:
-            raise self._no(f"{name}() has no argument {key!r}; {nearest(str(key), sorted(allowed))}")
-        if not all(_is_literal(k.value) for k in call.keywords):
-            raise self._no(f"arguments of {name}() by name must be plain numbers or text")
+        name = _call_name(call)
+        self._vet_keywords(name, call.keywords)
         if len(call.args) != 1:
             hint = ", for instance poly(age, degree=2)" if name == "poly" else ""
             raise self._no(f"{name}() takes one column{hint}")
-        if any(isinstance(n, ast.Constant) and isinstance(n.value, str) for n in ast.walk(call.args[0])):
+        inside = list(ast.walk(call.args[0]))
+        if any(isinstance(n, ast.Constant) and isinstance(n.value, str) for n in inside):
             raise self._no(f"{name}() takes a column, not text")
-        if name == "C":
-            if not isinstance(call.args[0], ast.Name) or keys != {"reference"}:
-                raise self._no("write C(column, reference=...) and name the reference level")
+        if not columns_of(call.args[0]):
+            raise self._no(f"{name}() names no column")
+        if name == "C" and not (isinstance(call.args[0], ast.Name) and call.keywords):
+            raise self._no("write C(column, reference=...) and name the reference level")
         if name in {"C", "poly", "bs"} and not outermost:
             raise self._no(f"{name}() may not stand inside another transform")
+
+    def _vet_keywords(self, name: str, keywords: list[ast.keyword]) -> None:
+        allowed = TRANSFORMS[name]
+        for key in keywords:
+            if key.arg not in allowed:
+                near = nearest(str(key.arg), sorted(allowed))
+                raise self._no(f"{name}() has no argument {key.arg!r}; {near}")
+            if not _is_literal(key.value):
+                raise self._no(f"arguments of {name}() by name must be plain numbers or text")
+            value = _literal(key.value)
+            if name != "C" and isinstance(value, str):
+                raise self._no(f"{key.arg} of {name}() must be a number")
+            whole = isinstance(value, int) and 1 <= value <= MAX_DEGREE
+            if key.arg in {"df", "degree"} and not whole:
+                raise self._no(f"{key.arg} must be a whole number from 1 to {MAX_DEGREE}")

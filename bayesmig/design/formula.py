@@ -2,7 +2,8 @@
 
 The algebra, the coding of categories and the splines are formulaic's. What it sees
 is only an explicit sum of terms over factors that `bayesmig.expressions` has vetted,
-and it evaluates them in a context that holds two numpy functions and nothing else.
+and it evaluates them in a context that holds three numpy functions and nothing else.
+Of a category it sees the number of each row's level, never the text of a level.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import pandas as pd
 from bayesmig.errors import DesignError, nearest, rows_text
 from bayesmig.expressions import Factor, Formula
 
-_CONTEXT = {"log1p": np.log1p, "sqrt": np.sqrt}
+_CONTEXT = {"log1p": np.log1p, "sqrt": np.sqrt, "square": np.square}
 CONSTANT = "asc"
+#: Labels of the constant, here and in formulaic: no column may have them.
+_TAKEN = (CONSTANT, "Intercept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +65,15 @@ class Encoder:
         DesignError
             Where a column is missing, a level is unseen, or a value is not finite.
         """
-        table = _table(self.formula, frame, where)
-        for column, levels in self.levels.items():
-            unseen = ~table[column].isin(levels).to_numpy()
-            if unseen.any():
-                rows = np.flatnonzero(unseen)
-                got = table[column].iloc[rows[0]]
-                raise DesignError(
-                    f"the level {got!r} of {column!r} was not in the survey of the fit; "
-                    + nearest(str(got), [str(v) for v in levels]),
-                    where=(where, f"column {column}", rows_text(rows)),
-                    mend="recode it to a known level, or fit on a survey that has it",
-                )
+        table = _numbered(_table(self.formula, frame, where), self.levels, where)
         return self._finite(self._evaluate(table), table, where)
 
     def _evaluate(self, table: pd.DataFrame) -> np.ndarray:
         if not len(table):
             return np.empty((0, len(self.names)))
         try:
-            matrix = self._learnt.get_model_matrix(table, context=_CONTEXT)
+            with np.errstate(all="ignore"):
+                matrix = self._learnt.get_model_matrix(table, context=_CONTEXT)
         except Exception as err:
             raise _cannot_evaluate(self.formula, err) from err
         return np.ascontiguousarray(np.asarray(matrix, dtype=float)[:, list(self._keep)])
@@ -129,48 +122,91 @@ def learn(
     from formulaic import model_matrix
 
     table = _table(formula, frame, where)
-    levels = {}
-    for factor in formula.factors:
-        if factor.reference is not None:
-            levels[factor.columns[0]] = _levels(factor, table, where)
+    levels = {f.columns[0]: _levels(f, table, where) for f in _categories(formula)}
+    table = _numbered(table, levels, where)
     texts = {f.name: _formulaic_text(f, levels) for f in formula.factors}
     terms = [":".join(texts[f.name] for f in term) for term in formula.terms]
+    asked = " + ".join(["1", *terms])
     try:
-        matrix = model_matrix(" + ".join(["1", *terms]), table, context=_CONTEXT, output="numpy")
+        # What is not finite is refused below, with its rows; formulaic would drop them.
+        with np.errstate(all="ignore"):
+            matrix = model_matrix(
+                asked, table, context=_CONTEXT, output="numpy", na_action="ignore"
+            )
     except Exception as err:
         raise _cannot_evaluate(formula, err) from err
     learnt = matrix.model_spec
-    names = [_label(str(n), formula, texts) for n in learnt.column_names]
+    names = [_label(str(n), formula, texts, levels) for n in learnt.column_names]
     keep = tuple(i for i, n in enumerate(names) if constant or n != CONSTANT)
     encoder = Encoder(formula, tuple(names[i] for i in keep), levels, learnt, keep)
     columns = np.ascontiguousarray(np.asarray(matrix, dtype=float)[:, list(keep)])
     return encoder, encoder._finite(columns, table, where)
 
 
+def _categories(formula: Formula) -> list[Factor]:
+    return [f for f in formula.factors if f.reference is not None]
+
+
+def _level_of(column: str) -> str:
+    """Where the level of a category stands; no formula can name such a column."""
+    return f"__{column}"
+
+
 def _table(formula: Formula, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """The columns of the formula, numbers as float64, checked."""
-    categorical = {f.columns[0] for f in formula.factors if f.reference is not None}
-    table = pd.DataFrame(index=pd.RangeIndex(len(frame)))
-    for column in formula.columns:
-        if column not in frame.columns:
+    """The columns of the formula, checked: numbers as float64, categories as they are."""
+    table = {}
+    for factor in formula.factors:
+        for column in factor.columns:
+            values = _column(formula, frame, column, where)
+            if factor.reference is None:
+                table[column] = _numbers(values, column, where)
+            else:
+                table[_level_of(column)] = values.astype(object)
+    return pd.DataFrame(table, index=pd.RangeIndex(len(frame)))
+
+
+def _column(formula: Formula, frame: pd.DataFrame, column: str, where: str) -> pd.Series:
+    if column in _TAKEN:
+        raise DesignError(
+            f"a column may not be called {column!r}: it is the name of the constant",
+            where=where,
+            mend="rename the column in the codebook",
+        )
+    if column not in frame.columns:
+        raise DesignError(
+            f"the formula {formula.text!r} names the column {column!r}, which is not there; "
+            + nearest(column, list(map(str, frame.columns))),
+            where=where,
+            mend="derive or rename the column in the codebook, or change the theory",
+        )
+    values = frame[column].reset_index(drop=True)
+    missing = values.isna().to_numpy()
+    if missing.any():
+        raise DesignError(
+            f"the column {column!r} has {missing.sum():,} missing values",
+            where=(where, rows_text(np.flatnonzero(missing))),
+            mend="name the column under [missing] columns in the codebook",
+        )
+    return values
+
+
+def _numbered(
+    table: pd.DataFrame, levels: Mapping[str, tuple[Any, ...]], where: str
+) -> pd.DataFrame:
+    """The table with every level replaced by its position; unseen ones are refused."""
+    for column, known in levels.items():
+        labels = table[_level_of(column)]
+        positions = labels.map({level: i for i, level in enumerate(known)})
+        unseen = np.flatnonzero(positions.isna())
+        if len(unseen):
+            got = labels.iloc[unseen[0]]
             raise DesignError(
-                f"the formula {formula.text!r} names the column {column!r}, which is not there; "
-                + nearest(column, list(map(str, frame.columns))),
-                where=where,
-                mend="derive or rename the column in the codebook, or change the theory",
+                f"the level {got!r} of {column!r} was not in the survey of the fit; "
+                + nearest(str(got), [str(v) for v in known]),
+                where=(where, f"column {column}", rows_text(unseen)),
+                mend="recode it to a known level, or fit on a survey that has it",
             )
-        values = frame[column].reset_index(drop=True)
-        if column in categorical:
-            table[column] = values.astype(object)
-        else:
-            table[column] = _numbers(values, column, where)
-        missing = table[column].isna().to_numpy()
-        if missing.any():
-            raise DesignError(
-                f"the column {column!r} has {missing.sum():,} missing values",
-                where=(where, rows_text(np.flatnonzero(missing))),
-                mend="name the column under [missing] columns in the codebook",
-            )
+        table[_level_of(column)] = positions.astype(np.int64)
     return table
 
 
@@ -186,7 +222,7 @@ def _numbers(values: pd.Series, column: str, where: str) -> pd.Series:
 
 def _levels(factor: Factor, table: pd.DataFrame, where: str) -> tuple[Any, ...]:
     column = factor.columns[0]
-    found = sorted(table[column].unique(), key=lambda v: (str(type(v)), v))
+    found = sorted(table[_level_of(column)].unique(), key=lambda v: (str(type(v)), v))
     if factor.reference not in found:
         raise DesignError(
             f"the reference {factor.reference!r} is not a level of {column!r}; "
@@ -198,25 +234,28 @@ def _levels(factor: Factor, table: pd.DataFrame, where: str) -> tuple[Any, ...]:
 
 
 def _formulaic_text(factor: Factor, levels: Mapping[str, tuple[Any, ...]]) -> str:
-    """The factor in formulaic's own words; every literal is written by ``repr``."""
+    """The factor in formulaic's own words."""
     if factor.reference is None:
         return ast.unparse(factor.tree)
     column = factor.columns[0]
-    base = factor.reference
-    listed = [v.item() if isinstance(v, np.generic) else v for v in levels[column]]
-    return f"C({column}, contr.treatment(base={base!r}), levels={listed!r})"
+    base = levels[column].index(factor.reference)
+    listed = list(range(len(levels[column])))
+    return f"C({_level_of(column)}, contr.treatment(base={base}), levels={listed})"
 
 
-def _label(name: str, formula: Formula, texts: Mapping[str, str]) -> str:
+def _label(
+    name: str,
+    formula: Formula,
+    texts: Mapping[str, str],
+    levels: Mapping[str, tuple[Any, ...]],
+) -> str:
     """The label of a column: ``asc``, ``region[north]``, ``female:age``."""
     if name == "Intercept":
         return CONSTANT
-    for factor in sorted(formula.factors, key=lambda f: -len(f.name)):
-        text = texts[factor.name]
-        if factor.reference is not None:
-            name = name.replace(f"{text}[T.", f"{factor.columns[0]}[")
-        elif f"{text}[" in name:
-            name = name.replace(f"{text}[", f"{factor.name}[")
+    for factor in _categories(formula):
+        column = factor.columns[0]
+        for i, level in enumerate(levels[column]):
+            name = name.replace(f"{texts[factor.name]}[T.{i}]", f"{column}[{level}]")
     return name
 
 

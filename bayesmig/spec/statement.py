@@ -22,7 +22,7 @@ import ast
 from dataclasses import dataclass
 
 from bayesmig.errors import SpecError
-from bayesmig.expressions import parse_arithmetic
+from bayesmig.expressions import MAX_LENGTH, vet_arithmetic
 
 ESTIMANDS = {"comparison": 2, "slope": 2, "lift": 2, "share": 1}
 _SIGNS = {ast.Lt: "<", ast.Gt: ">", ast.NotEq: "!="}
@@ -88,6 +88,8 @@ def parse_statement(text: str, *, where: str = "") -> tuple[Inequality, ...]:
     SpecError
         Where the text is anything else.
     """
+    if len(text) > MAX_LENGTH:
+        raise _refused(text[:40] + "…", f"it has more than {MAX_LENGTH:,} characters", where)
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -104,22 +106,23 @@ def _inequality(node: ast.expr, text: str, where: str) -> Inequality:
     sign = _SIGNS.get(type(node.ops[0]))
     if sign is None:
         raise _refused(text, "only <, > and != compare draws", where)
-    sides = [_side(side, text, where) for side in (node.left, node.comparators[0])]
-    found = Inequality(ast.unparse(node), sign, *sides)
+    left, right = node.left, node.comparators[0]
+    _vet_side(left, text, where)
+    _vet_side(right, text, where)
+    found = Inequality(ast.unparse(node), sign, left, right)
     if not found.averages:
         raise _refused(text, "it names no estimand", where)
     return found
 
 
-def _side(node: ast.expr, text: str, where: str) -> ast.expr:
-    tree = parse_arithmetic(ast.unparse(node), ESTIMANDS, where=where)
+def _vet_side(tree: ast.expr, text: str, where: str) -> None:
+    vet_arithmetic(tree, ESTIMANDS, text, where=where)
     inside_calls = {id(a) for c in ast.walk(tree) if isinstance(c, ast.Call) for a in ast.walk(c)}
     for n in ast.walk(tree):
         if isinstance(n, ast.Name) and id(n) not in inside_calls:
             raise _refused(text, f"{n.id!r} stands outside an estimand", where)
         if isinstance(n, ast.Call):
             _check_call(n, text, where)
-    return tree
 
 
 def _check_call(call: ast.Call, text: str, where: str) -> None:
