@@ -104,8 +104,10 @@ def learn(
     frame
         The table.
     constant
-        Whether the constant is among the columns. Categories are coded against a
-        reference level either way, as beside a constant.
+        Whether the constant is among the columns. Categories are coded against their
+        reference level either way, as beside a constant; all levels are kept only in
+        a product whose other factor does not stand alone (``C(region, …):wealth``
+        without ``wealth``).
     where
         What the table is, for messages.
 
@@ -255,7 +257,9 @@ def _label(
     for factor in _categories(formula):
         column = factor.columns[0]
         for i, level in enumerate(levels[column]):
-            name = name.replace(f"{texts[factor.name]}[T.{i}]", f"{column}[{level}]")
+            # Without "T." where no level is left out, as of c in "c:x" without "x".
+            for mark in ("T.", ""):
+                name = name.replace(f"{texts[factor.name]}[{mark}{i}]", f"{column}[{level}]")
     return name
 
 

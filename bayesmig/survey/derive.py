@@ -1,6 +1,6 @@
 """Derived columns: arithmetic over columns, walked node by node, never evaluated by Python.
 
-Missing inputs give missing results. An operation that turns finite numbers into none
+Missing inputs give missing results, but for ``fill(x, value)``, which states one. An operation that turns finite numbers into none
 (the logarithm of zero, a division by zero) is an error that names the rows.
 """
 
@@ -28,7 +28,18 @@ _POINTWISE: dict[str, Callable[..., Any]] = {
     "exp": np.exp,
     "abs": np.abs,
 }
-_PAIRWISE: dict[str, Callable[..., Any]] = {"minimum": np.minimum, "maximum": np.maximum}
+
+
+def _fill(values: Any, replacement: Any) -> Any:
+    """The values, a stated one where they are missing."""
+    return np.where(np.isnan(values), replacement, values)
+
+
+_PAIRWISE: dict[str, Callable[..., Any]] = {
+    "minimum": np.minimum,
+    "maximum": np.maximum,
+    "fill": _fill,
+}
 _OPERATORS: dict[type[ast.operator], Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,

@@ -27,10 +27,10 @@ PUBLISHED = {
     "urban": (0.173, -0.323),
     "prior_internal": (0.618, 0.581),
     "prior_international": (0.752, 2.321),
-    "household_internal_capped": (0.013, -0.321),
+    "household_internal": (0.013, -0.321),
     "household_international": (-0.096, 0.365),
     "network_internal": (0.092, -0.044),
-    "network_international_capped": (-0.052, 0.427),
+    "network_international": (-0.052, 0.427),
 }
 
 
