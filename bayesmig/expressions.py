@@ -130,9 +130,7 @@ def parse_arithmetic(text: str, functions: Iterable[str], *, where: str = "") ->
     return tree
 
 
-def vet_arithmetic(
-    tree: ast.expr, functions: Iterable[str], text: str, *, where: str = ""
-) -> None:
+def vet_arithmetic(tree: ast.expr, functions: Iterable[str], text: str, *, where: str = "") -> None:
     """Refuse a tree that holds anything but what `parse_arithmetic` lets through.
 
     Raises

@@ -17,7 +17,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesmig.choice.utility import Coefficients, Columns
-from bayesmig.errors import QuestionError, nearest
+from bayesmig.design.design import Design
+from bayesmig.errors import QuestionError, nearest, rows_text
+from bayesmig.expressions import Formula
 from bayesmig.inference.stream import average_probabilities
 from bayesmig.posterior import INTERVAL, Posterior, hdi
 
@@ -32,6 +34,8 @@ _GROUPS_TEXT = {
 }
 #: Step of numerical derivatives, in standard deviations of the column.
 _STEP = 1e-5
+#: Draws × cells × alternatives that an answer may hold (400 MB).
+_MAX_NUMBERS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def comparisons(
     ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
     parts = []
     for variable, change in _changes(variables).items():
-        for contrast, low, high in _contrasts(ask, variable, change):
+        for contrast, low, high in contrasts(ask, variable, change):
             values = _change(ask.averages(low), ask.averages(high), comparison)
             parts.append(({"variable": variable, "contrast": contrast}, values))
     unit = {
@@ -214,11 +218,7 @@ def slopes(
     names = [variables] if isinstance(variables, str) else list(variables)
     parts = []
     for variable in names:
-        column = _numeric(ask, variable)
-        step = _STEP * (float(column.std(ddof=0)) or 1.0)
-        low, high = (ask.frame.assign(**{variable: column + s}) for s in (-step, step))
-        values = (ask.averages(high) - ask.averages(low)) / (2 * step)
-        parts.append(({"variable": variable, "contrast": "dP/dx"}, values))
+        parts.append(({"variable": variable, "contrast": "dP/dx"}, slope(ask, variable)))
     question = "Average slopes of choice probabilities" + _by_text(ask.by)
     return _effect(ask, question, parts, "probability per unit of the column", hypothesis)
 
@@ -264,9 +264,7 @@ class Ask:
 
     def averages_of(self, columns: Columns, coefficients: Coefficients) -> Array:
         """As `averages`, from arrays."""
-        return average_probabilities(
-            columns, coefficients, cells=self.cells, weights=self.weights
-        )
+        return average_probabilities(columns, coefficients, cells=self.cells, weights=self.weights)
 
 
 def ask_about(
@@ -282,9 +280,7 @@ def ask_about(
     """Check the arguments that all questions share."""
     posterior.require_convergence(allow_unconverged)
     if groups not in _GROUPS_TEXT:
-        raise QuestionError(
-            f"groups={groups!r} is unknown; {nearest(groups, tuple(_GROUPS_TEXT))}"
-        )
+        raise QuestionError(f"groups={groups!r} is unknown; {nearest(groups, tuple(_GROUPS_TEXT))}")
     if not 0 < prob < 1:
         raise QuestionError(f"prob must lie between 0 and 1, got {prob!r}")
     frame = posterior.frame if newdata is None else newdata.reset_index(drop=True)
@@ -292,20 +288,39 @@ def ask_about(
         raise QuestionError("there are no rows to predict for", where="newdata")
     names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
     cells, labels = make_cells(frame, names)
+    _refuse_too_many(posterior, len(labels))
     weights, note = _weights(posterior, frame, newdata is not None, wts)
     return Ask(posterior, frame, names, cells, labels, weights, note, groups, prob, seed)
 
 
+def _refuse_too_many(posterior: Posterior, n_cells: int) -> None:
+    chains, per_chain = posterior.n_draws
+    sizes = (chains * per_chain, n_cells, len(posterior.design.alternatives))
+    if np.prod(sizes) > _MAX_NUMBERS:
+        raise QuestionError(
+            "the answer would hold {:,} draws × {:,} cells × {} alternatives".format(*sizes),
+            where="by",
+            mend="group the rows into fewer cells, or give fewer rows as newdata",
+        )
+
 
 def prepare(
-    posterior: Posterior, frame: pd.DataFrame, groups: Groups, seed: int
+    posterior: Posterior,
+    frame: pd.DataFrame,
+    groups: Groups,
+    seed: int,
+    where: str = "new data",
 ) -> tuple[Columns, Coefficients]:
-    """Columns and draws for a table, with group effects as asked."""
+    """Columns and draws for a table, with group effects as asked.
+
+    New groups are a function of ``seed``, the draws and the table's group labels alone,
+    so that two tables with the same labels get the same new groups.
+    """
     design = posterior.design
     coefficients = posterior.coefficients()
     if not design.layouts or groups == "observed":
-        return design.apply(frame), coefficients
-    columns = design.apply(frame, unseen="code")
+        return design.apply(frame, where=where), coefficients
+    columns = design.apply(frame, unseen="code", where=where)
     if groups == "typical":
         return replace(columns, groups={}), replace(coefficients, effects={})
     return _new_groups(posterior, frame, columns, coefficients, seed)
@@ -347,9 +362,7 @@ def _draw_effects(posterior: Posterior, by: str, n: int, rng: np.random.Generato
 # ---------------------------------------------------------------------- their pieces
 
 
-def make_cells(
-    frame: pd.DataFrame, by: Sequence[str]
-) -> tuple[NDArray[np.int64], pd.DataFrame]:
+def make_cells(frame: pd.DataFrame, by: Sequence[str]) -> tuple[NDArray[np.int64], pd.DataFrame]:
     """Cell of every row, and the labels of the cells in order.
 
     Numeric columns with more than ten values are cut at their quintiles.
@@ -358,13 +371,13 @@ def make_cells(
         return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=[0])
     if tuple(by) == ("obs",) and "obs" not in frame.columns:
         return np.arange(len(frame)), pd.DataFrame({"obs": np.arange(len(frame))})
-    keys = pd.DataFrame({name: bins(_column(frame, name), name) for name in by})
+    keys = pd.DataFrame({name: bins(_column(frame, name, "by")) for name in by})
     grouped = keys.groupby(list(by), sort=True, observed=True, dropna=False)
     labels = grouped.size().reset_index()[list(by)]
     return grouped.ngroup().to_numpy(dtype=np.int64), labels
 
 
-def bins(values: pd.Series, name: str = "") -> pd.Series:
+def bins(values: pd.Series) -> pd.Series:
     """The values themselves, or their quintiles where there are more than ten numbers."""
     if not pd.api.types.is_numeric_dtype(values) or values.nunique() <= 10:
         return values.reset_index(drop=True)
@@ -376,13 +389,13 @@ def bins(values: pd.Series, name: str = "") -> pd.Series:
     return pd.cut(numbers, edges, labels=names, include_lowest=True)
 
 
-def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+def _column(frame: pd.DataFrame, name: str, where: str) -> pd.Series:
     if name not in frame.columns:
         raise QuestionError(
             f"there is no column {name!r}; {nearest(name, list(map(str, frame.columns)))}",
-            where="by",
+            where=where,
             mend="a loaded posterior holds the columns of its theory; load it with survey=... "
-            "to group by others",
+            "for others",
         )
     return frame[name]
 
@@ -392,20 +405,28 @@ def _weights(
 ) -> tuple[Array | None, str]:
     design = posterior.design
     if isinstance(wts, str):
-        weights = _column(frame, wts).to_numpy(dtype=float)
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-            raise QuestionError(
-                f"the weights {wts!r} must be finite, at least 0, and not all 0", where="wts"
-            )
-        return weights, f"averages weighted by {wts}"
+        return _checked_weights(_column(frame, wts, "wts")), f"averages weighted by {wts}"
     if not wts:
         return None, "every row counts once, as asked (wts=False)"
     if not is_new or design.weights is None:
         return design.weights, design.weights_note
     column = design.roles["weight"]
     if column in frame.columns:
-        return frame[column].to_numpy(dtype=float), design.weights_note
+        return _checked_weights(frame[column]), design.weights_note
     return None, f"every row of the new data counts once: it has no column {column}"
+
+
+def _checked_weights(column: pd.Series) -> Array:
+    if not pd.api.types.is_numeric_dtype(column):
+        raise QuestionError(f"the weights {column.name!r} hold text", where="wts")
+    weights = column.to_numpy(dtype=float)
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad) or not weights.sum() > 0:
+        raise QuestionError(
+            f"the weights {column.name!r} must be finite, at least 0, and not all 0",
+            where=("wts", rows_text(bad) if len(bad) else ""),
+        )
+    return weights
 
 
 def _by_text(by: Sequence[str]) -> str:
@@ -418,9 +439,48 @@ def _changes(variables: str | Sequence[str] | Mapping[str, Any]) -> dict[str, An
     return dict.fromkeys([variables] if isinstance(variables, str) else variables)
 
 
+def theory_columns(design: Design) -> tuple[str, ...]:
+    """The columns that enter the utilities or availabilities of a theory.
+
+    Attributes count by the columns that hold them. The labels of groups are not among
+    them.
+    """
+    generic = design.spec.utility.alternatives_formula
+    named = [c for f in _formulas(design) for c in f.columns]
+    used = [c for c in named if c in design.frame.columns and c not in design.attributes]
+    for attribute in () if generic is None else generic.columns:
+        sources = design.attributes.get(attribute, {}).values()
+        used += [c for c in sources if isinstance(c, str)]
+    return tuple(dict.fromkeys([*used, *design.spec.available.values()]))
+
+
+def _formulas(design: Design) -> list[Formula]:
+    encoders = [*design.encoders.values(), *(lay.encoder for lay in design.layouts.values())]
+    return [e.formula for e in encoders]
+
+
+def levels_of(design: Design, column: str) -> tuple[Any, ...]:
+    """Levels of a category, the theory's reference first; empty for a number.
+
+    A column that also enters as a number counts as one.
+    """
+    factors = [f for formula in _formulas(design) for f in formula.factors if column in f.columns]
+    if not factors or any(f.reference is None for f in factors):
+        return ()
+    encoders = [*design.encoders.values(), *(lay.encoder for lay in design.layouts.values())]
+    levels = next(e.levels[column] for e in encoders if column in e.levels)
+    reference = factors[0].reference
+    return (reference, *(v for v in levels if v != reference))
+
+
+def is_indicator(design: Design, column: str) -> bool:
+    """Whether the survey of the fit holds nothing but 0 and 1 in a column."""
+    return set(design.frame[column].unique()) <= {0, 1}
+
+
 def _theory_column(ask: Ask, variable: str) -> pd.Series:
     """The column, provided that the theory reads it."""
-    used = theory_columns(ask.posterior)
+    used = theory_columns(ask.posterior.design)
     if variable not in used:
         raise QuestionError(
             f"the theory {ask.posterior.spec.name!r} does not use {variable!r}: "
@@ -428,78 +488,66 @@ def _theory_column(ask: Ask, variable: str) -> pd.Series:
             where="variables",
             mend="ask about one of " + ", ".join(used),
         )
-    return _column(ask.frame, variable)
+    return _column(ask.frame, variable, "newdata")
 
 
-def theory_columns(posterior: Posterior) -> tuple[str, ...]:
-    """The columns that enter the utility of a theory, roles and attributes apart."""
-    encoders = posterior.design.encoders
-    formulas = [e.formula for e in encoders.values()]
-    formulas += [lay.encoder.formula for lay in posterior.design.layouts.values()]
-    known = posterior.frame.columns
-    return tuple(dict.fromkeys(c for f in formulas for c in f.columns if c in known))
-
-
-def _numeric(ask: Ask, variable: str) -> pd.Series:
+def slope(ask: Ask, variable: str) -> Array:
+    """Average derivatives over a numeric column, ``(draw, cell, alternative)``."""
     column = _theory_column(ask, variable)
-    if not pd.api.types.is_numeric_dtype(column):
+    if levels_of(ask.posterior.design, variable) or not pd.api.types.is_numeric_dtype(column):
         raise QuestionError(
-            f"{variable!r} holds text, a number was expected",
+            f"{variable!r} is a category, a number was expected",
             where="variables",
             mend=f"use comparisons(posterior, {variable!r})",
         )
-    return column.astype(float)
+    column = column.astype(float)
+    step = _STEP * (float(column.std(ddof=0)) or 1.0)
+    low, high = (ask.frame.assign(**{variable: column + s}) for s in (-step, step))
+    return (ask.averages(high) - ask.averages(low)) / (2 * step)
 
 
-def _contrasts(
-    ask: Ask, variable: str, change: Any
+def contrasts(
+    ask: Ask, variable: str, change: Any = None
 ) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """(label, table before, table after) for every contrast of a column."""
+    """(label, table before, table after) for every contrast of a column.
+
+    ``change`` is as in `comparisons`.
+    """
     column = _theory_column(ask, variable)
+    levels = levels_of(ask.posterior.design, variable)
 
     def at(value: Any) -> pd.DataFrame:
         return ask.frame.assign(**{variable: value})
 
     if isinstance(change, tuple | list):
+        if len(change) != 2:
+            raise _no_change(variable, "a number or a pair (from, to)", change)
         low, high = change
         return [(f"{low} → {high}", at(low), at(high))]
-    if pd.api.types.is_numeric_dtype(column):
-        if change is None and set(column.unique()) <= {0, 1}:
-            return [("0 → 1", at(0), at(1))]
-        step = 1 if change is None else change
-        if isinstance(step, bool) or not isinstance(step, int | float):
-            raise QuestionError(
-                f"the change of {variable!r} must be a number or a pair, got {step!r}",
-                where="variables",
-            )
-        return [(f"+{step:g}", ask.frame, at(column.astype(float) + step))]
-    if change is not None:
-        raise QuestionError(
-            f"{variable!r} holds text: its change is a pair of levels, got {change!r}",
-            where="variables",
-        )
-    first, *others = _levels_in_order(ask, variable)
-    return [(f"{first} → {level}", at(first), at(level)) for level in others]
+    if change is None and levels:
+        return [(f"{levels[0]} → {level}", at(levels[0]), at(level)) for level in levels[1:]]
+    if change is None and is_indicator(ask.posterior.design, variable):
+        return [("0 → 1", at(0), at(1))]
+    if levels:
+        raise _no_change(variable, "a pair of levels (it is a category)", change)
+    step = 1 if change is None else change
+    if isinstance(step, bool) or not isinstance(step, int | float):
+        raise _no_change(variable, "a number or a pair (from, to)", change)
+    return [(f"{step:+g}", ask.frame, at(column.astype(float) + step))]
 
 
-def _levels_in_order(ask: Ask, variable: str) -> list[Any]:
-    """Levels of a category, the theory's reference first."""
-    for encoder in ask.posterior.design.encoders.values():
-        for factor in encoder.formula.factors:
-            if factor.reference is not None and factor.columns[0] == variable:
-                others = [v for v in encoder.levels[variable] if v != factor.reference]
-                return [factor.reference, *others]
-    return sorted(ask.frame[variable].astype(str).unique())
+def _no_change(variable: str, expected: str, got: Any) -> QuestionError:
+    return QuestionError(
+        f"the change of {variable!r} must be {expected}, got {got!r}", where="variables"
+    )
 
 
 def _change(low: Array, high: Array, comparison: Change) -> Array:
-    match comparison:
-        case "difference":
-            return high - low
-        case "ratio":
-            return high / low
-        case _:
-            return (high - low) / low
+    if comparison == "difference":
+        return high - low
+    # An alternative that is closed to a whole cell has no ratio there.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return high / low if comparison == "ratio" else (high - low) / low
 
 
 # ----------------------------------------------------------------------- the answer
@@ -513,7 +561,19 @@ def _effect(
     hypothesis: str | float | None,
 ) -> Effect:
     """Cells × alternatives × contrasts, summarised after everything else."""
-    header = {
+    table = pd.concat([cell_table(ask).assign(**extra) for extra, _ in parts], ignore_index=True)
+    table = table[[c for c in table if c not in ("alternative", "rows")] + ["alternative", "rows"]]
+    draws = np.concatenate([block.reshape(len(block), -1) for _, block in parts], axis=1)
+    header = header_of(ask, unit)
+    if isinstance(hypothesis, str):
+        table, draws = _contrast_cells(table, draws, hypothesis)
+        header["hypothesis"] = f"{hypothesis} contrasts of cells"
+    return finish(question, header, table, draws, ask, hypothesis)
+
+
+def header_of(ask: Ask, unit: str) -> dict[str, str]:
+    """What the numbers of an answer are."""
+    return {
         "unit": unit,
         "theory": ask.posterior.spec.name,
         "rows": f"{len(ask.frame):,}",
@@ -521,20 +581,17 @@ def _effect(
         "groups": _groups_note(ask),
         "interval": f"{100 * ask.prob:g} % HDI",
     }
-    rows, values = [], []
+
+
+def cell_table(ask: Ask) -> pd.DataFrame:
+    """The ``by`` columns, ``alternative`` and ``rows``: alternatives within cells."""
+    alternatives = ask.posterior.design.alternatives
     counts = np.bincount(ask.cells, minlength=len(ask.labels))
-    for extra, block in parts:
-        for cell in range(block.shape[1]):
-            for j, alternative in enumerate(ask.posterior.design.alternatives):
-                labels = {str(k): v for k, v in ask.labels.iloc[cell].items()}
-                rows.append(labels | extra | {"alternative": alternative, "rows": counts[cell]})
-                values.append(block[:, cell, j])
-    draws = np.stack(values, axis=-1)
-    table = pd.DataFrame(rows)
-    if isinstance(hypothesis, str):
-        table, draws = _contrast_cells(table, draws, hypothesis)
-        header["hypothesis"] = f"{hypothesis} contrasts of cells"
-    return finish(question, header, table, draws, ask, hypothesis)
+    table = ask.labels.loc[ask.labels.index.repeat(len(alternatives))].reset_index(drop=True)
+    return table.assign(
+        alternative=list(alternatives) * len(ask.labels),
+        rows=np.repeat(counts, len(alternatives)),
+    )
 
 
 def finish(
@@ -589,19 +646,20 @@ def _contrast_cells(
         raise QuestionError(
             "there is one cell only, nothing to contrast", where="hypothesis", mend="give by=..."
         )
+    text = [" ".join(map(str, row)) for row in table[names].itertuples(index=False)]
+    alternatives, counts = table["alternative"].to_numpy(), table["rows"].to_numpy()
     rows, values = [], []
-    for alternative, part in table.groupby("alternative", sort=False):
-        order = list(part.index)
-        for a, b in _pairs(order, hypothesis):
-            low, high = (" ".join(str(table.loc[k, n]) for n in names) for k in (a, b))
-            contrast = f"({high}) - ({low})"
-            count = int(table.loc[a, "rows"] + table.loc[b, "rows"])
+    for alternative in dict.fromkeys(alternatives):
+        for a, b in pairs(np.flatnonzero(alternatives == alternative).tolist(), hypothesis):
+            contrast = f"({text[b]}) - ({text[a]})"
+            count = counts[a] + counts[b]
             rows.append({"contrast": contrast, "alternative": alternative, "rows": count})
             values.append(draws[:, b] - draws[:, a])
     return pd.DataFrame(rows), np.stack(values, axis=-1)
 
 
-def _pairs(order: list[int], hypothesis: str) -> list[tuple[int, int]]:
+def pairs(order: Sequence[int], hypothesis: str) -> list[tuple[int, int]]:
+    """Pairs of cells to contrast: with the first, with the one before, or all."""
     match hypothesis:
         case "reference":
             return [(order[0], b) for b in order[1:]]

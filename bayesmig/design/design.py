@@ -14,7 +14,7 @@ import pandas as pd
 from bayesmig.choice.utility import Columns
 from bayesmig.design.formula import CONSTANT, Encoder, learn
 from bayesmig.design.priors import PriorArray, resolve
-from bayesmig.design.support import Support, check_support
+from bayesmig.design.support import Labels, Support, check_support
 from bayesmig.errors import DesignError, nearest, rows_text
 from bayesmig.expressions import parse_formula
 from bayesmig.spec.model import Group, ModelSpec
@@ -130,7 +130,7 @@ class Design:
         """SHA-256 over theory, arrays and choices: equal for equal designs."""
         digest = hashlib.sha256(self.spec.to_toml().encode())
         blocks = [self.columns.persons, self.columns.attributes, self.columns.available]
-        blocks += list(self.columns.only.values()) + [self.choice, self.weights]
+        blocks += [*self.columns.only.values(), self.choice, self.weights]
         for codes, terms in self.columns.groups.values():
             blocks += [codes, terms]
         for block in blocks:
@@ -139,7 +139,9 @@ class Design:
             digest.update("\0".join(map(str, layout.levels)).encode())
         return digest.hexdigest()
 
-    def apply(self, frame: pd.DataFrame, *, unseen: str = "refuse", where: str = "new data") -> Columns:
+    def apply(
+        self, frame: pd.DataFrame, *, unseen: str = "refuse", where: str = "new data"
+    ) -> Columns:
         """Put another table through what was learnt on the survey.
 
         Parameters
@@ -274,7 +276,10 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
     wanted |= dict.fromkeys(spec.available.values())
     wanted |= dict.fromkeys(g.by for g in spec.groups)
     wanted |= dict.fromkeys(
-        a.variable for h in spec.hypotheses.values() for part in h.inequalities for a in part.averages
+        a.variable
+        for h in spec.hypotheses.values()
+        for part in h.inequalities
+        for a in part.averages
     )
     return frame[[c for c in wanted if c in frame.columns]]
 
@@ -310,13 +315,13 @@ def design_from_frame(
         },
         available=available,
     )
-    names = {
-        "persons": encoders["persons"].names,
-        "only": tuple((a, n) for a in spec.utility.only for n in encoders[f"only.{a}"].names),
-        "attribute_terms": encoders["alternatives"].names if "alternatives" in encoders else (),
-    }
-    _expected_counts(spec, names)
-    priors = _priors(spec, columns, choice, names)
+    labels = Labels(
+        persons=encoders["persons"].names,
+        only=tuple((a, n) for a in spec.utility.only for n in encoders[f"only.{a}"].names),
+        attribute_terms=encoders["alternatives"].names if "alternatives" in encoders else (),
+    )
+    _expected_counts(spec, labels)
+    priors = _priors(spec, columns, choice, labels)
     return Design(
         spec=spec,
         frame=frame,
@@ -328,10 +333,12 @@ def design_from_frame(
         weights_note=note,
         layouts=layouts,
         priors=priors,
-        support=check_support(spec, frame, columns, choice, names, priors),
+        support=check_support(spec, frame, columns, choice, labels, priors),
         encoders=encoders,
         survey_fingerprint=survey_fingerprint,
-        **names,
+        persons=labels.persons,
+        only=labels.only,
+        attribute_terms=labels.attribute_terms,
     )
 
 
@@ -361,9 +368,7 @@ def _choice(spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]) -> n
     return codes
 
 
-def _with_period(
-    spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]
-) -> pd.DataFrame:
+def _with_period(spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
     """The period's role under the name that its constants are written with."""
     if not spec.utility.period_constants or roles.get("period", "") not in frame.columns:
         return frame
@@ -576,19 +581,19 @@ def _weights(
         raise DesignError(
             "the survey weights sum to zero",
             where=f"column {roles['weight']}",
-            mend="correct the weights, or let the theory say weights = \"ignore\"",
+            mend='correct the weights, or let the theory say weights = "ignore"',
         )
     return weights / weights.mean(), (
         f"averages weighted by {roles['weight']}; the likelihood is unweighted"
     )
 
 
-def _expected_counts(spec: ModelSpec, names: Mapping[str, tuple[object, ...]]) -> None:
-    persons = [n for n in names["persons"] if not str(n).startswith("period[")]
+def _expected_counts(spec: ModelSpec, labels: Labels) -> None:
+    persons = [n for n in labels.persons if not n.startswith("period[")]
     found = {
         "persons": len(persons),
-        "only": len(names["only"]),
-        "alternatives": len(names["attribute_terms"]),
+        "only": len(labels.only),
+        "alternatives": len(labels.attribute_terms),
     }
     for block, count in found.items():
         expected = getattr(spec.expect, block)
@@ -604,23 +609,23 @@ def _priors(
     spec: ModelSpec,
     columns: Columns,
     choice: np.ndarray,
-    names: Mapping[str, tuple[object, ...]],
+    labels: Labels,
 ) -> dict[str, PriorArray]:
     """Resolve the priors, constants centred on the log of the observed share."""
     nonbase = spec.choice.nonbase
     spread = _spread(columns.persons)
     width = len(nonbase)
-    labels = tuple((str(n), a) for n in names["persons"] for a in nonbase)
-    constants = _constants(spec, columns, choice, names["persons"], spread)
-    persons = resolve(spec.priors, "persons", labels, np.repeat(spread, width), constants)
-    shape = (len(names["persons"]), width)
-    only_labels = tuple((str(n), str(a)) for a, n in names["only"])  # type: ignore[misc]
+    persons_labels = tuple((n, a) for n in labels.persons for a in nonbase)
+    constants = _constants(spec, columns, choice, labels.persons, spread)
+    persons = resolve(spec.priors, "persons", persons_labels, np.repeat(spread, width), constants)
+    shape = (len(labels.persons), width)
+    only_labels = tuple((n, a) for a, n in labels.only)
     only_spread = np.concatenate([_spread(b) for b in columns.only.values()] or [np.empty(0)])
     generic = columns.attributes
     generic_spread = (
         np.empty(0) if generic is None else _spread(generic.reshape(-1, generic.shape[2]))
     )
-    generic_labels = tuple((str(n), "") for n in names["attribute_terms"])
+    generic_labels = tuple((n, "") for n in labels.attribute_terms)
     return {
         "persons": PriorArray(
             *(getattr(persons, k).reshape(shape) for k in ("dist", "loc", "scale", "df"))
@@ -642,7 +647,7 @@ def _constants(
     spec: ModelSpec,
     columns: Columns,
     choice: np.ndarray,
-    names: tuple[object, ...],
+    names: tuple[str, ...],
     spread: np.ndarray,
 ) -> dict[str, tuple[float, float]]:
     """Default centre and spread of each constant.
@@ -654,10 +659,16 @@ def _constants(
     """
     counts = np.bincount(choice, minlength=columns.n_alternatives) + 0.5
     base = counts[columns.base]
-    means = columns.persons.mean(axis=0)
-    away = [m / s for m, s, n in zip(means, spread, names, strict=True) if n != CONSTANT]
-    reach = spec.priors.persons.scale if spec.priors.persons.dist != "flat" else 0.0
-    sd = float(np.sqrt(CONSTANT_SD**2 + reach**2 * np.sum(np.square(away))))
+    prior = spec.priors.persons
+    reach = np.zeros(len(names)) if prior.dist == "flat" else np.full(len(names), prior.scale)
+    if prior.per == "sd":
+        reach = reach / spread
+    away = [
+        r * m
+        for r, m, n in zip(reach, columns.persons.mean(axis=0), names, strict=True)
+        if n != CONSTANT
+    ]
+    sd = float(np.sqrt(CONSTANT_SD**2 + np.sum(np.square(away))))
     return {
         a: (float(np.log(counts[spec.choice.alternatives.index(a)] / base)), sd)
         for a in spec.choice.alternatives

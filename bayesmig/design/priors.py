@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class PriorArray:
     scale: np.ndarray
     df: np.ndarray
 
-    def __getitem__(self, index: object) -> PriorArray:
+    def __getitem__(self, index: Any) -> PriorArray:
         return PriorArray(self.dist[index], self.loc[index], self.scale[index], self.df[index])
 
     @property
@@ -42,7 +43,9 @@ class PriorArray:
         z = (value - self.loc) / self.scale
         square = z * z
         tail = 1 + square / self.df
-        normal, student, laplace = (self.dist == _CODES[k] for k in ("normal", "student_t", "laplace"))
+        normal, student, laplace = (
+            self.dist == _CODES[k] for k in ("normal", "student_t", "laplace")
+        )
         density = (
             -0.5 * square * normal
             - 0.5 * (self.df + 1) * np.log(tail) * student
@@ -93,7 +96,7 @@ def resolve(
 
 
 def _is_constant(name: str) -> bool:
-    """Constants of the alternative and of its periods."""
+    """The alternative's own constant; those of periods are coefficients like others."""
     return name == "asc"
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bayesmig.choice.utility import Columns
+from bayesmig.design.formula import CONSTANT
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import DesignError
 from bayesmig.spec.model import ModelSpec
@@ -17,6 +19,22 @@ from bayesmig.spec.model import ModelSpec
 _RANK_TOLERANCE = 1e-9
 _CHUNK = 50_000
 _NEWTON_STEPS = 30
+
+
+class Labels(NamedTuple):
+    """Labels of the coefficients of a design.
+
+    Attributes
+    ----------
+    persons, attribute_terms
+        Names.
+    only
+        (alternative, name).
+    """
+
+    persons: tuple[str, ...]
+    only: tuple[tuple[str, str], ...]
+    attribute_terms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +61,7 @@ def check_support(
     frame: pd.DataFrame,
     columns: Columns,
     choice: np.ndarray,
-    names: Mapping[str, tuple[object, ...]],
+    labels: Labels,
     priors: Mapping[str, PriorArray],
 ) -> Support:
     """Refuse designs that are not identified; note what is weakly so.
@@ -54,9 +72,9 @@ def check_support(
         For a column that is constant or a combination of others, and for an
         alternative that the columns separate perfectly from the base.
     """
-    labels = _labels(spec, names)
-    _check_rank(columns, labels)
-    warnings = _check_separation(spec, columns, choice, names, priors)
+    _refuse_constant_columns(columns.persons, labels.persons)
+    _check_rank(columns, _coefficients(spec, labels))
+    warnings = _check_separation(spec, columns, choice, labels, priors)
     ranges, levels = observed_ranges(frame)
     return Support(ranges, levels, tuple(warnings))
 
@@ -81,10 +99,25 @@ def observed_ranges(
 # ----------------------------------------------------------------------------- rank
 
 
-def _labels(spec: ModelSpec, names: Mapping[str, tuple[object, ...]]) -> list[str]:
-    persons = [f"{n} ({a})" for n in names["persons"] for a in spec.choice.nonbase]
-    only = [f"{n} (only {a})" for a, n in names["only"]]  # type: ignore[misc]
-    return persons + only + [str(n) for n in names["attribute_terms"]]
+def _coefficients(spec: ModelSpec, labels: Labels) -> list[str]:
+    """Every coefficient's label, in the order of `difference_rows`."""
+    persons = [f"{n} ({a})" for n in labels.persons for a in spec.choice.nonbase]
+    only = [f"{n} (only {a})" for a, n in labels.only]
+    return [*persons, *only, *labels.attribute_terms]
+
+
+def _refuse_constant_columns(x: np.ndarray, labels: tuple[str, ...]) -> None:
+    """Name a column that does not vary plainly, before the rank does in general."""
+    if CONSTANT not in labels:
+        return
+    for k, label in enumerate(labels):
+        if label != CONSTANT and x[:, k].min() == x[:, k].max():
+            raise DesignError(
+                f"the column {label!r} is constant (= {float(x[0, k])!r}): "
+                "it cannot be told from the constant",
+                where=f"column {label}",
+                mend="leave it out of the theory, or correct its recodes in the codebook",
+            )
 
 
 def _check_rank(columns: Columns, labels: list[str]) -> None:
@@ -155,13 +188,12 @@ def _check_separation(
     spec: ModelSpec,
     columns: Columns,
     choice: np.ndarray,
-    names: Mapping[str, tuple[object, ...]],
+    labels: Labels,
     priors: Mapping[str, PriorArray],
 ) -> list[str]:
     """Refuse perfect separation, and quasi-separation under flat priors; else note it."""
     notes = []
     base = columns.base
-    labels = [str(n) for n in names["persons"]]
     for position, alternative in enumerate(spec.choice.alternatives):
         if position == base:
             continue
@@ -169,7 +201,7 @@ def _check_separation(
         x, y = columns.persons[rows], choice[rows] == position
         if y.all() or not y.any():
             continue
-        if (column := _separating_column(x, y, labels)) or _separates(x, y):
+        if (column := _separating_column(x, y, labels.persons)) or _separates(x, y):
             by = f"the column {column!r}" if column else "the columns together"
             raise DesignError(
                 f"{by} separate(s) {alternative!r} from {spec.choice.base!r} perfectly: "
@@ -178,19 +210,19 @@ def _check_separation(
                 mend="leave out the column (it may be a consequence of the choice), "
                 "or merge alternatives",
             )
-        for name in _empty_cells(x, y, labels):
-            note = f"nobody with {name} > 0 chose {alternative!r}: its coefficient rests on the prior"
+        for cell in _empty_cells(x, y, labels.persons):
+            note = f"{cell} chose {alternative!r} rather than {spec.choice.base!r}"
             if priors["persons"].is_flat:
                 raise DesignError(
-                    note + ", which is flat",
+                    f"{note}: the likelihood has no maximum, and the prior is flat",
                     where="key priors",
                     mend="use a proper prior, or leave the column out",
                 )
-            notes.append(note)
+            notes.append(f"{note}: the coefficient rests on the prior")
     return notes
 
 
-def _separating_column(x: np.ndarray, y: np.ndarray, labels: list[str]) -> str:
+def _separating_column(x: np.ndarray, y: np.ndarray, labels: tuple[str, ...]) -> str:
     """A single column whose values for the two choices do not overlap."""
     for k, label in enumerate(labels):
         yes, no = x[y, k], x[~y, k]
@@ -199,10 +231,18 @@ def _separating_column(x: np.ndarray, y: np.ndarray, labels: list[str]) -> str:
     return ""
 
 
-def _empty_cells(x: np.ndarray, y: np.ndarray, labels: list[str]) -> list[str]:
-    """Indicator columns that are zero for all who chose the alternative."""
-    indicator = ((x == 0) | (x == 1)).all(axis=0) & (x.std(axis=0) > 0)
-    return [labels[k] for k in np.flatnonzero(indicator & (x[y].sum(axis=0) == 0))]
+def _empty_cells(x: np.ndarray, y: np.ndarray, labels: tuple[str, ...]) -> list[str]:
+    """Indicators one of whose values goes with one choice only, in words."""
+    indicator = ((x == 0) | (x == 1)).all(axis=0) & (x.min(axis=0) < x.max(axis=0))
+    cells = []
+    for k in np.flatnonzero(indicator):
+        for value in (1, 0):
+            chosen = y[x[:, k] == value]
+            if not chosen.any():
+                cells.append(f"nobody with {labels[k]} = {value}")
+            elif chosen.all():
+                cells.append(f"everybody with {labels[k]} = {value}")
+    return cells
 
 
 def _separates(x: np.ndarray, y: np.ndarray) -> bool:

@@ -117,7 +117,7 @@ def fit(
     design = build_design(theory, survey)
     density = Density(design)
     _finite_at_start(density, seed)
-    versions = {name: version(name) for name in _PACKAGES}
+    versions = package_versions()
     plan = Plan(design.fingerprint, seed, draws, tune, target_accept, versions)
     started = time.perf_counter()
     if callable(progress):
@@ -147,6 +147,11 @@ def fit(
         warnings=design.support.warnings,
     )
     return Posterior(design, tree, provenance, survey)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that draws depend on."""
+    return {name: version(name) for name in _PACKAGES}
 
 
 def _check_options(

@@ -81,9 +81,7 @@ def _find(name: str | Path, folder: Path, what: str) -> Path:
     return path
 
 
-def _with_parents(
-    path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]
-) -> dict[str, Any]:
+def _with_parents(path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]) -> dict[str, Any]:
     """Merge a model file onto those that it extends, refusing circles."""
     child = dict(data)
     parent_name = child.pop("extends", None)

@@ -163,8 +163,7 @@ class MoveCoefficient(Frozen):
     def _names_an_alternative(self) -> MoveCoefficient:
         if (self.alternative is None) != (self.block == "alternatives"):
             raise SpecError(
-                "a coefficient of persons or only belongs to an alternative, "
-                "a generic one to none",
+                "a coefficient of persons or only belongs to an alternative, a generic one to none",
                 where="key interventions.alternative",
             )
         return self

@@ -1,0 +1,487 @@
+"""The command line: parse, call, show. Results on stdout, everything else on stderr.
+
+Exit codes: 0 fine; 1 something is wrong with what was asked (one message, no traceback);
+2 checks failed under ``--strict``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bayesmig.errors import BayesmigError, QuestionError, SpecError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    help="Migration theories as hierarchical Bayesian choice models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress bars.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+Unconverged = Annotated[
+    bool, typer.Option("--allow-unconverged", help="Use draws that have not converged.")
+]
+By = Annotated[list[str] | None, typer.Option(help="Column to break results down by.")]
+Fit = Annotated[Path, typer.Argument(help="File that `bayesmig fit` wrote (.nc).")]
+SurveyOption = Annotated[
+    Path | None,
+    typer.Option("--survey", help="Codebook of the fit, for columns beside the theory's."),
+]
+
+_DEMO_STUDY = """\
+title = "Who goes where? A synthetic survey"
+survey = "survey/survey.toml"
+theories = ["baseline", "selectivity", "networks"]
+scenarios = ["network_cut", "border_closure"]
+seed = {seed}
+
+[questions]
+by = ["female", "wealth"]
+comparisons = ["female", "education", "wealth", "prior_internal", "prior_international"]
+slopes = ["network_internal", "network_international"]
+"""
+
+
+def main() -> None:
+    """Run the command line; wrong use and bad input end with 1 and one message."""
+    # Typer's own code for wrong use is 2, which here means failed checks.
+    try:
+        code = app(standalone_mode=False)
+    except BayesmigError as err:
+        _say(f"error: {err}")
+        code = 1
+    except KeyboardInterrupt:
+        _say("stopped; finished chains and steps are kept")
+        code = 1
+    except Exception as err:
+        message = getattr(err, "format_message", None)
+        if message is None:
+            raise
+        _say(f"error: {message()}\n  mend:  see bayesmig --help")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+# ----------------------------------------------------------------------- whole jobs
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("bayesmig-demo"),
+    persons: Annotated[int, typer.Option(help="Persons to simulate.", min=500)] = 2000,
+    seed: Seed = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a survey, run a whole study on it, and print the report's path.
+
+    Example: bayesmig demo --out my-demo
+    """
+    from bayesmig.simulation import simulate as write_survey
+    from bayesmig.study import run as run_study
+
+    _say(f"simulating {persons:,} persons")
+    write_survey(out / "survey", persons=persons, seed=seed, overwrite=True)
+    study = out / "study.toml"
+    study.write_text(_DEMO_STUDY.format(seed=seed))
+    result = run_study(study, out / "results", progress=not quiet)
+    _show_run(result.failed, result.report)
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="Study file (.toml).")],
+    out: Annotated[Path, typer.Option(help="Output folder.")],
+    strict: Annotated[bool, typer.Option("--strict", help="End with 2 if a check fails.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a study: fit, check, compare, test, predict, report. Run again to resume.
+
+    Example: bayesmig run studies/ifls.toml --out results/ifls
+    """
+    from bayesmig.study import run as run_study
+
+    result = run_study(study, out, progress=not quiet)
+    computed = ", ".join(result.computed) or "nothing: all was there already"
+    _say(f"computed: {computed}")
+    _show_run(result.failed, result.report)
+    if strict and result.failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Argument(help="Output folder of `bayesmig run`.")],
+) -> None:
+    """Write the report of a finished run again, from its tables.
+
+    Example: bayesmig report results/ifls
+    """
+    from bayesmig.reporting.render import render_report
+
+    print(render_report(out))
+
+
+@app.command()
+def validate(
+    file: Annotated[Path, typer.Argument(help="Study, codebook, model or scenario (.toml).")],
+) -> None:
+    """Find every error in a file in seconds, before anything is sampled.
+
+    Example: bayesmig validate studies/ifls.toml
+    """
+    kind, check_file = _kind_of(file)
+    check_file(file)
+    print(f"{file}: a valid {kind}")
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    persons: Annotated[int, typer.Option(help="Persons, 500 to 1,000,000.")] = 5000,
+    seed: Seed = 1,
+    unit: Annotated[str, typer.Option(help="Who chooses: person or household.")] = "person",
+    world: Annotated[str, typer.Option(help="Truth: albania or indonesia.")] = "albania",
+    periods: Annotated[int, typer.Option(help="Waves of a panel.")] = 1,
+    format: Annotated[str, typer.Option(help="csv.gz, csv or parquet.")] = "csv.gz",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a synthetic survey: microdata, codebook and the true parameters.
+
+    Example: bayesmig simulate my-survey --persons 20000 --seed 7
+    """
+    from bayesmig.progress import bars
+    from bayesmig.simulation import simulate as write_survey
+
+    with bars(not quiet) as tell:
+        made = write_survey(
+            folder,
+            persons=persons,
+            seed=seed,
+            unit=unit,  # type: ignore[arg-type]
+            world=world,  # type: ignore[arg-type]
+            periods=periods,
+            format=format,  # type: ignore[arg-type]
+            overwrite=overwrite,
+            progress=lambda done, total: tell("persons", done, total),
+        )
+    print(made.codebook)
+
+
+@app.command()
+def describe(
+    codebook: Annotated[Path, typer.Argument(help="Codebook (.toml).")], as_json: AsJson = False
+) -> None:
+    """Show what reading a survey kept and dropped, its shares, and what looks weak.
+
+    Example: bayesmig describe surveys/ifls.toml
+    """
+    from bayesmig.survey.survey import read_survey
+
+    description = read_survey(codebook).describe()
+    if as_json:
+        tables = {k: _records(v) for k, v in description.tables.items()}
+        _print_json({"tables": tables, "warnings": list(description.warnings)})
+    else:
+        print(description)
+
+
+@app.command()
+def models(
+    schema: Annotated[
+        str | None,
+        typer.Option(help="Print the JSON schema of a file: model, scenario, study, codebook."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the packaged theories and scenarios, one line each.
+
+    Example: bayesmig models
+    """
+    from bayesmig.spec.library import load_model, load_scenario, model_names, scenario_names
+
+    if schema is not None:
+        print(_schema(schema))
+        return
+    theories = {name: load_model(name).title for name in model_names()}
+    scenarios = {name: load_scenario(name).title for name in scenario_names()}
+    if as_json:
+        _print_json({"theories": theories, "scenarios": scenarios})
+        return
+    width = max(map(len, [*theories, *scenarios]))
+    for heading, titles in (("theories", theories), ("scenarios", scenarios)):
+        print(heading)
+        for name, title in titles.items():
+            print(f"  {name:<{width}}  {title}")
+
+
+# ---------------------------------------------------------------- one step at a time
+
+
+@app.command()
+def fit(
+    theory: Annotated[str, typer.Argument(help="Name of a packaged theory, or a model file.")],
+    codebook: Annotated[Path, typer.Argument(help="Codebook of the survey (.toml).")],
+    out: Annotated[Path, typer.Option(help="File to write (.nc).")],
+    seed: Seed = 1,
+    chains: Annotated[int, typer.Option(help="Chains.")] = 4,
+    draws: Annotated[int, typer.Option(help="Draws kept of each chain.")] = 1000,
+    tune: Annotated[int, typer.Option(help="Warm-up iterations of each chain.")] = 1000,
+    target_accept: Annotated[float, typer.Option(help="Wanted acceptance rate.")] = 0.8,
+    quiet: Quiet = False,
+) -> None:
+    """Sample the posterior of a theory on a survey. Killed, it goes on where it stopped.
+
+    Example: bayesmig fit networks surveys/ifls.toml --out networks.nc --seed 7
+    """
+    from bayesmig.inference.sample import fit as sample
+    from bayesmig.spec.library import load_model
+    from bayesmig.survey.survey import read_survey
+
+    posterior = sample(
+        load_model(theory),
+        read_survey(codebook),
+        seed=seed,
+        chains=chains,
+        draws=draws,
+        tune=tune,
+        target_accept=target_accept,
+        keep=out.with_suffix(".chains"),
+        progress=not quiet,
+    )
+    posterior.save(out)
+    _say(posterior.summary().to_string(index=False, float_format="{:.3f}".format))
+    for problem in posterior.problems():
+        _say(f"warning: {problem}")
+    print(out)
+
+
+@app.command()
+def check(
+    fit: Fit,
+    by: By = None,
+    survey: SurveyOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 2 if a check fails.")] = False,
+    unconverged: Unconverged = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask whether the draws converged and the theory reproduces the data.
+
+    Example: bayesmig check networks.nc --strict
+    """
+    from bayesmig.checks import check as check_posterior
+
+    results = check_posterior(_load(fit, survey), by=by, allow_unconverged=unconverged)
+    if as_json:
+        _print_json(
+            [
+                {"name": r.name, "passed": r.passed, "text": r.text, "table": _records(r.table)}
+                for r in results
+            ]
+        )
+    else:
+        words = {True: "passed", False: "FAILED", None: "not asked"}
+        for r in results:
+            print(f"{words[r.passed]:<10}{r.name}: {r.text}")
+    if strict and any(r.passed is False for r in results):
+        raise typer.Exit(2)
+
+
+@app.command()
+def compare(
+    fits: Annotated[list[Path], typer.Argument(help="Two or more fits of the same survey.")],
+    unit: Annotated[str, typer.Option(help="What is left out: obs, person, household.")] = "obs",
+    unconverged: Unconverged = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask which theory predicts left-out people better (PSIS-LOO).
+
+    Example: bayesmig compare selectivity.nc networks.nc
+    """
+    from bayesmig.model_comparison import compare as compare_posteriors
+    from bayesmig.progress import bars
+
+    posteriors = {path.stem: _load(path, None) for path in fits}
+    with bars(not quiet) as tell:
+        result = compare_posteriors(
+            posteriors, unit=unit, allow_unconverged=unconverged, progress=tell
+        )
+    _show(result.summary, result.text, as_json)
+
+
+@app.command()
+def test(
+    fit: Fit,
+    names: Annotated[list[str] | None, typer.Argument(help="Hypotheses; all if none.")] = None,
+    unconverged: Unconverged = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute the posterior probability of what a theory claims.
+
+    Example: bayesmig test networks.nc cross_network_substitution
+    """
+    from bayesmig.hypotheses import test as test_hypotheses
+
+    results = test_hypotheses(_load(fit, None), names or None, allow_unconverged=unconverged)
+    if as_json:
+        _print_json(
+            {
+                name: {
+                    "probability": r.probability,
+                    "sentence": r.sentence,
+                    "parts": _records(r.summary),
+                }
+                for name, r in results.items()
+            }
+        )
+        return
+    for name, r in results.items():
+        print(f"{name}: {r.sentence}")
+        print(_text(r.summary))
+
+
+@app.command()
+def predict(
+    fit: Fit,
+    by: By = None,
+    comparison: Annotated[
+        list[str] | None, typer.Option(help="Column whose change is compared.")
+    ] = None,
+    slope: Annotated[list[str] | None, typer.Option(help="Column whose slope is asked.")] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="Packaged scenario or file: what would change.")
+    ] = None,
+    groups: Annotated[str, typer.Option(help="observed, new or typical.")] = "observed",
+    survey: SurveyOption = None,
+    unconverged: Unconverged = False,
+    as_json: AsJson = False,
+) -> None:
+    """Average probabilities, effects of columns, or contrasts of a scenario.
+
+    Example: bayesmig predict networks.nc --by education
+
+    Example: bayesmig predict networks.nc --comparison female --comparison wealth
+
+    Example: bayesmig predict networks.nc --scenario network_cut --by female
+    """
+    from bayesmig import predict as ask
+    from bayesmig.policy.counterfactual import counterfactual
+
+    if sum(map(bool, (comparison, slope, scenario))) > 1:
+        raise QuestionError(
+            "--comparison, --slope and --scenario are different questions",
+            mend="ask one at a time",
+        )
+    options: dict[str, Any] = {"by": by, "groups": groups, "allow_unconverged": unconverged}
+    posterior = _load(fit, survey)
+    effect: Any
+    if comparison:
+        effect = ask.comparisons(posterior, comparison, **options)
+    elif slope:
+        effect = ask.slopes(posterior, slope, **options)
+    elif scenario:
+        effect = counterfactual(posterior, scenario, **options)
+    else:
+        effect = ask.predictions(posterior, **options)
+    if not as_json:
+        print(effect)
+        return
+    _print_json({"header": dict(effect.header), "summary": _records(effect.summary)})
+
+
+# ------------------------------------------------------------------------- showing
+
+
+def _kind_of(file: Path) -> tuple[str, Callable[[Path], Any]]:
+    """What a declarative file is, by the keys that only it has."""
+    from bayesmig.spec.library import load_model, load_scenario
+    from bayesmig.study import read_study
+    from bayesmig.survey.survey import read_survey
+    from bayesmig.tomlfile import read_toml
+
+    keys = read_toml(file, "file").keys()
+    if "theories" in keys or "survey" in keys:
+        return "study", read_study
+    if "roles" in keys or "alternatives" in keys:
+        return "codebook", read_survey
+    if "interventions" in keys:
+        return "scenario", load_scenario
+    if keys & {"choice", "utility", "extends"}:
+        return "model", load_model
+    raise SpecError(
+        "the file is no study, codebook, model or scenario",
+        where=str(file),
+        mend="a study has the key survey, a codebook roles, a scenario interventions, "
+        "a model choice or extends",
+    )
+
+
+def _schema(kind: str) -> str:
+    from bayesmig.errors import nearest
+    from bayesmig.spec.model import ModelSpec
+    from bayesmig.spec.scenario import Scenario
+    from bayesmig.spec.study import Study
+    from bayesmig.survey.codebook import Codebook
+
+    kinds = {
+        "model": ModelSpec.json_schema,
+        "scenario": Scenario.json_schema,
+        "study": Study.json_schema,
+        "codebook": lambda: json.dumps(Codebook.model_json_schema(), indent=2),
+    }
+    if kind not in kinds:
+        raise SpecError(f"there is no schema of a {kind!r}", mend=nearest(kind, tuple(kinds)))
+    return kinds[kind]()
+
+
+def _load(path: Path, codebook: Path | None) -> Any:
+    from bayesmig.posterior import load
+    from bayesmig.survey.survey import read_survey
+
+    return load(path, None if codebook is None else read_survey(codebook))
+
+
+def _show_run(failed: tuple[str, ...], path: Path) -> None:
+    for name in failed:
+        _say(f"check failed: {name}")
+    print(path)
+
+
+def _show(table: pd.DataFrame, text: str, as_json: bool) -> None:
+    if as_json:
+        _print_json({"summary": _records(table), "text": text})
+    else:
+        print(_text(table))
+        print(text)
+
+
+def _text(table: pd.DataFrame) -> str:
+    return table.to_string(index=False, float_format="{:.4g}".format)
+
+
+def _records(table: pd.DataFrame) -> Any:
+    return json.loads(table.to_json(orient="records"))
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=1, ensure_ascii=False, default=str))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+

@@ -1,0 +1,582 @@
+"""Run a study: plan, compute what is missing, assemble tables, write the report.
+
+A study is a sequence of steps. Each has a key, the hash of all that its answer depends
+on, and keeps its answer in a folder of its own with a record written last. A step whose
+record bears the right key and whose files are whole is not computed again, so a study
+that was killed goes on where it stopped, and one that was changed computes what changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bayesmig.checks import check
+from bayesmig.design.design import Design, build_design
+from bayesmig.errors import QuestionError, StudyError, nearest
+from bayesmig.hypotheses import test
+from bayesmig.inference.sample import Plan as FitPlan
+from bayesmig.inference.sample import fit, package_versions
+from bayesmig.model_comparison import compare
+from bayesmig.policy.counterfactual import counterfactual, validate_scenario
+from bayesmig.posterior import Posterior, load
+from bayesmig.predict import comparisons, predictions, slopes
+from bayesmig.progress import Progress, bars
+from bayesmig.spec.library import load_model, load_scenario
+from bayesmig.spec.model import ModelSpec
+from bayesmig.spec.scenario import Scenario
+from bayesmig.spec.study import Study
+from bayesmig.survey.survey import Survey, read_survey
+from bayesmig.tomlfile import read_toml, validate
+
+if TYPE_CHECKING:
+    from bayesmig.policy.counterfactual import Counterfactual
+
+Tables = dict[str, pd.DataFrame]
+RECORD = "step.json"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study whose files have been read and fit together.
+
+    Attributes
+    ----------
+    study, path
+        The study and its file.
+    survey
+        The survey.
+    theories, designs
+        Name -> theory; name -> its design on the survey.
+    scenarios
+        Name -> scenario.
+    """
+
+    study: Study
+    path: Path
+    survey: Survey = field(repr=False)
+    theories: Mapping[str, ModelSpec]
+    designs: Mapping[str, Design] = field(repr=False)
+    scenarios: Mapping[str, Scenario]
+
+    @property
+    def main(self) -> str:
+        """The theory that effects and scenarios are computed from."""
+        return self.study.main or list(self.theories)[-1]
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a run left behind.
+
+    Attributes
+    ----------
+    folder, report
+        The output folder and the report in it.
+    failed
+        Checks that failed, ``"theory: check"``.
+    computed
+        Steps that were computed in this run; the others were taken from earlier ones.
+    """
+
+    folder: Path
+    report: Path
+    failed: tuple[str, ...]
+    computed: tuple[str, ...]
+
+
+def read_study(path: str | Path) -> StudyPlan:
+    """Read a study and everything that it names, and check that it fits together.
+
+    Parameters
+    ----------
+    path
+        The study file; what it names is relative to its folder.
+
+    Returns
+    -------
+    StudyPlan
+        Nothing has been sampled or written.
+
+    Raises
+    ------
+    SpecError, SurveyError, DesignError, QuestionError
+        Whatever is wrong, before anything is computed.
+    """
+    path = Path(path)
+    study = validate(Study, read_toml(path, "study"), file=str(path))
+    survey = read_survey(path.parent / study.survey)
+    theories = {}
+    for name in study.theories:
+        spec = load_model(_beside(path, name))
+        theories[spec.name] = spec
+    designs = {name: build_design(spec, survey) for name, spec in theories.items()}
+    scenarios = {}
+    for name in study.scenarios:
+        scenario = load_scenario(_beside(path, name))
+        scenarios[scenario.name] = scenario
+    plan = StudyPlan(study, path, survey, theories, designs, scenarios)
+    _check_questions(plan)
+    for scenario in scenarios.values():
+        validate_scenario(scenario, designs[plan.main], survey.frame)
+    return plan
+
+
+def _beside(study: Path, name: str) -> str | Path:
+    """A packaged name as it is, a path relative to the study."""
+    return study.parent / name if name.endswith(".toml") or "/" in name else name
+
+
+def _check_questions(plan: StudyPlan) -> None:
+    questions, columns = plan.study.questions, list(plan.survey.frame.columns)
+    for key in ("by", "comparisons", "slopes"):
+        for name in getattr(questions, key):
+            if name not in columns:
+                raise QuestionError(
+                    f"the survey has no column {name!r}; {nearest(name, columns)}",
+                    where=(str(plan.path), f"key questions.{key}"),
+                )
+
+
+def run(
+    path: str | Path,
+    out: str | Path,
+    *,
+    progress: bool | Progress = True,
+) -> StudyResult:
+    """Run a study and write its draws, tables and report.
+
+    Parameters
+    ----------
+    path
+        The study file.
+    out
+        Output folder: a new one, or that of an earlier run of any study.
+    progress
+        Whether to show progress bars, or what to tell instead.
+
+    Returns
+    -------
+    StudyResult
+        Where the report is and which checks failed.
+
+    Raises
+    ------
+    BayesmigError
+        Where a file is wrong (before anything is computed) or a step fails.
+    """
+    plan = read_study(path)
+    folder = _writable(Path(out))
+    if callable(progress):
+        return _Run(plan, folder, progress).everything()
+    with bars(progress) as tell:
+        return _Run(plan, folder, tell).everything()
+
+
+def report(path: str | Path, out: str | Path | None = None) -> Path:
+    """Run a study and return the path of its report.
+
+    Parameters
+    ----------
+    path
+        The study file.
+    out
+        Output folder; the study's own name beside it where it is left out.
+    """
+    path = Path(path)
+    return run(path, path.with_suffix("") if out is None else out).report
+
+
+def _writable(folder: Path) -> Path:
+    if folder.exists() and any(folder.iterdir()) if folder.is_dir() else folder.exists():
+        known = [MANIFEST, "steps", "chains", "survey", "study.toml"]
+        if not folder.is_dir() or not any((folder / name).exists() for name in known):
+            raise StudyError(
+                "the output folder holds something else",
+                where=str(folder),
+                mend="name a new folder",
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as err:
+        raise StudyError(
+            f"the output folder is not writable: {err.strerror}",
+            where=str(folder),
+            mend="name a folder that you may write to",
+        ) from err
+    return folder
+
+
+# ---------------------------------------------------------------------------- steps
+
+
+class _Run:
+    """One run of a plan into a folder."""
+
+    def __init__(self, plan: StudyPlan, folder: Path, progress: Progress) -> None:
+        self.plan, self.folder, self.progress = plan, folder, progress
+        self.computed: list[str] = []
+        self._fits: dict[str, Posterior] = {}
+        (folder / MANIFEST).unlink(missing_ok=True)
+
+    def everything(self) -> StudyResult:
+        """Every step in order, then the assembly."""
+        steps = list(self._steps())
+        for number, (name, key, work) in enumerate(steps):
+            self.progress("study", number, len(steps), name)
+            self._step(name, key, work)
+        self.progress("study", len(steps), len(steps), "report")
+        return _assemble(self.plan, self.folder, [name for name, _, _ in steps], self.computed)
+
+    def _steps(self) -> Iterator[tuple[str, str, Callable[[Path], Tables]]]:
+        plan, main = self.plan, self.plan.main
+        fits = {name: self._fit_key(name) for name in plan.theories}
+        yield "survey", _key("survey", plan.survey.fingerprint), self._survey
+        for name in plan.theories:
+            yield f"fit-{name}", fits[name], lambda folder, name=name: self._fit(name, folder)
+        for name in plan.theories:
+            key = _key("check", fits[name])
+            yield f"check-{name}", key, lambda folder, name=name: self._check(name, folder)
+        if len(plan.theories) > 1:
+            yield "compare", _key("compare", fits), self._compare
+        for name, spec in plan.theories.items():
+            if spec.hypotheses:
+                key = _key("test", fits[name])
+                yield f"test-{name}", key, lambda folder, name=name: self._test(name, folder)
+        questions = plan.study.questions.model_dump(mode="json")
+        yield "effects", _key("effects", fits[main], questions), self._effects
+        for name, scenario in plan.scenarios.items():
+            key = _key("scenario", fits[main], questions["by"], scenario.to_toml())
+            yield f"scenario-{name}", key, lambda folder, name=name: self._scenario(name, folder)
+
+    def _fit_key(self, name: str) -> str:
+        sampling, design = self.plan.study.sampling, self.plan.designs[name]
+        plan = FitPlan(
+            design.fingerprint,
+            self.plan.study.seed,
+            sampling.draws,
+            sampling.tune,
+            sampling.target_accept,
+            package_versions(),
+        )
+        return _key([plan.key(chain) for chain in range(sampling.chains)])
+
+    def _step(self, name: str, key: str, work: Callable[[Path], Tables]) -> None:
+        """Do a step in a folder aside, unless it was done before."""
+        folder = self.folder / "steps" / name
+        if _is_done(folder, key):
+            return
+        aside = folder.with_name(f".{name}.{os.getpid()}")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            for table, frame in work(aside).items():
+                frame.to_parquet(aside / f"{table}.parquet", index=False)
+            files = {p.name: _checksum(p) for p in sorted(aside.iterdir())}
+            (aside / RECORD).write_text(json.dumps({"key": key, "files": files}, indent=1))
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        self.computed.append(name)
+
+    # ------------------------------------------------------------- what steps compute
+
+    def _survey(self, folder: Path) -> Tables:
+        survey = self.plan.survey
+        description = survey.describe()
+        _write_json(
+            folder / "texts.json",
+            {
+                "title": survey.title,
+                "fingerprint": survey.fingerprint,
+                "rows": survey.n_obs,
+                "notes": survey.codebook.notes,
+                "warnings": list(description.warnings),
+            },
+        )
+        shares = description.tables["shares"]
+        return {
+            "survey_rows": _as_text(description.tables["rows"]),
+            "survey_shares": shares.rename(columns=lambda c: str(c).replace(" ", "_")),
+        }
+
+    def _fit(self, name: str, folder: Path) -> Tables:
+        study = self.plan.study
+
+        def tell(task: str, done: int, total: int, note: str = "") -> None:
+            self.progress(f"{name}: {task}", done, total, note)
+
+        posterior = fit(
+            self.plan.theories[name],
+            self.plan.survey,
+            seed=study.seed,
+            chains=study.sampling.chains,
+            draws=study.sampling.draws,
+            tune=study.sampling.tune,
+            target_accept=study.sampling.target_accept,
+            keep=self.folder / "chains" / name,
+            progress=tell,
+        )
+        posterior.save(folder / "posterior.nc")
+        self._fits[name] = posterior
+        provenance, spec = posterior.provenance, posterior.spec
+        _write_json(
+            folder / "texts.json",
+            {
+                "name": name,
+                "title": spec.title,
+                "claim": spec.claim,
+                "references": list(spec.references),
+                "weights_note": posterior.design.weights_note,
+                "warnings": list(provenance.warnings),
+                "seconds": provenance.seconds,
+                "route": provenance.route,
+                "problems": list(posterior.problems()),
+                "design": provenance.design,
+            },
+        )
+        diagnostics = posterior.data["diagnostics"].to_dataset()
+        convergence = {
+            "theory": name,
+            "parameters": diagnostics.sizes["parameter"],
+            "r_hat_max": float(diagnostics["r_hat"].max()),
+            "ess_bulk_min": float(diagnostics["ess_bulk"].min()),
+            "ess_tail_min": float(diagnostics["ess_tail"].min()),
+            "divergences": int(diagnostics["divergences"].sum()),
+            "bfmi_min": float(diagnostics["bfmi"].min()),
+            "seconds": provenance.seconds,
+            "passed": not posterior.problems(),
+        }
+        return {
+            "convergence": pd.DataFrame([convergence]),
+            "parameters": posterior.summary().assign(theory=name),
+        }
+
+    def _posterior(self, name: str) -> Posterior:
+        """The fit, from memory or from its file."""
+        if name not in self._fits:
+            path = self.folder / "steps" / f"fit-{name}" / "posterior.nc"
+            self._fits[name] = load(path, self.plan.survey)
+        return self._fits[name]
+
+    def _check(self, name: str, folder: Path) -> Tables:
+        results = check(self._posterior(name), seed=self.plan.study.seed, allow_unconverged=True)
+        rows = [{"theory": name, "check": r.name, "passed": _word(r.passed), "text": r.text} for r in results]
+        tables = {"checks": pd.DataFrame(rows)}
+        for result in results:
+            for table in ("prior_shares", "predictive_shares", "calibration"):
+                if result.table.attrs.get("table") == table:
+                    part = _as_text(result.table.assign(theory=name), ("level",))
+                    tables[table] = pd.concat([tables.get(table, part.iloc[:0]), part])
+        return tables
+
+    def _compare(self, folder: Path) -> Tables:
+        fits = {name: self._posterior(name) for name in self.plan.theories}
+        result = compare(fits, allow_unconverged=True, progress=self.progress)
+        _write_json(folder / "texts.json", {"verdict": result.text})
+        return {"comparison": result.summary}
+
+    def _test(self, name: str, folder: Path) -> Tables:
+        results = test(self._posterior(name), allow_unconverged=True)
+        parts, sentences = [], {}
+        for hypothesis, result in results.items():
+            sentences[hypothesis] = result.sentence
+            parts.append(
+                result.summary.assign(
+                    theory=name,
+                    hypothesis=hypothesis,
+                    claim=result.claim,
+                    statement=result.statement,
+                    joint_probability=result.probability,
+                )
+            )
+        header = dict(next(iter(results.values())).header)
+        _write_json(folder / "texts.json", {"sentences": sentences, "header": header})
+        return {"hypotheses": pd.concat(parts)}
+
+    def _effects(self, folder: Path) -> Tables:
+        posterior, questions = self._posterior(self.plan.main), self.plan.study.questions
+        overall = predictions(posterior, allow_unconverged=True)
+        headers = {"shares": dict(overall.header)}
+        shares = [_levels(overall.summary, ())]
+        for by in questions.by:
+            shares.append(_levels(predictions(posterior, by=by, allow_unconverged=True).summary, (by,)))
+        effects = []
+        for kind, verb, names in (
+            ("comparison", comparisons, questions.comparisons),
+            ("slope", slopes, questions.slopes),
+        ):
+            if names:
+                effect = verb(posterior, names, allow_unconverged=True)  # type: ignore[operator]
+                headers[kind] = dict(effect.header)
+                effects.append(effect.summary.assign(kind=kind))
+        _write_json(folder / "texts.json", {"headers": headers})
+        tables = {"shares": pd.concat(shares)}
+        return tables | ({"effects": pd.concat(effects)} if effects else {})
+
+    def _scenario(self, name: str, folder: Path) -> Tables:
+        scenario, posterior = self.plan.scenarios[name], self._posterior(self.plan.main)
+        overall = counterfactual(posterior, scenario, allow_unconverged=True)
+        parts = [_levels(overall.summary, ())]
+        for by in self.plan.study.questions.by:
+            result: Counterfactual = counterfactual(
+                posterior, scenario, by=by, allow_unconverged=True
+            )
+            parts.append(_levels(result.summary, (by,)))
+        _write_json(
+            folder / "texts.json",
+            {
+                "name": name,
+                "title": scenario.title,
+                "description": scenario.description,
+                "interventions": [str(i) for i in scenario.interventions],
+                "warnings": list(overall.warnings),
+                "header": dict(overall.header),
+            },
+        )
+        return {
+            "scenarios": pd.concat(parts).assign(scenario=name),
+            "diversion": overall.diversion.assign(scenario=name),
+        }
+
+
+def _levels(summary: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
+    """A summary with its ``by`` column as two: its name and its level, as text."""
+    if not by:
+        return summary.assign(by="all", level="all")
+    level = summary[by[0]].map(lambda v: f"{v:g}" if isinstance(v, float) else str(v))
+    return summary.drop(columns=list(by)).assign(by=by[0], level=level.astype(str))
+
+
+def _as_text(table: pd.DataFrame, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """Columns of mixed types as text, so that they can be written."""
+    mixed = [c for c in table.columns if table[c].dtype == object] if columns is None else columns
+    return table.assign(**{c: table[c].map(str) for c in mixed if c in table.columns})
+
+
+def _word(passed: bool | None) -> str:
+    return {True: "passed", False: "failed", None: "not asked"}[passed]
+
+
+# ------------------------------------------------------------------------- assembly
+
+
+def _assemble(
+    plan: StudyPlan, folder: Path, steps: list[str], computed: list[str]
+) -> StudyResult:
+    """Tables, results, report and, last, the manifest."""
+    from bayesmig.reporting.render import render_report
+
+    tables = _collect(folder, steps)
+    target = folder / "tables"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for name, table in tables.items():
+        table.to_parquet(target / f"{name}.parquet", index=False)
+        table.to_csv(target / f"{name}.csv", index=False)
+    _write_json(folder / "results.json", _results(plan, folder, steps))
+    shutil.copyfile(plan.path, folder / "study.toml.copy")
+    path = render_report(folder)
+    _drop_stale_steps(folder, steps)
+    files = {
+        str(p.relative_to(folder)): _checksum(p)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != MANIFEST
+    }
+    content = {"study": plan.study.to_toml(), "versions": package_versions(), "files": files}
+    _write_json(folder / MANIFEST, content)
+    checks = tables["checks"]
+    failed = checks[checks["passed"] == "failed"]
+    names = tuple(f"{t}: {c}" for t, c in zip(failed["theory"], failed["check"], strict=True))
+    return StudyResult(folder, path, names, tuple(computed))
+
+
+def _collect(folder: Path, steps: list[str]) -> Tables:
+    """Tables of all steps, parts of the same table one under the other."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for step in steps:
+        for path in sorted((folder / "steps" / step).glob("*.parquet")):
+            parts.setdefault(path.stem, []).append(pd.read_parquet(path))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+
+
+def _results(plan: StudyPlan, folder: Path, steps: list[str]) -> dict[str, Any]:
+    """What the report says beside the tables."""
+    texts = {
+        step: json.loads(path.read_text())
+        for step in steps
+        if (path := folder / "steps" / step / "texts.json").is_file()
+    }
+    headers = dict(texts["effects"]["headers"])
+    sentences: dict[str, str] = {}
+    for step, content in texts.items():
+        if step.startswith("test-"):
+            sentences |= content["sentences"]
+            headers["hypotheses"] = content["header"]
+    return {
+        "title": plan.study.title,
+        "seed": plan.study.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": package_versions() | {"arviz-stats": version("arviz-stats")},
+        "survey": texts["survey"],
+        "main": plan.main,
+        "theories": [texts[f"fit-{name}"] for name in plan.theories],
+        "scenarios": [texts[f"scenario-{name}"] for name in plan.scenarios],
+        "headers": headers,
+        "texts": {
+            "comparison": texts.get("compare", {}).get("verdict", ""),
+            "hypotheses": sentences,
+        },
+    }
+
+
+def _drop_stale_steps(folder: Path, steps: list[str]) -> None:
+    """Remove what an earlier, different study left: the manifest lists one study only."""
+    for path in (folder / "steps").iterdir():
+        if path.name not in steps:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+# --------------------------------------------------------------------------- records
+
+
+def _key(*parts: object) -> str:
+    text = json.dumps([*parts, version("bayesmig")], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _is_done(folder: Path, key: str) -> bool:
+    """Whether a step's record bears the key and its files are whole."""
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        return record["key"] == key and all(
+            _checksum(folder / name) == value for name, value in record["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(json.dumps(content, indent=1, ensure_ascii=False))
+    os.replace(aside, path)

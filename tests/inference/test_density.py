@@ -1,0 +1,232 @@
+"""The hand-written log density: PyMC's, its own gradient's, and its coordinates'."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from bayesmig.design.design import Design
+from bayesmig.inference.density import Density
+from tests.inference.theories import THEORIES, design_of
+
+POINTS = 4
+
+
+def points(density: Density, count: int = POINTS, seed: int = 0) -> Iterator[np.ndarray]:
+    """Vectors far from each other: log scales of one, coordinates of up to five."""
+    rng = np.random.default_rng(seed)
+    for k in range(count):
+        yield rng.normal(0.0, 0.6 + 0.4 * k, density.size)
+
+
+# ---------------------------------------------------------------------------- PyMC
+
+
+@pytest.mark.parametrize("name", THEORIES)
+def test_it_is_the_density_of_the_pymc_model(name: str) -> None:
+    from pytensor.compile.mode import Mode
+
+    from bayesmig.inference.graph import build_graph
+
+    design, density = design_of(name), Density(design_of(name))
+    model = build_graph(design)
+    # The Python linker without rewrites takes milliseconds to build, others half a minute.
+    plain = Mode(linker="py", optimizer=None)
+    theirs = model.compile_fn(
+        model.logp(jacobian=True), inputs=model.value_vars, mode=plain, point_fn=False
+    )
+    gaps = []
+    for vector in points(density):
+        named = pymc_point(design, density.parameters(vector))
+        value = theirs(*(named[v.name] for v in model.value_vars))
+        gaps.append(
+            float(value) + log_volume(design, density.parameters(vector)) - density(vector)[0]
+        )
+    np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=1e-8)
+
+
+def pymc_point(design: Design, named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Values of the PyMC model's variables at some parameters."""
+    kinds = {0: "flat", 1: "normal", 2: "student_t", 3: "laplace"}
+    blocks = {"beta": "persons", "beta_only": "only", "gamma": "alternatives"}
+    point = {k: named[k] for k in blocks if k in named}
+    for name, block in blocks.items():
+        if name in named:
+            code = design.priors[block].dist
+            for kind, word in kinds.items():
+                point[f"{name}_{word}"] = named[name][code == kind]
+    for by in design.layouts:
+        sigma, factor = sigma_and_factor(by, named)
+        effects = named[f"u_{by}"].reshape(-1, len(sigma))
+        scaled = sigma[:, None] * factor
+        point[f"z_{by}"] = np.linalg.solve(scaled, effects.T).T
+        point[f"scale_{by}_log__"] = np.log(sigma)
+        packed = [
+            math.log(scaled[i, k]) if i == k else scaled[i, k]
+            for i in range(len(sigma))
+            for k in range(i + 1)
+        ]
+        point[f"chol_{by}_cholesky-cov-packed__"] = np.array(packed)
+    return point
+
+
+def log_volume(design: Design, named: dict[str, np.ndarray]) -> float:
+    """Log Jacobian from (log sigma, free vectors) to the packed Cholesky factor of PyMC.
+
+    Row by row: ``sigma (y, 1) / s`` with ``s = sqrt(1 + |y|^2)``, the last in logarithms.
+    """
+    total = 0.0
+    for by in design.layouts:
+        if f"corr_{by}" not in named:
+            continue
+        sigma, factor = sigma_and_factor(by, named)
+        for i in range(1, len(sigma)):
+            y = factor[i, :i] / factor[i, i]
+            s = math.sqrt(1.0 + sum(v * v for v in y))
+            jacobian = np.empty((i + 1, i + 1))
+            for a in range(i):
+                jacobian[a, i] = sigma[i] * y[a] / s
+                jacobian[i, a] = -y[a] / s**2
+                for b in range(i):
+                    jacobian[a, b] = sigma[i] * ((a == b) / s - y[a] * y[b] / s**3)
+            jacobian[i, i] = 1.0
+            total += np.linalg.slogdet(jacobian)[1]
+    return total
+
+
+def sigma_and_factor(by: str, named: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    sigma = named[f"sigma_{by}"].ravel()
+    corr = named.get(f"corr_{by}", np.eye(len(sigma)))
+    return sigma, np.linalg.cholesky(corr)
+
+
+def test_the_comparison_sees_a_wrong_jacobian() -> None:
+    design = design_of("four_correlated")
+    density = Density(design)
+    volumes = [log_volume(design, density.parameters(v)) for v in points(density)]
+    assert np.ptp(volumes) > 0.1
+
+
+# ------------------------------------------------------------------------- gradient
+
+
+@pytest.mark.parametrize("name", THEORIES)
+def test_its_gradient_is_that_of_its_values(name: str) -> None:
+    density = Density(design_of(name))
+    step = 1e-4
+    for vector in points(density, 2, seed=1):
+        _, gradient = density(vector)
+        numeric = np.empty(density.size)
+        for k in range(density.size):
+            at = np.zeros(density.size)
+            at[k] = step
+            near = density(vector + at)[0] - density(vector - at)[0]
+            far = density(vector + 2 * at)[0] - density(vector - 2 * at)[0]
+            numeric[k] = (8 * near - far) / (12 * step)
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-6 * np.abs(gradient).max())
+
+
+# ---------------------------------------------------------------------- coordinates
+
+
+@pytest.mark.parametrize("name", ["flat", "one_correlation", "everything"])
+def test_the_whitening_does_not_change_the_target(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = design_of(name)
+    usual = Density(design)
+    n = usual._n_coefficients
+    rng = np.random.default_rng(2)
+    centre, root = rng.normal(size=n), np.eye(n) + 0.3 * rng.normal(size=(n, n))
+    monkeypatch.setattr(Density, "_laplace", lambda _: (centre, root))
+    other = Density(design)
+    gaps = []
+    for vector in points(usual):
+        moved = vector.copy()
+        moved[:n] = np.linalg.solve(root, usual._centre + usual._whiten @ vector[:n] - centre)
+        for key, value in usual.parameters(vector).items():
+            np.testing.assert_allclose(other.parameters(moved)[key], value, rtol=1e-9, atol=1e-9)
+        gaps.append(other(moved)[0] - usual(vector)[0])
+    np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "name", ["no_groups", "a_prior_each", "only", "attributes", "availability"]
+)
+def test_the_centre_is_a_mode_and_the_root_its_curvature(name: str) -> None:
+    design = design_of(name)
+    density = Density(design.__class__(**{**design.__dict__, "layouts": {}}) if False else design)
+    n = density._n_coefficients
+    value, slope = density._penalised(density._centre)
+    laplace = (design_priors(design) == 3).any()
+    if not laplace:
+        np.testing.assert_allclose(slope, 0.0, atol=1e-3)
+    for k in range(n):
+        for sign in (-1, 1):
+            assert (
+                density._penalised(density._centre + sign * 0.05 * density._whiten[:, k])[0]
+                < value + 1e-9
+            )
+    np.testing.assert_allclose(
+        density._whiten @ density._whiten.T @ density._curvature(density._centre),
+        np.eye(n),
+        atol=1e-8,
+    )
+
+
+def design_priors(design: Design) -> np.ndarray:
+    return np.concatenate([p.dist.ravel() for p in design.priors.values()])
+
+
+@pytest.mark.parametrize("name", ["four_correlated", "uncorrelated", "two_factors"])
+def test_parameters_are_what_they_are_called(name: str) -> None:
+    design = design_of(name)
+    density = Density(design)
+    for vector in points(density):
+        named = density.parameters(vector)
+        for by, layout in design.layouts.items():
+            assert named[f"u_{by}"].shape == (len(layout.levels), 2, len(layout.terms))
+            assert (named[f"sigma_{by}"] > 0).all()
+            if layout.correlated:
+                corr = named[f"corr_{by}"]
+                np.testing.assert_array_equal(np.diag(corr), 1.0)
+                np.testing.assert_allclose(corr, corr.T, atol=1e-15)
+                assert np.linalg.eigvalsh(corr).min() > 0
+
+
+# ------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_is_not_a_number_has_density_zero(bad: float) -> None:
+    density = Density(design_of("everything"))
+    start = density.start(np.random.default_rng(0))
+    for k in range(density.size):
+        vector = start.copy()
+        vector[k] = bad
+        value, gradient = density(vector)
+        assert value == -np.inf, k
+        assert np.isfinite(gradient).all()
+
+
+def test_starting_points_are_finite_and_differ() -> None:
+    density = Density(design_of("everything"))
+    first, second = (density.start(np.random.default_rng(k)) for k in (0, 1))
+    assert np.isfinite(density(first)[0])
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, density.start(np.random.default_rng(0)))
+
+
+def test_the_vector_is_left_as_it_was() -> None:
+    density = Density(design_of("everything"))
+    vector = density.start(np.random.default_rng(0))
+    kept = vector.copy()
+    value, gradient = density(vector)
+    np.testing.assert_array_equal(vector, kept)
+    again, same = density(vector)
+    assert again == value
+    assert same is not gradient
+    np.testing.assert_array_equal(same, gradient)
