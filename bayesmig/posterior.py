@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -16,7 +17,7 @@ import xarray as xr
 
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design, design_from_frame
-from bayesmig.errors import ConvergenceError, PosteriorError
+from bayesmig.errors import ConvergenceError, PosteriorError, rows_text
 from bayesmig.spec.model import ModelSpec
 from bayesmig.tomlfile import validate
 
@@ -332,13 +333,13 @@ def load(path: str | Path, survey: Survey | None = None) -> Posterior:
             mend="fit again with this version, or load it with the version that wrote it",
         )
     provenance = _provenance(tree.attrs["provenance"])
-    _same_survey(provenance, survey, path)
-    import tomllib
-
+    frame = _dataset_to_frame(tree["frame"].to_dataset())
+    if survey is not None:
+        _same_survey(frame, provenance.survey, survey, path)
     spec = validate(ModelSpec, tomllib.loads(tree.attrs["spec"]), file=str(path))
     design = design_from_frame(
         spec,
-        _dataset_to_frame(tree["frame"].to_dataset()),
+        frame,
         roles=json.loads(tree.attrs["roles"]),
         attributes=json.loads(tree.attrs["attributes"]),
         survey_fingerprint=provenance.survey,
@@ -375,14 +376,29 @@ def _provenance(text: str) -> Provenance:
     return Provenance(**(data | {"warnings": tuple(data["warnings"])}))
 
 
-def _same_survey(provenance: Provenance, survey: Survey | None, path: Path) -> None:
-    if survey is not None and survey.fingerprint != provenance.survey:
+def _same_survey(frame: pd.DataFrame, fingerprint: str, survey: Survey, path: Path) -> None:
+    if survey.fingerprint != fingerprint:
         raise PosteriorError(
-            "the posterior was made from another survey: fingerprint "
-            f"{provenance.survey[:12]}…, this one has {survey.fingerprint[:12]}…",
-            where=str(path),
+            "the posterior was made from another survey: " + _difference(frame, survey.frame),
+            where=(str(path), f"survey {survey.title!r}"),
             mend="read the survey with the codebook and data of the fit",
         )
+
+
+def _difference(fitted: pd.DataFrame, given: pd.DataFrame) -> str:
+    """In what a survey differs from the one of the fit, as far as the fit's columns tell."""
+    if len(fitted) != len(given):
+        return f"it had {len(fitted):,} rows, this one has {len(given):,}"
+    absent = [c for c in fitted.columns if c not in given.columns]
+    if absent:
+        return f"it had the column {absent[0]!r}, this one does not"
+    for column in fitted.columns:
+        numeric = pd.api.types.is_numeric_dtype(fitted[column])
+        kind = float if numeric and pd.api.types.is_numeric_dtype(given[column]) else str
+        other = (fitted[column].astype(kind) != given[column].astype(kind)).to_numpy()
+        if other.any():
+            return f"the column {column!r} differs in {rows_text(np.flatnonzero(other))}"
+    return "the columns of the theory agree, others, roles or alternatives do not"
 
 
 def _frame_to_dataset(frame: pd.DataFrame) -> xr.Dataset:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +37,8 @@ _GROUPS_TEXT = {
 _STEP = 1e-5
 #: Draws × cells × alternatives that an answer may hold (400 MB).
 _MAX_NUMBERS = 50_000_000
+#: Columns of summaries: rows cannot be grouped by columns of these names.
+_TAKEN = ("alternative", "variable", "contrast", "quantity", "rows")
 
 
 @dataclass(frozen=True)
@@ -369,12 +372,19 @@ def make_cells(frame: pd.DataFrame, by: Sequence[str]) -> tuple[NDArray[np.int64
     """
     if not by:
         return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=[0])
+    if taken := [name for name in by if name in _TAKEN]:
+        raise QuestionError(
+            f"results have a column {taken[0]!r} of their own",
+            where="by",
+            mend="group by a copy of the column with another name",
+        )
     if tuple(by) == ("obs",) and "obs" not in frame.columns:
-        return np.arange(len(frame)), pd.DataFrame({"obs": np.arange(len(frame))})
+        rows: NDArray[np.int64] = np.arange(len(frame), dtype=np.int64)
+        return rows, pd.DataFrame({"obs": rows})
     keys = pd.DataFrame({name: bins(_column(frame, name, "by")) for name in by})
     grouped = keys.groupby(list(by), sort=True, observed=True, dropna=False)
     labels = grouped.size().reset_index()[list(by)]
-    return grouped.ngroup().to_numpy(dtype=np.int64), labels
+    return np.asarray(grouped.ngroup(), dtype=np.int64), labels
 
 
 def bins(values: pd.Series) -> pd.Series:
@@ -383,10 +393,12 @@ def bins(values: pd.Series) -> pd.Series:
         return values.reset_index(drop=True)
     numbers = values.reset_index(drop=True).astype(float)
     edges = np.unique(np.nanquantile(numbers, np.linspace(0, 1, 6)))
-    names = [f"{a:.3g} to {b:.3g}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    if len(set(names)) < len(names):
-        names = [f"{a:.6g} to {b:.6g}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    return pd.cut(numbers, edges, labels=names, include_lowest=True)
+    names: list[str] = []
+    for digits in (3, 6, 17):
+        names = [f"{a:.{digits}g} to {b:.{digits}g}" for a, b in pairwise(edges)]
+        if len(set(names)) == len(names):
+            break
+    return pd.cut(numbers, edges.tolist(), labels=names, include_lowest=True)
 
 
 def _column(frame: pd.DataFrame, name: str, where: str) -> pd.Series:
@@ -561,6 +573,8 @@ def _effect(
     hypothesis: str | float | None,
 ) -> Effect:
     """Cells × alternatives × contrasts, summarised after everything else."""
+    if not parts:
+        raise QuestionError("no column is named", where="variables")
     table = pd.concat([cell_table(ask).assign(**extra) for extra, _ in parts], ignore_index=True)
     table = table[[c for c in table if c not in ("alternative", "rows")] + ["alternative", "rows"]]
     draws = np.concatenate([block.reshape(len(block), -1) for _, block in parts], axis=1)
@@ -664,6 +678,6 @@ def pairs(order: Sequence[int], hypothesis: str) -> list[tuple[int, int]]:
         case "reference":
             return [(order[0], b) for b in order[1:]]
         case "sequential":
-            return list(zip(order[:-1], order[1:], strict=True))
+            return list(pairwise(order))
         case _:
             return [(a, b) for i, a in enumerate(order) for b in order[i + 1 :]]

@@ -244,7 +244,10 @@ class _Run:
 
     def _steps(self) -> Iterator[tuple[str, str, Callable[[Path], Tables]]]:
         plan, main = self.plan, self.plan.main
-        fits = {name: self._fit_key(name) for name in plan.theories}
+        fits = {
+            name: _key(self._fit_key(name), spec.to_toml(), plan.survey.fingerprint)
+            for name, spec in plan.theories.items()
+        }
         yield "survey", _key("survey", plan.survey.fingerprint), self._survey
         for name in plan.theories:
             yield f"fit-{name}", fits[name], lambda folder, name=name: self._fit(name, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -127,12 +128,24 @@ class Design:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over theory, arrays and choices: equal for equal designs."""
-        digest = hashlib.sha256(self.spec.to_toml().encode())
+        """SHA-256 over all that the posterior density depends on, labels included.
+
+        Titles, claims and hypotheses of the theory do not change it.
+        """
+        priors = self.spec.priors
+        said = {
+            "choice": self.spec.choice.model_dump(),
+            "labels": [self.persons, self.only, self.attribute_terms],
+            "groups": [[g.by, g.terms, g.correlated] for g in self.layouts.values()],
+            "priors": [priors.scale.model_dump(), priors.correlation.model_dump()],
+        }
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         blocks = [self.columns.persons, self.columns.attributes, self.columns.available]
-        blocks += [*self.columns.only.values(), self.choice, self.weights]
+        blocks += list(self.columns.only.values()) + [self.choice, self.weights]
         for codes, terms in self.columns.groups.values():
             blocks += [codes, terms]
+        for prior in self.priors.values():
+            blocks += [prior.dist, prior.loc, prior.scale, prior.df]
         for block in blocks:
             digest.update(b"-" if block is None else np.ascontiguousarray(block).tobytes())
         for layout in self.layouts.values():

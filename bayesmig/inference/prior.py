@@ -109,7 +109,9 @@ def _effects(
     z = rng.standard_normal((draws, len(layout.levels), width))
     if layout.correlated and width > 1:
         factor = _factors(design.spec.priors.correlation.eta, width, draws, rng)
-        named[f"corr_{layout.by}"] = factor @ factor.transpose(0, 2, 1)
+        corr = factor @ factor.transpose(0, 2, 1)
+        corr[:, range(width), range(width)] = 1.0
+        named[f"corr_{layout.by}"] = corr
         z = z @ factor.transpose(0, 2, 1)
     named[f"u_{layout.by}"] = (z * sigma[:, None, :]).reshape(draws, -1, *shape)
     return named

@@ -1,0 +1,27 @@
+"""Figures of tidy tables: every function takes a DataFrame and returns a Figure.
+
+`plot` draws whatever the verbs of bayesmig return.
+"""
+
+from bayesmig.plots.answers import plot
+from bayesmig.plots.effects import effects_plot, estimates_plot, network_plot
+from bayesmig.plots.hypotheses import hypotheses_plot
+from bayesmig.plots.scenarios import diversion_plot, scenario_plot
+from bayesmig.plots.shares import calibration_plot, shares_plot
+from bayesmig.plots.style import svg
+from bayesmig.plots.theories import comparison_plot, convergence_plot
+
+__all__ = [
+    "calibration_plot",
+    "comparison_plot",
+    "convergence_plot",
+    "diversion_plot",
+    "effects_plot",
+    "estimates_plot",
+    "hypotheses_plot",
+    "network_plot",
+    "plot",
+    "scenario_plot",
+    "shares_plot",
+    "svg",
+]

@@ -59,9 +59,7 @@ def effects_plot(
             "alternative": table["alternative"].astype(str),
         }
     ).join(table[["estimate", "lower", "upper"]])
-    return forest(
-        lines, title=title, scale=scale, alternatives=alternatives, interval=interval
-    )
+    return forest(lines, title=title, scale=scale, alternatives=alternatives, interval=interval)
 
 
 @styled

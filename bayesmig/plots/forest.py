@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -184,9 +185,7 @@ def frame_rows(ax: Axes, rows: Rows, *, labels: bool) -> None:
     """Thin guides for the lines, and their names where ``labels``."""
     ax.set_ylim(rows.height, 0)
     lines = [y for (_, label), y in rows.places.items() if label is not None]
-    ax.hlines(
-        lines, 0, 1, transform=ax.get_yaxis_transform(), color=FAINT, linewidth=0.6, zorder=0
-    )
+    ax.hlines(lines, 0, 1, transform=ax.get_yaxis_transform(), color=FAINT, linewidth=0.6, zorder=0)
     ax.set_yticks(rows.at, rows.texts if labels else [""] * len(rows.at), linespacing=0.95)
     for tick, (_, label) in zip(ax.get_yticklabels(), rows.keys, strict=True):
         tick.set_fontweight("bold" if label is None else "normal")
@@ -195,15 +194,18 @@ def frame_rows(ax: Axes, rows: Rows, *, labels: bool) -> None:
 def _key(ax: Axes, scale: Scale, interval: str, point: str, other: str) -> None:
     """Say what the strokes are, in one line."""
     plain(ax)
-    dot = {"color": SOFT, "marker": "o", "markersize": 5.5, "markeredgewidth": 1.3}
+    dot: dict[str, Any] = {"color": SOFT, "marker": "o", "markersize": 5.5, "markeredgewidth": 1.3}
     handles = [Line2D([], [], linewidth=1.6, label=f"{point}, {interval}", **dot)]
     if scale.reference is not None:
         hollow = f"interval includes {scale.reference:g}"
-        handles.append(
-            Line2D([], [], markerfacecolor="white", linewidth=1.6, label=hollow, **dot)
-        )
+        handles.append(Line2D([], [], markerfacecolor="white", linewidth=1.6, label=hollow, **dot))
     if other:
-        stroke = {"marker": "|", "markersize": 11, "markeredgewidth": 1.5, "linestyle": ""}
+        stroke: dict[str, Any] = {
+            "marker": "|",
+            "markersize": 11,
+            "markeredgewidth": 1.5,
+            "linestyle": "",
+        }
         handles.append(Line2D([], [], color=INK, label=other, **stroke))
     ax.legend(
         handles=handles,

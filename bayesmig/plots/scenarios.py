@@ -13,7 +13,6 @@ from bayesmig.plots.forest import frame_rows, intervals, rows_of
 from bayesmig.plots.style import (
     INK,
     POINTS,
-    SOFT,
     WIDTH,
     drawing,
     few_ticks,
@@ -88,6 +87,8 @@ def diversion_plot(
         ax.hlines(y + 0.05, iia_low, iia_high, color="#b3b3b3", linewidth=5, zorder=1)
         ax.plot(iia, y + 0.05, "|", color=INK, markersize=10, markeredgewidth=1.5, zorder=4)
         intervals(ax, x, low, high, y - 0.03, known[target], None)
+        text = f"{number(x[0], 0)} %  (IIA {number(iia[0], 0)} %)"
+        ax.text(1.01, y[0], text, transform=ax.get_yaxis_transform(), va="center", fontsize=8.5)
         ends += [*x, *low, *high, *iia, *iia_low, *iia_high]
     found = limits([*ends, 0.0])
     if found:

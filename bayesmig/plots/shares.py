@@ -69,7 +69,7 @@ def shares_plot(
 
 
 def _groups(table: pd.DataFrame) -> list[str]:
-    several = table["theory"].nunique() > 1
+    several = len(set(table["theory"])) > 1
     return [
         "all rows" if by == "all" else f"{theory}, by {by}" if several else f"by {by}"
         for theory, by in zip(table["theory"].astype(str), table["by"].astype(str), strict=True)
@@ -118,7 +118,9 @@ def calibration_plot(
             )
             ax: Axes = axes[i, j]
             _calibration_panel(ax, table[chosen], known[name])
-            ax.set_title(name if len(theories) == 1 else f"{name}\n{theory}", color=known[name].color)
+            ax.set_title(
+                name if len(theories) == 1 else f"{name}\n{theory}", color=known[name].color
+            )
             ax.set_xlabel("predicted, per cent")
             if j == 0:
                 ax.set_ylabel(f"observed, per cent\n(point; {interval})")
@@ -149,5 +151,4 @@ def _calibration_panel(ax: Axes, part: pd.DataFrame, look: Look) -> None:
         ax.plot([low_end, found[1]], [low_end, found[1]], color=SOFT, linewidth=0.9, zorder=1)
         ax.set_xlim(low_end, found[1])
         ax.set_ylim(low_end, found[1])
-    few_ticks(ax)
-    ax.yaxis.set_major_locator(ax.xaxis.get_major_locator().__class__(nbins=4))
+    few_ticks(ax, both=True)

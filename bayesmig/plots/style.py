@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,16 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 WIDTH = 8.0
 """Width of every figure, inches."""
 INK, SOFT, FAINT, BAND = "#1a1a1a", "#595959", "#d9d9d9", "#eeeeee"
 BAD = "#D55E00"
 MISSING = "n/a"
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     # One font that matplotlib itself brings: a figure is laid out alike everywhere.
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -148,7 +145,7 @@ class Drawing(Figure):
         return file.getvalue(), {"width": round(96 * width), "height": round(96 * height)}
 
 
-def styled(draw: Callable[P, R]) -> Callable[P, R]:
+def styled[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
     """Draw with the house style, and leave the caller's settings as they were."""
 
     @wraps(draw)
@@ -206,10 +203,11 @@ def digits_for(errors: Iterable[float], most: int = 3) -> int:
     return int(np.clip(1 - np.floor(np.log10(np.median(known))), 0, most))
 
 
-def few_ticks(ax: Axes, most: int = 4) -> None:
-    """Few, round ticks along x, with true minus signs."""
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]))
-    ax.xaxis.set_major_formatter(FuncFormatter(_tick))
+def few_ticks(ax: Axes, most: int = 4, *, both: bool = False) -> None:
+    """Few, round ticks along x, or along both axes, with true minus signs."""
+    for axis in (ax.xaxis, ax.yaxis) if both else (ax.xaxis,):
+        axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(FuncFormatter(_tick))
 
 
 def _tick(value: float, _position: int | None) -> str:

@@ -15,6 +15,10 @@ from bayesmig.tomlfile import write_toml
 Value = Finite | str
 
 
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 class Filter(Frozen):
     """Whom an intervention touches: one condition on one column.
 
@@ -47,9 +51,9 @@ class Filter(Frozen):
 
     def __str__(self) -> str:
         if self.equals is not None:
-            return f"{self.column} = {self.equals}"
+            return f"{self.column} = {_shown(self.equals)}"
         if self.one_of is not None:
-            return f"{self.column} in {', '.join(map(str, self.one_of))}"
+            return f"{self.column} in {', '.join(map(_shown, self.one_of))}"
         bounds = [(self.above, ">"), (self.below, "<")]
         return " and ".join(f"{self.column} {s} {b:g}" for b, s in bounds if b is not None)
 
@@ -69,7 +73,7 @@ class SetColumn(_Intervention):
     value: Value
 
     def __str__(self) -> str:
-        return f"set {self.column} to {self.value}{self._for_whom()}"
+        return f"set {self.column} to {_shown(self.value)}{self._for_whom()}"
 
 
 class AddToColumn(_Intervention):

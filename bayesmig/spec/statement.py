@@ -90,8 +90,9 @@ def parse_statement(text: str, *, where: str = "") -> tuple[Inequality, ...]:
     """
     if len(text) > MAX_LENGTH:
         raise _refused(text[:40] + "…", f"it has more than {MAX_LENGTH:,} characters", where)
+    text = " ".join(text.split())
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _refused(text, "it does not parse", where) from None
     parts = [tree]

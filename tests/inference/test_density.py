@@ -153,32 +153,20 @@ def test_the_whitening_does_not_change_the_target(
     np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    "name", ["no_groups", "a_prior_each", "only", "attributes", "availability"]
-)
-def test_the_centre_is_a_mode_and_the_root_its_curvature(name: str) -> None:
-    design = design_of(name)
-    density = Density(design.__class__(**{**design.__dict__, "layouts": {}}) if False else design)
-    n = density._n_coefficients
+# Not Laplace priors: with a kink at the mode, Newton's steps stop near it.
+@pytest.mark.parametrize("name", ["no_groups", "student_t", "attributes", "availability"])
+def test_the_centre_is_a_mode_and_the_root_that_of_its_curvature(name: str) -> None:
+    density = Density(design_of(name))
     value, slope = density._penalised(density._centre)
-    laplace = (design_priors(design) == 3).any()
-    if not laplace:
-        np.testing.assert_allclose(slope, 0.0, atol=1e-3)
-    for k in range(n):
-        for sign in (-1, 1):
-            assert (
-                density._penalised(density._centre + sign * 0.05 * density._whiten[:, k])[0]
-                < value + 1e-9
-            )
+    np.testing.assert_allclose(slope, 0.0, atol=1e-3)
+    for column in 0.05 * density._whiten.T:
+        for moved in (density._centre - column, density._centre + column):
+            assert density._penalised(moved)[0] < value
     np.testing.assert_allclose(
         density._whiten @ density._whiten.T @ density._curvature(density._centre),
-        np.eye(n),
+        np.eye(len(slope)),
         atol=1e-8,
     )
-
-
-def design_priors(design: Design) -> np.ndarray:
-    return np.concatenate([p.dist.ravel() for p in design.priors.values()])
 
 
 @pytest.mark.parametrize("name", ["four_correlated", "uncorrelated", "two_factors"])

@@ -1,0 +1,78 @@
+"""Can the draws be trusted? R-hat, ESS, divergences and E-BFMI of every parameter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bayesmig.checks.result import CheckResult, tabled
+from bayesmig.posterior import MAX_R_HAT, MIN_ESS, Posterior
+
+#: Parameters listed at most.
+_SHOWN = 20
+
+
+def convergence(posterior: Posterior) -> CheckResult:
+    """Check that chains agree and are long enough.
+
+    R-hat ≤ 1.01 and bulk and tail ESS ≥ 400 for every parameter, group effects
+    included; no divergences; E-BFMI > 0.3 in every chain (Vehtari et al. 2021,
+    doi 10.1214/20-BA1221; Betancourt 2016, arXiv 1604.00695). A diagnostic that cannot
+    be computed counts against the draws.
+
+    Parameters
+    ----------
+    posterior
+        Draws of a theory.
+
+    Returns
+    -------
+    CheckResult
+        Its table holds the 20 worst parameters, worst first: ``parameter``, ``r_hat``,
+        ``ess_bulk``, ``ess_tail``, ``passed``.
+    """
+    data = posterior.data["diagnostics"].to_dataset()
+    frame = data[["r_hat", "ess_bulk", "ess_tail"]].to_dataframe().reset_index()
+    worst = _badness(frame).sort_values(ascending=False, kind="stable")
+    table = frame.loc[worst.index[:_SHOWN]].reset_index(drop=True)
+    table["passed"] = _badness(table) <= 1
+    problems = [*posterior.problems(), *_unknown(frame)]
+    if bool(data["bfmi"].isnull().any()):
+        problems.append("E-BFMI cannot be computed: the energy of a chain does not vary")
+    numbers = (
+        f"{len(frame):,} parameters in {posterior.n_draws[0]} chains of {posterior.n_draws[1]:,}: "
+        f"largest R-hat {_most(frame['r_hat'], np.nanmax):.4f}, "
+        f"smallest bulk ESS {_most(frame['ess_bulk'], np.nanmin):,.0f}, "
+        f"tail ESS {_most(frame['ess_tail'], np.nanmin):,.0f}; "
+        f"{int(data['divergences'].sum())} divergences, "
+        f"E-BFMI {float(data['bfmi'].min()):.2f}."
+    )
+    text = f"The draws have not converged: {'; '.join(problems)}. " if problems else ""
+    return CheckResult("convergence", not problems, tabled(table, "convergence"), text + numbers)
+
+
+def _badness(frame: pd.DataFrame) -> pd.Series:
+    """How far past its rules each parameter is; above one, it breaks one of them."""
+    excess = (frame["r_hat"] - 1) / (MAX_R_HAT - 1)
+    # The bound itself passes, whatever a division makes of it.
+    excess = excess.where(frame["r_hat"] > MAX_R_HAT, np.minimum(excess, 1.0))
+    short = MIN_ESS / frame[["ess_bulk", "ess_tail"]].min(axis=1)
+    worst = np.maximum(excess, short)
+    unknown = frame[["r_hat", "ess_bulk", "ess_tail"]].isna().any(axis=1)
+    return worst.where(~unknown, np.inf)
+
+
+def _unknown(frame: pd.DataFrame) -> list[str]:
+    """Name parameters whose diagnostics could not be computed though chains are several."""
+    missing = frame[["ess_bulk", "ess_tail"]].isna().any(axis=1)
+    if frame["r_hat"].notna().any():
+        missing |= frame["r_hat"].isna()
+    if not missing.any():
+        return []
+    first = frame.loc[missing, "parameter"].iloc[0]
+    return [f"R-hat or ESS cannot be computed for {int(missing.sum()):,}, such as {first}"]
+
+
+def _most(values: pd.Series, extreme: object) -> float:
+    known = values.dropna()
+    return float(extreme(known)) if len(known) else float("nan")  # type: ignore[operator]

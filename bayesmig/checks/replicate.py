@@ -1,0 +1,143 @@
+"""Replicated surveys: choices drawn from the probabilities of single draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesmig.choice.utility import Coefficients, Columns
+from bayesmig.inference.stream import probability_blocks
+
+Array = NDArray[np.float64]
+Choices = NDArray[np.int8]
+#: Choices, ``(obs, draw)`` -> values, ``(draw, ...)``.
+Statistic = Callable[[Choices], Array]
+
+#: Probabilities of one block of draws × rows × alternatives.
+_BLOCK_SIZE = 8_000_000
+
+
+def replicate(
+    columns: Columns,
+    coefficients: Coefficients,
+    statistics: Mapping[str, Statistic],
+    *,
+    seed: int,
+) -> dict[str, Array]:
+    """Statistics of choices drawn anew, one replicated survey per draw.
+
+    Parameters
+    ----------
+    columns, coefficients
+        Data and draws.
+    statistics
+        Name -> what is computed from the choices of all rows.
+    seed
+        Seed of the choices.
+
+    Returns
+    -------
+    dict
+        Name -> ``(draw, ...)``. Memory is bounded by a block of draws.
+    """
+    rng = generator(seed, 11)
+    n_obs, n_draws = len(columns.persons), len(coefficients.persons)
+    step = max(1, _BLOCK_SIZE // (n_obs * columns.n_alternatives))
+    parts: dict[str, list[Array]] = {name: [] for name in statistics}
+    for start in range(0, n_draws, step):
+        some = take_draws(coefficients, np.arange(start, min(n_draws, start + step)))
+        choices = np.empty((n_obs, len(some.persons)), dtype=np.int8)
+        for rows, block in probability_blocks(columns, some):
+            choices[rows] = draw_choices(block, rng).T
+        for name, statistic in statistics.items():
+            parts[name].append(statistic(choices))
+    return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+def draw_choices(probabilities: Array, rng: np.random.Generator) -> Choices:
+    """One choice per row, ``(..., obs)``, from probabilities ``(..., obs, alternative)``."""
+    below = np.cumsum(probabilities, axis=-1)
+    # Scaled by their own sum, so that rounding never opens a closed last alternative.
+    uniform = rng.random(below.shape[:-1]) * below[..., -1]
+    chosen = np.zeros(uniform.shape, dtype=np.int8)
+    for j in range(below.shape[-1] - 1):
+        chosen += uniform >= below[..., j]
+    return chosen
+
+
+def take_draws(coefficients: Coefficients, draws: NDArray[np.int64]) -> Coefficients:
+    """The same coefficients at some draws."""
+
+    def taken(values: Any) -> Any:
+        return None if values is None else values[draws]
+
+    return replace(
+        coefficients,
+        persons=taken(coefficients.persons),
+        only=taken(coefficients.only),
+        attributes=taken(coefficients.attributes),
+        effects={by: taken(u) for by, u in (coefficients.effects or {}).items()},
+    )
+
+
+def thinned(coefficients: Coefficients, draws: int) -> Coefficients:
+    """At most so many draws, evenly spaced over all chains."""
+    n = len(coefficients.persons)
+    return take_draws(coefficients, np.linspace(0, n - 1, min(n, draws)).round().astype(np.int64))
+
+
+def generator(seed: int, key: int) -> np.random.Generator:
+    """A generator of its own for each use of a seed."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(key,)))
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Cells of rows, in which the shares of alternatives are taken.
+
+    Attributes
+    ----------
+    codes
+        Cell of every row, ``(obs,)``.
+    n_alternatives
+        Size of the choice set.
+    rows, effective
+        Rows of every cell, and Kish's effective number of them, ``(cell,)``.
+    """
+
+    codes: NDArray[np.int64] = field(repr=False)
+    n_alternatives: int
+    rows: NDArray[np.int64] = field(repr=False)
+    effective: Array = field(repr=False)
+    _averages: Any = field(repr=False)
+
+    def shares(self, choices: Choices) -> Array:
+        """Shares of choices ``(obs, draw)``, as ``(draw, cell, alternative)``.
+
+        NaN where the weights of a cell sum to zero.
+        """
+        each = [
+            (self._averages @ (choices == j).astype(float)).T for j in range(self.n_alternatives)
+        ]
+        return np.stack(each, axis=-1)
+
+
+def make_shares(
+    codes: NDArray[np.int64], n_cells: int, n_alternatives: int, weights: Array | None = None
+) -> Cells:
+    """`Cells` from the cell of every row and, where rows do not count alike, weights."""
+    from scipy.sparse import csr_array
+
+    n = len(codes)
+    weights = np.ones(n) if weights is None else weights
+    total = np.bincount(codes, weights, n_cells)
+    square = np.bincount(codes, weights**2, n_cells)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        averages = csr_array((weights / total[codes], (codes, np.arange(n))), shape=(n_cells, n))
+        effective = total**2 / square
+    rows = np.bincount(codes, minlength=n_cells)
+    return Cells(codes, n_alternatives, rows, np.nan_to_num(effective), averages)

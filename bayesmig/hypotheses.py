@@ -1,0 +1,365 @@
+"""Named hypotheses of a theory as posterior probabilities.
+
+A statement is a conjunction of inequalities between average effects on the probability
+scale (`bayesmig.spec.statement`). Every average is computed within each draw, the
+arithmetic of a statement is done within each draw, and a statement holds in a draw where
+all its inequalities do. What comes out is a probability that the theory and the data
+give to a statement about averages; it says nothing about causes.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, Unpack, overload
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesmig.design.design import Design
+from bayesmig.errors import QuestionError, nearest
+from bayesmig.posterior import INTERVAL, Posterior, hdi
+from bayesmig.predict import (
+    Ask,
+    Groups,
+    ask_about,
+    contrasts,
+    header_of,
+    levels_of,
+    slope,
+    theory_columns,
+)
+from bayesmig.spec.model import Hypothesis
+from bayesmig.spec.statement import Average, Inequality, as_average
+
+Array = NDArray[np.float64]
+#: Called supported from the first probability on, contradicted up to the second.
+SUPPORTED, CONTRADICTED = 0.95, 0.05
+
+_OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.Pow: np.power,
+}
+
+
+@dataclass(frozen=True)
+class HypothesisResult:
+    """What the draws say about one hypothesis.
+
+    Attributes
+    ----------
+    name, claim, statement, mechanism
+        As the theory states them.
+    probability
+        Posterior probability of the whole statement: the share of draws in which all
+        its inequalities hold at once.
+    sentence
+        The same in plain words, with the thresholds.
+    header
+        What the numbers are: theory, weights, groups, interval, thresholds.
+    summary
+        One row per inequality: ``part``; ``estimate`` of its estimand (left minus
+        right), ``sd``, ``lower``, ``upper``; ``rope`` (half-width); ``rope_mass``
+        (probability that the estimand lies within it); ``probability``.
+    draws
+        Estimands, dims ``(chain, draw, part)``, parts in the order of the summary.
+    """
+
+    name: str
+    claim: str
+    statement: str
+    mechanism: str
+    probability: float
+    sentence: str
+    header: Mapping[str, str] = field(repr=False)
+    summary: pd.DataFrame = field(repr=False)
+    draws: xr.DataArray = field(repr=False)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.sentence}", *(f"  {k}: {v}" for k, v in self.header.items())]
+        return "\n".join([*lines, self.summary.to_string(index=False)])
+
+
+class _Options(TypedDict, total=False):
+    newdata: pd.DataFrame | None
+    wts: bool | str
+    groups: Groups
+    prob: float
+    seed: int
+    allow_unconverged: bool
+
+
+@overload
+def test(posterior: Posterior, name: str, **options: Unpack[_Options]) -> HypothesisResult: ...
+@overload
+def test(
+    posterior: Posterior,
+    name: list[str] | tuple[str, ...] | None = None,
+    **options: Unpack[_Options],
+) -> dict[str, HypothesisResult]: ...
+def test(
+    posterior: Posterior,
+    name: str | list[str] | tuple[str, ...] | None = None,
+    *,
+    newdata: pd.DataFrame | None = None,
+    wts: bool | str = True,
+    groups: Groups = "observed",
+    prob: float = INTERVAL,
+    seed: int = 0,
+    allow_unconverged: bool = False,
+) -> HypothesisResult | dict[str, HypothesisResult]:
+    """Posterior probability of hypotheses that a theory states.
+
+    Averages that several hypotheses need are computed once.
+
+    Parameters
+    ----------
+    posterior
+        Draws of a theory.
+    name
+        One hypothesis, several, or (left out) all of the theory.
+    newdata, wts, groups, prob, seed, allow_unconverged
+        As for `bayesmig.predict.predictions`: averages are taken over these rows, with
+        these weights and group effects.
+
+    Returns
+    -------
+    HypothesisResult or dict
+        One result for one name; else a dictionary of them, by name.
+
+    Raises
+    ------
+    QuestionError
+        Where the theory states no such hypothesis, or where one is about a column that
+        the theory does not use, or about one that is a category.
+    ConvergenceError, DesignError
+        As for `bayesmig.predict.predictions`.
+
+    Notes
+    -----
+    An inequality ``left > right`` has the estimand ``left - right`` and the probability
+    that this is above 0 (below 0 for ``<``, outside the ROPE for ``!=``). The ROPE does
+    not enter the probability of ``<`` and ``>``; its mass is reported beside it.
+    """
+    hypotheses = _asked(posterior.design, name)
+    _check_columns(posterior.design, hypotheses)
+    ask = ask_about(posterior, newdata, None, wts, groups, prob, seed, allow_unconverged)
+    parts = [part for h in hypotheses.values() for part in h.inequalities]
+    averages = _averages(ask, dict.fromkeys(a for part in parts for a in part.averages))
+    results = {key: _result(ask, key, h, averages) for key, h in hypotheses.items()}
+    return results[name] if isinstance(name, str) else results
+
+
+def validate_hypotheses(design: Design) -> None:
+    """Find out before any sampling whether the hypotheses of a theory can be tested.
+
+    Raises
+    ------
+    QuestionError
+        Where one is about a column that the theory does not use, or a category.
+    """
+    _check_columns(design, design.spec.hypotheses)
+
+
+def _asked(design: Design, name: str | Iterable[str] | None) -> dict[str, Hypothesis]:
+    stated = design.spec.hypotheses
+    if not stated:
+        raise QuestionError(
+            f"the theory {design.spec.name!r} states no hypotheses",
+            mend="add [hypotheses.NAME] with claim and statement to the model file",
+        )
+    names = list(stated) if name is None else [name] if isinstance(name, str) else list(name)
+    if not names:
+        raise QuestionError("no hypothesis is named", mend="name one of " + ", ".join(stated))
+    for one in names:
+        if one not in stated:
+            raise QuestionError(
+                f"the theory {design.spec.name!r} states no hypothesis {one!r}; "
+                + nearest(one, list(stated)),
+                mend="name one of " + ", ".join(stated),
+            )
+    return {one: stated[one] for one in names}
+
+
+def _check_columns(design: Design, hypotheses: Mapping[str, Hypothesis]) -> None:
+    used = theory_columns(design)
+    for name, hypothesis in hypotheses.items():
+        for column in _columns(hypothesis):
+            where = f"hypothesis {name!r} of the theory {design.spec.name!r}"
+            if column not in used:
+                raise QuestionError(
+                    f"the hypothesis is about {column!r}, which the theory does not use: "
+                    f"no probability changes with it; {nearest(column, used)}",
+                    where=where,
+                    mend="put the column into the utility, or test another theory",
+                )
+            if levels_of(design, column):
+                raise QuestionError(
+                    f"the hypothesis is about {column!r}, a category: it has no change by one",
+                    where=where,
+                    mend="derive an indicator (0 or 1) of the level that matters",
+                )
+
+
+def _columns(hypothesis: Hypothesis) -> dict[str, None]:
+    averages = [a for part in hypothesis.inequalities for a in part.averages]
+    return dict.fromkeys(a.variable for a in averages if a.variable)
+
+
+# ------------------------------------------------------------------------- estimands
+
+
+def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
+    """Draws of every average effect, ``(draw,)``."""
+    wanted = list(wanted)
+    base = ask.averages(ask.frame)[:, 0]
+    changing = {a.variable for a in wanted if a.verb in ("comparison", "lift")}
+    changes = {x: _change(ask, x, base) for x in sorted(changing)}
+    slopes = {
+        x: slope(ask, x)[:, 0] for x in sorted({a.variable for a in wanted if a.verb == "slope"})
+    }
+
+    def one(average: Average) -> Array:
+        j = ask.posterior.design.alternatives.index(average.alternative)
+        match average.verb:
+            case "share":
+                return base[:, j]
+            case "slope":
+                return slopes[average.variable][:, j]
+            case "comparison":
+                return changes[average.variable][:, j]
+            case _:
+                return np.asarray(changes[average.variable][:, j] / base[:, j])
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {average: one(average) for average in wanted}
+
+
+def _change(ask: Ask, variable: str, base: Array) -> Array:
+    """Average change when a column rises by one (0 to 1 for an indicator)."""
+    [(_, low, high)] = contrasts(ask, variable)
+    return ask.averages(high)[:, 0] - (base if low is ask.frame else ask.averages(low)[:, 0])
+
+
+def _value(node: ast.expr, averages: Mapping[Average, Array]) -> Any:
+    """Arithmetic of a vetted tree, draw by draw."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return np.float64(number)
+        case ast.UnaryOp(op=op, operand=operand):
+            value = _value(operand, averages)
+            return -value if isinstance(op, ast.USub) else value
+        case ast.BinOp(left=left, op=op, right=right):
+            return _OPERATORS[type(op)](_value(left, averages), _value(right, averages))
+        case ast.Call():
+            return averages[as_average(node)]
+        case _:
+            raise QuestionError(f"{ast.unparse(node)!r} is no number", where="hypothesis")
+
+
+def _estimand(part: Inequality, averages: Mapping[Average, Array]) -> Array:
+    """``left - right``, ``(draw,)``; NaN where a draw has no value."""
+    with np.errstate(all="ignore"):
+        return np.asarray(_value(part.left, averages) - _value(part.right, averages))
+
+
+def _holds(part: Inequality, estimand: Array, rope: float) -> NDArray[np.bool_]:
+    match part.sign:
+        case ">":
+            return estimand > 0
+        case "<":
+            return estimand < 0
+        case _:
+            return np.abs(estimand) > rope
+
+
+# --------------------------------------------------------------------------- results
+
+
+def _result(
+    ask: Ask, name: str, hypothesis: Hypothesis, averages: Mapping[Average, Array]
+) -> HypothesisResult:
+    parts, rope = hypothesis.inequalities, hypothesis.rope
+    draws = np.stack([_estimand(part, averages) for part in parts], axis=1)
+    holds = np.stack([_holds(part, draws[:, k], rope) for k, part in enumerate(parts)], axis=1)
+    lower, upper = hdi(draws, ask.prob)
+    summary = pd.DataFrame(
+        {
+            "part": [part.text for part in parts],
+            "estimate": draws.mean(axis=0),
+            "sd": draws.std(axis=0, ddof=1),
+            "lower": lower,
+            "upper": upper,
+            "rope": rope,
+            "rope_mass": (np.abs(draws) <= rope).mean(axis=0),
+            "probability": holds.mean(axis=0),
+        }
+    )
+    probability = float(holds.all(axis=1).mean())
+    chains, per_chain = ask.posterior.n_draws
+    return HypothesisResult(
+        name=name,
+        claim=hypothesis.claim,
+        statement=hypothesis.statement,
+        mechanism=hypothesis.mechanism,
+        probability=probability,
+        sentence=_sentence(hypothesis, probability, summary),
+        header=_header(ask),
+        summary=summary,
+        draws=xr.DataArray(
+            draws.reshape(chains, per_chain, -1),
+            dims=("chain", "draw", "part"),
+            coords={"part": list(summary["part"])},
+        ),
+    )
+
+
+def _header(ask: Ask) -> dict[str, str]:
+    unit = "left minus right of each inequality, between averages on the probability scale"
+    return header_of(ask, unit) | {
+        "verdict": f"supported from a probability of {SUPPORTED:g} on, contradicted up to "
+        f"{CONTRADICTED:g}, undecided between",
+        "reading": "differences between averages under the theory; nothing about causes",
+    }
+
+
+def _sentence(hypothesis: Hypothesis, probability: float, summary: pd.DataFrame) -> str:
+    """The verdict, the weakest part where it is not supported, and the ROPE."""
+    claim, parts = hypothesis.claim.strip().rstrip("."), len(summary)
+    subject = "the statement holds" if parts == 1 else f"all {parts} inequalities hold"
+    said = [
+        f"“{claim}” is {_verdict(probability)}: {subject} with probability {_text(probability)}"
+    ]
+    if parts > 1 and probability < SUPPORTED:
+        weakest = summary.iloc[int(np.argmin(summary["probability"]))]
+        said.append(f"the least likely is {weakest['part']} ({_text(weakest['probability'])})")
+    if hypothesis.rope > 0:
+        masses = [_text(mass) for mass in summary["rope_mass"]]
+        which = "the difference is" if parts == 1 else "the differences are"
+        each = "" if parts == 1 else " in turn"
+        said.append(
+            f"{which} within ±{hypothesis.rope:g}, which counts as none, with probability "
+            f"{', '.join(masses)}{each}"
+        )
+    return "; ".join(said) + "."
+
+
+def _verdict(probability: float) -> str:
+    if probability >= SUPPORTED:
+        return f"supported (probability at least {SUPPORTED:g})"
+    if probability <= CONTRADICTED:
+        return f"contradicted (probability at most {CONTRADICTED:g})"
+    return f"undecided (probability between {CONTRADICTED:g} and {SUPPORTED:g})"
+
+
+def _text(probability: float) -> str:
+    """Three digits, and never a certainty that a number of draws cannot give."""
+    if probability > 0.999:
+        return "above 0.999"
+    return "below 0.001" if probability < 0.001 else f"{probability:.3f}"

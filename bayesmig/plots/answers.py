@@ -1,0 +1,122 @@
+"""The figure of an answer, whatever was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bayesmig.errors import QuestionError
+from bayesmig.plots.effects import effects_plot, estimates_plot
+from bayesmig.plots.hypotheses import hypotheses_plot
+from bayesmig.plots.scenarios import scenario_plot
+from bayesmig.plots.style import PERCENT, POINTS, scale_of
+from bayesmig.plots.theories import comparison_plot
+
+_OWN = {
+    *("alternative", "variable", "contrast", "quantity", "rows"),
+    *("estimate", "sd", "lower", "upper", "probability_above"),
+}
+MOST = 60
+"""More lines than this are no figure."""
+
+
+class Answer(Protocol):
+    """What `plot` needs of an answer; `bayesmig.predict.Effect` is one."""
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row per number."""
+
+
+def plot(answer: Answer, *, alternatives: Sequence[str] | None = None) -> Figure:
+    """Draw predictions, comparisons, slopes, a counterfactual, a comparison or a test.
+
+    Parameters
+    ----------
+    answer
+        Anything with a ``summary``: what the verbs of bayesmig return. Its ``header``
+        names the unit and the interval, its ``question`` the title.
+    alternatives
+        Alternatives to draw, in order; those of the summary where it is left out.
+
+    Returns
+    -------
+    Figure
+        Notebooks show it; ``figure.savefig("name.pdf")`` writes it.
+
+    Raises
+    ------
+    QuestionError
+        Where the summary has nothing that can be drawn, or too many lines.
+    """
+    table: pd.DataFrame = answer.summary.reset_index(drop=True)
+    header: Mapping[str, Any] = getattr(answer, "header", {})
+    if "elpd" in table.columns:
+        return comparison_plot(table)
+    if "rope_mass" in table.columns:
+        return hypotheses_plot(_hypothesis(table, answer))
+    if not {"alternative", "estimate", "lower", "upper"} <= set(table.columns):
+        raise QuestionError(
+            "the answer holds no estimates by alternative; its columns are "
+            + ", ".join(map(str, table.columns)),
+            mend="draw what predictions, comparisons, slopes, counterfactual, compare or "
+            "test return",
+        )
+    if alternatives is not None:
+        table = table[table["alternative"].isin(list(alternatives))]
+    return _effect(table, header, str(getattr(answer, "question", "")), alternatives)
+
+
+def _effect(
+    table: pd.DataFrame,
+    header: Mapping[str, Any],
+    question: str,
+    alternatives: Sequence[str] | None,
+) -> Figure:
+    by = [c for c in table.columns if c not in _OWN]
+    level = table[by].astype(str).agg(", ".join, axis=1) if by else pd.Series("", table.index)
+    interval = str(header.get("interval", "interval"))
+    theory = header.get("theory", "")
+    title = question + (f" ({theory})" if theory else "")
+    scale = scale_of(str(header.get("unit", "")))
+    lines = table.assign(level=level, by=", ".join(by) if by else "all")
+    _few(lines)
+    if "quantity" in table.columns:
+        return scenario_plot(lines, alternatives=alternatives, title=title, interval=interval)
+    if {"variable", "contrast"} <= set(table.columns):
+        return effects_plot(
+            lines.rename(columns={"level": "group"}),
+            alternatives=alternatives,
+            scale=scale,
+            title=title,
+            interval=interval,
+        )
+    if "contrast" in table.columns:
+        lines = lines.assign(by="contrast", level=table["contrast"])
+        scale = POINTS if scale is PERCENT else scale
+    return estimates_plot(
+        lines, alternatives=alternatives, scale=scale, title=title, interval=interval
+    )
+
+
+def _few(lines: pd.DataFrame) -> None:
+    keys = [c for c in ("variable", "contrast", "by", "level") if c in lines.columns]
+    if (count := len(lines[keys].drop_duplicates())) > MOST:
+        raise QuestionError(
+            f"the answer has {count:,} lines, more than {MOST} cannot be read",
+            mend="ask by fewer or coarser columns",
+        )
+
+
+def _hypothesis(table: pd.DataFrame, answer: Answer) -> pd.DataFrame:
+    """A hypothesis's summary with the columns that study tables have."""
+    known = {
+        "hypothesis": getattr(answer, "name", "hypothesis"),
+        "joint_probability": getattr(answer, "probability", float("nan")),
+        "part": table.get("estimand", getattr(answer, "statement", "")),
+        "rope": 0.0,
+    }
+    return table.assign(**{k: v for k, v in known.items() if k not in table.columns})

@@ -1,0 +1,137 @@
+"""Hypotheses: how probable they are, and the estimands behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from bayesmig.plots.forest import frame_rows, rows_of
+from bayesmig.plots.style import (
+    INK,
+    SOFT,
+    WIDTH,
+    Look,
+    digits_for,
+    drawing,
+    number,
+    plain,
+    styled,
+)
+
+_LOOK = Look("#0072B2", "o")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What the estimand of a statement is counted in."""
+
+    factor: float
+    name: str
+
+
+def unit_of(part: str) -> Unit:
+    """The unit of an inequality's estimand.
+
+    Averages are probabilities, so their sums and differences are percentage points;
+    lifts are shares of the starting probability; products and quotients are numbers.
+    """
+    if "*" in part or "/" in part:
+        return Unit(1, "")
+    return Unit(100, "%") if "lift(" in part else Unit(100, "pp")
+
+
+@styled
+def hypotheses_plot(
+    table: pd.DataFrame,
+    *,
+    title: str = "Hypotheses: posterior probability, and the estimand behind it",
+    interval: str = "95 % interval",
+) -> Figure:
+    """Posterior probabilities of hypotheses, and their estimands with ROPE.
+
+    Parameters
+    ----------
+    table
+        ``hypothesis``, ``part``, ``estimate``, ``lower``, ``upper``, ``rope``,
+        ``probability``, ``joint_probability``; one row per inequality.
+    title, interval
+        What is shown; what the intervals are.
+
+    Returns
+    -------
+    Figure
+        Left, the probability that all inequalities of a hypothesis hold together
+        (diamond) and that each holds (points). Right, each estimand on an axis of its
+        own that ends at the widest of interval and ROPE (grey), with its numbers.
+    """
+    names = table["hypothesis"].astype(str).str.replace("_", " ")
+    keys = list(zip(names, table["part"].astype(str), strict=True))
+    rows = rows_of(keys, width=38)
+    figure = drawing(WIDTH, 1.1 + rows.height, title)
+    left, right, words = figure.subplots(1, 3, width_ratios=[1.5, 1.6, 1.75])
+    for ax in (left, right):
+        frame_rows(ax, rows, labels=ax is left)
+    _probabilities(left, table, keys, rows.places)
+    _estimands(right, table, keys, rows.places, interval)
+    plain(words)
+    words.set_ylim(right.get_ylim())
+    words.set_title("estimate and interval", fontsize=9.5)
+    for record, key in zip(table.to_dict("records"), keys, strict=True):
+        words.text(0, rows.places[key], _numbers(record), fontsize=8.5, va="center")
+    return figure
+
+
+def _probabilities(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) -> None:
+    ax.set_xlim(-0.04, 1.16)
+    ax.axvline(0.5, color=SOFT, linewidth=0.9, zorder=1)
+    joint = dict(zip((k[0] for k in keys), table["joint_probability"], strict=True))
+    for name, value in joint.items():
+        y = places[(name, None)]
+        ax.plot([value], [y], "D", color=INK, markersize=6, zorder=3, clip_on=False)
+        side = 1 if value < 0.85 else -1
+        ax.annotate(
+            _probability(float(value)), (value, y), xytext=(7 * side, 0), fontweight="bold",
+            textcoords="offset points", va="center", ha="left" if side > 0 else "right",
+            fontsize=9,
+        )  # fmt: skip
+    for key, value in zip(keys, table["probability"], strict=True):
+        ax.plot([value], [places[key]], "o", color=_LOOK.color, markersize=4.5, zorder=2)
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    ax.set_title("probability", fontsize=9.5)
+    ax.set_xlabel("diamond: all parts hold\npoint: the part holds")
+
+
+def _probability(value: float) -> str:
+    if not np.isfinite(value):
+        return "n/a"
+    return "> 0.99" if value > 0.99 else "< 0.01" if value < 0.01 else f"{value:.2f}"
+
+
+def _estimands(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any, interval: str) -> None:
+    ax.set_xlim(-1.08, 1.08)
+    ax.axvline(0, color=SOFT, linewidth=0.9, zorder=1)
+    for record, key in zip(table.to_dict("records"), keys, strict=True):
+        values = np.array([float(record[c]) for c in ("estimate", "lower", "upper", "rope")])
+        widest = np.nanmax(np.abs(values)) if np.isfinite(values).any() else 0.0
+        x, low, high, rope = values / (widest or 1.0)
+        y = places[key]
+        ax.add_patch(Rectangle((-rope, y - 0.09), 2 * rope, 0.18, color="#d0d0d0", zorder=0.5))
+        ax.hlines([y], [low], [high], color=_LOOK.color, linewidth=1.6, zorder=2)
+        ax.plot([x], [y], "o", color=_LOOK.color, markersize=5, zorder=3)
+    ax.set_xticks([-1, 0, 1], ["−", "0", "+"])
+    ax.set_title("estimand", fontsize=9.5)
+    ax.set_xlabel(f"each on its own axis; {interval};\ngrey: too small to matter (ROPE)")
+
+
+def _numbers(record: dict[Any, Any]) -> str:
+    unit = unit_of(str(record["part"]))
+    x, low, high = (unit.factor * float(record[c]) for c in ("estimate", "lower", "upper"))
+    digits = digits_for([(high - low) / 4])
+    name = f" {unit.name}" if unit.name else ""
+    return f"{number(x, digits, sign=True)}{name}  [{number(low, digits)}, {number(high, digits)}]"
