@@ -334,7 +334,8 @@ def _sentence(hypothesis: Hypothesis, probability: float, summary: pd.DataFrame)
     claim, parts = hypothesis.claim.strip().rstrip("."), len(summary)
     subject = "the statement holds" if parts == 1 else f"all {parts} inequalities hold"
     said = [
-        f"“{claim}” is {_verdict(probability)}: {subject} with probability {_text(probability)}"
+        f"“{claim}” is {_verdict(probability)}: {subject} with probability {_text(probability)} "
+        f"({SUPPORTED:g} and more counts as supported, {CONTRADICTED:g} and less as contradicted)"
     ]
     if parts > 1 and probability < SUPPORTED:
         weakest = summary.iloc[int(np.argmin(summary["probability"]))]
@@ -352,10 +353,8 @@ def _sentence(hypothesis: Hypothesis, probability: float, summary: pd.DataFrame)
 
 def _verdict(probability: float) -> str:
     if probability >= SUPPORTED:
-        return f"supported (probability at least {SUPPORTED:g})"
-    if probability <= CONTRADICTED:
-        return f"contradicted (probability at most {CONTRADICTED:g})"
-    return f"undecided (probability between {CONTRADICTED:g} and {SUPPORTED:g})"
+        return "supported"
+    return "contradicted" if probability <= CONTRADICTED else "undecided"
 
 
 def _text(probability: float) -> str:

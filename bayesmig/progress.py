@@ -31,6 +31,7 @@ def bars(show: bool = True) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
     columns = (
         TextColumn("{task.description}"),
@@ -39,12 +40,19 @@ def bars(show: bool = True) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with RichProgress(*columns, console=Console(stderr=True), transient=False) as shown:
-        tasks: dict[str, int] = {}
+    shown = RichProgress(*columns, console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
 
-        def tell(task: str, done: int, total: int, note: str = "") -> None:
-            if task not in tasks:
-                tasks[task] = shown.add_task(task, total=total, note=note)
-            shown.update(tasks[task], completed=done, total=total, note=note)  # type: ignore[arg-type]
+    def tell(task: str, done: int, total: int, note: str = "") -> None:
+        # Nothing is drawn before there is something to tell: an error that comes first
+        # then stands alone.
+        shown.start()
+        if task not in tasks:
+            tasks[task] = shown.add_task(task, total=total, note=note)
+        shown.update(tasks[task], completed=done, total=total, note=note)
 
+    try:
         yield tell
+    finally:
+        if tasks:
+            shown.stop()

@@ -24,7 +24,7 @@ import pandas as pd
 from bayesmig.checks import check
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import QuestionError, StudyError, nearest
-from bayesmig.hypotheses import test
+from bayesmig.hypotheses import test, validate_hypotheses
 from bayesmig.inference.sample import Plan as FitPlan
 from bayesmig.inference.sample import fit, package_versions
 from bayesmig.model_comparison import compare
@@ -122,6 +122,8 @@ def read_study(path: str | Path) -> StudyPlan:
         spec = load_model(_beside(path, name))
         theories[spec.name] = spec
     designs = {name: build_design(spec, survey) for name, spec in theories.items()}
+    for design in designs.values():
+        validate_hypotheses(design)
     scenarios = {}
     for name in study.scenarios:
         scenario = load_scenario(_beside(path, name))
@@ -146,6 +148,7 @@ def _check_questions(plan: StudyPlan) -> None:
                 raise QuestionError(
                     f"the survey has no column {name!r}; {nearest(name, columns)}",
                     where=(str(plan.path), f"key questions.{key}"),
+                    mend="name a column that bayesmig describe shows",
                 )
 
 
@@ -200,7 +203,7 @@ def report(path: str | Path, out: str | Path | None = None) -> Path:
 
 def _writable(folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir()) if folder.is_dir() else folder.exists():
-        known = [MANIFEST, "steps", "chains", "survey", "study.toml"]
+        known = [MANIFEST, "steps", "chains"]
         if not folder.is_dir() or not any((folder / name).exists() for name in known):
             raise StudyError(
                 "the output folder holds something else",

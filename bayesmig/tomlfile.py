@@ -245,7 +245,7 @@ def _as_spec_error(
     if len(others) >= _MOST_MISTAKES:
         what += f"\n  also:  {len(others) - _MOST_MISTAKES + 1} more"
     where = [file] + ([f"key {dotted(first.path)}"] if first.path else [])
-    return SpecError(what, where=where, mend=first.mend)
+    return SpecError(what, where=where, mend=first.mend or "correct the key, or leave it out")
 
 
 def _path_in(data: Any, detail: ErrorDetails) -> _Path:
@@ -294,13 +294,20 @@ def _describe(mistake: _Mistake, detail: ErrorDetails, model_class: type[BaseMod
 
 
 def _without_echoes(mistakes: Mapping[_Path, _Mistake]) -> list[_Mistake]:
-    """Drop "missing" beside the misspelling that caused it."""
+    """Drop "missing" beside the misspelling that caused it, and a list's length beside
+    the mistake in its entry that shortened it."""
     echoes = {
         (*m.path[:-1], guessed)
         for m in mistakes.values()
         if m.rank == 0 and (guessed := _guessed(m.mend))
     }
-    return [m for m in mistakes.values() if not (m.rank == 2 and m.path in echoes)]
+    above = {m.path[:k] for m in mistakes.values() for k in range(len(m.path))}
+    return [
+        m
+        for m in mistakes.values()
+        if not (m.rank == 2 and m.path in echoes)
+        and not (m.path in above and any("entries" in e for e in m.expected))
+    ]
 
 
 def _guessed(mend: str) -> str:

@@ -1,4 +1,4 @@
-"""Of those to whom the theory gives 10 %, do 10 % choose so?"""
+"""Calibration: of those to whom a theory gives 10 %, do 10 % choose so."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayesmig.checks.replicate import Cells, draw_choices, generator, make_shares
+from bayesmig.checks.replicate import Cells, cells_of, draw_choices, generator
 from bayesmig.checks.result import (
+    NAMED,
     CheckResult,
     Judgement,
     central,
@@ -32,15 +33,14 @@ COLUMNS = (
     "lower",
     "upper",
     "rows",
+    "passed",
     "p_value",
     "p_adjusted",
-    "passed",
 )
 _BINS = 10
 #: Choosers of the alternative, and others, expected in a bin at least.
 _LEAST_EXPECTED = 10
 _BLOCK_SIZE = 8_000_000
-_NAMED = 3
 
 
 def calibration(
@@ -73,17 +73,17 @@ def calibration(
     CheckResult
         Table: ``alternative``, mean ``predicted`` and ``observed`` frequency of each
         bin, ``lower`` and ``upper`` (central 95 % of replicates), ``rows``,
-        ``p_value``, ``p_adjusted``, ``passed``. An alternative with a single bin is not
+        ``passed``, ``p_value``, ``p_adjusted``. An alternative with a single bin is not
         judged.
     """
     design = posterior.design
     predicted = loo_probabilities(design.columns, coefficients, design.choice)
     bins = [_bins(predicted[:, j]) for j in range(predicted.shape[1])]
     chosen = design.choice[:, None].astype(np.int8)
-    observed = np.concatenate([b.shares(chosen)[0, :, j] for j, b in enumerate(bins)])
+    observed = np.concatenate([b.share(chosen, j)[0] for j, b in enumerate(bins)])
     drawn = np.concatenate(
         [
-            np.concatenate([b.shares(choices)[:, :, j] for j, b in enumerate(bins)], axis=1)
+            np.concatenate([b.share(choices, j) for j, b in enumerate(bins)], axis=1)
             for choices in _replicated(predicted, replicates, seed)
         ]
     )
@@ -98,9 +98,9 @@ def calibration(
             "lower": lower,
             "upper": upper,
             "rows": np.concatenate([b.rows for b in bins]),
+            "passed": pd.Series(judgement.passed(), dtype=object),
             "p_value": judgement.p_value,
             "p_adjusted": judgement.adjusted,
-            "passed": pd.Series(judgement.passed(), dtype=object),
         }
     )
     passed = not judgement.failed.any() if several.any() else None
@@ -143,7 +143,7 @@ def _bins(predicted: Array) -> Cells:
     yes = np.bincount(codes, predicted, len(edges) + 1)
     rows = np.bincount(codes, minlength=len(edges) + 1)
     merged = _merged(np.minimum(yes, rows - yes))
-    return make_shares(merged[codes], int(merged.max()) + 1, 2)
+    return cells_of(merged[codes], int(merged.max()) + 1)
 
 
 def _merged(expected: Array) -> NDArray[np.int64]:
@@ -184,8 +184,10 @@ def _text(table: pd.DataFrame, judgement: Judgement, passed: bool | None) -> str
     parts = [
         f"{r.alternative}: {percent(r.predicted)} predicted, {percent(r.observed)} observed "
         f"({r.rows:,} rows; replicated {percent(r.lower)} to {percent(r.upper)})"
-        for r in failed.head(_NAMED).itertuples()
+        for r in failed.head(NAMED).itertuples()
     ]
-    return f"Predicted probabilities are off in {len(failed)} of {len(table)} bins: " + "; ".join(
-        parts
-    ) + ("; …." if len(failed) > _NAMED else ".")
+    return (
+        f"Predicted probabilities are off in {len(failed)} of {len(table)} bins: "
+        + "; ".join(parts)
+        + ("; …." if len(failed) > NAMED else ".")
+    )

@@ -37,7 +37,7 @@ def convergence(posterior: Posterior) -> CheckResult:
     table = frame.loc[worst.index[:_SHOWN]].reset_index(drop=True)
     table["passed"] = _badness(table) <= 1
     problems = [*posterior.problems(), *_unknown(frame)]
-    if bool(data["bfmi"].isnull().any()):
+    if np.isnan(data["bfmi"].to_numpy()).any():
         problems.append("E-BFMI cannot be computed: the energy of a chain does not vary")
     numbers = (
         f"{len(frame):,} parameters in {posterior.n_draws[0]} chains of {posterior.n_draws[1]:,}: "
@@ -55,9 +55,9 @@ def _badness(frame: pd.DataFrame) -> pd.Series:
     """How far past its rules each parameter is; above one, it breaks one of them."""
     excess = (frame["r_hat"] - 1) / (MAX_R_HAT - 1)
     # The bound itself passes, whatever a division makes of it.
-    excess = excess.where(frame["r_hat"] > MAX_R_HAT, np.minimum(excess, 1.0))
+    excess = excess.where(frame["r_hat"] > MAX_R_HAT, excess.clip(upper=1.0))
     short = MIN_ESS / frame[["ess_bulk", "ess_tail"]].min(axis=1)
-    worst = np.maximum(excess, short)
+    worst = pd.concat([excess, short], axis=1).max(axis=1)
     unknown = frame[["r_hat", "ess_bulk", "ess_tail"]].isna().any(axis=1)
     return worst.where(~unknown, np.inf)
 

@@ -1,47 +1,45 @@
-"""Does the theory reproduce observed shares, in columns that it knows and that it does not?"""
+"""Whether a theory reproduces observed shares, by columns that it knows and others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayesmig.checks.replicate import Cells, Choices, Statistic, make_shares
+from bayesmig.checks.replicate import Cells, Statistic, cells_of
 from bayesmig.checks.result import (
     ALARM,
+    NAMED,
+    NUMBERS,
     CheckResult,
     Judgement,
-    central,
-    judge,
-    not_asked,
+    furthest,
     percent,
-    stabilised,
     tabled,
+    with_numbers,
 )
 from bayesmig.design.design import Design
-from bayesmig.errors import QuestionError
+from bayesmig.errors import QuestionError, nearest
 from bayesmig.posterior import Posterior
 from bayesmig.predict import bins, make_cells, theory_columns
 
 Array = NDArray[np.float64]
-SHARES, SPREAD = "posterior predictive shares", "clustering"
-SHARES_KIND, SPREAD_KIND = "predictive_shares", "predictive_spread"
-_NUMBERS = ("observed", "predicted", "lower", "upper", "p_value", "p_adjusted")
-SHARES_COLUMNS = ("by", "level", "alternative", *_NUMBERS, "rows")
-SPREAD_COLUMNS = ("by", "alternative", *_NUMBERS, "groups")
+NAME = "posterior predictive shares"
+KIND = "predictive_shares"
+COLUMNS = ("by", "level", "alternative", *NUMBERS, "rows")
 #: Columns looked at where none is named, and levels of one of them.
 MOST_COLUMNS, MOST_LEVELS = 30, 30
 #: Levels of a column that was named.
 _LEVELS_BOUND = 5_000
 #: Choosers of an alternative, and of the others, that a share needs to be tested.
 _LEAST_EXPECTED = 5
+#: A name that no result uses, so that any column can be broken down by.
+_LEVEL = "level of the column"
 _IDENTIFIERS = ("choice", "person", "household", "origin", "weight", "strata", "psu")
-#: Roles within which choices may be more alike than the theory says.
-_CLUSTERS = ("origin", "region", "household", "person")
-_NAMED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +91,7 @@ def breakdowns(posterior: Posterior, by: Sequence[str] | None) -> list[Breakdown
         Where a named column is not there, or has more than 5,000 levels.
     """
     design, frame = posterior.design, posterior.frame
-    everybody = make_shares(
-        np.zeros(len(frame), dtype=np.int64), 1, len(design.alternatives), design.weights
-    )
+    everybody = cells_of(np.zeros(len(frame), dtype=np.int64), 1, design.weights)
     found = [Breakdown("all", ("all",), everybody)]
     if by is None:
         columns = _default(posterior, frame)
@@ -107,7 +103,8 @@ def breakdowns(posterior: Posterior, by: Sequence[str] | None) -> list[Breakdown
 def _default(posterior: Posterior, frame: pd.DataFrame) -> list[Breakdown]:
     design = posterior.design
     skipped = {design.roles.get(role, role) for role in _IDENTIFIERS}
-    names = dict.fromkeys([*theory_columns(posterior), *map(str, frame.columns)])
+    known = [c for c in theory_columns(design) if c in frame.columns]
+    names = dict.fromkeys([*known, *map(str, frame.columns)])
     found = []
     for name in names:
         if name in skipped or _is_text_with_many_levels(frame[name]):
@@ -131,16 +128,22 @@ def _tells_choice(codes: NDArray[np.int64], choice: NDArray[np.int64]) -> bool:
 
 
 def _breakdown(design: Design, frame: pd.DataFrame, name: str) -> Breakdown:
-    codes, labels = make_cells(frame, (name,))
+    if name not in frame.columns:
+        raise QuestionError(
+            f"there is no column {name!r}; {nearest(name, list(map(str, frame.columns)))}",
+            where="by",
+            mend="a loaded posterior holds the columns of its theory; load it with survey=... "
+            "for others",
+        )
+    codes, labels = make_cells(pd.DataFrame({_LEVEL: frame[name]}), (_LEVEL,))
     if len(labels) > _LEVELS_BOUND:
         raise QuestionError(
             f"{name!r} has {len(labels):,} levels, at most {_LEVELS_BOUND:,} can be checked",
             where="by",
             mend="cut it into bins in the codebook, or ask by a coarser column",
         )
-    levels = tuple(_label(v) for v in labels[name])
-    cells = make_shares(codes, len(levels), len(design.alternatives), design.weights)
-    return Breakdown(name, levels, cells)
+    levels = tuple(_label(v) for v in labels[_LEVEL])
+    return Breakdown(name, levels, cells_of(codes, len(levels), design.weights))
 
 
 def _label(value: object) -> str:
@@ -167,9 +170,13 @@ def _sizes(design: Design, frame: pd.DataFrame) -> list[Breakdown]:
 # ------------------------------------------------------------------------------- shares
 
 
-def shares_statistics(parts: Sequence[Breakdown]) -> dict[str, Statistic]:
+def shares_statistics(parts: Sequence[Breakdown], design: Design) -> dict[str, Statistic]:
     """Statistics for `bayesmig.checks.replicate.replicate`, by their names."""
-    return {f"shares {i}": part.cells.shares for i, part in enumerate(parts)}
+    width = len(design.alternatives)
+    return {
+        f"shares {i}": partial(part.cells.shares, n_alternatives=width)
+        for i, part in enumerate(parts)
+    }
 
 
 def predictive_shares(
@@ -207,7 +214,8 @@ def predictive_shares(
     chosen = design.choice[:, None].astype(np.int8)
     frames, observed, drawn, tested = [], [], [], []
     for i, part in enumerate(parts):
-        here, there = part.cells.shares(chosen)[0], replicated[f"shares {i}"]
+        there = replicated[f"shares {i}"]
+        here = part.cells.shares(chosen, there.shape[2])[0]
         mean = there.mean(axis=0)
         expected = np.minimum(mean, 1 - mean) * part.cells.effective[:, None]
         frames.append(_cells_frame(part, design.alternatives))
@@ -215,13 +223,15 @@ def predictive_shares(
         drawn.append(there.reshape(len(there), -1))
         tested.append((expected >= _LEAST_EXPECTED).ravel())
     values, replicates, enough = map(np.concatenate, (observed, [d.T for d in drawn], tested))
-    table, judgement = _judged(pd.concat(frames, ignore_index=True), values, replicates.T, enough)
-    table = table[list(SHARES_COLUMNS)]
+    table, judgement = with_numbers(
+        pd.concat(frames, ignore_index=True), values, replicates.T, enough
+    )
+    table = table[list(COLUMNS)]
     return CheckResult(
-        SHARES,
+        NAME,
         not judgement.failed.any(),
-        tabled(table, SHARES_KIND, design.weights_note),
-        _shares_text(posterior, table, judgement, len(replicates.T)),
+        tabled(table, KIND, design.weights_note),
+        _text(posterior, table, judgement, len(replicates.T)),
     )
 
 
@@ -237,26 +247,7 @@ def _cells_frame(part: Breakdown, alternatives: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def _judged(
-    frame: pd.DataFrame, observed: Array, replicated: Array, tested: NDArray[np.bool_]
-) -> tuple[pd.DataFrame, Judgement]:
-    """The frame with its numbers; shares are judged on a scale of equal spread."""
-    judgement = judge(stabilised(observed), stabilised(replicated), tested)
-    lower, upper = central(replicated)
-    numbers = (
-        observed,
-        replicated.mean(axis=0),
-        lower,
-        upper,
-        judgement.p_value,
-        judgement.adjusted,
-    )
-    return frame.assign(**dict(zip(_NUMBERS, numbers, strict=True))), judgement
-
-
-def _shares_text(
-    posterior: Posterior, table: pd.DataFrame, judgement: Judgement, replicates: int
-) -> str:
+def _text(posterior: Posterior, table: pd.DataFrame, judgement: Judgement, replicates: int) -> str:
     tested = int(np.isfinite(judgement.adjusted).sum())
     family = f"{tested:,} shares by {table['by'].nunique() - 1} columns and overall"
     weights = f" Weights: {posterior.design.weights_note}."
@@ -266,22 +257,15 @@ def _shares_text(
             f"{judgement.smallest:.2g})." + weights
         )
     failed = table[judgement.failed].sort_values("p_adjusted", kind="stable")
-    known = set(theory_columns(posterior))
+    known = set(theory_columns(posterior.design))
     outside = [c for c in dict.fromkeys(failed["by"]) if c != "all" and c not in known]
     advice = f" Not in the theory: {', '.join(outside)}." if outside else ""
     return (
         f"{len(failed)} of {family} are not reproduced (adjusted p ≤ {ALARM:g}): "
-        + "; ".join(_sentence(r) for r in _worst(failed).itertuples())
-        + ("; …" if len(failed) > _NAMED else "")
+        + "; ".join(_sentence(r) for r in furthest(failed).itertuples())
+        + ("; …" if len(failed) > NAMED else "")
         + f".{advice}{weights}"
     )
-
-
-def _worst(failed: pd.DataFrame) -> pd.DataFrame:
-    """The failures furthest from what is predicted, relative to the interval."""
-    width = (failed["upper"] - failed["lower"]).clip(lower=1e-12)
-    far = ((failed["observed"] - failed["predicted"]).abs() / width).sort_values(ascending=False)
-    return failed.loc[far.index[:_NAMED]]
 
 
 def _sentence(row: object) -> str:
@@ -290,123 +274,4 @@ def _sentence(row: object) -> str:
     return (
         f"{get('alternative')}{place}: observed {percent(get('observed'))}, replicated "
         f"{percent(get('lower'))} to {percent(get('upper'))}"
-    )
-
-
-# --------------------------------------------------------------------------- clustering
-
-
-@dataclass(frozen=True, eq=False)
-class Cluster:
-    """Groups within which choices may be alike.
-
-    Attributes
-    ----------
-    by
-        The role.
-    groups
-        Cells of the groups, every row counting once.
-    """
-
-    by: str
-    groups: Cells = field(repr=False)
-
-    def spread(self, choices: Choices) -> Array:
-        """Standard deviation of shares over groups, ``(draw, alternative)``.
-
-        Groups count by their rows.
-        """
-        rows = self.groups.rows / self.groups.rows.sum()
-        shares = self.groups.shares(choices)
-        centre = np.einsum("g,dgj->dj", rows, shares)
-        square = np.einsum("g,dgj->dj", rows, np.square(shares))
-        return np.asarray(np.sqrt(np.maximum(square - centre**2, 0.0)))
-
-
-def clusters(design: Design) -> list[Cluster]:
-    """The declared roles that hold several rows per group on average."""
-    found = []
-    for role in _CLUSTERS:
-        if role not in design.roles:
-            continue
-        codes, levels = pd.factorize(design.frame[design.roles[role]].astype(str))
-        if 1 < len(levels) <= design.n_obs / 1.1:
-            cells = make_shares(codes.astype(np.int64), len(levels), len(design.alternatives))
-            found.append(Cluster(role, cells))
-    return found
-
-
-def spread_statistics(groups: Sequence[Cluster]) -> dict[str, Statistic]:
-    """Statistics for `bayesmig.checks.replicate.replicate`, by their names."""
-    return {f"spread {c.by}": c.spread for c in groups}
-
-
-def clustering(
-    posterior: Posterior, groups: Sequence[Cluster], replicated: dict[str, Array]
-) -> CheckResult:
-    """Check that choices within a group are as alike as the theory says, and no more.
-
-    For origins, regions, households and persons with several rows: the standard
-    deviation of an alternative's share over groups, against replicated surveys (see
-    `predictive_shares`). More spread than replicated means that something shared within
-    the group is left out; intervals are then too narrow. Every row counts once.
-
-    Parameters
-    ----------
-    posterior
-        Draws of a theory.
-    groups, replicated
-        From `clusters` and `replicate`.
-
-    Returns
-    -------
-    CheckResult
-        ``passed`` is ``None`` where no role groups rows. Table: ``by``,
-        ``alternative``, ``observed``, ``predicted``, ``lower``, ``upper``, ``p_value``,
-        ``p_adjusted``, ``groups``.
-    """
-    if not groups:
-        reason = "The survey declares no origins, regions, households or persons of several rows."
-        return not_asked(SPREAD, SPREAD_KIND, SPREAD_COLUMNS, reason)
-    design = posterior.design
-    chosen = design.choice[:, None].astype(np.int8)
-    width = len(design.alternatives)
-    frame = pd.DataFrame(
-        {
-            "by": np.repeat([c.by for c in groups], width),
-            "alternative": list(design.alternatives) * len(groups),
-            "groups": np.repeat([len(c.groups.rows) for c in groups], width),
-        }
-    )
-    observed = np.concatenate([c.spread(chosen)[0] for c in groups])
-    drawn = np.concatenate([replicated[f"spread {c.by}"] for c in groups], axis=1)
-    counts = np.bincount(design.choice, minlength=width)
-    enough = np.minimum(counts, design.n_obs - counts) >= _LEAST_EXPECTED
-    table, judgement = _judged(frame, observed, drawn, np.tile(enough, len(groups)))
-    table = table[list(SPREAD_COLUMNS)]
-    return CheckResult(
-        SPREAD, not judgement.failed.any(), tabled(table, SPREAD_KIND), _spread_text(table, judgement)
-    )
-
-
-def _spread_text(table: pd.DataFrame, judgement: Judgement) -> str:
-    roles = ", ".join(dict.fromkeys(table["by"]))
-    if not judgement.failed.any():
-        return (
-            f"Choices within {roles} are as alike as the theory says (smallest adjusted "
-            f"p-value {judgement.smallest:.2g})."
-        )
-    failed = table[judgement.failed]
-    more = failed[failed["observed"] > failed["predicted"]]
-    parts = [
-        f"{r.alternative} by {r.by}: standard deviation of shares {percent(r.observed)}, "
-        f"replicated {percent(r.lower)} to {percent(r.upper)}"
-        for r in _worst(failed).itertuples()
-    ]
-    mend = ", ".join(dict.fromkeys(more["by"]))
-    return (
-        "Choices within groups are not as alike as the theory says: "
-        + "; ".join(parts)
-        + "."
-        + (f" Something shared by {mend} is left out; intervals are too narrow." if mend else "")
     )

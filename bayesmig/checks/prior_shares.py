@@ -1,4 +1,4 @@
-"""Are the observed shares among those that the prior thinks possible?"""
+"""Whether the observed shares are among those that the prior thinks possible."""
 
 from __future__ import annotations
 

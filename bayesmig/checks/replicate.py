@@ -97,47 +97,42 @@ def generator(seed: int, key: int) -> np.random.Generator:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Cells of rows, in which the shares of alternatives are taken.
+    """Cells of rows, in which shares of alternatives are taken.
 
     Attributes
     ----------
     codes
         Cell of every row, ``(obs,)``.
-    n_alternatives
-        Size of the choice set.
     rows, effective
         Rows of every cell, and Kish's effective number of them, ``(cell,)``.
     """
 
     codes: NDArray[np.int64] = field(repr=False)
-    n_alternatives: int
     rows: NDArray[np.int64] = field(repr=False)
     effective: Array = field(repr=False)
     _averages: Any = field(repr=False)
 
-    def shares(self, choices: Choices) -> Array:
-        """Shares of choices ``(obs, draw)``, as ``(draw, cell, alternative)``.
+    def share(self, choices: Choices, alternative: int) -> Array:
+        """Shares of one alternative among choices ``(obs, draw)``, as ``(draw, cell)``.
 
         NaN where the weights of a cell sum to zero.
         """
-        each = [
-            (self._averages @ (choices == j).astype(float)).T for j in range(self.n_alternatives)
-        ]
-        return np.stack(each, axis=-1)
+        return np.asarray((self._averages @ (choices == alternative).astype(float)).T)
+
+    def shares(self, choices: Choices, n_alternatives: int) -> Array:
+        """Shares of all alternatives, ``(draw, cell, alternative)``."""
+        return np.stack([self.share(choices, j) for j in range(n_alternatives)], axis=-1)
 
 
-def make_shares(
-    codes: NDArray[np.int64], n_cells: int, n_alternatives: int, weights: Array | None = None
-) -> Cells:
+def cells_of(codes: NDArray[np.int64], n_cells: int, weights: Array | None = None) -> Cells:
     """`Cells` from the cell of every row and, where rows do not count alike, weights."""
     from scipy.sparse import csr_array
 
     n = len(codes)
     weights = np.ones(n) if weights is None else weights
     total = np.bincount(codes, weights, n_cells)
-    square = np.bincount(codes, weights**2, n_cells)
     with np.errstate(invalid="ignore", divide="ignore"):
         averages = csr_array((weights / total[codes], (codes, np.arange(n))), shape=(n_cells, n))
-        effective = total**2 / square
+        effective = total**2 / np.bincount(codes, weights**2, n_cells)
     rows = np.bincount(codes, minlength=n_cells)
-    return Cells(codes, n_alternatives, rows, np.nan_to_num(effective), averages)
+    return Cells(codes, rows, np.nan_to_num(effective), averages)

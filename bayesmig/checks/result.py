@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 #: Probability that a check which compares with replicates fails a true theory, at most.
 ALARM = 0.05
+#: Failures that a text names.
+NAMED = 3
+#: What a table says of values and their replicates.
+NUMBERS = ("observed", "predicted", "lower", "upper", "p_value", "p_adjusted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +49,9 @@ def not_asked(name: str, kind: str, columns: Sequence[str], reason: str) -> Chec
 
 def tabled(table: pd.DataFrame, kind: str, weights: str = "") -> pd.DataFrame:
     """The table, marked with its kind and with what was done with weights."""
-    table.attrs = {"table": kind} | ({"weights": weights} if weights else {})
+    table.attrs["table"] = kind
+    if weights:
+        table.attrs["weights"] = weights
     return table
 
 
@@ -104,6 +111,7 @@ def judge(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Judg
     n = len(replicated)
     above, below = (replicated >= observed).sum(axis=0), (replicated <= observed).sum(axis=0)
     alone = np.minimum(1.0, 2 * (1 + np.minimum(above, below)) / (1 + n))
+    alone[np.isnan(observed)] = np.nan
     centre, spread = replicated.mean(axis=0), replicated.std(axis=0, ddof=1)
     tested = tested & (spread > 0)
     adjusted = np.full(len(observed), np.nan)
@@ -112,6 +120,23 @@ def judge(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Judg
         largest = np.abs((replicated - centre)[:, tested] / spread[tested]).max(axis=1)
         adjusted[tested] = (1 + (largest[:, None] >= z).sum(axis=0)) / (1 + n)
     return Judgement(alone, adjusted)
+
+
+def with_numbers(
+    frame: pd.DataFrame, observed: Array, replicated: Array, tested: NDArray[np.bool_]
+) -> tuple[pd.DataFrame, Judgement]:
+    """The frame with `NUMBERS` of shares, which are judged on a scale of equal spread."""
+    judgement = judge(stabilised(observed), stabilised(replicated), tested)
+    mean = replicated.mean(axis=0)
+    numbers = (observed, mean, *central(replicated), judgement.p_value, judgement.adjusted)
+    return frame.assign(**dict(zip(NUMBERS, numbers, strict=True))), judgement
+
+
+def furthest(failed: pd.DataFrame) -> pd.DataFrame:
+    """The few failures that lie furthest off, relative to the interval of replicates."""
+    width = (failed["upper"] - failed["lower"]).clip(lower=1e-12)
+    far = ((failed["observed"] - failed["predicted"]).abs() / width).sort_values(ascending=False)
+    return failed.loc[far.index[:NAMED]]
 
 
 def stabilised(share: Array) -> Array:
@@ -125,6 +150,6 @@ def central(replicated: Array) -> tuple[Array, Array]:
     return lower, upper
 
 
-def percent(share: float) -> str:
+def percent(share: Any) -> str:
     """A share in percent, with the digits that a rare one needs."""
     return f"{100 * share:.2f} %" if abs(share) < 0.02 else f"{100 * share:.1f} %"

@@ -141,7 +141,7 @@ class Design:
         }
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         blocks = [self.columns.persons, self.columns.attributes, self.columns.available]
-        blocks += list(self.columns.only.values()) + [self.choice, self.weights]
+        blocks += [*self.columns.only.values(), self.choice, self.weights]
         for codes, terms in self.columns.groups.values():
             blocks += [codes, terms]
         for prior in self.priors.values():
@@ -274,20 +274,33 @@ def build_design(spec: ModelSpec, survey: Survey) -> Design:
 
 
 def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
-    """The columns of a survey that a theory and its declared roles read."""
+    """The columns of a survey that a theory and its declared roles read.
+
+    Raises
+    ------
+    DesignError
+        Where the survey lacks a column that the theory names.
+    """
     frame, roles = survey.frame, survey.roles.declared()
-    wanted = dict.fromkeys(roles)
     formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
     if (generic := spec.utility.alternatives_formula) is not None:
         formulas.append(generic)
     formulas += [g.formula for g in spec.groups]
-    for formula in formulas:
-        wanted |= dict.fromkeys(formula.columns)
-    for name, by_alternative in survey.attributes.items():
-        if generic is not None and name in generic.columns:
-            wanted |= dict.fromkeys(c for c in by_alternative.values() if isinstance(c, str))
-    wanted |= dict.fromkeys(spec.available.values())
-    wanted |= dict.fromkeys(g.by for g in spec.groups)
+    named = dict.fromkeys(c for formula in formulas for c in formula.columns)
+    attributes = [a for a in survey.attributes if generic is not None and a in generic.columns]
+    for column in named:
+        if column not in frame.columns and column not in attributes:
+            raise DesignError(
+                f"the theory names the column {column!r}, which the survey does not have; "
+                + nearest(column, [*map(str, frame.columns), *survey.attributes]),
+                where=(f"theory {spec.name!r}", f"survey {survey.title!r}"),
+                mend=_meaning(spec, column)
+                or "derive the column in the codebook, or change the theory",
+            )
+    wanted = dict.fromkeys([*roles, *named, *spec.available.values(), *(g.by for g in spec.groups)])
+    for name in attributes:
+        columns = survey.attributes[name].values()
+        wanted |= dict.fromkeys(c for c in columns if isinstance(c, str))
     wanted |= dict.fromkeys(
         a.variable
         for h in spec.hypotheses.values()
@@ -295,6 +308,13 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
         for a in part.averages
     )
     return frame[[c for c in wanted if c in frame.columns]]
+
+
+def _meaning(spec: ModelSpec, column: str) -> str:
+    """What the theory says that a column must hold."""
+    if column not in spec.columns:
+        return ""
+    return f"derive it in the codebook; the theory expects: {spec.columns[column]}"
 
 
 def design_from_frame(

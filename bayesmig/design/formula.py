@@ -66,19 +66,19 @@ class Encoder:
             Where a column is missing, a level is unseen, or a value is not finite.
         """
         table = _numbered(_table(self.formula, frame, where), self.levels, where)
-        return self._finite(self._evaluate(table), table, where)
+        return self._finite(self._evaluate(table, where), where)
 
-    def _evaluate(self, table: pd.DataFrame) -> np.ndarray:
+    def _evaluate(self, table: pd.DataFrame, where: str) -> np.ndarray:
         if not len(table):
             return np.empty((0, len(self.names)))
         try:
             with np.errstate(all="ignore"):
                 matrix = self._learnt.get_model_matrix(table, context=_CONTEXT)
         except Exception as err:
-            raise _cannot_evaluate(self.formula, err) from err
+            raise _cannot_evaluate(self.formula, err, where) from err
         return np.ascontiguousarray(np.asarray(matrix, dtype=float)[:, list(self._keep)])
 
-    def _finite(self, matrix: np.ndarray, table: pd.DataFrame, where: str) -> np.ndarray:
+    def _finite(self, matrix: np.ndarray, where: str) -> np.ndarray:
         bad = ~np.isfinite(matrix)
         if bad.any():
             column = int(np.flatnonzero(bad.any(axis=0))[0])
@@ -136,13 +136,13 @@ def learn(
                 asked, table, context=_CONTEXT, output="numpy", na_action="ignore"
             )
     except Exception as err:
-        raise _cannot_evaluate(formula, err) from err
+        raise _cannot_evaluate(formula, err, where) from err
     learnt = matrix.model_spec
     names = [_label(str(n), formula, texts, levels) for n in learnt.column_names]
     keep = tuple(i for i, n in enumerate(names) if constant or n != CONSTANT)
     encoder = Encoder(formula, tuple(names[i] for i in keep), levels, learnt, keep)
     columns = np.ascontiguousarray(np.asarray(matrix, dtype=float)[:, list(keep)])
-    return encoder, encoder._finite(columns, table, where)
+    return encoder, encoder._finite(columns, where)
 
 
 def _categories(formula: Formula) -> list[Factor]:
@@ -232,6 +232,12 @@ def _levels(factor: Factor, table: pd.DataFrame, where: str) -> tuple[Any, ...]:
             where=where,
             mend="name one of " + ", ".join(map(repr, found[:10])),
         )
+    if len(found) < 2:
+        raise DesignError(
+            f"the column {column!r} has only the level {found[0]!r}: it tells nobody apart",
+            where=(where, f"column {column}"),
+            mend="leave it out of the theory, or correct its recodes in the codebook",
+        )
     return tuple(found)
 
 
@@ -263,10 +269,16 @@ def _label(
     return name
 
 
-def _cannot_evaluate(formula: Formula, err: Exception) -> DesignError:
+def _cannot_evaluate(formula: Formula, err: Exception, where: str) -> DesignError:
+    if "beyond upper and/or lower bounds" in str(err):
+        return DesignError(
+            f"a value lies outside the range that a bs() of {formula.text!r} has a basis for",
+            where=where,
+            mend="state bounds that are wide enough, bs(…, lower_bound=…, upper_bound=…), "
+            "or clip the column",
+        )
     return DesignError(
         f"the formula {formula.text!r} cannot be evaluated: {err}".splitlines()[0],
-        mend="values outside the range of the fit have no bs() basis; see bs(lower_bound=...)"
-        if "bs" in formula.text
-        else "look at the columns that it names",
+        where=where,
+        mend="look at the columns that it names",
     )

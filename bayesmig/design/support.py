@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +73,7 @@ def check_support(
         alternative that the columns separate perfectly from the base.
     """
     _refuse_constant_columns(columns.persons, labels.persons)
-    _check_rank(columns, _coefficients(spec, labels))
+    _check_rank(_centred(columns, labels.persons), _coefficients(spec, labels))
     warnings = _check_separation(spec, columns, choice, labels, priors)
     ranges, levels = observed_ranges(frame)
     return Support(ranges, levels, tuple(warnings))
@@ -101,7 +101,7 @@ def observed_ranges(
 
 def _coefficients(spec: ModelSpec, labels: Labels) -> list[str]:
     """Every coefficient's label, in the order of `difference_rows`."""
-    persons = [f"{n} ({a})" for n in labels.persons for a in spec.choice.nonbase]
+    persons = [n for n in labels.persons for _ in spec.choice.nonbase]
     only = [f"{n} (only {a})" for a, n in labels.only]
     return [*persons, *only, *labels.attribute_terms]
 
@@ -120,6 +120,18 @@ def _refuse_constant_columns(x: np.ndarray, labels: tuple[str, ...]) -> None:
             )
 
 
+def _centred(columns: Columns, labels: tuple[str, ...]) -> Columns:
+    """The same column space, without the near-collinearity of far-off zeros.
+
+    Beside a constant, ``year`` and ``square(year)`` are told apart by their deviations.
+    """
+    if CONSTANT not in labels:
+        return columns
+    constant = np.array([label == CONSTANT for label in labels])
+    centre = np.where(constant, 0.0, columns.persons.mean(axis=0))
+    return replace(columns, persons=columns.persons - centre)
+
+
 def _check_rank(columns: Columns, labels: list[str]) -> None:
     """Name the columns whose coefficients the utilities cannot tell apart."""
     gram = sum(rows.T @ rows for rows in difference_rows(columns))
@@ -128,6 +140,7 @@ def _check_rank(columns: Columns, labels: list[str]) -> None:
     if zero:
         raise DesignError(
             f"the column {zero[0]!r} is zero for everybody",
+            where="key utility",
             mend="leave it out of the theory",
         )
     correlation = gram / np.outer(scale, scale)
@@ -135,12 +148,14 @@ def _check_rank(columns: Columns, labels: list[str]) -> None:
     if values[0] > _RANK_TOLERANCE * values[-1]:
         return
     loading = np.abs(vectors[:, 0])
-    involved = [label for label, w in zip(labels, loading, strict=True) if w > 0.05 * loading.max()]
+    involved = dict.fromkeys(
+        label for label, w in zip(labels, loading, strict=True) if w > 0.05 * loading.max()
+    )
     raise DesignError(
         "the design is rank-deficient: these columns are combinations of each other: "
-        + ", ".join(map(repr, involved[:8])),
-        mend="a constant column, two codings of one fact, or a category beside its own sum "
-        "give this; leave one of them out",
+        + ", ".join(map(repr, list(involved)[:8])),
+        mend="two codings of one fact, or a category beside its own sum give this; "
+        "leave one of them out",
     )
 
 
@@ -198,6 +213,8 @@ def _check_separation(
         if position == base:
             continue
         rows = (choice == position) | (choice == base)
+        if columns.available is not None:
+            rows &= columns.available[:, position] & columns.available[:, base]
         x, y = columns.persons[rows], choice[rows] == position
         if y.all() or not y.any():
             continue

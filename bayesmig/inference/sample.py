@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -19,16 +21,19 @@ import xarray as xr
 
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
-from bayesmig.inference.diagnostics import diagnose
 from bayesmig.inference.density import Density, parameter_coords, parameter_dims
+from bayesmig.inference.diagnostics import diagnose
 from bayesmig.inference.prior import prior_draws
 from bayesmig.posterior import Posterior, Provenance, write_aside
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey
 
-_PACKAGES = ("bayesmig", "nutpie", "numpy", "scipy", "pandas", "formulaic", "xarray")
+_PACKAGES = ("bayesmig", "nutpie", "numba", "numpy", "scipy", "pandas", "formulaic", "xarray")
 _STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "logp")
+
+#: Seconds after which a running chain looks whether it should stop.
+_PATIENCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +116,31 @@ def fit(
     DesignError
         Where theory and survey do not fit together.
     InferenceError
-        Where an option is out of range, or the density is not finite at the start.
+        Where an option is out of range, ``keep`` cannot be written to, or the density is
+        not finite at the start.
     """
     _check_options(seed, chains, draws, tune, target_accept, cores)
+    folder = _open_folder(keep)
     design = build_design(theory, survey)
+    # Before the chains: it refuses flat priors.
+    from_prior = prior_draws(design, seed=seed, draws=draws) if prior else None
     density = Density(design)
     _finite_at_start(density, seed)
     versions = package_versions()
     plan = Plan(design.fingerprint, seed, draws, tune, target_accept, versions)
     started = time.perf_counter()
     if callable(progress):
-        kept = _chains(density, plan, chains, cores, keep, progress)
+        kept = _chains(density, plan, chains, cores, folder, progress)
     else:
         with bars(progress) as tell:
-            kept = _chains(density, plan, chains, cores, keep, tell)
+            kept = _chains(density, plan, chains, cores, folder, tell)
     seconds = time.perf_counter() - started
     tree = _tree(design, kept)
     tree["diagnostics"] = xr.DataTree(
         diagnose(tree["posterior"].to_dataset(), tree["sample_stats"].to_dataset())
     )
-    if prior:
-        tree["prior"] = xr.DataTree(prior_draws(design, seed=seed, draws=draws))
+    if from_prior is not None:
+        tree["prior"] = xr.DataTree(from_prior)
     provenance = Provenance(
         seed=seed,
         chains=chains,
@@ -166,11 +175,29 @@ def _check_options(
                 f"{name} must be a whole number of at least {least}, got {value!r}",
                 where=f"fit({name}=...)",
             )
-    if not 0 < target_accept < 1:
+    if not (isinstance(target_accept, int | float) and 0 < target_accept < 1):
         raise InferenceError(
             f"target_accept must lie between 0 and 1, got {target_accept!r}",
             where="fit(target_accept=...)",
         )
+
+
+def _open_folder(keep: str | Path | None) -> Path | None:
+    """The folder of kept chains, made where it is absent, and seen to be writable."""
+    if keep is None:
+        return None
+    folder = Path(keep)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as err:
+        raise InferenceError(
+            f"chains cannot be kept there: {err.strerror or err}",
+            where=str(folder),
+            mend="choose a folder that exists and that you may write to",
+        ) from err
+    return folder
 
 
 def _finite_at_start(density: Density, seed: int) -> None:
@@ -194,20 +221,30 @@ def _chains(
     plan: Plan,
     chains: int,
     cores: int | None,
-    keep: str | Path | None,
+    folder: Path | None,
     progress: Progress,
 ) -> list[xr.DataTree]:
     """Every chain, from the folder of kept ones or sampled, in order."""
     from threadpoolctl import threadpool_limits
 
-    folder = None if keep is None else Path(keep)
     done = {k: tree for k in range(chains) if (tree := _kept(folder, plan, k)) is not None}
-    running: list[Any] = []
+    stop, failures = Event(), list[BaseException]()
+
+    def tell(task: str, done: int, total: int, note: str = "") -> None:
+        # The sampler would print what is raised here, and go on.
+        if stop.is_set():
+            return
+        try:
+            progress(task, done, total, note)
+        except BaseException as err:
+            failures.append(err)
+            stop.set()
 
     def work(chain: int) -> tuple[int, xr.DataTree]:
-        sampler = _start(density, plan, chain, progress)
-        running.append(sampler)
-        return chain, _finish(sampler, density.design)
+        tree = _finish(_start(density, plan, chain, tell), density.design, stop)
+        # Here, so that it is kept before this thread begins another.
+        _keep(folder, plan, chain, tree)
+        return chain, tree
 
     waiting = [k for k in range(chains) if k not in done]
     with (
@@ -218,13 +255,14 @@ def _chains(
         try:
             for future in as_completed(futures):
                 chain, tree = future.result()
-                _keep(folder, plan, chain, tree)
                 done[chain] = tree
         except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            for sampler in running:
-                sampler.cancel()
-            raise
+            if not failures:
+                raise
+    if failures:
+        raise failures[0]
     return [done[k] for k in range(chains)]
 
 
@@ -269,8 +307,16 @@ def _start(density: Density, plan: Plan, chain: int, progress: Progress) -> Any:
     )
 
 
-def _finish(sampler: Any, design: Design) -> xr.DataTree:
-    raw = sampler.wait()
+def _finish(sampler: Any, design: Design, stop: Event) -> xr.DataTree:
+    """Wait for a chain; end it early where ``stop`` is set, which only this thread can."""
+    while True:
+        try:
+            raw = sampler.wait(timeout=_PATIENCE)
+            break
+        except TimeoutError:
+            if stop.is_set():
+                sampler.cancel()
+                raise InferenceError("the chain was stopped before its end") from None
     dims, coords = parameter_dims(design), parameter_coords(design)
     posterior = {
         name: (("chain", "draw", *of), raw["posterior"][name].to_numpy())
@@ -279,7 +325,7 @@ def _finish(sampler: Any, design: Design) -> xr.DataTree:
     stats = raw["sample_stats"].to_dataset()
     kept = stats[[s for s in _STATS if s in stats]]
     return xr.DataTree.from_dict(
-        {"posterior": xr.Dataset(posterior, coords), "sample_stats": kept}  # type: ignore[arg-type]
+        {"posterior": xr.Dataset(posterior, coords), "sample_stats": kept}
     )
 
 

@@ -3,15 +3,21 @@
 `plot` draws whatever the verbs of bayesmig return.
 """
 
+from matplotlib.figure import Figure
+
 from bayesmig.plots.answers import plot
 from bayesmig.plots.effects import effects_plot, estimates_plot, network_plot
 from bayesmig.plots.hypotheses import hypotheses_plot
 from bayesmig.plots.scenarios import diversion_plot, scenario_plot
 from bayesmig.plots.shares import calibration_plot, shares_plot
-from bayesmig.plots.style import svg
+from bayesmig.plots.style import PERCENT, POINTS, Scale, scale_of, svg
 from bayesmig.plots.theories import comparison_plot, convergence_plot
 
 __all__ = [
+    "PERCENT",
+    "POINTS",
+    "Figure",
+    "Scale",
     "calibration_plot",
     "comparison_plot",
     "convergence_plot",
@@ -21,6 +27,7 @@ __all__ = [
     "hypotheses_plot",
     "network_plot",
     "plot",
+    "scale_of",
     "scenario_plot",
     "shares_plot",
     "svg",

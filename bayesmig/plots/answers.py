@@ -31,14 +31,17 @@ class Answer(Protocol):
         """One row per number."""
 
 
-def plot(answer: Answer, *, alternatives: Sequence[str] | None = None) -> Figure:
+def plot(
+    answer: Answer | Mapping[str, Answer], *, alternatives: Sequence[str] | None = None
+) -> Figure:
     """Draw predictions, comparisons, slopes, a counterfactual, a comparison or a test.
 
     Parameters
     ----------
     answer
         Anything with a ``summary``: what the verbs of bayesmig return. Its ``header``
-        names the unit and the interval, its ``question`` the title.
+        names the unit and the interval, its ``question`` the title. Also a dictionary
+        of tests.
     alternatives
         Alternatives to draw, in order; those of the summary where it is left out.
 
@@ -52,6 +55,8 @@ def plot(answer: Answer, *, alternatives: Sequence[str] | None = None) -> Figure
     QuestionError
         Where the summary has nothing that can be drawn, or too many lines.
     """
+    if isinstance(answer, Mapping):
+        return _tests(answer)
     table: pd.DataFrame = answer.summary.reset_index(drop=True)
     header: Mapping[str, Any] = getattr(answer, "header", {})
     if "elpd" in table.columns:
@@ -109,6 +114,13 @@ def _few(lines: pd.DataFrame) -> None:
             f"the answer has {count:,} lines, more than {MOST} cannot be read",
             mend="ask by fewer or coarser columns",
         )
+
+
+def _tests(answers: Mapping[str, Answer]) -> Figure:
+    if not answers or any("rope_mass" not in a.summary.columns for a in answers.values()):
+        raise QuestionError("only tests can be drawn together", mend="draw the answers one by one")
+    parts = [_hypothesis(a.summary.reset_index(drop=True), a) for a in answers.values()]
+    return hypotheses_plot(pd.concat(parts, ignore_index=True))
 
 
 def _hypothesis(table: pd.DataFrame, answer: Answer) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from bayesmig.plots.forest import forest, intervals
 from bayesmig.plots.style import (
-    MISSING,
     POINTS,
     SOFT,
     Look,
@@ -92,7 +91,7 @@ def network_plot(
         panels of own networks are shaded.
     """
     names, known, n = list(networks), looks(networks), len(networks)
-    figure = drawing(1.4 + 2.5 * n, 0.75 + 1.25 * n, title)
+    figure = drawing(1.4 + 2.5 * n, 0.75 + 1.25 * n, f"{title} ({interval})")
     grid = figure.add_gridspec(n, 1 + n, width_ratios=[0.95, *[2.4] * n])
     for i, outcome in enumerate(names):
         _outcome(figure.add_subplot(grid[i, 0]), outcome, known[outcome])
@@ -111,7 +110,7 @@ def network_plot(
             if i == 0:
                 ax.set_title(wrapped(networks[network], 26), fontsize=9.5)
             if i == n - 1:
-                ax.set_xlabel(f"{scale.unit}; point, {interval}", fontsize=8.5)
+                ax.set_xlabel(scale.unit)
     return figure
 
 
@@ -143,8 +142,8 @@ def _cell(
     )  # fmt: skip
     text = f"{number(x, digits, sign=True)}  [{number(low, digits)}, {number(high, digits)}]"
     if np.isfinite(x):
-        ax.text(0.5, 0.72, text, transform=ax.transAxes, ha="center", fontsize=9)
-    ax.set_gid(f"cell: {text if np.isfinite(x) else MISSING}")
+        box = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1.5}
+        ax.text(0.5, 0.72, text, transform=ax.transAxes, ha="center", fontsize=9, bbox=box)
 
 
 @styled

@@ -186,7 +186,10 @@ def frame_rows(ax: Axes, rows: Rows, *, labels: bool) -> None:
     ax.set_ylim(rows.height, 0)
     lines = [y for (_, label), y in rows.places.items() if label is not None]
     ax.hlines(lines, 0, 1, transform=ax.get_yaxis_transform(), color=FAINT, linewidth=0.6, zorder=0)
-    ax.set_yticks(rows.at, rows.texts if labels else [""] * len(rows.at), linespacing=0.95)
+    if not labels:
+        ax.set_yticks([])
+        return
+    ax.set_yticks(rows.at, rows.texts, linespacing=1.05)
     for tick, (_, label) in zip(ax.get_yticklabels(), rows.keys, strict=True):
         tick.set_fontweight("bold" if label is None else "normal")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +79,10 @@ def hypotheses_plot(
     for ax in (left, right):
         frame_rows(ax, rows, labels=ax is left)
     _probabilities(left, table, keys, rows.places)
-    _estimands(right, table, keys, rows.places, interval)
+    _estimands(right, table, keys, rows.places)
     plain(words)
     words.set_ylim(right.get_ylim())
-    words.set_title("estimate and interval", fontsize=9.5)
+    words.set_title(f"estimate [{interval}]", fontsize=9.5)
     for record, key in zip(table.to_dict("records"), keys, strict=True):
         words.text(0, rows.places[key], _numbers(record), fontsize=8.5, va="center")
     return figure
@@ -100,20 +101,23 @@ def _probabilities(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) 
             textcoords="offset points", va="center", ha="left" if side > 0 else "right",
             fontsize=9,
         )  # fmt: skip
+    parts = Counter(k[0] for k in keys)
     for key, value in zip(keys, table["probability"], strict=True):
+        if parts[key[0]] == 1:
+            continue
         ax.plot([value], [places[key]], "o", color=_LOOK.color, markersize=4.5, zorder=2)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     ax.set_title("probability", fontsize=9.5)
-    ax.set_xlabel("diamond: all parts hold\npoint: the part holds")
+    ax.set_xlabel("diamond: all hold\npoint: this one holds", fontsize=8.5)
 
 
 def _probability(value: float) -> str:
     if not np.isfinite(value):
         return "n/a"
-    return "> 0.99" if value > 0.99 else "< 0.01" if value < 0.01 else f"{value:.2f}"
+    return "> 0.999" if value > 0.999 else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _estimands(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any, interval: str) -> None:
+def _estimands(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) -> None:
     ax.set_xlim(-1.08, 1.08)
     ax.axvline(0, color=SOFT, linewidth=0.9, zorder=1)
     for record, key in zip(table.to_dict("records"), keys, strict=True):
@@ -126,7 +130,7 @@ def _estimands(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any, inte
         ax.plot([x], [y], "o", color=_LOOK.color, markersize=5, zorder=3)
     ax.set_xticks([-1, 0, 1], ["−", "0", "+"])
     ax.set_title("estimand", fontsize=9.5)
-    ax.set_xlabel(f"each on its own axis; {interval};\ngrey: too small to matter (ROPE)")
+    ax.set_xlabel("each on its own axis\ngrey: too small to matter", fontsize=8.5)
 
 
 def _numbers(record: dict[Any, Any]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bayesmig.plots.forest import forest
 from bayesmig.plots.style import (
-    BAD,
+    INK,
     PERCENT,
     SOFT,
     WIDTH,
@@ -30,7 +30,7 @@ def shares_plot(
     *,
     alternatives: Sequence[str] | None = None,
     title: str = "Shares of alternatives: observed against predicted",
-    interval: str = "95 % interval",
+    interval: str = "95 % of replicates",
 ) -> Figure:
     """Observed shares (strokes) against predicted ones (points with intervals).
 
@@ -93,7 +93,7 @@ def calibration_plot(
     *,
     alternatives: Sequence[str] | None = None,
     title: str = "Calibration: observed share among rows with similar predictions",
-    interval: str = "95 % interval",
+    interval: str = "95 % of replicates",
 ) -> Figure:
     """Observed shares over predicted probabilities, by bin.
 
@@ -101,7 +101,8 @@ def calibration_plot(
     ----------
     table
         ``theory``, ``alternative``, ``predicted``, ``observed``, ``lower``, ``upper``,
-        ``rows`` and ``passed``; shares in [0, 1]. One line of panels per theory.
+        ``rows`` and ``passed``; shares in [0, 1]. One line of panels per theory; bins
+        that failed are hollow.
     alternatives, title, interval
         As for `shares_plot`.
     """
@@ -123,7 +124,7 @@ def calibration_plot(
             )
             ax.set_xlabel("predicted, per cent")
             if j == 0:
-                ax.set_ylabel(f"observed, per cent\n(point; {interval})")
+                ax.set_ylabel(f"observed, per cent\n(line: {interval})")
     return figure
 
 
@@ -133,16 +134,18 @@ def _calibration_panel(ax: Axes, part: pd.DataFrame, look: Look) -> None:
     )
     ax.grid(visible=True, axis="both")
     ax.vlines(x, low, high, color=look.color, linewidth=1.6, zorder=2)
-    good = part["passed"].map(str).str.lower().isin(("true", "passed")).to_numpy()
-    for chosen, edge in ((good, look.color), (~good, BAD)):
+    # Bins that were not judged are neither good nor bad.
+    good = ~part["passed"].map(str).str.lower().isin(("false", "failed")).to_numpy(dtype=bool)
+    for chosen, edge, face in ((good, look.color, look.color), (~good, INK, "white")):
         ax.plot(
             x[chosen],
             y[chosen],
             look.marker,
             color=look.color,
             markeredgecolor=edge,
-            markerfacecolor=look.color if edge == look.color else "white",
-            markersize=5,
+            markerfacecolor=face,
+            markeredgewidth=1.3,
+            markersize=5.5,
             zorder=3,
         )
     found = limits([*x, *y, *low, *high])
@@ -152,3 +155,4 @@ def _calibration_panel(ax: Axes, part: pd.DataFrame, look: Look) -> None:
         ax.set_xlim(low_end, found[1])
         ax.set_ylim(low_end, found[1])
     few_ticks(ax, both=True)
+    ax.tick_params(axis="y", labelsize=8.5, labelcolor=SOFT)

@@ -203,7 +203,7 @@ def digits_for(errors: Iterable[float], most: int = 3) -> int:
     return int(np.clip(1 - np.floor(np.log10(np.median(known))), 0, most))
 
 
-def few_ticks(ax: Axes, most: int = 4, *, both: bool = False) -> None:
+def few_ticks(ax: Axes, most: int = 5, *, both: bool = False) -> None:
     """Few, round ticks along x, or along both axes, with true minus signs."""
     for axis in (ax.xaxis, ax.yaxis) if both else (ax.xaxis,):
         axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]))
@@ -255,7 +255,12 @@ def _inline(text: str, prefix: str, attributes: Mapping[str, str]) -> str:
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Whitespace between tags says nothing; inside <text> there are no tags.
     text = re.sub(r">\s+<", "><", text)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", text)
+    # Inside tags only: a label may hold anything.
+    text = re.sub(r"<[^<>]+>", lambda tag: _prefixed(tag.group(), prefix), text)
     extra = "".join(f" {key}={quoteattr(value)}" for key, value in attributes.items())
     return text.replace("<svg", f"<svg{extra}", 1).strip()
+
+
+def _prefixed(tag: str, prefix: str) -> str:
+    tag = tag.replace(' id="', f' id="{prefix}-')
+    return re.sub(r'(href="|url\()#', rf"\1#{prefix}-", tag)

@@ -25,7 +25,7 @@ from bayesmig.plots.style import (
     styled,
 )
 
-BINS = 60
+MOST_BINS = 40
 _BLUE = Look("#0072B2", "o")
 
 
@@ -73,7 +73,9 @@ def convergence_plot(
     """
     theories = list(convergence["theory"].astype(str))
     rows = rows_of([("", theory) for theory in theories])
-    rows = Rows(rows.keys, rows.texts, tuple(1.9 * y for y in rows.at), 1.9 * rows.height)
+    rows = Rows(
+        rows.keys, rows.texts, tuple(1.9 * y + 0.2 for y in rows.at), 1.9 * rows.height + 0.1
+    )
     figure = drawing(WIDTH, 1.25 + rows.height, title)
     axes = figure.subplots(1, len(_MEASURES), squeeze=False)[0]
     for i, (ax, measure) in enumerate(zip(axes, _MEASURES, strict=True)):
@@ -118,8 +120,8 @@ def _distribution(ax: Axes, values: np.ndarray, y: float, *, log: bool) -> None:
     if not len(values):
         return
     known = np.log10(values) if log else values
-    counts, edges = np.histogram(known, bins=BINS if len(values) > BINS else 20)
-    heights = 0.34 * counts / counts.max()
+    counts, edges = np.histogram(known, bins=int(np.clip(len(values) ** 0.5, 5, MOST_BINS)))
+    heights = 0.32 * counts / counts.max()
     edges = 10.0**edges if log else edges
     ax.stairs(y - heights, edges, baseline=y, fill=True, color="#9ecae1", zorder=1.5)
 
@@ -134,13 +136,14 @@ def _worst(ax: Axes, measure: _Measure, value: float, y: float) -> None:
     good = value <= measure.threshold if measure.small_is_good else value >= measure.threshold
     color = "#0072B2" if good else BAD
     ax.plot([value], [y], "o" if good else "X", color=color, markersize=6, zorder=3)
-    side = -1 if measure.small_is_good else 1
+    side = 1 if measure.small_is_good else -1
     ax.annotate(
         number(value, measure.digits),
         (value, y),
-        xytext=(7 * side if not good or not measure.small_is_good else 7, 6),
+        xytext=(7 * side, 0),
         textcoords="offset points",
-        ha="left",
+        ha="left" if side > 0 else "right",
+        va="center",
         color=color,
         fontsize=8.5,
         fontweight="normal" if good else "bold",
@@ -154,7 +157,7 @@ def _measure_limits(ax: Axes, measure: _Measure, values: list[float]) -> None:
         ax.set_xlim(low - 0.04 * (high - low), high + 0.25 * (high - low))
         few_ticks(ax, 3)
     else:
-        ax.set_xlim(finite.min() / 1.4, finite.max() * 2.0)
+        ax.set_xlim(finite.min() / 1.8, finite.max() * 1.4)
         ax.xaxis.set_minor_locator(NullLocator())
         ticks = [t for t in (1, 10, 100, 400, 1000, 4000, 10_000) if _within(ax, t)]
         ax.set_xticks(ticks, [f"{t:,}" for t in ticks])

@@ -1,0 +1,284 @@
+"""What would change under a policy, other things held as they are.
+
+Static: the rows of the survey choose again in a changed world. Networks, earlier moves
+and everything else that migration itself would change over time stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmig.design.design import Design
+from bayesmig.errors import QuestionError, nearest
+from bayesmig.policy.diversion import diversion
+from bayesmig.policy.interventions import Step, World, intervene
+from bayesmig.policy.support import warnings_of
+from bayesmig.posterior import INTERVAL, Posterior, hdi
+from bayesmig.predict import (
+    Ask,
+    Effect,
+    Groups,
+    ask_about,
+    cell_table,
+    finish,
+    header_of,
+    pairs,
+    prepare,
+)
+from bayesmig.spec.library import load_scenario
+from bayesmig.spec.scenario import Scenario
+
+Array = NDArray[np.float64]
+Gaps = Literal["reference", "sequential", "pairwise"]
+QUANTITIES = ("baseline", "scenario", "difference")
+_NUMBERS = ["estimate", "sd", "lower", "upper"]
+
+
+@dataclass(frozen=True)
+class Counterfactual(Effect):
+    """An `Effect` of a scenario: shares without it, with it, and their difference.
+
+    Attributes
+    ----------
+    question, header
+        As for `Effect`.
+    summary
+        One row per cell of ``by``, ``quantity`` (``baseline``, ``scenario``,
+        ``difference``) and ``alternative``: ``estimate``, ``sd``, ``lower``,
+        ``upper``, ``rows``.
+    draws
+        Dims ``(chain, draw, cell)``, in the order of the summary.
+    scenario
+        The policy.
+    totals
+        As the summary, in numbers of choices; the header says of whom.
+    gaps
+        Differences of every quantity between cells of ``by`` (``cell`` minus
+        ``against``), paired draw by draw; empty where there is one cell.
+    diversion
+        Where those go who leave an alternative; see
+        `bayesmig.policy.diversion.diversion`.
+    steps
+        One row per intervention: ``intervention``, ``matched`` and ``changed`` rows,
+        and ``share`` changed (weighted where averages are).
+    warnings
+        What to know before believing it, in words with numbers.
+    """
+
+    scenario: Scenario = field(repr=False)
+    totals: pd.DataFrame = field(repr=False)
+    gaps: pd.DataFrame = field(repr=False)
+    diversion: pd.DataFrame = field(repr=False)
+    steps: pd.DataFrame = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [super().__str__(), *(f"warning: {w}" for w in self.warnings)]
+        if len(self.diversion):
+            parts += ["Diversion", self.diversion.to_string(index=False)]
+        return "\n".join(parts)
+
+
+def counterfactual(
+    posterior: Posterior,
+    scenario: Scenario | str | Path,
+    *,
+    by: str | Sequence[str] | None = None,
+    newdata: pd.DataFrame | None = None,
+    wts: bool | str = True,
+    groups: Groups = "observed",
+    gaps: Gaps = "reference",
+    prob: float = INTERVAL,
+    seed: int = 0,
+    allow_unconverged: bool = False,
+) -> Counterfactual:
+    """Average choice probabilities with and without a policy.
+
+    Nothing is fitted again. Both arms use the same draws of coefficients and group
+    effects, new groups included, and are contrasted within each draw.
+
+    Parameters
+    ----------
+    posterior
+        Draws of a theory.
+    scenario
+        A scenario, the name of a packaged one, or the path of a scenario file. Its
+        interventions are applied in order, each to the result of the one before; its
+        filters look at the rows as they are without the scenario.
+    by, newdata, wts, groups, prob, seed, allow_unconverged
+        As for `bayesmig.predict.predictions`. Cells of ``by`` are those without the
+        scenario.
+    gaps
+        Which cells of ``by`` are compared: each with the first (``reference``), with
+        the one before (``sequential``), or all (``pairwise``).
+
+    Returns
+    -------
+    Counterfactual
+        Probabilities, totals, gaps, diversion ratios and warnings.
+
+    Raises
+    ------
+    SpecError
+        Where there is no such scenario, or its file says something it may not say.
+    QuestionError
+        Where the scenario would change nothing or does not fit the theory; as for
+        `bayesmig.predict.predictions`.
+    ConvergenceError, DesignError
+        As for `bayesmig.predict.predictions`; also where an intervention leaves
+        somebody without an alternative, or an attribute of one that opens is missing.
+    """
+    scenario = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+    kinds = ("reference", "sequential", "pairwise")
+    if gaps not in kinds:
+        raise QuestionError(f"gaps={gaps!r} is unknown; {nearest(gaps, kinds)}", where="gaps")
+    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    world, steps = intervene(posterior.design, ask.frame, scenario, groups)
+    baseline = ask.averages(ask.frame)
+    changed = _averages(ask, world, scenario)
+    arms = np.stack([baseline, changed, changed - baseline], axis=2)
+    effect = finish(
+        f"Scenario {scenario.title or scenario.name!r}",
+        _header(ask, scenario),
+        _table(ask),
+        arms.reshape(len(arms), -1),
+        ask,
+    )
+    mass, note = _mass(ask, wts)
+    return Counterfactual(
+        question=effect.question,
+        header={**effect.header, "totals": note},
+        summary=effect.summary,
+        draws=effect.draws,
+        scenario=scenario,
+        totals=_totals(effect.summary, mass),
+        gaps=_gaps(ask, arms, gaps),
+        diversion=diversion(
+            _overall(baseline, mass), _overall(changed, mass), posterior.design.alternatives, prob
+        ),
+        steps=_steps(steps, ask.weights),
+        warnings=warnings_of(
+            scenario, World(posterior.design, ask.frame), world, steps, ask.weights
+        ),
+    )
+
+
+def validate_scenario(scenario: Scenario, design: Design, frame: pd.DataFrame) -> None:
+    """Find out before any sampling whether a scenario can be put on rows.
+
+    Parameters
+    ----------
+    scenario
+        The policy.
+    design
+        Of the theory.
+    frame
+        The rows of the survey.
+
+    Raises
+    ------
+    QuestionError, DesignError
+        As for `counterfactual`.
+    """
+    world, _ = intervene(design, frame.reset_index(drop=True), scenario)
+    world.design.apply(world.frame, where=f"scenario {scenario.name!r}")
+
+
+def _averages(ask: Ask, world: World, scenario: Scenario) -> Array:
+    """Average probabilities in the changed world, ``(draw, cell, alternative)``."""
+    posterior = replace(ask.posterior, design=world.design)
+    columns, coefficients = prepare(
+        posterior, world.frame, ask.groups, ask.seed, where=f"scenario {scenario.name!r}"
+    )
+    return ask.averages_of(columns, world.moved(coefficients))
+
+
+# ---------------------------------------------------------------------------- tables
+
+
+def _header(ask: Ask, scenario: Scenario) -> dict[str, str]:
+    return header_of(ask, "average probability") | {
+        "scenario": scenario.title or scenario.name,
+        "interventions": "; ".join(map(str, scenario.interventions)),
+        "baseline": "the same rows without the scenario, draw by draw",
+        "kind": "static: networks and prior moves do not respond",
+        "diversion": "share of those who leave the source that goes to the target; its IIA value "
+        "is the target's baseline share among all but the source. Each person of a logit "
+        "substitutes proportionally; differences come from who leaves",
+    }
+
+
+def _table(ask: Ask) -> pd.DataFrame:
+    """Cells × quantities × alternatives, alternatives fastest."""
+    width, n_cells = len(ask.posterior.design.alternatives), len(ask.labels)
+    cells = cell_table(ask)
+    order = np.arange(len(cells)).reshape(n_cells, 1, width).repeat(3, axis=1).ravel()
+    table = cells.iloc[order].reset_index(drop=True)
+    quantity = np.tile(np.repeat(QUANTITIES, width), n_cells)
+    table.insert(len(ask.by), "quantity", quantity.astype(object))
+    return table
+
+
+def _mass(ask: Ask, wts: bool | str) -> tuple[Array, str]:
+    """Sum of the weights of every cell, unscaled, and what it counts."""
+    if ask.weights is None:
+        counts = np.bincount(ask.cells, minlength=len(ask.labels)).astype(float)
+        return counts, f"numbers of choices among {len(ask.frame):,} rows, unweighted"
+    column = wts if isinstance(wts, str) else ask.posterior.design.roles["weight"]
+    weights = ask.frame[column].to_numpy(dtype=float)
+    mass = np.bincount(ask.cells, weights, len(ask.labels))
+    return mass, (
+        f"sums of {column} ({mass.sum():,.6g} in all), numbers of people only where these are "
+        "expansion weights"
+    )
+
+
+def _totals(summary: pd.DataFrame, mass: Array) -> pd.DataFrame:
+    """Averages times the sum of weights of their cell: intervals scale with it."""
+    scale = mass.repeat(len(summary) // len(mass))
+    return summary.assign(**{name: summary[name] * scale for name in _NUMBERS})
+
+
+def _overall(averages: Array, mass: Array) -> Array:
+    """Averages over all cells from those of each, ``(draw, alternative)``."""
+    present = mass > 0
+    return np.asarray(
+        np.einsum("sca,c->sa", averages[:, present], mass[present] / mass[present].sum())
+    )
+
+
+def _gaps(ask: Ask, arms: Array, kind: Gaps) -> pd.DataFrame:
+    """Contrasts between cells of every quantity and alternative, draw by draw."""
+    names = [" ".join(map(str, row)) for row in ask.labels.itertuples(index=False)]
+    counts = np.bincount(ask.cells, minlength=len(names))
+    columns = ["cell", "against", "quantity", "alternative", *_NUMBERS, "rows"]
+    rows = []
+    for a, b in pairs(range(len(names)), kind) if len(names) > 1 else []:
+        gap = (arms[:, b] - arms[:, a]).reshape(len(arms), -1)
+        numbers = (gap.mean(axis=0), gap.std(axis=0, ddof=1), *hdi(gap, ask.prob))
+        labels = [(q, j) for q in QUANTITIES for j in ask.posterior.design.alternatives]
+        for k, (quantity, alternative) in enumerate(labels):
+            values = (float(n[k]) for n in numbers)
+            rows.append((names[b], names[a], quantity, alternative, *values, counts[a] + counts[b]))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _steps(steps: tuple[Step, ...], weights: Array | None) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "intervention": step.text,
+                "matched": int(step.matched.sum()),
+                "changed": int(step.changed.sum()),
+                "share": float(np.average(step.changed, weights=weights)),
+            }
+            for step in steps
+        ]
+    )

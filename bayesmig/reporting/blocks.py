@@ -1,0 +1,121 @@
+"""What sections are made of: prose, tables, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from bayesmig.reporting.words import MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """A paragraph; ``kind`` is ``text``, ``absent`` or a level of caution."""
+
+    text: Markup
+    kind: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading within a section, with the name of its anchor."""
+
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Terms and what they are."""
+
+    rows: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlTable:
+    """A table as it is shown.
+
+    Attributes
+    ----------
+    caption
+        What it holds.
+    columns
+        (heading, whether its cells are numbers).
+    rows
+        Cells as text; the first of a row is its heading.
+    source
+        Name of the table that it comes from.
+    folded
+        Whether it is shown on demand only.
+    """
+
+    caption: Markup
+    columns: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[Any, ...], ...]
+    source: str = ""
+    folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FigureBlock:
+    """A figure as SVG, its caption and where its numbers are from."""
+
+    svg: Markup
+    caption: Markup
+    source: str
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+Block = Prose | Heading | Facts | HtmlTable | FigureBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report."""
+
+    anchor: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+#: heading -> (column or function of a row, how a cell is written)
+Layout = Mapping[str, tuple[str | Callable[[Mapping[str, Any]], Any], Callable[[Any], Any] | None]]
+
+
+def html_table(
+    table: pd.DataFrame,
+    layout: Layout,
+    caption: str | Markup,
+    *,
+    source: str = "",
+    folded: bool = False,
+) -> HtmlTable:
+    """A tidy table with chosen columns, written as a layout says.
+
+    Parameters
+    ----------
+    table
+        Any table.
+    layout
+        Heading -> what stands in the column (a column, or a function of a row) and how
+        it is written; ``None`` writes text as it is. Columns with a writer are numbers.
+    caption, source, folded
+        As for `HtmlTable`.
+    """
+    records: Sequence[Mapping[Any, Any]] = table.to_dict("records")
+    rows = tuple(
+        tuple(_cell(record, what, write) for what, write in layout.values()) for record in records
+    )
+    columns = tuple((heading, write is not None) for heading, (_, write) in layout.items())
+    return HtmlTable(Markup("{}").format(caption), columns, rows, source, folded)
+
+
+def _cell(record: Mapping[str, Any], what: Any, write: Callable[[Any], Any] | None) -> Any:
+    value = what(record) if callable(what) else record[what]
+    if write is not None:
+        return MISSING if value is None else write(value)
+    return MISSING if value is None or (isinstance(value, float) and value != value) else value

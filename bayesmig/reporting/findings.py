@@ -1,0 +1,259 @@
+"""What a study found, in plain sentences made from its numbers.
+
+Differences between people are told as differences: nothing here says that one thing
+makes another happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from bayesmig.reporting.folder import StudyFolder
+from bayesmig.reporting.networks import Family, families
+from bayesmig.reporting.words import (
+    code,
+    count,
+    leaves_out_zero,
+    listed,
+    number,
+    percent,
+    points,
+    probability,
+    signed_points,
+    standing,
+)
+
+#: Associations named per alternative; standard errors that separate two theories.
+MOST_NAMED, CLEAR = 4, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found.
+
+    Attributes
+    ----------
+    lead
+        What it is about, in a few words.
+    text
+        One or a few sentences.
+    source
+        The table that the numbers are from.
+    parts
+        Further sentences, as a list below.
+    """
+
+    lead: str
+    text: Markup
+    source: str = ""
+    parts: tuple[Markup, ...] = ()
+
+
+def findings(study: StudyFolder) -> list[Finding]:
+    """What there is to say, in the order of the report."""
+    makers = (_survey, _theories, _hypotheses, _associations, _networks, _scenarios)
+    return [finding for make in makers for finding in make(study)]
+
+
+# ---------------------------------------------------------------------------- survey
+
+
+def _survey(study: StudyFolder) -> Iterator[Finding]:
+    shares = study.table("survey_shares")
+    if shares.empty:
+        return
+    weighted = "weighted_share" in shares and shares["weighted_share"].notna().all()
+    column = "weighted_share" if weighted else "share"
+    parts = [
+        Markup("{} {}").format(percent(share, 1 if share >= 0.1 else 2), code(alternative))
+        for alternative, share in zip(shares["alternative"], shares[column], strict=True)
+    ]
+    survey = study.results.get("survey", {})
+    text = Markup("{} has {} choice situations{}. {} chose {}.").format(
+        survey.get("title") or "The survey",
+        count(survey.get("rows", shares["rows"].sum())),
+        _dropped(study),
+        "Of the population that the weights stand for," if weighted else "Of the rows,",
+        listed(parts),
+    )
+    yield Finding("The survey", text, "survey_shares")
+
+
+def _dropped(study: StudyFolder) -> str:
+    rows = dict(
+        zip(*(study.table("survey_rows")[c].astype(str) for c in ("what", "n")), strict=True)
+    )
+    dropped, read = rows.get("rows dropped", "0"), rows.get("rows read", "")
+    if dropped in ("0", "0.0") or not read:
+        return ""
+    return f" ({count(dropped)} of {count(read)} rows read were dropped)"
+
+
+# -------------------------------------------------------------------------- theories
+
+
+def _theories(study: StudyFolder) -> Iterator[Finding]:
+    table = study.table("comparison")
+    said = str(study.results.get("texts", {}).get("comparison", ""))
+    if said:
+        yield Finding("Which theory", Markup("{}").format(said), "comparison")
+    elif len(table) > 1:
+        yield Finding("Which theory", separation(table), "comparison")
+
+
+def separation(table: pd.DataFrame) -> Markup:
+    """Whether the data tell theories apart, from the differences of elpd."""
+    table = table.sort_values("elpd", ascending=False, kind="stable")
+    best = table.iloc[0]
+    close: list[Markup] = []
+    far: list[Markup] = []
+    for row in table.iloc[1:].to_dict("records"):
+        behind, error = best["elpd"] - row["elpd"], abs(row["diff_se"])
+        text = Markup("{} ({} behind, standard error {})").format(
+            code(row["theory"]), number(behind, 1), number(error, 1)
+        )
+        (far if behind > CLEAR * error else close).append(text)
+    parts = [Markup("{} predicts best.").format(code(best["theory"]))]
+    if close:
+        parts.append(Markup("The data cannot separate it from {}.").format(listed(close)))
+    if far:
+        parts.append(Markup("It predicts clearly better than {}.").format(listed(far)))
+    return Markup(" ").join(parts)
+
+
+def _hypotheses(study: StudyFolder) -> Iterator[Finding]:
+    theory = theory_of_hypotheses(study)
+    table = study.table("hypotheses", theory=theory).drop_duplicates("hypothesis")
+    if table.empty:
+        return
+    groups: dict[str, list[Markup]] = {}
+    for row in table.to_dict("records"):
+        said = Markup("“{}” ({})").format(
+            str(row["claim"]).strip().rstrip("."), probability(row["joint_probability"])
+        )
+        groups.setdefault(standing(row["joint_probability"]), []).append(said)
+    parts = [
+        Markup("<strong>{}</strong>: {}.").format(word.capitalize(), listed(groups[word]))
+        for word in ("supported", "undecided", "contradicted", "not computed")
+        if word in groups
+    ]
+    text = Markup(
+        "Of {} claims tested under {}, with their posterior probabilities (supported from "
+        "0.95 on, contradicted up to 0.05):"
+    ).format(len(table), code(theory))
+    yield Finding("Hypotheses", text, "hypotheses", tuple(parts))
+
+
+def theory_of_hypotheses(study: StudyFolder) -> str:
+    """The main theory where it states hypotheses, else the last that does."""
+    stated = list(study.table("hypotheses")["theory"].astype(str).unique())
+    return study.main if study.main in stated or not stated else stated[-1]
+
+
+# ------------------------------------------------------------------------- differences
+
+
+def _associations(study: StudyFolder) -> Iterator[Finding]:
+    table = study.table("effects", kind="comparison")
+    if table.empty:
+        return
+    parts = [
+        part
+        for alternative in study.alternatives
+        if alternative != commonest(study) and (part := _of_alternative(study, table, alternative))
+    ]
+    text = Markup(
+        "Average differences of predicted probabilities under {}, in percentage points with "
+        "{}, other columns as they are. They describe who chooses what; they are not by "
+        "themselves what would happen if somebody were changed."
+    ).format(code(study.main), study.interval)
+    yield Finding("Who chooses what", text, "effects", tuple(parts))
+
+
+def commonest(study: StudyFolder) -> str:
+    """The alternative with the largest share: what is gained elsewhere is lost there."""
+    shares = study.table("survey_shares")
+    if shares.empty:
+        return study.alternatives[0] if study.alternatives else ""
+    return str(shares["alternative"].iloc[int(shares["share"].to_numpy(dtype=float).argmax())])
+
+
+def _of_alternative(study: StudyFolder, table: pd.DataFrame, alternative: str) -> Markup | None:
+    part = table[table["alternative"].astype(str) == alternative]
+    if part.empty:
+        return None
+    clear = [
+        leaves_out_zero(low, high) for low, high in zip(part["lower"], part["upper"], strict=True)
+    ]
+    strong = part[clear].sort_values("estimate", key=abs, ascending=False, kind="stable")
+    named = listed([_difference(row) for row in strong.head(MOST_NAMED).to_dict("records")])
+    left = len(strong) - min(len(strong), MOST_NAMED)
+    unclear = [code(v) for v in part[[not c for c in clear]]["variable"].unique()]
+    return Markup("<strong>{}</strong>{}: {}{}.{}").format(
+        alternative,
+        _predicted(study, alternative),
+        named if len(strong) else "no difference has a clear sign",
+        f", and {left} more" if left else "",
+        Markup(" Sign unclear: {}.").format(listed(unclear)) if unclear and len(strong) else "",
+    )
+
+
+def _predicted(study: StudyFolder, alternative: str) -> str:
+    shares = study.table("shares", by="all", alternative=alternative)
+    return "" if shares.empty else f" (average {percent(shares['estimate'].iloc[0], 2)})"
+
+
+def _difference(row: Mapping[Any, Any]) -> Markup:
+    numbers = signed_points(row["estimate"], row["lower"], row["upper"])
+    return Markup("{} {} {}").format(code(row["variable"]), row["contrast"], numbers)
+
+
+def _networks(study: StudyFolder) -> Iterator[Finding]:
+    for family in families(study):
+        if family.prefix == "network":
+            unit = "per unit of a network" if family.kind == "slope" else "for one unit more"
+            text = Markup("Percentage points {}, with {}.").format(unit, study.interval)
+            parts = tuple(_outcome(family, outcome) for outcome in family.columns)
+            yield Finding("Networks, own and other", text, "effects", parts)
+
+
+def _outcome(family: Family, outcome: str) -> Markup:
+    cells = []
+    for network, variable in family.columns.items():
+        for row in family.effect(outcome, network).to_dict("records"):
+            which = "own network" if network == outcome else "other network"
+            numbers = signed_points(row["estimate"], row["lower"], row["upper"])
+            unclear = "" if leaves_out_zero(row["lower"], row["upper"]) else ", sign unclear"
+            cells.append(Markup("{} {} {}{}").format(which, code(variable), numbers, unclear))
+    return Markup("<strong>{}</strong>: {}.").format(outcome, listed(cells))
+
+
+# -------------------------------------------------------------------------- scenarios
+
+
+def _scenarios(study: StudyFolder) -> Iterator[Finding]:
+    table = study.table("scenarios", by="all", quantity="difference")
+    parts = []
+    for scenario in study.scenarios:
+        rows = table[table["scenario"].astype(str) == str(scenario.get("name"))]
+        if rows.empty:
+            continue
+        changes = [
+            Markup("{} {}").format(
+                code(row["alternative"]), points(row["estimate"], row["lower"], row["upper"])
+            )
+            for row in rows.to_dict("records")
+        ]
+        title = scenario.get("title") or scenario.get("name")
+        parts.append(Markup("<strong>{}</strong>: {}.").format(title, listed(changes)))
+    if parts:
+        text = Markup(
+            "Predicted average shares with each scenario minus without it, under {}. Static: "
+            "networks and earlier moves do not react. This is no forecast."
+        ).format(code(study.main))
+        yield Finding("What the scenarios would change", text, "scenarios", tuple(parts))

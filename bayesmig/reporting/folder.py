@@ -1,0 +1,178 @@
+"""The output folder of a study, as a value: results and tidy tables, nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bayesmig.errors import StudyError
+
+_INTERVAL = ("estimate", "lower", "upper")
+#: Table -> columns that the report reads.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "survey_rows": ("what", "n"),
+    "survey_shares": ("alternative", "rows", "share"),
+    "convergence": (
+        *("theory", "parameters", "r_hat_max", "ess_bulk_min", "ess_tail_min"),
+        *("divergences", "bfmi_min", "seconds", "passed"),
+    ),
+    "parameters": (
+        *("theory", "parameter", "mean", "sd", "lower", "upper"),
+        *("r_hat", "ess_bulk", "ess_tail"),
+    ),
+    "checks": ("theory", "check", "passed", "text"),
+    "predictive_shares": (
+        *("theory", "by", "level", "alternative", "observed", "predicted"),
+        *("lower", "upper", "p_value", "rows"),
+    ),
+    "prior_shares": ("theory", "alternative", "observed", "mean", "lower", "upper"),
+    "calibration": (
+        *("theory", "alternative", "predicted", "observed", "lower", "upper"),
+        *("rows", "passed"),
+    ),
+    "comparison": (
+        *("theory", "elpd", "se", "elpd_diff", "diff_se", "p_loo", "weight"),
+        *("pareto_k_max", "pareto_k_high"),
+    ),
+    "hypotheses": (
+        *("theory", "hypothesis", "claim", "statement", "part", *_INTERVAL),
+        *("rope", "rope_mass", "probability", "joint_probability"),
+    ),
+    "shares": ("by", "level", "alternative", *_INTERVAL),
+    "effects": ("kind", "variable", "contrast", "alternative", *_INTERVAL),
+    "scenarios": ("scenario", "by", "level", "quantity", "alternative", *_INTERVAL),
+    "diversion": (
+        *("scenario", "source", "target", *_INTERVAL),
+        *("iia_estimate", "iia_lower", "iia_upper"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """What a study left behind.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    results
+        ``results.json``: texts, versions and what was asked.
+    tables
+        Name -> table, for those that are there and have rows.
+    """
+
+    path: Path
+    results: Mapping[str, Any] = field(repr=False)
+    tables: Mapping[str, pd.DataFrame] = field(repr=False)
+
+    def table(self, name: str, **where: str) -> pd.DataFrame:
+        """Rows of a table whose columns have the values given; empty where there is none."""
+        if name not in self.tables:
+            return pd.DataFrame(columns=list(COLUMNS[name]))
+        table = self.tables[name]
+        for column, value in where.items():
+            table = table[table[column].astype(str) == value]
+        return table.reset_index(drop=True)
+
+    @property
+    def main(self) -> str:
+        """The theory that effects and scenarios come from."""
+        return str(self.results.get("main", ""))
+
+    @property
+    def theories(self) -> list[Mapping[str, Any]]:
+        """What is said about each theory."""
+        return list(self.results.get("theories", ()))
+
+    @property
+    def scenarios(self) -> list[Mapping[str, Any]]:
+        """What is said about each scenario."""
+        return list(self.results.get("scenarios", ()))
+
+    @property
+    def alternatives(self) -> list[str]:
+        """Alternatives in the order of the survey."""
+        for name in ("survey_shares", "shares", "predictive_shares", "effects", "scenarios"):
+            if name in self.tables:
+                return list(dict.fromkeys(self.tables[name]["alternative"].astype(str)))
+        return []
+
+    def header(self, name: str) -> Mapping[str, str]:
+        """What the numbers of a table are: unit, weights, groups, interval."""
+        return {str(k): str(v) for k, v in self.results.get("headers", {}).get(name, {}).items()}
+
+    @property
+    def interval(self) -> str:
+        """What intervals are, in words."""
+        found = (h.get("interval") for h in self.results.get("headers", {}).values())
+        return next((str(i) for i in found if i), "interval")
+
+
+def read_folder(path: Path) -> StudyFolder:
+    """Read a study's results and tables.
+
+    Parameters
+    ----------
+    path
+        The output folder of a study.
+
+    Raises
+    ------
+    StudyError
+        Where there are no results, or a file cannot be read or lacks columns.
+    """
+    tables = {}
+    results = _results(path / "results.json")
+    for name, columns in COLUMNS.items():
+        file = path / "tables" / f"{name}.parquet"
+        if file.is_file():
+            table = _table(file, columns)
+            if len(table):
+                tables[name] = table
+    return StudyFolder(path, results, tables)
+
+
+def _results(file: Path) -> Mapping[str, Any]:
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(
+            "the folder holds no results of a study",
+            where=str(file),
+            mend="run the study first: bayesmig run STUDY.toml --out FOLDER",
+        ) from None
+    except (OSError, ValueError) as err:
+        raise _unreadable(file, err) from err
+    if not isinstance(results, dict):
+        raise _unreadable(file, TypeError("not a JSON object"))
+    return results
+
+
+def _table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(file)
+    except Exception as err:
+        # Readers of parquet raise whatever their C library does for damaged files.
+        raise _unreadable(file, err) from err
+    missing = [c for c in columns if c not in table.columns]
+    if missing:
+        raise StudyError(
+            f"the table lacks the columns {', '.join(missing)}",
+            where=str(file),
+            mend="run the study again with this version",
+        )
+    return table
+
+
+def _unreadable(file: Path, err: Exception) -> StudyError:
+    return StudyError(
+        f"the file cannot be read ({type(err).__name__}: {err})",
+        where=str(file),
+        mend="it is damaged; run the study again",
+    )

@@ -1,0 +1,125 @@
+"""Numbers in words: what a report says, and how it writes numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+MISSING = "n/a"
+#: A claim is called supported from the first probability on, contradicted up to the
+#: second: the words of `bayesmig.hypotheses`.
+SUPPORTED, CONTRADICTED = 0.95, 0.05
+
+
+def number(value: Any, digits: int = 2, *, sign: bool = False) -> str:
+    """A number with a true minus sign and thousands separators."""
+    value = float(value)
+    if not np.isfinite(value):
+        return MISSING
+    text = f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
+    if not any(c in "123456789" for c in text):
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def count(value: Any) -> str:
+    """A whole number with separators; anything else as it is."""
+    try:
+        known = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return number(known, 0 if known == int(known) else 1) if np.isfinite(known) else MISSING
+
+
+def percent(share: Any, digits: int = 1) -> str:
+    """A share in per cent."""
+    text = number(100 * float(share), digits)
+    return text if text == MISSING else f"{text} %"
+
+
+def probability(value: Any) -> str:
+    """A probability, never rounded to certainty."""
+    value = float(value)
+    if not np.isfinite(value):
+        return MISSING
+    return "> 0.999" if value > 0.999 else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def standing(value: Any) -> str:
+    """What a posterior probability lets one say of a claim."""
+    value = float(value)
+    if not np.isfinite(value):
+        return "not computed"
+    if value >= SUPPORTED:
+        return "supported"
+    return "contradicted" if value <= CONTRADICTED else "undecided"
+
+
+def digits_for(widths: Iterable[Any], most: int = 3) -> int:
+    """Decimals that show two figures of a typical interval's quarter."""
+    known = np.array([float(w) for w in widths])
+    known = np.abs(known[np.isfinite(known) & (known != 0)])
+    if not len(known):
+        return 1
+    return int(np.clip(1 - np.floor(np.log10(np.median(known) / 4)), 0, most))
+
+
+def bracket(lower: Any, upper: Any, digits: int) -> str:
+    """An interval."""
+    return f"[{number(lower, digits)}, {number(upper, digits)}]"
+
+
+def points(estimate: Any, lower: Any, upper: Any) -> str:
+    """A difference of probabilities: ``1.12 percentage points lower [−1.51, −0.73]``."""
+    x, low, high = 100 * float(estimate), 100 * float(lower), 100 * float(upper)
+    digits = digits_for([high - low])
+    way = "higher" if x > 0 else "lower" if x < 0 else "apart"
+    return f"{number(abs(x), digits)} percentage points {way} {bracket(low, high, digits)}"
+
+
+def signed_points(estimate: Any, lower: Any, upper: Any) -> str:
+    """A difference of probabilities, short: ``−1.12 [−1.51, −0.73]``."""
+    x, low, high = 100 * float(estimate), 100 * float(lower), 100 * float(upper)
+    digits = digits_for([high - low])
+    return f"{number(x, digits, sign=True)} {bracket(low, high, digits)}"
+
+
+def leaves_out_zero(lower: Any, upper: Any) -> bool:
+    """Whether an interval lies on one side of zero; never where it is unknown."""
+    return bool(float(lower) > 0 or float(upper) < 0)
+
+
+def listed(parts: Sequence[Any]) -> Markup:
+    """``a, b and c``, each part escaped."""
+    safe = [Markup("{}").format(p) for p in parts]
+    if len(safe) < 2:
+        return Markup("").join(safe)
+    return Markup("{} and {}").format(Markup(", ").join(safe[:-1]), safe[-1])
+
+
+def code(name: Any) -> Markup:
+    """A name of a column, an alternative, a theory: set apart from prose."""
+    return Markup("<code>{}</code>").format(name)
+
+
+def seconds(value: Any) -> str:
+    """A duration."""
+    value = float(value)
+    if not np.isfinite(value):
+        return MISSING
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def verdict(passed: Any) -> str:
+    """``passed``, ``failed`` or ``not asked``, from a truth value or that word."""
+    if passed is None or (isinstance(passed, float) and np.isnan(passed)):
+        return "not asked"
+    word = str(passed).lower()
+    return {"true": "passed", "false": "failed", "none": "not asked"}.get(word, word)

@@ -1,0 +1,127 @@
+"""Finding and reading model and scenario files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bayesmig.errors import SpecError
+from bayesmig.spec.library import (
+    load_model,
+    load_scenario,
+    model_names,
+    models_folder,
+    scenario_names,
+)
+
+CHOICE = '[choice]\nalternatives = ["stay", "go"]\nbase = "stay"\n'
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_packaged_name_and_its_path_are_the_same_model() -> None:
+    path = models_folder() / "networks.toml"
+    assert load_model("networks") == load_model(path) == load_model(str(path))
+    assert "networks" in model_names()
+    assert "network_cut" in scenario_names()
+    assert load_scenario("network_cut").name == "network_cut"
+
+
+@pytest.mark.parametrize("load", [load_model, load_scenario])
+def test_an_unknown_name_lists_the_known_ones(load: object) -> None:
+    with pytest.raises(SpecError) as caught:
+        load("netwrks" if load is load_model else "network_cutt")  # type: ignore[operator]
+    assert "did you mean 'network" in caught.value.what
+    assert "or give the path of a .toml file" in caught.value.mend
+
+
+def test_a_file_is_named_by_itself_unless_it_says_otherwise(tmp_path: Path) -> None:
+    assert load_model(write(tmp_path / "mine.toml", CHOICE)).name == "mine"
+    assert load_model(write(tmp_path / "a.toml", 'name = "b"\n' + CHOICE)).name == "b"
+
+
+def test_a_mistake_names_the_file_and_the_key(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.toml", CHOICE + '[utility]\npersons = "1 + exp(x)"\n')
+    with pytest.raises(SpecError) as caught:
+        load_model(path)
+    assert caught.value.where == (str(path), "key utility.persons")
+
+
+# -------------------------------------------------------------------------- extends
+
+
+def test_a_child_adds_to_its_parent(tmp_path: Path) -> None:
+    write(
+        tmp_path / "parent.toml",
+        'title = "P"\nreferences = ["a"]\n' + CHOICE
+        + '[utility]\npersons = "x"\n[columns]\nx = "years"\n[[groups]]\nby = "origin"\n'
+        '[expect]\npersons = 2\n[hypotheses.h]\nclaim = "."\nstatement = "share(go) > 0"\n',
+    )  # fmt: skip
+    path = write(
+        tmp_path / "child.toml",
+        'extends = "parent"\n[utility]\npersons = "+ y"\n[columns]\ny = "0/1"\n',
+    )
+    child = load_model(path)
+    assert child.utility.persons_formula.columns == ("x", "y")
+    assert child.columns == {"x": "years", "y": "0/1"}
+    assert [g.by for g in child.groups] == ["origin"]
+    assert list(child.hypotheses) == ["h"]
+    assert (child.name, child.title) == ("child", "")  # its own, never the parent's
+    assert child.expect.persons is None
+    assert child.references == ("a",)
+
+
+def test_a_child_may_extend_a_packaged_model_or_a_path(tmp_path: Path) -> None:
+    packaged = load_model(write(tmp_path / "a.toml", 'extends = "selectivity"\n'))
+    assert packaged.utility == load_model("selectivity").utility
+    write(tmp_path / "sub" / "base.toml", CHOICE)
+    nested = load_model(write(tmp_path / "b.toml", 'extends = "sub/base.toml"\n'))
+    assert nested.choice.nonbase == ("go",)
+
+
+def test_a_sibling_comes_before_a_packaged_model_of_the_same_name(tmp_path: Path) -> None:
+    write(tmp_path / "baseline.toml", CHOICE)
+    child = load_model(write(tmp_path / "mine.toml", 'extends = "baseline"\n'))
+    assert child.choice.alternatives == ("stay", "go")
+
+
+@pytest.mark.parametrize("circle", [["a"], ["b", "a"], ["b", "c", "a"]])
+def test_a_circle_is_refused_and_shown(tmp_path: Path, circle: list[str]) -> None:
+    for name, parent in zip(["a", *circle], circle, strict=False):
+        write(tmp_path / f"{name}.toml", f'extends = "{parent}"\n')
+    with pytest.raises(SpecError) as caught:
+        load_model(tmp_path / "a.toml")
+    assert "a → " + " → ".join(circle) in caught.value.what
+    assert caught.value.where[1] == "key extends"
+
+
+@pytest.mark.parametrize(
+    ("parent", "says"),
+    [('"nowhere"', "there is no packaged model 'nowhere'"), ("3", "expected the name of a model")],
+)
+def test_a_parent_must_exist(tmp_path: Path, parent: str, says: str) -> None:
+    path = write(tmp_path / "a.toml", f"extends = {parent}\n" + CHOICE)
+    with pytest.raises(SpecError) as caught:
+        load_model(path)
+    assert says in caught.value.what
+
+
+def test_a_mistake_in_a_parent_is_found_through_its_child(tmp_path: Path) -> None:
+    write(tmp_path / "parent.toml", CHOICE + "[utility]\npersns = 'x'\n")
+    with pytest.raises(SpecError, match="unknown key 'persns'"):
+        load_model(write(tmp_path / "child.toml", 'extends = "parent"\n'))
+
+
+def test_a_model_cannot_extend_itself_into_a_scenario(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="unknown key 'extends'"):
+        load_scenario(
+            write(
+                tmp_path / "s.toml",
+                'extends = "x"\n[[interventions]]\nkind = "add"\ncolumn = "x"\nvalue = 1\n',
+            )
+        )

@@ -1,0 +1,155 @@
+"""The models, scenarios and references that travel with the package."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from itertools import chain
+
+import pytest
+
+from bayesmig.spec.library import (
+    load_model,
+    load_scenario,
+    model_names,
+    models_folder,
+    scenario_names,
+)
+from bayesmig.spec.model import ModelSpec
+from bayesmig.spec.scenario import ChangeAttribute, MoveCoefficient, Scenario, SetAvailability
+from bayesmig.tomlfile import validate
+
+MODELS = model_names()
+SCENARIOS = scenario_names()
+ENTRY = re.compile(r"^@(\w+)\{(\w+),\n(.*?)^\}$", re.M | re.S)
+FIELD = re.compile(r"^  (\w+)\s*= \{(.*)\},$", re.M)
+
+
+def bibliography() -> dict[str, dict[str, str]]:
+    text = (models_folder() / "references.bib").read_text(encoding="utf-8")
+    assert text.count("@") == len(ENTRY.findall(text)), "an entry is malformed"
+    return {key: dict(FIELD.findall(body)) for _, key, body in ENTRY.findall(text)}
+
+
+def test_the_shipped_theories_and_scenarios_are_there() -> None:
+    theories = {"baseline", "selectivity", "networks", "unobserved_origins"}
+    assert theories | {"household_strategies"} <= set(MODELS)
+    policies = {"network_cut", "border_closure", "border_tightening", "wealth_grant"}
+    assert policies | {"girls_schooling", "internal_seed"} <= set(SCENARIOS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_survives_toml(name: str) -> None:
+    spec = load_model(name)
+    again = validate(ModelSpec, tomllib.loads(spec.to_toml()), file=name)
+    assert again == spec
+    assert again.to_toml() == spec.to_toml()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_survives_toml(name: str) -> None:
+    spec = load_scenario(name)
+    again = validate(Scenario, tomllib.loads(spec.to_toml()), file=name)
+    assert again == spec
+    assert again.to_toml() == spec.to_toml()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_says_what_it_claims_and_on_what_grounds(name: str) -> None:
+    spec = load_model(name)
+    assert spec.name == name
+    assert spec.title
+    assert "\n" not in spec.title
+    assert spec.claim.count(".") == 1
+    assert spec.claim.endswith(".")
+    assert spec.references
+    assert spec.choice.base == "stay"
+    assert spec.utility.period_constants
+    assert [g.by for g in spec.groups] == ["origin"]
+    assert spec.expect.persons is not None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_column_of_a_model_has_a_meaning_and_no_other(name: str) -> None:
+    spec = load_model(name)
+    formulas = [spec.utility.persons_formula, *(g.formula for g in spec.groups)]
+    read = set(chain.from_iterable(f.columns for f in formulas))
+    assert read == set(spec.columns)
+    assert all(len(meaning) > 20 for meaning in spec.columns.values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_hypotheses_ask_about_columns_of_their_theory(name: str) -> None:
+    spec = load_model(name)
+    assert spec.hypotheses
+    for hypothesis in spec.hypotheses.values():
+        asked = {a.variable for part in hypothesis.inequalities for a in part.averages}
+        assert asked - {""} <= set(spec.columns)
+        assert hypothesis.claim.endswith(".")
+        assert hypothesis.rope > 0  # a difference that matters is stated everywhere
+        assert hypothesis.mechanism in spec.mechanisms
+
+
+def test_the_wanted_hypotheses_are_asked_where_their_columns_enter() -> None:
+    wanted = {
+        "selectivity": {
+            "gender_streams_differ", "education_streams_differ", "wealth_streams_differ",
+            "wealth_selects_international",
+        },
+        "networks": {
+            "own_networks_pull", "cross_network_substitution", "cross_network_complementarity",
+            "step_migration",
+        },
+    }  # fmt: skip
+    assert wanted["selectivity"] <= set(load_model("selectivity").hypotheses)
+    assert not wanted["networks"] & set(load_model("selectivity").hypotheses)
+    for later in ("networks", "unobserved_origins"):
+        assert wanted["selectivity"] | wanted["networks"] <= set(load_model(later).hypotheses)
+
+
+def test_substitution_and_complementarity_cannot_both_hold() -> None:
+    hypotheses = load_model("networks").hypotheses
+    names = ("cross_network_substitution", "cross_network_complementarity")
+    first, second = (hypotheses[n].inequalities for n in names)
+    for a, b in zip(first, second, strict=True):
+        assert (a.sign, b.sign) == ("<", ">")
+        assert a.text.split(" < ") == b.text.split(" > ")
+
+
+def test_references_exist_are_used_and_are_whole() -> None:
+    entries = bibliography()
+    values = [*map(load_model, MODELS), *map(load_scenario, SCENARIOS)]
+    named = set(chain.from_iterable(v.references for v in values))
+    assert named == set(entries)
+    for key, fields in entries.items():
+        assert {"author", "year", "title"} <= set(fields), key
+        assert {"journal", "booktitle", "institution"} & set(fields), key
+        assert key.endswith(fields["year"]), key
+        assert re.fullmatch(r"(10\.\d{4,}/\S+)?", fields.get("doi", "")), key
+
+
+@pytest.mark.parametrize("name", [*MODELS, *SCENARIOS])
+def test_mechanisms_are_codes_of_the_map(name: str) -> None:
+    value = load_model(name) if name in MODELS else load_scenario(name)
+    assert value.mechanisms
+    assert all(re.fullmatch(r"M\d\d", code) for code in value.mechanisms)
+    assert len(set(value.mechanisms)) == len(value.mechanisms)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_is_honest_and_touches_what_some_theory_reads(name: str) -> None:
+    spec = load_scenario(name)
+    assert "Assumed:" in spec.description
+    assert "Static:" in spec.description
+    theory = load_model("household_strategies" if name.endswith("_households") else "networks")
+    for step in spec.interventions:
+        match step:
+            case SetAvailability():
+                assert step.alternative in theory.choice.nonbase
+            case MoveCoefficient():
+                assert step.alternative in theory.choice.nonbase
+            case ChangeAttribute():
+                pytest.fail("no shipped theory has attributes")
+            case _:
+                assert step.column in theory.columns
+                assert {f.column for f in step.where} <= set(theory.columns)

@@ -1,0 +1,61 @@
+"""Statements of hypotheses: what may be claimed, and how it is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from bayesmig.errors import SpecError
+from bayesmig.spec.statement import Average, parse_statement
+
+
+def test_a_statement_is_a_conjunction_of_inequalities() -> None:
+    first, second = parse_statement(
+        "slope(wealth, international) > 0\n and lift(female, stay) != 2 * lift(female, internal)"
+    )
+    assert (first.text, first.sign) == ("slope(wealth, international) > 0", ">")
+    assert second.sign == "!="
+    assert second.averages == (
+        Average("lift", "female", "stay"),
+        Average("lift", "female", "internal"),
+    )
+
+
+def test_each_average_is_asked_for_once() -> None:
+    (part,) = parse_statement("share(a) / share(b) > share(b) / share(a) - comparison(x, a)")
+    assert part.averages == (
+        Average("share", "", "a"),
+        Average("share", "", "b"),
+        Average("comparison", "x", "a"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("slope(x, a)", "an inequality such as"),
+        ("slope(x, a) > 0 or slope(x, b) > 0", "an inequality such as"),
+        ("not slope(x, a) > 0", "an inequality such as"),
+        ("0 < slope(x, a) < 1", "an inequality such as"),
+        ("slope(x, a) >= 0", "only <, > and != compare draws"),
+        ("slope(x, a) == 0", "only <, > and != compare draws"),
+        ("1 > 0", "it names no estimand"),
+        ("x > slope(x, a)", "'x' stands outside an estimand"),
+        ("slope(x, a) > wealth", "'wealth' stands outside an estimand"),
+        ("slope(x) > 0", "write slope(column, alternative)"),
+        ("slope(x, a, b) > 0", "write slope(column, alternative)"),
+        ("share(x, a) > 0", "write share(alternative)"),
+        ("slope(x + 1, a) > 0", "write slope(column, alternative)"),
+        ("slope('x', a) > 0", "write slope(column, alternative)"),
+        ("slope(x, alternative=a) > 0", "write slope(column, alternative)"),
+        ("slope(slope(x, a), b) > 0", "write slope(column, alternative)"),
+        ("slpe(x, a) > 0", "slpe() is not allowed; did you mean 'slope'?"),
+        ("slope(x, a) > 0 and", "it does not parse"),
+        ("slope(x, a) > x.mean()", "is not allowed"),
+        ("slope(x, a) > " + "0 + " * 600 + "0", "more than 2,000 characters"),
+    ],
+)
+def test_anything_else_is_refused(text: str, says: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_statement(text, where="key hypotheses.mine.statement")
+    assert says in caught.value.what
+    assert caught.value.where == ("key hypotheses.mine.statement",)
