@@ -47,6 +47,9 @@ theories = ["baseline", "selectivity", "networks"]
 scenarios = ["network_cut", "border_closure"]
 seed = {seed}
 
+[sampling]
+tune = 600
+
 [questions]
 by = ["female", "wealth"]
 comparisons = ["female", "education", "wealth", "prior_internal", "prior_international"]
@@ -436,7 +439,7 @@ def _schema(kind: str) -> str:
     from bayesmig.spec.study import Study
     from bayesmig.survey.codebook import Codebook
 
-    kinds = {
+    kinds: dict[str, Callable[[], str]] = {
         "model": ModelSpec.json_schema,
         "scenario": Scenario.json_schema,
         "study": Study.json_schema,

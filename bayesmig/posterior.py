@@ -6,6 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
@@ -146,23 +147,25 @@ class Posterior:
         """What keeps the draws from being trusted, in words; empty where nothing does.
 
         R-hat ≤ 1.01 and bulk and tail ESS ≥ 400 for every parameter, group effects
-        included, no divergences, E-BFMI > 0.3 in every chain.
+        included, no divergences, E-BFMI > 0.3 in every chain. What could not be computed
+        (NaN, as of a chain that does not move) is a problem too.
         """
         found, of = [], self.data["diagnostics"].to_dataset()
+        several = int(of.sizes["chain"]) > 1
         rules = {
-            "R-hat > 1.01": of["r_hat"] > MAX_R_HAT,
-            f"bulk ESS < {MIN_ESS}": of["ess_bulk"] < MIN_ESS,
-            f"tail ESS < {MIN_ESS}": of["ess_tail"] < MIN_ESS,
+            f"R-hat > {MAX_R_HAT}": several & ~(of["r_hat"] <= MAX_R_HAT),
+            f"bulk ESS < {MIN_ESS}": ~(of["ess_bulk"] >= MIN_ESS),
+            f"tail ESS < {MIN_ESS}": ~(of["ess_tail"] >= MIN_ESS),
         }
         for rule, broken in rules.items():
             if count := int(broken.sum()):
                 first = str(of["parameter"].to_numpy()[broken.to_numpy()][0])
                 found.append(f"{rule} for {count:,} of {of.sizes['parameter']:,}, such as {first}")
-        if int(of.sizes["chain"]) < 2:
+        if not several:
             found.append("one chain: R-hat cannot be computed")
         if count := int(of["divergences"].sum()):
             found.append(f"{count} divergences")
-        if (low := float(of["bfmi"].min())) <= MIN_BFMI:
+        if not (low := float(of["bfmi"].min(skipna=False))) > MIN_BFMI:
             found.append(f"E-BFMI {low:.2f} ≤ {MIN_BFMI}")
         return tuple(found)
 
@@ -300,7 +303,8 @@ def write_aside(path: Path, write: Any) -> None:
             mend="choose a folder that exists and that you may write to",
         ) from err
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
 def load(path: str | Path, survey: Survey | None = None) -> Posterior:
@@ -395,7 +399,8 @@ def _difference(fitted: pd.DataFrame, given: pd.DataFrame) -> str:
     for column in fitted.columns:
         numeric = pd.api.types.is_numeric_dtype(fitted[column])
         kind = float if numeric and pd.api.types.is_numeric_dtype(given[column]) else str
-        other = (fitted[column].astype(kind) != given[column].astype(kind)).to_numpy()
+        one, two = fitted[column].astype(kind), given[column].astype(kind)
+        other = ((one != two) & ~(one.isna() & two.isna())).to_numpy()
         if other.any():
             return f"the column {column!r} differs in {rows_text(np.flatnonzero(other))}"
     return "the columns of the theory agree, others, roles or alternatives do not"

@@ -29,9 +29,8 @@ def bars(show: bool = True) -> Iterator[Progress]:
         yield silent
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
 
     columns = (
         TextColumn("{task.description}"),

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -253,21 +254,21 @@ class _Run:
         }
         yield "survey", _key("survey", plan.survey.fingerprint), self._survey
         for name in plan.theories:
-            yield f"fit-{name}", fits[name], lambda folder, name=name: self._fit(name, folder)
+            yield f"fit-{name}", fits[name], partial(self._fit, name)
         for name in plan.theories:
             key = _key("check", fits[name])
-            yield f"check-{name}", key, lambda folder, name=name: self._check(name, folder)
+            yield f"check-{name}", key, partial(self._check, name)
         if len(plan.theories) > 1:
             yield "compare", _key("compare", fits), self._compare
         for name, spec in plan.theories.items():
             if spec.hypotheses:
                 key = _key("test", fits[name])
-                yield f"test-{name}", key, lambda folder, name=name: self._test(name, folder)
+                yield f"test-{name}", key, partial(self._test, name)
         questions = plan.study.questions.model_dump(mode="json")
         yield "effects", _key("effects", fits[main], questions), self._effects
         for name, scenario in plan.scenarios.items():
             key = _key("scenario", fits[main], questions["by"], scenario.to_toml())
-            yield f"scenario-{name}", key, lambda folder, name=name: self._scenario(name, folder)
+            yield f"scenario-{name}", key, partial(self._scenario, name)
 
     def _fit_key(self, name: str) -> str:
         sampling, design = self.plan.study.sampling, self.plan.designs[name]
@@ -382,7 +383,10 @@ class _Run:
 
     def _check(self, name: str, folder: Path) -> Tables:
         results = check(self._posterior(name), seed=self.plan.study.seed, allow_unconverged=True)
-        rows = [{"theory": name, "check": r.name, "passed": _word(r.passed), "text": r.text} for r in results]
+        rows = [
+            {"theory": name, "check": r.name, "passed": _word(r.passed), "text": r.text}
+            for r in results
+        ]
         tables = {"checks": pd.DataFrame(rows)}
         for result in results:
             for table in ("prior_shares", "predictive_shares", "calibration"):
@@ -421,14 +425,15 @@ class _Run:
         headers = {"shares": dict(overall.header)}
         shares = [_levels(overall.summary, ())]
         for by in questions.by:
-            shares.append(_levels(predictions(posterior, by=by, allow_unconverged=True).summary, (by,)))
+            part = predictions(posterior, by=by, allow_unconverged=True)
+            shares.append(_levels(part.summary, (by,)))
         effects = []
         for kind, verb, names in (
             ("comparison", comparisons, questions.comparisons),
             ("slope", slopes, questions.slopes),
         ):
             if names:
-                effect = verb(posterior, names, allow_unconverged=True)  # type: ignore[operator]
+                effect = verb(posterior, names, allow_unconverged=True)
                 headers[kind] = dict(effect.header)
                 effects.append(effect.summary.assign(kind=kind))
         _write_json(folder / "texts.json", {"headers": headers})

@@ -294,8 +294,11 @@ def _describe(mistake: _Mistake, detail: ErrorDetails, model_class: type[BaseMod
 
 
 def _without_echoes(mistakes: Mapping[_Path, _Mistake]) -> list[_Mistake]:
-    """Drop "missing" beside the misspelling that caused it, and a list's length beside
-    the mistake in its entry that shortened it."""
+    """Drop mistakes that only follow from others.
+
+    "Missing" beside the misspelling that caused it, and a list that is too short beside
+    the mistake in its entry.
+    """
     echoes = {
         (*m.path[:-1], guessed)
         for m in mistakes.values()

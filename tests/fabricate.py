@@ -210,7 +210,9 @@ def _correlations(centre: np.ndarray, noise: Any) -> np.ndarray:
     factor = np.linalg.cholesky(centre)
     moved = factor / np.diag(factor)[:, None] + np.tril(noise(centre.shape), -1)
     moved = moved / np.linalg.norm(moved, axis=-1, keepdims=True)
-    return moved @ np.swapaxes(moved, -1, -2)
+    corr = moved @ np.swapaxes(moved, -1, -2)
+    corr[..., range(len(centre)), range(len(centre))] = 1.0
+    return corr
 
 
 def _stats(rng: np.random.Generator, chains: int, draws: int, divergences: int) -> xr.Dataset:

@@ -117,9 +117,10 @@ def test_comparisons_by_hand(posterior: Posterior, ways: dict[str, Any]) -> None
         "ratio": [high / low for low, high in pairs],
         "lift": [high / low - 1 for low, high in pairs],
     }
-    for comparison, values in expected.items():
-        effect = comparisons(posterior, asked, comparison=comparison, seed=4, **ways)  # type: ignore[arg-type]
-        np.testing.assert_allclose(flat(effect), np.concatenate(values, axis=1), **NEAR)
+    for comparison in ("ratio", "lift", "difference") if not ways else ("difference",):
+        effect = comparisons(posterior, asked, comparison=comparison, seed=4, **ways)
+        values = np.concatenate(expected[comparison], axis=1)
+        np.testing.assert_allclose(flat(effect), values, **NEAR)
     contrasts = ["0 → 1", "+2", "-1.0 → 0.5", "r1 → r0", "r1 → r2"]
     assert list(dict.fromkeys(effect.summary["contrast"])) == contrasts
 

@@ -220,7 +220,7 @@ def test_codebook_yields_the_tidy_survey(
         assert low < shares[alternative] < high, alternative
     if world == "albania":
         for stream in ("internal", "international"):
-            assert abs(frame[f"network_{stream}"].mean()) < 0.2
+            assert frame[f"network_{stream}"].min() >= 0
             assert frame[f"network_{stream}"].std() == pytest.approx(1, abs=0.2)
 
 

@@ -26,8 +26,7 @@ from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
 from bayesmig.design.support import difference_rows
-from bayesmig.inference.kernel import log_density, log_likelihood
-from bayesmig.inference.stream import kernel_columns
+from bayesmig.inference.stream import kernel, kernel_columns
 
 Array = NDArray[np.float64]
 _NEWTON_STEPS = 50
@@ -105,7 +104,7 @@ class Density:
     def __call__(self, vector: Array) -> tuple[float, Array]:
         """Log density up to a constant, and its gradient (length ``size``)."""
         gradient = np.empty(self.size)
-        value = log_density(vector, gradient, *self._arguments)
+        value = kernel.log_density(vector, gradient, *self._arguments)
         if not np.isfinite(value):
             return -np.inf, np.zeros(self.size)
         return value, gradient
@@ -185,7 +184,7 @@ class Density:
         shape = self._priors["persons"].loc.shape
         at = shape[0] * shape[1]
         slope, no_effects = np.empty_like(coefficients), np.zeros(self._n_effects)
-        value = log_likelihood(
+        value = kernel.log_likelihood(
             *self._data,
             coefficients[:at].reshape(shape),
             coefficients[at:],
@@ -202,9 +201,9 @@ class Density:
         ``sum_n D'(diag(p) - pp')D`` over utility differences ``D`` to the base.
         """
         columns = self.design.columns
-        at = dict(zip(("persons", "only", "attributes"), self._split(coefficients), strict=True))
         bare = replace(columns, groups={})
-        p = np.exp(log_probabilities(np, utilities(np, bare, Coefficients(**at)), bare.available))
+        at = Coefficients(*self._split(coefficients))
+        p = np.exp(log_probabilities(np, utilities(np, bare, at), bare.available))
         p = np.delete(p, columns.base, axis=1)
         own = np.where(self._prior.dist > 0, 1 / self._prior.scale**2, 0.0)
         total = np.diag(own + 1e-9)
@@ -282,9 +281,8 @@ def parameter_coords(design: Design) -> dict[str, list[str]]:
 def _flatten(priors: Mapping[str, PriorArray]) -> PriorArray:
     """Priors of all coefficients in the order of the vector."""
     blocks = [priors[k] for k in ("persons", "only", "alternatives")]
-    return PriorArray(
-        *(np.concatenate([getattr(b, k).ravel() for b in blocks]) for k in ("dist", "loc", "scale", "df"))
-    )
+    parts = ("dist", "loc", "scale", "df")
+    return PriorArray(*(np.concatenate([getattr(b, k).ravel() for b in blocks]) for k in parts))
 
 
 def _kernel_data(design: Design) -> tuple[Any, ...]:

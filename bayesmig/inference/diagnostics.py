@@ -31,7 +31,7 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
     -----
     Vehtari, Gelman, Simpson, Carpenter and Bürkner 2021, doi 10.1214/20-BA1221.
     """
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     varying = [(label, v) for label, v in labelled_draws(draws) if np.ptp(v) > 0]
     labels = [label for label, _ in varying]

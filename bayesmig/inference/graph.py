@@ -43,8 +43,7 @@ def to_pymc(theory: ModelSpec, survey: Survey) -> pm.Model:
 
 def build_graph(design: Design) -> pm.Model:
     """As `to_pymc`, from a design."""
-    coords = parameter_coords(design)
-    coords["obs"] = list(range(design.n_obs))  # type: ignore[assignment]
+    coords: dict[str, Any] = {**parameter_coords(design), "obs": np.arange(design.n_obs)}
     with pm.Model(coords=coords) as model:
         coefficients = Coefficients(
             persons=_coefficients("beta", design.priors["persons"], design),
@@ -87,10 +86,10 @@ def _coefficients(name: str, priors: PriorArray, design: Design) -> Any:
     kinds = np.unique(priors.dist)
     if len(kinds) == 1:
         return _variable(name, int(kinds[0]), priors, dims=dims)
-    flat = pt.zeros(priors.loc.size)
+    flat, parts = pt.zeros(priors.loc.size), ("dist", "loc", "scale", "df")
     for kind in kinds:
         where = np.flatnonzero(priors.dist.ravel() == kind)
-        part = PriorArray(*(getattr(priors, k).ravel()[where] for k in ("dist", "loc", "scale", "df")))
+        part = PriorArray(*(getattr(priors, k).ravel()[where] for k in parts))
         drawn = _variable(f"{name}_{_KINDS[int(kind)]}", int(kind), part, shape=len(where))
         flat = pt.set_subtensor(flat[where], drawn)
     return pm.Deterministic(name, flat.reshape(priors.loc.shape), dims=dims)

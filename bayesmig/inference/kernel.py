@@ -182,7 +182,10 @@ def log_likelihood(  # type: ignore[no-untyped-def]
     value = 0.0
     for start in range(0, n_obs, BLOCK):
         n = min(BLOCK, n_obs - start)
-        _utilities(v, start, n, x, a, codes, terms, widths, starts, closed, nonbase, beta, gamma, effects)
+        _utilities(
+            v, start, n, x, a, codes, terms, widths, starts, closed, nonbase,
+            beta, gamma, effects,
+        )
         for i in range(n):
             value += v[y[start + i], i]
         value -= _exponentiated(v, start, n, closed, top, total, power, bits)

@@ -55,7 +55,7 @@ def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
     dims = parameter_dims(design)
     return xr.Dataset(
         {name: (("chain", "draw", *of), named[name][None]) for name, of in dims.items()},
-        {"chain": [0], **parameter_coords(design)},  # type: ignore[dict-item]
+        {"chain": [0], **parameter_coords(design)},
     )
 
 
@@ -105,7 +105,7 @@ def _effects(
     shape = (len(design.nonbase), len(layout.terms))
     width = shape[0] * shape[1]
     sigma = _scales(design.spec.priors.scale, (draws, width), rng)
-    named = {f"sigma_{layout.by}": sigma.reshape(draws, *shape)}
+    named: dict[str, Any] = {f"sigma_{layout.by}": sigma.reshape(draws, *shape)}
     z = rng.standard_normal((draws, len(layout.levels), width))
     if layout.correlated and width > 1:
         factor = _factors(design.spec.priors.correlation.eta, width, draws, rng)

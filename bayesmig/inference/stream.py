@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bayesmig.choice.utility import Coefficients, Columns
-from bayesmig.inference import kernel
+from bayesmig.inference import kernel as compiled
 
 Array = NDArray[np.float64]
+#: Compiled functions have no signature that a type checker could read.
+kernel: Any = compiled
 #: Numbers in one block of draws × rows (64 MB).
 _BLOCK_SIZE = 8_000_000
 
@@ -204,7 +207,7 @@ def _share(work: Callable[[slice], None], n_draws: int) -> None:
     """Do the draws in equal parts, one thread each."""
     threads = min(os.cpu_count() or 1, n_draws)
     edges = np.linspace(0, n_draws, threads + 1).astype(int)
-    parts = [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [slice(int(a), int(b)) for a, b in pairwise(edges)]
     if threads == 1:
         work(parts[0])
         return

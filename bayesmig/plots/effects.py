@@ -10,17 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bayesmig.plots.forest import forest, intervals
+from bayesmig.plots.numbers import digits_for, number
 from bayesmig.plots.style import (
     POINTS,
     SOFT,
+    WIDTH,
     Look,
     Scale,
-    digits_for,
     drawing,
     few_ticks,
     limits,
     looks,
-    number,
     plain,
     styled,
     wrapped,
@@ -91,8 +91,8 @@ def network_plot(
         panels of own networks are shaded.
     """
     names, known, n = list(networks), looks(networks), len(networks)
-    figure = drawing(1.4 + 2.5 * n, 0.75 + 1.25 * n, f"{title} ({interval})")
-    grid = figure.add_gridspec(n, 1 + n, width_ratios=[0.95, *[2.4] * n])
+    figure = drawing(WIDTH, 0.75 + 1.2 * n, f"{title} ({interval})")
+    grid = figure.add_gridspec(n, 1 + n, width_ratios=[1.0, *[6.2 / n] * n])
     for i, outcome in enumerate(names):
         _outcome(figure.add_subplot(grid[i, 0]), outcome, known[outcome])
         line = table[table["alternative"].astype(str) == outcome]
@@ -118,9 +118,14 @@ def _outcome(ax: Axes, outcome: str, look: Look) -> None:
     plain(ax)
     ax.text(0, 0.58, "outcome", color=SOFT, fontsize=8.5, va="bottom", transform=ax.transAxes)
     ax.text(
-        0, 0.52, wrapped(outcome, 14), color=look.color, fontweight="bold", va="top",
+        0,
+        0.52,
+        wrapped(outcome, 14),
+        color=look.color,
+        fontweight="bold",
+        va="top",
         transform=ax.transAxes,
-    )  # fmt: skip
+    )
 
 
 def _cell(
@@ -137,9 +142,14 @@ def _cell(
         values = scale.factor * cell[["estimate", "lower", "upper"]].to_numpy(dtype=float)[0]
     x, low, high = values
     intervals(
-        ax, np.array([x]), np.array([low]), np.array([high]), np.array([-0.25]), look,
+        ax,
+        np.array([x]),
+        np.array([low]),
+        np.array([high]),
+        np.array([-0.25]),
+        look,
         scale.reference,
-    )  # fmt: skip
+    )
     text = f"{number(x, digits, sign=True)}  [{number(low, digits)}, {number(high, digits)}]"
     if np.isfinite(x):
         box = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1.5}

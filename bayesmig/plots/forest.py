@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bayesmig.plots.numbers import MISSING
 from bayesmig.plots.style import (
     FAINT,
     INK,
-    MISSING,
+    PLATE,
     SOFT,
     WIDTH,
     Look,
@@ -176,9 +177,16 @@ def intervals(
         )
     for place in y[~seen]:
         ax.text(
-            0.5, place, MISSING, transform=ax.get_yaxis_transform(), color=SOFT,
-            fontsize=8, ha="center", va="center",
-        )  # fmt: skip
+            0.5,
+            place,
+            MISSING,
+            transform=ax.get_yaxis_transform(),
+            bbox=PLATE,
+            color=SOFT,
+            fontsize=8,
+            ha="center",
+            va="center",
+        )
 
 
 def frame_rows(ax: Axes, rows: Rows, *, labels: bool) -> None:

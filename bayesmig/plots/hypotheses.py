@@ -13,14 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bayesmig.plots.forest import frame_rows, rows_of
+from bayesmig.plots.numbers import digits_for, number, probability
 from bayesmig.plots.style import (
     INK,
     SOFT,
     WIDTH,
     Look,
-    digits_for,
     drawing,
-    number,
     plain,
     styled,
 )
@@ -97,10 +96,15 @@ def _probabilities(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) 
         ax.plot([value], [y], "D", color=INK, markersize=6, zorder=3, clip_on=False)
         side = 1 if value < 0.85 else -1
         ax.annotate(
-            _probability(float(value)), (value, y), xytext=(7 * side, 0), fontweight="bold",
-            textcoords="offset points", va="center", ha="left" if side > 0 else "right",
+            probability(value),
+            (value, y),
+            xytext=(7 * side, 0),
+            fontweight="bold",
+            textcoords="offset points",
+            va="center",
+            ha="left" if side > 0 else "right",
             fontsize=9,
-        )  # fmt: skip
+        )
     parts = Counter(k[0] for k in keys)
     for key, value in zip(keys, table["probability"], strict=True):
         if parts[key[0]] == 1:
@@ -109,12 +113,6 @@ def _probabilities(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) 
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     ax.set_title("probability", fontsize=9.5)
     ax.set_xlabel("diamond: all hold\npoint: this one holds", fontsize=8.5)
-
-
-def _probability(value: float) -> str:
-    if not np.isfinite(value):
-        return "n/a"
-    return "> 0.999" if value > 0.999 else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _estimands(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) -> None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from bayesmig.plots.effects import estimates_plot
 from bayesmig.plots.forest import frame_rows, intervals, rows_of
+from bayesmig.plots.numbers import number
 from bayesmig.plots.style import (
     INK,
     POINTS,
@@ -18,7 +19,6 @@ from bayesmig.plots.style import (
     few_ticks,
     limits,
     looks,
-    number,
     styled,
 )
 

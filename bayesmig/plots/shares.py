@@ -82,7 +82,7 @@ def _labels(table: pd.DataFrame) -> list[str]:
     columns = ("theory", "by", "level")
     parts = [table[c].astype(str) for c in columns]
     return [
-        theory if by == "all" else level if pd.isna(n) else f"{level} (n = {int(n):,})"
+        theory if by == "all" else level if pd.isna(n) else f"{level} (n\u00a0=\u00a0{int(n):,})"
         for theory, by, level, n in zip(*parts, counts, strict=True)
     ]
 

@@ -19,7 +19,9 @@ WIDTH = 8.0
 """Width of every figure, inches."""
 INK, SOFT, FAINT, BAND = "#1a1a1a", "#595959", "#d9d9d9", "#eeeeee"
 BAD = "#D55E00"
-MISSING = "n/a"
+
+PLATE: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+"""Put behind words that would else stand on a line."""
 
 _STYLE: Any = {
     # One font that matplotlib itself brings: a figure is laid out alike everywhere.
@@ -159,7 +161,7 @@ def styled[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
 def drawing(width: float, height: float, title: str) -> Drawing:
     """An empty figure with a title; sizes in inches."""
     figure = Drawing(figsize=(width, height), layout="constrained")
-    figure.suptitle(wrapped(title, round(width * 11.5), lines=3), x=0.008, ha="left")
+    figure.suptitle(wrapped(title, round(width * 11.5), lines=3), x=0.04 / width, ha="left")
     return figure
 
 
@@ -169,7 +171,9 @@ def wrapped(text: object, width: int, lines: int = 3) -> str:
     Lines end after a space or an underscore: names of columns are often one long word.
     """
     found = [""]
-    for piece in re.findall(r"[^\s_]+[\s_]*|_+", " ".join(str(text).split())):
+    # Spaces that no line breaks at are left alone.
+    clean = re.sub(r"[ \t\r\n]+", " ", str(text)).strip(" ")
+    for piece in re.findall(r"[^ _]+[ _]*|_+", clean):
         for part in (piece[i : i + width] for i in range(0, len(piece), width)):
             if found[-1] and len(found[-1]) + len(part.rstrip()) > width:
                 found.append("")
@@ -183,24 +187,6 @@ def plain(ax: Axes) -> None:
     """Take away everything but the place."""
     ax.set_axis_off()
     ax.grid(visible=False)
-
-
-def number(value: float, digits: int = 2, sign: bool = False) -> str:
-    """A number with a true minus sign."""
-    if not np.isfinite(value):
-        return MISSING
-    text = f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
-    if float(text.replace(",", "")) == 0:
-        text = text.lstrip("+-")
-    return text.replace("-", "−")
-
-
-def digits_for(errors: Iterable[float], most: int = 3) -> int:
-    """Decimals that show two figures of a typical error."""
-    known = [abs(e) for e in errors if np.isfinite(e) and e != 0]
-    if not known:
-        return 1
-    return int(np.clip(1 - np.floor(np.log10(np.median(known))), 0, most))
 
 
 def few_ticks(ax: Axes, most: int = 5, *, both: bool = False) -> None:

@@ -11,21 +11,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from bayesmig.plots.forest import Rows, frame_rows, rows_of
+from bayesmig.plots.numbers import MISSING, digits_for, number
 from bayesmig.plots.style import (
     BAD,
-    MISSING,
+    PLATE,
     SOFT,
     WIDTH,
     Look,
-    digits_for,
     drawing,
     few_ticks,
     limits,
-    number,
     styled,
 )
 
 MOST_BINS = 40
+#: An R-hat that needs no four digits; a span of ESS that is ticked in decades.
+LARGE, WIDE = 1.1, 60
 _BLUE = Look("#0072B2", "o")
 
 
@@ -129,21 +130,28 @@ def _distribution(ax: Axes, values: np.ndarray, y: float, *, log: bool) -> None:
 def _worst(ax: Axes, measure: _Measure, value: float, y: float) -> None:
     if not np.isfinite(value):
         ax.text(
-            0.5, y, MISSING, transform=ax.get_yaxis_transform(), color=BAD, ha="center",
+            0.5,
+            y,
+            MISSING,
+            transform=ax.get_yaxis_transform(),
+            bbox=PLATE,
+            color=BAD,
+            ha="center",
             va="center",
-        )  # fmt: skip
+        )
         return
     good = value <= measure.threshold if measure.small_is_good else value >= measure.threshold
     color = "#0072B2" if good else BAD
     ax.plot([value], [y], "o" if good else "X", color=color, markersize=6, zorder=3)
     side = 1 if measure.small_is_good else -1
     ax.annotate(
-        number(value, measure.digits),
+        number(value, measure.digits if abs(value) < LARGE or measure.digits == 0 else 2),
         (value, y),
         xytext=(7 * side, 0),
         textcoords="offset points",
         ha="left" if side > 0 else "right",
         va="center",
+        bbox=PLATE,
         color=color,
         fontsize=8.5,
         fontweight="normal" if good else "bold",
@@ -154,18 +162,16 @@ def _measure_limits(ax: Axes, measure: _Measure, values: list[float]) -> None:
     finite = np.array([v for v in [*values, measure.threshold] if np.isfinite(v)])
     if measure.small_is_good:
         low, high = min(1.0, finite.min()), finite.max()
-        ax.set_xlim(low - 0.04 * (high - low), high + 0.25 * (high - low))
+        ax.set_xlim(low - 0.04 * (high - low), high + 0.42 * (high - low))
         few_ticks(ax, 3)
     else:
-        ax.set_xlim(finite.min() / 1.8, finite.max() * 1.4)
+        span = finite.max() / finite.min()
+        low, high = finite.min() / (1.4 * span**0.3), finite.max() * span**0.08
+        ax.set_xlim(low, high)
         ax.xaxis.set_minor_locator(NullLocator())
-        ticks = [t for t in (1, 10, 100, 400, 1000, 4000, 10_000) if _within(ax, t)]
+        steps = (1, 10, 100, 1000, 10_000) if high / low > WIDE else (100, 400, 1000, 4000, 16_000)
+        ticks = [t for t in steps if low <= t <= high]
         ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
-
-
-def _within(ax: Axes, value: float) -> bool:
-    low, high = ax.get_xlim()
-    return bool(low <= value <= high)
 
 
 @styled
@@ -200,13 +206,22 @@ def comparison_plot(
     error = table["diff_se"].abs().to_numpy(dtype=float)
     for factor, width in ((2, 1.4), (1, 4.0)):
         ax.hlines(
-            rows.at, difference - factor * error, difference + factor * error,
-            color=_BLUE.color, linewidth=width, zorder=2,
-        )  # fmt: skip
+            rows.at,
+            difference - factor * error,
+            difference + factor * error,
+            color=_BLUE.color,
+            linewidth=width,
+            zorder=2,
+        )
     ax.plot(
-        difference, rows.at, _BLUE.marker, color=_BLUE.color, markerfacecolor="white",
-        markeredgewidth=1.5, zorder=3,
-    )  # fmt: skip
+        difference,
+        rows.at,
+        _BLUE.marker,
+        color=_BLUE.color,
+        markerfacecolor="white",
+        markeredgewidth=1.5,
+        zorder=3,
+    )
     _comparison_words(ax, table, difference, error, rows)
     found = limits([0.0, *difference, *(difference - 2 * error), *(difference + 2 * error)])
     if found:
@@ -231,6 +246,11 @@ def _comparison_words(
             "best" if i == best else f"{number(difference[i], digits)} ± {number(error[i], digits)}"
         )
         ax.text(
-            1.02, y, f"{text}\nstacking weight {number(float(weight))}", va="center",
-            transform=ax.get_yaxis_transform(), fontsize=8.5, linespacing=1.25,
-        )  # fmt: skip
+            1.02,
+            y,
+            f"{text}\nstacking weight {number(float(weight))}",
+            va="center",
+            transform=ax.get_yaxis_transform(),
+            fontsize=8.5,
+            linespacing=1.25,
+        )

@@ -9,7 +9,10 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from bayesmig.reporting.words import MISSING
+from bayesmig.plots.numbers import MISSING
+
+#: Text longer than this makes a column wide.
+LONG = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class HtmlTable:
     caption
         What it holds.
     columns
-        (heading, whether its cells are numbers).
+        (heading, kind): ``n`` for numbers, ``w`` for long text, else empty.
     rows
         Cells as text; the first of a row is its heading.
     source
@@ -54,7 +57,7 @@ class HtmlTable:
     """
 
     caption: Markup
-    columns: tuple[tuple[str, bool], ...]
+    columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[Any, ...], ...]
     source: str = ""
     folded: bool = False
@@ -110,8 +113,17 @@ def html_table(
     rows = tuple(
         tuple(_cell(record, what, write) for what, write in layout.values()) for record in records
     )
-    columns = tuple((heading, write is not None) for heading, (_, write) in layout.items())
+    columns = tuple(
+        (heading, "n" if write is not None else _width(rows, i))
+        for i, (heading, (_, write)) in enumerate(layout.items())
+    )
     return HtmlTable(Markup("{}").format(caption), columns, rows, source, folded)
+
+
+def _width(rows: Sequence[Sequence[Any]], column: int) -> str:
+    texts = (row[column] for row in rows)
+    lengths = (len(t.striptags() if isinstance(t, Markup) else str(t)) for t in texts)
+    return "w" if max(lengths, default=0) > LONG else ""
 
 
 def _cell(record: Mapping[str, Any], what: Any, write: Callable[[Any], Any] | None) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bayesmig.plots.numbers import number
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import code, count, number, percent, verdict
+from bayesmig.reporting.words import code, count, percent, verdict
 
 LEVELS = ("problem", "caution", "note")
 PARETO = 0.7

@@ -19,10 +19,15 @@ _SAID = ("interventions", "scenario", "diversion", "verdict", "reading", "kind",
 
 
 class Numbered:
-    """Makes figure blocks with ids of their own."""
+    """Makes figure blocks with ids of their own, and says each note once in a section."""
 
     def __init__(self) -> None:
         self._made = 0
+        self._said: set[tuple[str, str]] = set()
+
+    def begin(self) -> None:
+        """Start a section."""
+        self._said.clear()
 
     def block(
         self,
@@ -35,8 +40,10 @@ class Numbered:
         self._made += 1
         text = Markup("{}").format(caption)
         svg = plots.svg(figure, f"f{self._made}", text.striptags())
+        notes = tuple(n for n in notes_of(header or {}) if n not in self._said)
+        self._said.update(notes)
         # The figure's own text is escaped by matplotlib's SVG writer.
-        return FigureBlock(Markup(svg), text, source, notes_of(header or {}))
+        return FigureBlock(Markup(svg), text, source, notes)
 
 
 def notes_of(header: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from bayesmig.plots.numbers import number, probability
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.networks import Family, families
 from bayesmig.reporting.words import (
@@ -20,10 +22,8 @@ from bayesmig.reporting.words import (
     count,
     leaves_out_zero,
     listed,
-    number,
     percent,
     points,
-    probability,
     signed_points,
     standing,
 )
@@ -69,16 +69,18 @@ def _survey(study: StudyFolder) -> Iterator[Finding]:
         return
     weighted = "weighted_share" in shares and shares["weighted_share"].notna().all()
     column = "weighted_share" if weighted else "share"
-    parts = [
-        Markup("{} {}").format(percent(share, 1 if share >= 0.1 else 2), code(alternative))
-        for alternative, share in zip(shares["alternative"], shares[column], strict=True)
-    ]
+    shown = zip(shares["alternative"], shares[column], strict=True)
+    first, *others = (
+        (percent(share, 1 if share >= 0.1 else 2), code(alternative))
+        for alternative, share in shown
+    )
+    parts = [Markup("{} chose {}").format(*first), *(Markup("{} {}").format(*o) for o in others)]
     survey = study.results.get("survey", {})
-    text = Markup("{} has {} choice situations{}. {} chose {}.").format(
-        survey.get("title") or "The survey",
+    text = Markup("{}: {} choice situations{}. {} {}.").format(
+        survey.get("title") or "Survey",
         count(survey.get("rows", shares["rows"].sum())),
         _dropped(study),
-        "Of the population that the weights stand for," if weighted else "Of the rows,",
+        "In the population that the weights stand for," if weighted else "Of the rows,",
         listed(parts),
     )
     yield Finding("The survey", text, "survey_shares")
@@ -187,30 +189,39 @@ def _of_alternative(study: StudyFolder, table: pd.DataFrame, alternative: str) -
     part = table[table["alternative"].astype(str) == alternative]
     if part.empty:
         return None
-    clear = [
-        leaves_out_zero(low, high) for low, high in zip(part["lower"], part["upper"], strict=True)
-    ]
-    strong = part[clear].sort_values("estimate", key=abs, ascending=False, kind="stable")
-    named = listed([_difference(row) for row in strong.head(MOST_NAMED).to_dict("records")])
-    left = len(strong) - min(len(strong), MOST_NAMED)
-    unclear = [code(v) for v in part[[not c for c in clear]]["variable"].unique()]
-    return Markup("<strong>{}</strong>{}: {}{}.{}").format(
-        alternative,
-        _predicted(study, alternative),
-        named if len(strong) else "no difference has a clear sign",
-        f", and {left} more" if left else "",
-        Markup(" Sign unclear: {}.").format(listed(unclear)) if unclear and len(strong) else "",
+    clear = np.array(
+        [leaves_out_zero(a, b) for a, b in zip(part["lower"], part["upper"], strict=True)]
     )
+    strong = part[clear].sort_values("estimate", key=abs, ascending=False, kind="stable")
+    said = _ways(strong.head(MOST_NAMED))
+    if len(strong) > MOST_NAMED:
+        said.append(Markup("{} more have a clear sign").format(len(strong) - MOST_NAMED))
+    if unclear := [code(v) for v in dict.fromkeys(part[~clear]["variable"])]:
+        said.append(Markup("sign unclear for {}").format(listed(unclear)))
+    return Markup("<strong>{}</strong>{}: {}.").format(
+        alternative, _predicted(study, alternative), Markup("; ").join(said)
+    )
+
+
+def _ways(strong: pd.DataFrame) -> list[Markup]:
+    """Where an alternative is more probable, and where less."""
+    rows = strong.to_dict("records")
+    said = []
+    for word, sign in (("more", 1), ("less", -1)):
+        named = [_difference(row) for row in rows if sign * row["estimate"] > 0]
+        if named:
+            said.append(Markup("{} probable with {}").format(word, listed(named)))
+    return said
 
 
 def _predicted(study: StudyFolder, alternative: str) -> str:
     shares = study.table("shares", by="all", alternative=alternative)
-    return "" if shares.empty else f" (average {percent(shares['estimate'].iloc[0], 2)})"
+    return "" if shares.empty else f" (average share {percent(shares['estimate'].iloc[0], 2)})"
 
 
 def _difference(row: Mapping[Any, Any]) -> Markup:
     numbers = signed_points(row["estimate"], row["lower"], row["upper"])
-    return Markup("{} {} {}").format(code(row["variable"]), row["contrast"], numbers)
+    return Markup("{} {} ({})").format(code(row["variable"]), row["contrast"], numbers)
 
 
 def _networks(study: StudyFolder) -> Iterator[Finding]:
@@ -229,8 +240,8 @@ def _outcome(family: Family, outcome: str) -> Markup:
             which = "own network" if network == outcome else "other network"
             numbers = signed_points(row["estimate"], row["lower"], row["upper"])
             unclear = "" if leaves_out_zero(row["lower"], row["upper"]) else ", sign unclear"
-            cells.append(Markup("{} {} {}{}").format(which, code(variable), numbers, unclear))
-    return Markup("<strong>{}</strong>: {}.").format(outcome, listed(cells))
+            cells.append(Markup("{} {} ({}{})").format(which, code(variable), numbers, unclear))
+    return Markup("<strong>{}</strong>: {}.").format(outcome, Markup("; ").join(cells))
 
 
 # -------------------------------------------------------------------------- scenarios
@@ -250,7 +261,7 @@ def _scenarios(study: StudyFolder) -> Iterator[Finding]:
             for row in rows.to_dict("records")
         ]
         title = scenario.get("title") or scenario.get("name")
-        parts.append(Markup("<strong>{}</strong>: {}.").format(title, listed(changes)))
+        parts.append(Markup("<strong>{}</strong>: {}.").format(title, Markup("; ").join(changes)))
     if parts:
         text = Markup(
             "Predicted average shares with each scenario minus without it, under {}. Static: "

@@ -111,7 +111,8 @@ class StudyFolder:
     def interval(self) -> str:
         """What intervals are, in words."""
         found = (h.get("interval") for h in self.results.get("headers", {}).values())
-        return next((str(i) for i in found if i), "interval")
+        # No line breaks within it.
+        return next((str(i).replace(" ", "\u00a0") for i in found if i), "interval")
 
 
 def read_folder(path: Path) -> StudyFolder:

@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from bayesmig import plots
+from bayesmig.plots.numbers import digits_for, number, probability
 from bayesmig.reporting.blocks import (
     Block,
     Facts,
@@ -22,18 +23,7 @@ from bayesmig.reporting.figures import Numbered, chunks, wanted_breakdowns
 from bayesmig.reporting.findings import separation, theory_of_hypotheses
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.networks import families
-from bayesmig.reporting.words import (
-    bracket,
-    code,
-    count,
-    digits_for,
-    number,
-    percent,
-    probability,
-    seconds,
-    standing,
-    verdict,
-)
+from bayesmig.reporting.words import bracket, code, count, percent, seconds, standing, verdict
 
 #: Figures of breakdowns, and parameters listed; all of them are in their tables.
 MOST_FIGURES, MOST_PARAMETERS = 2, 80
@@ -52,7 +42,11 @@ def sections(study: StudyFolder) -> list[Section]:
         ("scenarios", "Scenarios", _scenarios),
         ("provenance", "Where this comes from", _provenance),
     )
-    return [Section(key, title, tuple(make(study, figures))) for key, title, make in makers]
+    made = []
+    for key, title, make in makers:
+        figures.begin()
+        made.append(Section(key, title, tuple(make(study, figures))))
+    return made
 
 
 def _text(text: str, *args: Any) -> Prose:
@@ -451,7 +445,7 @@ def _kind(
 
 def _estimates(names: Layout, table: pd.DataFrame, factor: float = 100) -> dict[str, Any]:
     """A layout that ends in estimate and interval, in units of 1/factor."""
-    digits = digits_for(factor * (table["upper"] - table["lower"]))
+    digits = digits_for(factor * (table["upper"] - table["lower"]) / 4)
     return {
         **names,
         "Estimate": (lambda row: number(factor * row["estimate"], digits), str),
@@ -479,17 +473,22 @@ def _matrices(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
                 family.effects,
                 family.columns,
                 scale=plots.scale_of(header.get("unit", ""), plots.POINTS),
-                title=f"Own and cross effects of {family.prefix}",
+                title=_matrix_title(family.prefix),
                 interval=study.interval,
             ),
             Markup(
-                "Rows: whose probability changes; columns: what changes it. Shaded: a "
-                "stream's own {}. Panels of a row share an axis. Filled points: the interval "
-                "leaves out zero."
-            ).format(code(family.prefix)),
+                "Rows: whose probability is higher or lower; columns: with which column it is. "
+                "Shaded: a stream's own column. Panels of a row share an axis. Filled points: "
+                "the interval leaves out zero."
+            ),
             "effects",
             header,
         )
+
+
+def _matrix_title(prefix: str) -> str:
+    words = "networks" if prefix == "network" else f"the columns {prefix}_…"
+    return f"Own and cross effects of {words}"
 
 
 # ------------------------------------------------------------------------- scenarios
@@ -555,7 +554,7 @@ def _wide(table: pd.DataFrame) -> pd.DataFrame:
     """One row per alternative, a column of text per quantity."""
     rows = []
     for alternative, part in table.groupby("alternative", sort=False):
-        digits = digits_for(100 * (part["upper"] - part["lower"]))
+        digits = digits_for(25 * (part["upper"] - part["lower"]))
         row: dict[str, Any] = {"alternative": alternative}
         for cell in part.to_dict("records"):
             x, low, high = (100 * cell[k] for k in ("estimate", "lower", "upper"))

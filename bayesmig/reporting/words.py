@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-MISSING = "n/a"
+from bayesmig.plots.numbers import MISSING, digits_for, number
+
+SPACE = "\u00a0"
+"""One that no line breaks at."""
+
 #: A claim is called supported from the first probability on, contradicted up to the
 #: second: the words of `bayesmig.hypotheses`.
 SUPPORTED, CONTRADICTED = 0.95, 0.05
-
-
-def number(value: Any, digits: int = 2, *, sign: bool = False) -> str:
-    """A number with a true minus sign and thousands separators."""
-    value = float(value)
-    if not np.isfinite(value):
-        return MISSING
-    text = f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
-    if not any(c in "123456789" for c in text):
-        text = text.lstrip("+-")
-    return text.replace("-", "−")
 
 
 def count(value: Any) -> str:
@@ -37,15 +30,7 @@ def count(value: Any) -> str:
 def percent(share: Any, digits: int = 1) -> str:
     """A share in per cent."""
     text = number(100 * float(share), digits)
-    return text if text == MISSING else f"{text} %"
-
-
-def probability(value: Any) -> str:
-    """A probability, never rounded to certainty."""
-    value = float(value)
-    if not np.isfinite(value):
-        return MISSING
-    return "> 0.999" if value > 0.999 else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return text if text == MISSING else f"{text}{SPACE}%"
 
 
 def standing(value: Any) -> str:
@@ -58,24 +43,15 @@ def standing(value: Any) -> str:
     return "contradicted" if value <= CONTRADICTED else "undecided"
 
 
-def digits_for(widths: Iterable[Any], most: int = 3) -> int:
-    """Decimals that show two figures of a typical interval's quarter."""
-    known = np.array([float(w) for w in widths])
-    known = np.abs(known[np.isfinite(known) & (known != 0)])
-    if not len(known):
-        return 1
-    return int(np.clip(1 - np.floor(np.log10(np.median(known) / 4)), 0, most))
-
-
 def bracket(lower: Any, upper: Any, digits: int) -> str:
     """An interval."""
-    return f"[{number(lower, digits)}, {number(upper, digits)}]"
+    return f"[{number(lower, digits)},{SPACE}{number(upper, digits)}]"
 
 
 def points(estimate: Any, lower: Any, upper: Any) -> str:
     """A difference of probabilities: ``1.12 percentage points lower [−1.51, −0.73]``."""
     x, low, high = 100 * float(estimate), 100 * float(lower), 100 * float(upper)
-    digits = digits_for([high - low])
+    digits = digits_for([(high - low) / 4])
     way = "higher" if x > 0 else "lower" if x < 0 else "apart"
     return f"{number(abs(x), digits)} percentage points {way} {bracket(low, high, digits)}"
 
@@ -83,8 +59,8 @@ def points(estimate: Any, lower: Any, upper: Any) -> str:
 def signed_points(estimate: Any, lower: Any, upper: Any) -> str:
     """A difference of probabilities, short: ``−1.12 [−1.51, −0.73]``."""
     x, low, high = 100 * float(estimate), 100 * float(lower), 100 * float(upper)
-    digits = digits_for([high - low])
-    return f"{number(x, digits, sign=True)} {bracket(low, high, digits)}"
+    digits = digits_for([(high - low) / 4])
+    return f"{number(x, digits, sign=True)}{SPACE}{bracket(low, high, digits)}"
 
 
 def leaves_out_zero(lower: Any, upper: Any) -> bool:

@@ -127,13 +127,35 @@ def true_parameters(world: World, unit: Unit) -> dict[str, float]:
     dict
         Dotted name to value; a new one at each call.
     """
-    terms = _UTILITY[world] if unit == "person" else _head_terms(_UTILITY[world])
+    at_typical = _UTILITY[world] if unit == "person" else _head_terms(_UTILITY[world])
+    terms = _from_no_exposure(at_typical, MEASURES[world].network[unit])
     flat = _by_stream("utility", terms)
     if unit == "household":
         flat["utility.both.association"] = _ASSOCIATION
     for group in groups_of(unit):
         flat |= _group_parameters(group, _SIGMA[world][group], unit)
     return flat | _by_stream("history", _HISTORY[world])
+
+
+def _from_no_exposure(
+    terms: Mapping[str, Pair], network: Mapping[str, Pair]
+) -> dict[str, Pair]:
+    """Coefficients where exposure counts from zero, given those at typical exposure.
+
+    Network columns must count from zero, or a scenario that halves them would raise
+    exposure where it is low.
+    """
+    moved = dict(terms)
+    for term, pair in terms.items():
+        *others, last = term.split(":")
+        if last.startswith("network_"):
+            typical, scale = network[last.removeprefix("network_")]
+            below = ":".join(others) or "asc"
+            shift = typical / scale
+            moved[below] = tuple(
+                b - shift * g for b, g in zip(moved[below], pair, strict=True)
+            )  # type: ignore[assignment]
+    return moved
 
 
 def groups_of(unit: Unit) -> tuple[str, ...]:
@@ -238,7 +260,8 @@ class Measures:
     step
         Consumption is reported rounded to this.
     network
-        Unit -> stream -> (centre, scale) of the share of earlier movers.
+        Unit -> stream -> typical share of earlier movers, at which the constants of the
+        tables above hold, and the share that counts as one unit.
     most
         Stream -> the share above which more earlier movers make no difference.
     """
@@ -263,11 +286,11 @@ class Measures:
         } | {f"network_{stream}": self._network(unit, stream) for stream in STREAMS}
 
     def _network(self, unit: Unit, stream: str) -> str:
-        centre, scale = self.network[unit][stream]
+        _, scale = self.network[unit][stream]
         share = f"share_{stream}"
         if stream in self.most:
             share = f"minimum({share}, {self.most[stream]})"
-        return f"({share} - {centre}) / {scale}" if centre else f"{share} / {scale}"
+        return f"{share} / {scale}"
 
 
 MEASURES: Mapping[str, Measures] = {

@@ -150,9 +150,10 @@ def simulate(
     .2. ``indonesia`` has the coefficients of a plain multinomial logit on the Indonesian
     Family Life Survey; its group effects are assumed.
 
-    Network columns are ``(share - centre) / scale`` with fixed constants that stand in the
-    codebook; in ``indonesia`` the centre is 0, the scales are .10 and .01, and the share
-    abroad counts up to .05, as where its coefficients were estimated.
+    Network columns are ``share / scale`` with fixed constants that stand in the codebook,
+    and count from zero; the constants above hold at typical exposure, and truth.toml gives
+    them at none. In ``indonesia`` the scales are .10 and .01, and the share abroad counts up
+    to .05, as where its coefficients were estimated.
     """
     plan = _plan(
         persons=persons, seed=seed, unit=unit, world=world, periods=periods, effects=effects,

@@ -1,7 +1,8 @@
 """Derived columns: arithmetic over columns, walked node by node, never evaluated by Python.
 
-Missing inputs give missing results, but for ``fill(x, value)``, which states one. An operation that turns finite numbers into none
-(the logarithm of zero, a division by zero) is an error that names the rows.
+Missing inputs give missing results, but for ``fill(x, value)``, which states one. An
+operation that turns finite numbers into none (the logarithm of zero, a division by zero)
+is an error that names the rows.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ so that the rate of false alarms can be seen.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -65,9 +66,10 @@ def _mode(
         odds = np.exp(x @ beta)
         p = odds / (1 + odds.sum(axis=1, keepdims=True))
         gradient = x.T @ (chosen - p) - precision * (beta - centre)
-        spread = np.einsum("nj,jl->njl", p, np.eye(width)) - p[:, :, None] * p[:, None, :]
-        hessian = np.einsum("na,njl,nb->ajbl", x, spread, x, optimize=True)
-        hessian = hessian.reshape(beta.size, beta.size) + np.diag(precision.ravel())
+        hessian = np.diag(precision.ravel())
+        for j, k in product(range(width), repeat=2):
+            spread = p[:, j] * ((j == k) - p[:, k])
+            hessian[j::width, k::width] += (x * spread[:, None]).T @ x
         step = np.linalg.solve(hessian, gradient.ravel()).reshape(beta.shape)
         beta = beta + step
         if np.abs(step).max() < 1e-8:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ def design(
     )
 
 
+@cache
 def rich() -> Design:
     """Every block at once."""
     frame = people().assign(

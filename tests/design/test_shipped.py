@@ -1,0 +1,141 @@
+"""The shipped theories on simulated surveys: they fit, and count what they say."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bayesmig.design.design import Design, build_design
+from bayesmig.design.formula import CONSTANT
+from bayesmig.simulation import simulate
+from bayesmig.spec.library import load_model, load_scenario, model_names, scenario_names
+from bayesmig.spec.scenario import MoveCoefficient, ScaleColumn
+from bayesmig.survey.survey import Survey, read_survey
+
+OF_HOUSEHOLDS = ("household_strategies",)
+
+
+@pytest.fixture(scope="module")
+def surveys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Survey]:
+    folder = tmp_path_factory.mktemp("surveys")
+    asked = {"person": {"periods": 2}, "household": {"unit": "household"}}
+    return {
+        name: read_survey(simulate(folder / name, persons=2000, seed=3, **keys).codebook)
+        for name, keys in asked.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def networks(surveys: dict[str, Survey]) -> Design:
+    return build_design(load_model("networks"), surveys["person"])
+
+
+@pytest.fixture(scope="module")
+def households(surveys: dict[str, Survey]) -> Design:
+    return build_design(load_model("household_strategies"), surveys["household"])
+
+
+def survey_for(model: str, surveys: dict[str, Survey]) -> Survey:
+    return surveys["household" if model in OF_HOUSEHOLDS else "person"]
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_shipped_theory_counts_what_it_says(name: str, surveys: dict[str, Survey]) -> None:
+    spec = load_model(name)
+    built = build_design(spec, survey_for(name, surveys))  # refuses a wrong [expect]
+    own = [label for label in built.persons if not label.startswith("period[")]
+    assert len(own) == spec.expect.persons
+    assert built.persons[0] == CONSTANT
+    n_periods = survey_for(name, surveys).role("period").nunique()
+    assert len(built.persons) - len(own) == n_periods - 1
+    asked = {a.variable for h in spec.hypotheses.values() for i in h.inequalities
+             for a in i.averages}  # fmt: skip
+    assert asked - {""} <= set(built.frame.columns)
+
+
+def test_a_wrong_count_would_be_seen(surveys: dict[str, Survey]) -> None:
+    spec = load_model("networks").replace(expect={"persons": 17})
+    with pytest.raises(Exception, match="expects 17 coefficients in persons, got 18"):
+        build_design(spec, surveys["person"])
+
+
+def test_gender_age_and_education_are_fully_crossed(networks: Design) -> None:
+    built, frame = networks, networks.frame
+    for label in ("female:age_10", "female:education", "female:age_10:education"):
+        expected = np.prod([frame[c] for c in label.split(":")], axis=0)
+        at = built.persons.index(label)
+        np.testing.assert_allclose(built.columns.persons[:, at], expected)
+
+
+def test_a_square_follows_its_column_into_a_scenario(networks: Design) -> None:
+    built = networks
+    richer = built.apply(built.frame.assign(wealth=lambda f: f["wealth"] + 0.5))
+    wealth, square = (built.persons.index(n) for n in ("wealth", "square(wealth)"))
+    np.testing.assert_allclose(richer.persons[:, square], richer.persons[:, wealth] ** 2)
+    assert not np.allclose(richer.persons[:, square], built.columns.persons[:, square])
+
+
+def test_household_ties_vary_within_origins_and_exposure_does_not(networks: Design) -> None:
+    """Why `unobserved_origins` has the slope that it has."""
+    frame = networks.frame
+    one_round = frame[frame["period"] == frame["period"].min()]
+
+    def within(column: str) -> float:
+        groups = one_round.groupby("origin")[column]
+        return float((one_round[column] - groups.transform("mean")).var() / one_round[column].var())
+
+    assert within("household_internal") > 0.5
+    assert within("network_international") < 0.1
+
+
+def test_priors_of_rare_indicators_are_per_unit(networks: Design) -> None:
+    built = networks
+    scale = built.priors["persons"].scale
+    assert (scale[built.persons.index("prior_international")] == 2.0).all()
+    spread = built.columns.persons[:, built.persons.index("education")].std()
+    assert scale[built.persons.index("education")] == pytest.approx(1 / spread)
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_a_shipped_scenario_has_its_columns_in_the_theory(
+    name: str, networks: Design, households: Design
+) -> None:
+    built = households if name.endswith("_households") else networks
+    for step in load_scenario(name).interventions:
+        if isinstance(step, MoveCoefficient):
+            assert step.name in built.persons
+            assert step.alternative in built.nonbase
+            continue
+        for column in [f.column for f in step.where] + (
+            [step.column] if hasattr(step, "column") else []
+        ):
+            assert column in built.frame.columns
+
+
+@cache
+def _ifls(path: Path) -> Survey:
+    return read_survey(path)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["baseline", "unobserved_origins"])  # the least and the most
+def test_a_shipped_theory_works_unchanged_on_ifls(
+    name: str, repository: Path, real_data: Path
+) -> None:
+    built: Design = build_design(load_model(name), _ifls(repository / "surveys" / "ifls.toml"))
+    assert len(built.persons) == (load_model(name).expect.persons or 0) + 2  # three periods
+    assert built.support.warnings == ()
+
+
+@pytest.mark.real
+def test_columns_that_a_scenario_scales_count_from_zero_on_ifls(
+    repository: Path, real_data: Path
+) -> None:
+    frame = _ifls(repository / "surveys" / "ifls.toml").frame
+    for name in scenario_names():
+        for step in load_scenario(name).interventions:
+            if isinstance(step, ScaleColumn):
+                assert frame[step.column].min() == 0

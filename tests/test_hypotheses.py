@@ -1,0 +1,321 @@
+"""Hypotheses against plain loops, and in worlds where they are true, reversed or void."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bayesmig import hypotheses
+from bayesmig.errors import ConvergenceError, QuestionError
+from bayesmig.hypotheses import HypothesisResult, validate_hypotheses
+from bayesmig.posterior import Posterior, load
+from bayesmig.predict import Ask
+from tests.by_hand import (
+    averages,
+    effects_for,
+    rich_posterior,
+    rows_of,
+    shortest_interval,
+    slope_of_wealth,
+)
+from tests.fabricate import TRUTH, fabricated, small_design, small_frame, survey_of
+
+STATED = {
+    "arithmetic": {
+        "claim": "Anything that arithmetic can say.",
+        "statement": "2 * comparison(female, internal) ** 2 - -slope(wealth, international)"
+        " / share(stay) > 0.01 + lift(education, internal)",
+        "rope": 0.05,
+        "mechanism": "M00",
+    },
+    "both": {
+        "claim": "Both at once",
+        "statement": "slope(wealth, internal) < 0 and comparison(female, international) != 0",
+        "rope": 0.02,
+    },
+}
+
+
+def with_hypotheses(posterior: Posterior, stated: dict[str, Any]) -> Posterior:
+    """The same draws under a theory that states something else."""
+    spec = posterior.spec.replace(hypotheses=stated)
+    return replace(posterior, design=replace(posterior.design, spec=spec))
+
+
+@pytest.fixture(scope="module")
+def posterior() -> Posterior:
+    return with_hypotheses(rich_posterior(), STATED)
+
+
+def flat(result: HypothesisResult) -> np.ndarray:
+    """Draws × parts."""
+    return result.draws.to_numpy().reshape(-1, result.draws.sizes["part"])
+
+
+# -------------------------------------------------------------------- by brute force
+
+
+WAYS = [{}, {"wts": False, "groups": "typical"}, {"groups": "new", "seed": 4}]
+
+
+@pytest.mark.parametrize("ways", WAYS, ids=["plain", "typical", "new"])
+def test_estimands_and_probabilities_by_hand(posterior: Posterior, ways: dict[str, Any]) -> None:
+    results = hypotheses.test(posterior, **ways)
+    frame = posterior.frame
+    weights = frame["weight"] if ways.get("wts", True) else [1.0] * len(frame)
+    effects = effects_for(posterior, frame, ways.get("groups", "observed"), seed=4)
+
+    def average(of: Any = None, **change: Any) -> list[dict[str, float]]:
+        rows = [row | {k: v(row) for k, v in change.items()} for row in rows_of(frame)]
+        keys = {} if of is None else {"of": of}
+        by_draw = averages(posterior, rows, [0] * len(rows), weights, effects, **keys)
+        return [draw[0] for draw in by_draw]
+
+    base, slope = average(), average(of=slope_of_wealth)
+    men, women = average(female=lambda _: 0), average(female=lambda _: 1)
+    schooled = average(education=lambda r: r["education"] + 1)
+    first, second, third = [], [], []
+    for s in range(len(base)):
+        female = {j: women[s][j] - men[s][j] for j in base[s]}
+        lift = (schooled[s]["internal"] - base[s]["internal"]) / base[s]["internal"]
+        left = 2 * female["internal"] ** 2 + slope[s]["international"] / base[s]["stay"]
+        first.append(left - (0.01 + lift))
+        second.append(slope[s]["internal"])
+        third.append(female["international"])
+
+    one, both = results["arithmetic"], results["both"]
+    np.testing.assert_allclose(flat(one)[:, 0], first, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(flat(both), np.column_stack([second, third]), rtol=0, atol=2e-9)
+    assert one.probability == sum(d > 0 for d in first) / len(first)
+    holds = [a < 0 and abs(b) > 0.02 for a, b in zip(second, third, strict=True)]
+    assert both.probability == sum(holds) / len(holds)
+    parts = both.summary["probability"].tolist()
+    assert parts == [
+        sum(a < 0 for a in second) / len(second),
+        sum(abs(b) > 0.02 for b in third) / len(third),
+    ]
+    assert both.summary["rope_mass"].tolist() == [
+        sum(abs(d) <= 0.02 for d in column) / len(column) for column in (second, third)
+    ]
+    row = both.summary.iloc[1]
+    assert row["estimate"] == pytest.approx(sum(third) / len(third), abs=1e-10)
+    assert (row["lower"], row["upper"]) == pytest.approx(shortest_interval(third, 0.95), abs=1e-10)
+
+
+def test_shape_of_the_result(posterior: Posterior) -> None:
+    result = hypotheses.test(posterior, "arithmetic")
+    assert (result.name, result.mechanism) == ("arithmetic", "M00")
+    assert result.claim == STATED["arithmetic"]["claim"]
+    assert result.statement == STATED["arithmetic"]["statement"]
+    assert list(result.summary.columns) == [
+        "part",
+        "estimate",
+        "sd",
+        "lower",
+        "upper",
+        "rope",
+        "rope_mass",
+        "probability",
+    ]
+    assert result.draws.dims == ("chain", "draw", "part")
+    assert result.header["weights"].startswith("averages weighted by weight")
+    assert "new groups" in hypotheses.test(posterior, "both", groups="new").header["groups"]
+    assert "0.95" in result.header["verdict"]
+    assert result.summary["part"][0] in str(result)
+
+
+def test_one_name_several_or_all(posterior: Posterior) -> None:
+    assert set(hypotheses.test(posterior)) == set(STATED)
+    several = hypotheses.test(posterior, ["both"])
+    assert list(several) == ["both"]
+    assert several["both"].probability == hypotheses.test(posterior, "both").probability
+
+
+def test_averages_are_computed_once(posterior: Posterior, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for the survey, two for the indicator, two for the slope, one for education."""
+    count, plain = [], Ask.averages
+
+    def counted(self: Ask, frame: Any) -> Any:
+        count.append(frame)
+        return plain(self, frame)
+
+    monkeypatch.setattr(Ask, "averages", counted)
+    hypotheses.test(posterior)
+    assert len(count) == 6
+
+
+def test_closed_alternative_gives_no_estimand_and_no_warning(posterior: Posterior) -> None:
+    stated = {
+        "x": {"claim": "x", "statement": "lift(wealth, international) > -1 / (share(stay) * 0)"}
+    }
+    closed = posterior.frame.assign(open=0)
+    result = hypotheses.test(with_hypotheses(posterior, stated), "x", newdata=closed)
+    assert result.probability == 0
+    assert result.summary["estimate"].isna().all()
+
+
+# ------------------------------------------------------------------------- the verdict
+
+
+def fixed_shares(stated: dict[str, Any], effects: np.ndarray, **options: Any) -> Posterior:
+    """A theory of constants and one indicator, whose draws are near ``effects``."""
+    frame = small_frame(600, seed=1)
+    survey = survey_of(frame)
+    design = small_design("female + wealth", survey=survey, groups=[], hypotheses=stated)
+    beta = np.array([[-1.0, -1.6], *effects])
+    return fabricated(design, survey=survey, centre={"beta": beta}, **options)
+
+
+def test_joint_probability_is_not_the_product_of_the_parts() -> None:
+    """Two claims that are one: true together or not at all."""
+    stated = {
+        "same": {
+            "claim": "same twice",
+            "statement": "slope(wealth, internal) > 0 and slope(wealth, internal) * 2 > 0",
+        },
+        "never": {
+            "claim": "a contradiction",
+            "statement": "slope(wealth, internal) > 0 and slope(wealth, internal) < 0",
+        },
+    }
+    results = hypotheses.test(fixed_shares(stated, np.zeros((2, 2))))
+    same, never = results["same"], results["never"]
+    assert same.summary["probability"].between(0.35, 0.65).all()
+    assert same.probability == same.summary["probability"][0]
+    assert never.probability == 0
+    assert "contradicted" in never.sentence
+
+
+@pytest.mark.parametrize(
+    ("female", "verdict", "probability"),
+    [(0.8, "supported", 1.0), (-0.8, "contradicted", 0.0), (0.0, "undecided", 0.5)],
+)
+def test_true_reversed_and_void_worlds(female: float, verdict: str, probability: float) -> None:
+    stated = {
+        "women": {
+            "claim": "Women move within the country more than men.",
+            "statement": "comparison(female, internal) > 0",
+            "rope": 0.01,
+        }
+    }
+    result = hypotheses.test(fixed_shares(stated, np.array([[female, 0.0], [0.0, 0.0]])), "women")
+    assert result.probability == pytest.approx(probability, abs=0.1)
+    assert f"is {verdict}:" in result.sentence
+    assert "0.95" in result.sentence
+    assert "0.05" in result.sentence
+    assert "±0.01" in result.sentence
+    causal = ("cause", "effect", "impact", "because", "leads to", "due to", "influence")
+    assert not [word for word in causal if word in result.sentence.lower()]
+
+
+def test_joint_claim_names_its_weakest_part() -> None:
+    stated = {
+        "both": {
+            "claim": "Both.",
+            "statement": "comparison(female, internal) > 0 and slope(wealth, internal) > 0",
+        }
+    }
+    result = hypotheses.test(fixed_shares(stated, np.array([[0.9, 0.0], [0.0, 0.0]])), "both")
+    assert "undecided" in result.sentence
+    assert "the least likely is slope(wealth, internal) > 0" in result.sentence
+    assert "±" not in result.sentence
+
+
+def test_a_difference_that_does_not_matter_is_told() -> None:
+    stated = {
+        "tiny": {
+            "claim": "tiny",
+            "statement": "comparison(female, internal) > 0",
+            "rope": 0.05,
+        },
+        "differs": {
+            "claim": "differs",
+            "statement": "comparison(female, internal) != 0",
+            "rope": 0.05,
+        },
+    }
+    effects = np.array([[0.02, 0.0], [0.0, 0.0]])
+    results = hypotheses.test(fixed_shares(stated, effects, spread=0.004))
+    assert results["tiny"].probability > 0.95
+    assert results["tiny"].summary["rope_mass"][0] == 1
+    assert "above 0.999" in results["tiny"].sentence
+    assert results["differs"].probability == 0
+
+
+# ----------------------------------------------------------- what cannot be asked of it
+
+
+def test_unknown_and_missing_hypotheses(posterior: Posterior) -> None:
+    with pytest.raises(QuestionError, match="no hypothesis 'bth'; did you mean 'both'"):
+        hypotheses.test(posterior, "bth")
+    with pytest.raises(QuestionError, match="no hypothesis is named"):
+        hypotheses.test(posterior, [])
+    with pytest.raises(QuestionError, match="states no hypotheses"):
+        hypotheses.test(with_hypotheses(posterior, {}))
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("slope(age, internal) > 0", "about 'age', which the theory does not use"),
+        ("lift(weath, internal) > 0", "did you mean 'wealth'"),
+        ("comparison(region, internal) > 0", "'region', a category"),
+    ],
+)
+def test_columns_that_a_theory_cannot_answer_for(
+    posterior: Posterior, statement: str, words: str
+) -> None:
+    odd = with_hypotheses(posterior, {"odd": {"claim": "odd", "statement": statement}})
+    for ask in (lambda: hypotheses.test(odd), lambda: validate_hypotheses(odd.design)):
+        with pytest.raises(QuestionError, match=words) as caught:
+            ask()
+        assert "hypothesis 'odd'" in str(caught.value)
+    validate_hypotheses(posterior.design)
+
+
+def test_unconverged_draws_are_refused_unless_allowed() -> None:
+    poor = with_hypotheses(fabricated(small_design(), r_hat=1.2), {"both": STATED["both"]})
+    with pytest.raises(ConvergenceError):
+        hypotheses.test(poor)
+    hypotheses.test(poor, allow_unconverged=True)
+
+
+def test_saved_posterior_answers_bit_identically(tmp_path: Path) -> None:
+    design = small_design(hypotheses={"both": STATED["both"]})
+    posterior = fabricated(design, draws=100)
+    before = hypotheses.test(posterior, "both")
+    after = hypotheses.test(load(posterior.save(tmp_path / "fit.nc")), "both")
+    np.testing.assert_array_equal(before.draws.to_numpy(), after.draws.to_numpy())
+    assert before.probability == after.probability
+    assert before.sentence == after.sentence
+
+
+# --------------------------------------------------------------------------- real fits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["true", "reversed", "void"])
+def test_fitted_worlds(world: str) -> None:
+    """A network that pulls, repels, or does nothing; the theory and prior stay the same."""
+    from bayesmig.inference.sample import fit
+    from tests.fabricate import theory
+
+    sign = {"true": 1.0, "reversed": -1.0, "void": 0.0}[world]
+    frame = small_frame(1500, seed=21)
+    rng = np.random.default_rng(5)
+    odds = np.array([TRUTH["asc"]] * len(frame))
+    odds = odds + sign * np.outer(frame["network_international"], [0.0, 0.8])
+    utility = np.column_stack([np.zeros(len(frame)), odds]) + rng.gumbel(size=(len(frame), 3))
+    frame["choice"] = np.array(["stay", "internal", "international"])[utility.argmax(axis=1)]
+    stated = {
+        "pull": {"claim": "pull", "statement": "slope(network_international, international) > 0"}
+    }
+    spec = theory("network_international", groups=[], hypotheses=stated)
+    posterior = fit(spec, survey_of(frame), seed=1, chains=4, draws=300, tune=300, progress=False)
+    probability = hypotheses.test(posterior, "pull", allow_unconverged=True).probability
+    low, high = {"true": (0.95, 1), "reversed": (0, 0.05), "void": (0.05, 0.95)}[world]
+    assert low <= probability <= high
