@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
-from bayesmig.posterior import INTERVAL, Posterior, hdi
+from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
     Groups,
@@ -30,6 +30,7 @@ from bayesmig.predict import (
     header_of,
     levels_of,
     slope,
+    summaries,
     theory_columns,
 )
 from bayesmig.spec.model import Hypothesis
@@ -288,14 +289,10 @@ def _result(
     parts, rope = hypothesis.inequalities, hypothesis.rope
     draws = np.stack([_estimand(part, averages) for part in parts], axis=1)
     holds = np.stack([_holds(part, draws[:, k], rope) for k, part in enumerate(parts)], axis=1)
-    lower, upper = hdi(draws, ask.prob)
     summary = pd.DataFrame(
         {
             "part": [part.text for part in parts],
-            "estimate": draws.mean(axis=0),
-            "sd": draws.std(axis=0, ddof=1),
-            "lower": lower,
-            "upper": upper,
+            **summaries(draws, ask.prob),
             "rope": rope,
             "rope_mass": (np.abs(draws) <= rope).mean(axis=0),
             "probability": holds.mean(axis=0),

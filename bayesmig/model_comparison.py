@@ -426,9 +426,9 @@ def _summary(found: Mapping[str, _Loo], good_k: Mapping[str, float]) -> pd.DataF
         {
             "theory": list(found),
             "elpd": elpd.sum(axis=1),
-            "se": np.sqrt(n * elpd.var(axis=1)),
+            "se": np.sqrt(n * elpd.var(axis=1, ddof=1)),
             "elpd_diff": gap.sum(axis=1),
-            "diff_se": np.sqrt(n * gap.var(axis=1)),
+            "diff_se": np.sqrt(n * gap.var(axis=1, ddof=1)),
             "p_loo": [float(loo.p_loo.sum()) for loo in found.values()],
             "weight": stacking_weights(elpd),
             "pareto_k_max": [float(loo.pareto_k.max()) for loo in found.values()],

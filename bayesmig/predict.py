@@ -35,8 +35,10 @@ _GROUPS_TEXT = {
 }
 #: Step of numerical derivatives, in standard deviations of the column.
 _STEP = 1e-5
-#: Draws × cells × alternatives that an answer may hold (400 MB).
-_MAX_NUMBERS = 50_000_000
+#: Draws × cells × alternatives that an answer may hold (200 MB).
+_MAX_NUMBERS = 25_000_000
+#: Draws × columns that are sorted at a time (16 MB).
+_BLOCK_SIZE = 2_000_000
 #: Columns of summaries: rows cannot be grouped by columns of these names.
 _TAKEN = ("alternative", "variable", "contrast", "quantity", "rows")
 
@@ -617,13 +619,8 @@ def finish(
     null: str | float | None = None,
 ) -> Effect:
     """Summaries and labelled draws of ``(draw, cell)``."""
-    lower, upper = hdi(draws, ask.prob)
     summary = table.drop(columns="rows").assign(
-        estimate=draws.mean(axis=0),
-        sd=draws.std(axis=0, ddof=1),
-        lower=lower,
-        upper=upper,
-        rows=table["rows"],
+        **summaries(draws, ask.prob), rows=table["rows"].to_numpy()
     )
     header = dict(header)
     if isinstance(null, int | float):
@@ -636,6 +633,19 @@ def finish(
         coords={"cell": np.arange(draws.shape[1])},
     )
     return Effect(question, header, summary, labelled)
+
+
+def summaries(draws: Array, prob: float) -> dict[str, Array]:
+    """Mean, sd and bounds of the highest-density interval of every column of draws."""
+    step = max(1, _BLOCK_SIZE // len(draws))
+    blocks = [draws[:, k : k + step] for k in range(0, draws.shape[1], step)]
+    intervals = np.concatenate([hdi(block, prob) for block in blocks], axis=1)
+    return {
+        "estimate": np.concatenate([block.mean(axis=0) for block in blocks]),
+        "sd": np.concatenate([block.std(axis=0, ddof=1) for block in blocks]),
+        "lower": intervals[0],
+        "upper": intervals[1],
+    }
 
 
 def _groups_note(ask: Ask) -> str:

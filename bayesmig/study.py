@@ -235,16 +235,19 @@ class _Run:
         self.plan, self.folder, self.progress = plan, folder, progress
         self.computed: list[str] = []
         self._fits: dict[str, Posterior] = {}
-        (folder / MANIFEST).unlink(missing_ok=True)
 
     def everything(self) -> StudyResult:
-        """Every step in order, then the assembly."""
+        """Every step in order, then the assembly; nothing where all is there."""
         steps = list(self._steps())
+        if _is_complete(self.plan, self.folder, {name: key for name, key, _ in steps}):
+            return _result(self.folder, ())
+        (self.folder / MANIFEST).unlink(missing_ok=True)
         for number, (name, key, work) in enumerate(steps):
             self.progress("study", number, len(steps), name)
             self._step(name, key, work)
         self.progress("study", len(steps), len(steps), "report")
-        return _assemble(self.plan, self.folder, [name for name, _, _ in steps], self.computed)
+        _assemble(self.plan, self.folder, {name: key for name, key, _ in steps})
+        return _result(self.folder, tuple(self.computed))
 
     def _steps(self) -> Iterator[tuple[str, str, Callable[[Path], Tables]]]:
         plan, main = self.plan, self.plan.main
@@ -487,34 +490,47 @@ def _word(passed: bool | None) -> str:
 # ------------------------------------------------------------------------- assembly
 
 
-def _assemble(
-    plan: StudyPlan, folder: Path, steps: list[str], computed: list[str]
-) -> StudyResult:
+def _assemble(plan: StudyPlan, folder: Path, steps: Mapping[str, str]) -> None:
     """Tables, results, report and, last, the manifest."""
     from bayesmig.reporting.render import render_report
 
-    tables = _collect(folder, steps)
+    names = list(steps)
     target = folder / "tables"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    for name, table in tables.items():
+    for name, table in _collect(folder, names).items():
         table.to_parquet(target / f"{name}.parquet", index=False)
         table.to_csv(target / f"{name}.csv", index=False)
-    _write_json(folder / "results.json", _results(plan, folder, steps))
-    shutil.copyfile(plan.path, folder / "study.toml.copy")
-    path = render_report(folder)
-    _drop_stale_steps(folder, steps)
+    _write_json(folder / "results.json", _results(plan, folder, names))
+    render_report(folder)
+    _drop_stale_steps(folder, names)
     files = {
         str(p.relative_to(folder)): _checksum(p)
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p.name != MANIFEST
     }
-    content = {"study": plan.study.to_toml(), "versions": package_versions(), "files": files}
-    _write_json(folder / MANIFEST, content)
-    checks = tables["checks"]
+    content = {"study": plan.study.to_toml(), "steps": dict(steps), "files": files}
+    _write_json(folder / MANIFEST, content | {"versions": package_versions()})
+
+
+def _is_complete(plan: StudyPlan, folder: Path, steps: Mapping[str, str]) -> bool:
+    """Whether the folder holds all of this very study, whole."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return (
+            manifest["study"] == plan.study.to_toml()
+            and manifest["steps"] == dict(steps)
+            and all(_checksum(folder / name) == sum_ for name, sum_ in manifest["files"].items())
+        )
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _result(folder: Path, computed: tuple[str, ...]) -> StudyResult:
+    checks = pd.read_parquet(folder / "tables" / "checks.parquet")
     failed = checks[checks["passed"] == "failed"]
     names = tuple(f"{t}: {c}" for t, c in zip(failed["theory"], failed["check"], strict=True))
-    return StudyResult(folder, path, names, tuple(computed))
+    return StudyResult(folder, folder / "report.html", names, computed)
 
 
 def _collect(folder: Path, steps: list[str]) -> Tables:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bayesmig.design.design import build_design
-from bayesmig.posterior import Posterior, labelled_draws
+from bayesmig.posterior import Posterior, labelled_draws, load
 from bayesmig.predict import prepare
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey
@@ -25,6 +28,20 @@ Draw = Mapping[str, float]
 #: (factor, row, alternative, term) -> effect of the row's group.
 Effects = Callable[[str, Row, str, str], float]
 NONBASE = ALTERNATIVES[1:]
+HYPOTHESES = {
+    "arithmetic": {
+        "claim": "Anything that arithmetic can say.",
+        "statement": "2 * comparison(female, internal) ** 2 - -slope(wealth, international)"
+        " / share(stay) > 0.01 + lift(education, internal)",
+        "rope": 0.05,
+        "mechanism": "M00",
+    },
+    "both": {
+        "claim": "Both at once",
+        "statement": "slope(wealth, internal) < 0 and comparison(female, international) != 0",
+        "rope": 0.02,
+    },
+}
 
 
 def rich_frame(n: int = 60, *, seed: int = 3) -> pd.DataFrame:
@@ -59,21 +76,29 @@ def rich_theory(**keys: Any) -> ModelSpec:
                 {"by": "origin", "terms": "1 + wealth"},
                 {"by": "household", "correlated": False},
             ],
+            "hypotheses": HYPOTHESES,
             **keys,
         }
     )
 
 
-def rich_posterior(survey: Survey | None = None, **options: Any) -> Posterior:
+@cache
+def rich_posterior() -> Posterior:
     """Eight draws of `rich_theory` on `rich_survey`."""
-    survey = rich_survey() if survey is None else survey
+    survey = rich_survey()
     design = build_design(rich_theory(), survey)
-    options = {"chains": 2, "draws": 4, "spread": 0.5, "seed": 11} | options
-    posterior = fabricated(design, survey=survey, **options)
+    posterior = fabricated(design, survey=survey, chains=2, draws=4, spread=0.5, seed=11)
     # So few draws pass for converged, so that loops over them stay short.
     for name in ("ess_bulk", "ess_tail"):
         posterior.data["diagnostics"][name][:] = 1000.0
     return posterior
+
+
+@cache
+def reloaded() -> Posterior:
+    """`rich_posterior`, saved and loaded without its survey."""
+    with TemporaryDirectory() as folder:
+        return load(rich_posterior().save(Path(folder) / "fit.nc"))
 
 
 # ---------------------------------------------------------------------- probabilities

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,32 +11,19 @@ import pytest
 from bayesmig import hypotheses
 from bayesmig.errors import ConvergenceError, QuestionError
 from bayesmig.hypotheses import HypothesisResult, validate_hypotheses
-from bayesmig.posterior import Posterior, load
+from bayesmig.posterior import Posterior
 from bayesmig.predict import Ask
 from tests.by_hand import (
+    HYPOTHESES,
     averages,
     effects_for,
+    reloaded,
     rich_posterior,
     rows_of,
     shortest_interval,
     slope_of_wealth,
 )
 from tests.fabricate import TRUTH, fabricated, small_design, small_frame, survey_of
-
-STATED = {
-    "arithmetic": {
-        "claim": "Anything that arithmetic can say.",
-        "statement": "2 * comparison(female, internal) ** 2 - -slope(wealth, international)"
-        " / share(stay) > 0.01 + lift(education, internal)",
-        "rope": 0.05,
-        "mechanism": "M00",
-    },
-    "both": {
-        "claim": "Both at once",
-        "statement": "slope(wealth, internal) < 0 and comparison(female, international) != 0",
-        "rope": 0.02,
-    },
-}
 
 
 def with_hypotheses(posterior: Posterior, stated: dict[str, Any]) -> Posterior:
@@ -48,7 +34,7 @@ def with_hypotheses(posterior: Posterior, stated: dict[str, Any]) -> Posterior:
 
 @pytest.fixture(scope="module")
 def posterior() -> Posterior:
-    return with_hypotheses(rich_posterior(), STATED)
+    return rich_posterior()
 
 
 def flat(result: HypothesisResult) -> np.ndarray:
@@ -109,8 +95,8 @@ def test_estimands_and_probabilities_by_hand(posterior: Posterior, ways: dict[st
 def test_shape_of_the_result(posterior: Posterior) -> None:
     result = hypotheses.test(posterior, "arithmetic")
     assert (result.name, result.mechanism) == ("arithmetic", "M00")
-    assert result.claim == STATED["arithmetic"]["claim"]
-    assert result.statement == STATED["arithmetic"]["statement"]
+    assert result.claim == HYPOTHESES["arithmetic"]["claim"]
+    assert result.statement == HYPOTHESES["arithmetic"]["statement"]
     assert list(result.summary.columns) == [
         "part",
         "estimate",
@@ -129,7 +115,7 @@ def test_shape_of_the_result(posterior: Posterior) -> None:
 
 
 def test_one_name_several_or_all(posterior: Posterior) -> None:
-    assert set(hypotheses.test(posterior)) == set(STATED)
+    assert set(hypotheses.test(posterior)) == set(HYPOTHESES)
     several = hypotheses.test(posterior, ["both"])
     assert list(several) == ["both"]
     assert several["both"].probability == hypotheses.test(posterior, "both").probability
@@ -278,20 +264,18 @@ def test_columns_that_a_theory_cannot_answer_for(
 
 
 def test_unconverged_draws_are_refused_unless_allowed() -> None:
-    poor = with_hypotheses(fabricated(small_design(), r_hat=1.2), {"both": STATED["both"]})
+    poor = with_hypotheses(fabricated(small_design(), r_hat=1.2), {"both": HYPOTHESES["both"]})
     with pytest.raises(ConvergenceError):
         hypotheses.test(poor)
     hypotheses.test(poor, allow_unconverged=True)
 
 
-def test_saved_posterior_answers_bit_identically(tmp_path: Path) -> None:
-    design = small_design(hypotheses={"both": STATED["both"]})
-    posterior = fabricated(design, draws=100)
-    before = hypotheses.test(posterior, "both")
-    after = hypotheses.test(load(posterior.save(tmp_path / "fit.nc")), "both")
-    np.testing.assert_array_equal(before.draws.to_numpy(), after.draws.to_numpy())
-    assert before.probability == after.probability
-    assert before.sentence == after.sentence
+def test_saved_posterior_answers_bit_identically(posterior: Posterior) -> None:
+    for name, before in hypotheses.test(posterior).items():
+        after = hypotheses.test(reloaded(), name)
+        np.testing.assert_array_equal(before.draws.to_numpy(), after.draws.to_numpy())
+        assert before.probability == after.probability
+        assert before.sentence == after.sentence
 
 
 # --------------------------------------------------------------------------- real fits

@@ -17,13 +17,14 @@ import xarray as xr
 
 from bayesmig import predict
 from bayesmig.errors import ConvergenceError, DesignError, QuestionError
-from bayesmig.posterior import Posterior, load
+from bayesmig.posterior import Posterior
 from bayesmig.predict import Effect, comparisons, predictions, slopes
 from tests.by_hand import (
     ALTERNATIVES,
     as_array,
     averages,
     effects_for,
+    reloaded,
     rich_posterior,
     rich_survey,
     rows_of,
@@ -150,6 +151,14 @@ def test_summaries_by_hand(posterior: Posterior, prob: float) -> None:
     expected = [summary_of(values, prob) for values in flat(effect).T.tolist()]
     np.testing.assert_allclose(numbers, expected, **NEAR)
     assert effect.header["interval"] == f"{100 * prob:g} % HDI"
+
+
+def test_summaries_do_not_depend_on_blocks(
+    posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predictions(posterior, by="region").summary
+    monkeypatch.setattr(predict, "_BLOCK_SIZE", 20)
+    pd.testing.assert_frame_equal(predictions(posterior, by="region").summary, whole)
 
 
 def test_summary_names_its_cells(posterior: Posterior) -> None:
@@ -407,8 +416,8 @@ def test_columns_of_attributes_and_availability_may_change(posterior: Posterior)
 # ----------------------------------------------------------------- posterior as value
 
 
-def test_saved_posterior_answers_bit_identically(posterior: Posterior, tmp_path: Path) -> None:
-    loaded = load(posterior.save(tmp_path / "fit.nc"))
+def test_saved_posterior_answers_bit_identically(posterior: Posterior) -> None:
+    loaded = reloaded()
     for ask in (
         lambda p: predictions(p, by="region"),
         lambda p: comparisons(p, "region", groups="new"),

@@ -83,9 +83,9 @@ def _predictive(
 ) -> list[CheckResult]:
     """The checks against replicated surveys, which are drawn once for all of them."""
     design = posterior.design
-    groups = clustered.clusters(design)
     some = thinned(posterior.coefficients(), n_draws)
-    statistics = predictive.shares_statistics(parts, design) | clustered.spread_statistics(groups)
+    groups = clustered.clusters(design, some)
+    statistics = predictive.shares_statistics(parts, design) | clustered.gap_statistics(groups)
     replicated = replicate(design.columns, some, statistics, seed=seed)
     return [
         predictive.predictive_shares(posterior, parts, replicated),

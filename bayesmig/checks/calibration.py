@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bayesmig.checks.replicate import Cells, cells_of, draw_choices, generator
 from bayesmig.checks.result import (
+    ALARM,
     NAMED,
     CheckResult,
     Judgement,
@@ -98,7 +99,9 @@ def calibration(
             "lower": lower,
             "upper": upper,
             "rows": np.concatenate([b.rows for b in bins]),
-            "passed": pd.Series(judgement.passed(), dtype=object),
+            "passed": pd.Series(
+                [None if np.isnan(p) else p > ALARM for p in judgement.adjusted], dtype=object
+            ),
             "p_value": judgement.p_value,
             "p_adjusted": judgement.adjusted,
         }

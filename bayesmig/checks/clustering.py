@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,27 +11,40 @@ from numpy.typing import NDArray
 
 from bayesmig.checks.replicate import Cells, Choices, Statistic, cells_of
 from bayesmig.checks.result import (
-    NUMBERS,
+    NAMED,
     CheckResult,
     Judgement,
+    central,
     furthest,
+    judge_upwards,
     not_asked,
     percent,
     tabled,
-    with_numbers,
 )
+from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design
+from bayesmig.inference.stream import mean_probabilities
 from bayesmig.posterior import Posterior
 
 Array = NDArray[np.float64]
 NAME = "clustering"
-KIND = "predictive_spread"
-COLUMNS = ("by", "alternative", *NUMBERS, "groups")
+KIND = "clustering"
+COLUMNS = (
+    "by",
+    "alternative",
+    "observed",
+    "predicted",
+    "lower",
+    "upper",
+    "p_value",
+    "p_adjusted",
+    "groups",
+)
 #: Roles within which choices may be more alike than the theory says.
 _ROLES = ("origin", "region", "household", "person")
 #: Rows per group on average, below which groups say nothing.
 _LEAST_ROWS = 1.1
-#: Choosers of an alternative, and others, that its spread needs to be tested.
+#: Choosers of an alternative, and others, that it needs to be tested.
 _LEAST_CHOOSERS = 5
 
 
@@ -45,88 +58,105 @@ class Cluster:
         The role.
     groups
         Cells of the groups, every row counting once.
-    n_alternatives
-        Size of the choice set.
+    expected
+        Share of each alternative that the theory expects in each group,
+        ``(group, alternative)``.
     """
 
     by: str
     groups: Cells = field(repr=False)
-    n_alternatives: int
+    expected: Array = field(repr=False)
 
-    def spread(self, choices: Choices) -> Array:
-        """Standard deviation of shares over groups, ``(draw, alternative)``.
+    def gap(self, choices: Choices) -> Array:
+        """Root mean square gap of shares to what is expected, ``(draw, alternative)``.
 
         Groups count by their rows.
         """
         rows = self.groups.rows / self.groups.rows.sum()
-        shares = self.groups.shares(choices, self.n_alternatives)
-        centre = np.einsum("g,dgj->dj", rows, shares)
-        square = np.einsum("g,dgj->dj", rows, np.square(shares))
-        return np.asarray(np.sqrt(np.maximum(square - centre**2, 0.0)))
+        square = np.square(self.groups.shares(choices, self.expected.shape[1]) - self.expected)
+        return np.asarray(np.sqrt(np.einsum("g,dgj->dj", rows, square)))
 
 
-def clusters(design: Design) -> list[Cluster]:
-    """The declared roles that hold several rows per group on average."""
-    found = []
-    for role in _ROLES:
-        if role not in design.roles:
-            continue
-        codes, levels = pd.factorize(design.frame[design.roles[role]].astype(str))
-        if 1 < len(levels) <= design.n_obs / _LEAST_ROWS:
-            cells = cells_of(codes.astype(np.int64), len(levels))
-            found.append(Cluster(role, cells, len(design.alternatives)))
-    return found
+def clusters(design: Design, coefficients: Coefficients) -> list[Cluster]:
+    """The declared roles that hold several rows per group on average.
+
+    Parameters
+    ----------
+    design
+        Theory × survey.
+    coefficients
+        Draws, whose mean probabilities are what the theory expects.
+    """
+    roles = {role: _groups(design, role) for role in _ROLES if role in design.roles}
+    roles = {r: g for r, g in roles.items() if 1 < len(g.rows) <= design.n_obs / _LEAST_ROWS}
+    if not roles:
+        return []
+    expected = mean_probabilities(design.columns, coefficients)
+    return [Cluster(role, groups, groups.averages(expected)) for role, groups in roles.items()]
 
 
-def spread_statistics(groups: Sequence[Cluster]) -> dict[str, Statistic]:
+def _groups(design: Design, role: str) -> Cells:
+    codes, levels = pd.factorize(design.frame[design.roles[role]].astype(str))
+    return cells_of(codes.astype(np.int64), len(levels))
+
+
+def gap_statistics(groups: Sequence[Cluster]) -> dict[str, Statistic]:
     """Statistics for `bayesmig.checks.replicate.replicate`, by their names."""
-    return {f"spread {c.by}": c.spread for c in groups}
+    return {f"gap {c.by}": c.gap for c in groups}
 
 
 def clustering(
-    posterior: Posterior, groups: Sequence[Cluster], replicated: dict[str, Array]
+    posterior: Posterior, groups: Sequence[Cluster], replicated: Mapping[str, Array]
 ) -> CheckResult:
-    """Check that choices within a group are as alike as the theory says, and no more.
+    """Check that choices within a group are no more alike than the theory says.
 
-    For origins, regions, households and persons with several rows: the standard
-    deviation of an alternative's share over groups, against replicated surveys (see
-    `bayesmig.checks.predictive.predictive_shares`). More spread than replicated means
+    For origins, regions, households and persons with several rows: the root mean square
+    gap between the share of an alternative in a group and the share that the theory
+    expects there, against replicated surveys (see
+    `bayesmig.checks.predictive.predictive_shares`). Larger gaps than replicated mean
     that something shared within the group is left out; intervals are then too narrow.
-    Every row counts once.
+    Smaller ones do not count: effects of the group itself are fitted to it. p-values are
+    adjusted for the number of roles and alternatives
+    (`bayesmig.checks.result.judge_upwards`). Every row counts once.
 
     Parameters
     ----------
     posterior
         Draws of a theory.
     groups, replicated
-        From `clusters` and `replicate`.
+        From `clusters` and `bayesmig.checks.replicate.replicate`.
 
     Returns
     -------
     CheckResult
         ``passed`` is ``None`` where no role groups rows. Table: ``by``,
-        ``alternative``, ``observed``, ``predicted``, ``lower``, ``upper``, ``p_value``,
-        ``p_adjusted``, ``groups``.
+        ``alternative``, ``observed`` and ``predicted`` gap, ``lower``, ``upper``,
+        ``p_value``, ``p_adjusted``, ``groups``.
     """
     if not groups:
         reason = "The survey declares no origins, regions, households or persons of several rows."
         return not_asked(NAME, KIND, COLUMNS, reason)
     design = posterior.design
-    chosen = design.choice[:, None].astype(np.int8)
-    width = len(design.alternatives)
-    frame = pd.DataFrame(
+    chosen, width = design.choice[:, None].astype(np.int8), len(design.alternatives)
+    observed = np.concatenate([c.gap(chosen)[0] for c in groups])
+    drawn = np.concatenate([replicated[f"gap {c.by}"] for c in groups], axis=1)
+    counts = np.bincount(design.choice, minlength=width)
+    enough = np.minimum(counts, design.n_obs - counts) >= _LEAST_CHOOSERS
+    judgement = judge_upwards(observed, drawn, np.tile(enough, len(groups)))
+    lower, upper = central(drawn)
+    table = pd.DataFrame(
         {
             "by": np.repeat([c.by for c in groups], width),
             "alternative": list(design.alternatives) * len(groups),
+            "observed": observed,
+            "predicted": drawn.mean(axis=0),
+            "lower": lower,
+            "upper": upper,
+            "p_value": judgement.p_value,
+            "p_adjusted": judgement.adjusted,
             "groups": np.repeat([len(c.groups.rows) for c in groups], width),
         }
     )
-    observed = np.concatenate([c.spread(chosen)[0] for c in groups])
-    drawn = np.concatenate([replicated[f"spread {c.by}"] for c in groups], axis=1)
-    counts = np.bincount(design.choice, minlength=width)
-    enough = np.minimum(counts, design.n_obs - counts) >= _LEAST_CHOOSERS
-    table, judgement = with_numbers(frame, observed, drawn, np.tile(enough, len(groups)))
-    table = table[list(COLUMNS)]
     passed = not judgement.failed.any()
     return CheckResult(NAME, passed, tabled(table, KIND), _text(table, judgement))
 
@@ -135,20 +165,18 @@ def _text(table: pd.DataFrame, judgement: Judgement) -> str:
     roles = ", ".join(dict.fromkeys(table["by"]))
     if not judgement.failed.any():
         return (
-            f"Choices within {roles} are as alike as the theory says (smallest adjusted "
-            f"p-value {judgement.smallest:.2g})."
+            f"Choices within {roles} are no more alike than the theory says (smallest "
+            f"adjusted p-value {judgement.smallest:.2g})."
         )
     failed = table[judgement.failed]
-    more = failed[failed["observed"] > failed["predicted"]]
     parts = [
-        f"{r.alternative} by {r.by}: standard deviation of shares {percent(r.observed)}, "
-        f"replicated {percent(r.lower)} to {percent(r.upper)}"
-        for r in furthest(failed).itertuples()
+        f"{r.alternative} by {r.by}: shares lie {percent(r.observed)} from what is expected, "
+        f"in replicated surveys {percent(r.lower)} to {percent(r.upper)}"
+        for r in furthest(failed).head(NAMED).itertuples()
     ]
-    mend = ", ".join(dict.fromkeys(more["by"]))
     return (
-        "Choices within groups are not as alike as the theory says: "
+        "Choices are more alike than the theory says: "
         + "; ".join(parts)
-        + "."
-        + (f" Something shared by {mend} is left out; intervals are too narrow." if mend else "")
+        + f". Something shared by {', '.join(dict.fromkeys(failed['by']))} is left out; "
+        "intervals are too narrow."
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,14 @@ from bayesmig.checks.replicate import Cells, Statistic, cells_of
 from bayesmig.checks.result import (
     ALARM,
     NAMED,
-    NUMBERS,
     CheckResult,
     Judgement,
+    central,
     furthest,
+    judge_groups,
     percent,
+    stabilised,
     tabled,
-    with_numbers,
 )
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
@@ -30,7 +32,18 @@ from bayesmig.predict import bins, make_cells, theory_columns
 Array = NDArray[np.float64]
 NAME = "posterior predictive shares"
 KIND = "predictive_shares"
-COLUMNS = ("by", "level", "alternative", *NUMBERS, "rows")
+COLUMNS = (
+    "by",
+    "level",
+    "alternative",
+    "observed",
+    "predicted",
+    "lower",
+    "upper",
+    "p_value",
+    "p_column",
+    "rows",
+)
 #: Columns looked at where none is named, and levels of one of them.
 MOST_COLUMNS, MOST_LEVELS = 30, 30
 #: Levels of a column that was named.
@@ -180,19 +193,19 @@ def shares_statistics(parts: Sequence[Breakdown], design: Design) -> dict[str, S
 
 
 def predictive_shares(
-    posterior: Posterior, parts: Sequence[Breakdown], replicated: dict[str, Array]
+    posterior: Posterior, parts: Sequence[Breakdown], replicated: Mapping[str, Array]
 ) -> CheckResult:
     """Check shares of alternatives in every cell against those of replicated choices.
 
     A replicated survey draws every choice from the probabilities of one posterior draw.
     Shares are weighted where the theory weights its averages. ``lower`` and ``upper``
-    bound the central 95 % of replicated shares, ``p_value`` is the two-sided posterior
-    predictive p-value of each cell alone (Gelman, Meng and Stern 1996), and
-    ``p_adjusted`` takes account of all cells together (see
-    `bayesmig.checks.result.judge`); the check fails where one is at most 0.05. Since the
-    data were also used to fit, a true theory fails it less often than that. Cells where
-    fewer than five are expected to choose the alternative, or fewer than five not to,
-    are shown and not tested (``p_adjusted`` is missing).
+    bound the central 95 % of replicated shares; ``p_value`` is the two-sided posterior
+    predictive p-value of each cell alone (Gelman, Meng and Stern 1996). ``p_column``
+    judges all cells of a column together, by their squared deviations, and is adjusted
+    for the number of columns (`bayesmig.checks.result.judge_groups`): the check fails
+    where one is at most 0.05. Since the data were also used to fit, a true theory fails
+    it less often than that. Cells where fewer than five are expected to choose the
+    alternative, or fewer than five not to, are shown and do not count.
 
     Columns of the theory are nearly always reproduced: the fit sees to it. Misfit shows
     in columns that the theory leaves out.
@@ -202,36 +215,41 @@ def predictive_shares(
     posterior
         Draws of a theory.
     parts, replicated
-        From `breakdowns` and `replicate`.
+        From `breakdowns` and `bayesmig.checks.replicate.replicate`.
 
     Returns
     -------
     CheckResult
         Table: ``by``, ``level``, ``alternative``, ``observed``, ``predicted``,
-        ``lower``, ``upper``, ``p_value``, ``p_adjusted``, ``rows``.
+        ``lower``, ``upper``, ``p_value``, ``p_column`` (missing where no cell counts),
+        ``rows``.
     """
     design = posterior.design
-    chosen = design.choice[:, None].astype(np.int8)
-    frames, observed, drawn, tested = [], [], [], []
-    for i, part in enumerate(parts):
-        there = replicated[f"shares {i}"]
-        here = part.cells.shares(chosen, there.shape[2])[0]
-        mean = there.mean(axis=0)
-        expected = np.minimum(mean, 1 - mean) * part.cells.effective[:, None]
-        frames.append(_cells_frame(part, design.alternatives))
-        observed.append(here.ravel())
-        drawn.append(there.reshape(len(there), -1))
-        tested.append((expected >= _LEAST_EXPECTED).ravel())
-    values, replicates, enough = map(np.concatenate, (observed, [d.T for d in drawn], tested))
-    table, judgement = with_numbers(
-        pd.concat(frames, ignore_index=True), values, replicates.T, enough
-    )
-    table = table[list(COLUMNS)]
+    chosen, width = design.choice[:, None].astype(np.int8), len(design.alternatives)
+    observed = np.concatenate([p.cells.shares(chosen, width)[0].ravel() for p in parts])
+    drawn = [replicated[f"shares {i}"] for i in range(len(parts))]
+    together = np.concatenate([d.reshape(len(d), -1) for d in drawn], axis=1)
+    effective = np.concatenate([np.repeat(p.cells.effective, width) for p in parts])
+    mean = together.mean(axis=0)
+    enough = np.minimum(mean, 1 - mean) * effective >= _LEAST_EXPECTED
+    column = np.repeat(np.arange(len(parts)), [d[0].size for d in drawn])
+    judgement = judge_groups(stabilised(observed), stabilised(together), enough, column)
+    lower, upper = central(together)
+    table = pd.concat(
+        [_cells_frame(part, design.alternatives) for part in parts], ignore_index=True
+    ).assign(
+        observed=observed,
+        predicted=mean,
+        lower=lower,
+        upper=upper,
+        p_value=judgement.p_value,
+        p_column=judgement.adjusted[column],
+    )[list(COLUMNS)]
     return CheckResult(
         NAME,
         not judgement.failed.any(),
         tabled(table, KIND, design.weights_note),
-        _text(posterior, table, judgement, len(replicates.T)),
+        _text(posterior, table[enough], judgement, len(together)),
     )
 
 
@@ -247,31 +265,32 @@ def _cells_frame(part: Breakdown, alternatives: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def _text(posterior: Posterior, table: pd.DataFrame, judgement: Judgement, replicates: int) -> str:
-    tested = int(np.isfinite(judgement.adjusted).sum())
-    family = f"{tested:,} shares by {table['by'].nunique() - 1} columns and overall"
+def _text(posterior: Posterior, tested: pd.DataFrame, judgement: Judgement, replicates: int) -> str:
+    n = tested["by"].nunique()
+    family = f"{len(tested):,} shares, overall and by {n - 1} columns"
     weights = f" Weights: {posterior.design.weights_note}."
     if not judgement.failed.any():
         return (
-            f"{replicates} replicated surveys reproduce {family} (smallest adjusted p-value "
-            f"{judgement.smallest:.2g})." + weights
+            f"{replicates} replicated surveys reproduce {family} (smallest p-value of a column, "
+            f"adjusted for their number, {judgement.smallest:.2g})." + weights
         )
-    failed = table[judgement.failed].sort_values("p_adjusted", kind="stable")
-    known = set(theory_columns(posterior.design))
-    outside = [c for c in dict.fromkeys(failed["by"]) if c != "all" and c not in known]
+    failed = tested[tested["p_column"] <= ALARM]
+    known = theory_columns(posterior.design)
+    names = list(dict.fromkeys(failed["by"]))
+    outside = [c for c in names if c in posterior.frame.columns and c not in known]
     advice = f" Not in the theory: {', '.join(outside)}." if outside else ""
+    worst = furthest(failed).drop_duplicates("by").head(NAMED)
     return (
-        f"{len(failed)} of {family} are not reproduced (adjusted p ≤ {ALARM:g}): "
-        + "; ".join(_sentence(r) for r in furthest(failed).itertuples())
-        + ("; …" if len(failed) > NAMED else "")
+        f"The theory does not reproduce shares by {', '.join(names)} (of {family}; p at most "
+        f"{ALARM:g}, adjusted for the number of columns): "
+        + "; ".join(_sentence(row) for row in worst.itertuples())
         + f".{advice}{weights}"
     )
 
 
-def _sentence(row: object) -> str:
-    get = row.__getattribute__
-    place = "" if get("by") == "all" else f" where {get('by')} is {get('level')}"
+def _sentence(row: Any) -> str:
+    place = "" if row.by == "all" else f" where {row.by} is {row.level}"
     return (
-        f"{get('alternative')}{place}: observed {percent(get('observed'))}, replicated "
-        f"{percent(get('lower'))} to {percent(get('upper'))}"
+        f"{row.alternative}{place}: observed {percent(row.observed)}, replicated "
+        f"{percent(row.lower)} to {percent(row.upper)}"
     )

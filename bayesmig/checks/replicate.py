@@ -112,12 +112,16 @@ class Cells:
     effective: Array = field(repr=False)
     _averages: Any = field(repr=False)
 
+    def averages(self, values: Array) -> Array:
+        """Averages of ``(obs, ...)`` over the rows of every cell, ``(cell, ...)``."""
+        return np.asarray(self._averages @ values)
+
     def share(self, choices: Choices, alternative: int) -> Array:
         """Shares of one alternative among choices ``(obs, draw)``, as ``(draw, cell)``.
 
         NaN where the weights of a cell sum to zero.
         """
-        return np.asarray((self._averages @ (choices == alternative).astype(float)).T)
+        return self.averages((choices == alternative).astype(float)).T
 
     def shares(self, choices: Choices, n_alternatives: int) -> Array:
         """Shares of all alternatives, ``(draw, cell, alternative)``."""

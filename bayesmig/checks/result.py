@@ -15,8 +15,6 @@ Array = NDArray[np.float64]
 ALARM = 0.05
 #: Failures that a text names.
 NAMED = 3
-#: What a table says of values and their replicates.
-NUMBERS = ("observed", "predicted", "lower", "upper", "p_value", "p_adjusted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +60,10 @@ class Judgement:
     Attributes
     ----------
     p_value
-        Two-sided, of each value alone, ``(value,)``.
+        Of each value alone, ``(value,)``; NaN where there is none.
     adjusted
-        The same adjusted for looking at all tested values, ``(value,)``; NaN where a
-        value was not tested.
+        Adjusted for looking at all tested values (or groups of them), ``(value,)`` (or
+        ``(group,)``); NaN where nothing was tested.
     """
 
     p_value: Array
@@ -73,7 +71,7 @@ class Judgement:
 
     @property
     def failed(self) -> NDArray[np.bool_]:
-        """Values that replicates hardly ever reach, adjusted, ``(value,)``."""
+        """Where replicates hardly ever reach what is observed, adjusted."""
         return np.asarray(self.adjusted <= ALARM)
 
     @property
@@ -81,13 +79,9 @@ class Judgement:
         """Smallest adjusted p-value; one where nothing was tested."""
         return float(np.nanmin(self.adjusted)) if np.isfinite(self.adjusted).any() else 1.0
 
-    def passed(self) -> list[bool | None]:
-        """Verdict on each value; ``None`` where it was not tested."""
-        return [None if np.isnan(p) else bool(p > ALARM) for p in self.adjusted]
-
 
 def judge(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Judgement:
-    """Where observed values stand among replicated ones, alone and together.
+    """Where each observed value stands among its replicates, in either direction.
 
     Each value is standardised by the mean and standard deviation of its replicates; its
     adjusted p-value is the share of replicates whose *largest* standardised deviation
@@ -108,35 +102,78 @@ def judge(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Judg
     Judgement
         Each p-value is at least one over the number of replicates plus one.
     """
-    n = len(replicated)
-    above, below = (replicated >= observed).sum(axis=0), (replicated <= observed).sum(axis=0)
-    alone = np.minimum(1.0, 2 * (1 + np.minimum(above, below)) / (1 + n))
-    alone[np.isnan(observed)] = np.nan
+    z, drawn, tested = _standardised(observed, replicated, tested)
+    alone = _two_sided(observed, replicated)
+    return Judgement(alone, _adjusted(np.abs(z), np.abs(drawn), tested))
+
+
+def judge_upwards(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Judgement:
+    """As `judge`, where only values that are too large count."""
+    z, drawn, tested = _standardised(observed, replicated, tested)
+    alone = (1 + (replicated >= observed).sum(axis=0)) / (1 + len(replicated))
+    return Judgement(alone, _adjusted(z, drawn, tested))
+
+
+def judge_groups(
+    observed: Array, replicated: Array, tested: NDArray[np.bool_], groups: NDArray[np.int64]
+) -> Judgement:
+    """As `judge`, where groups of values are judged by their sum of squared deviations.
+
+    Many small deviations of a group count as much as a large one. Sums are compared on
+    the scale of their cube root, where their distribution is nearly normal whatever the
+    number of values in the group (Wilson and Hilferty 1931).
+
+    Parameters
+    ----------
+    observed, replicated, tested
+        As for `judge`.
+    groups
+        Group of every value, from 0, ``(value,)``.
+
+    Returns
+    -------
+    Judgement
+        ``adjusted`` has one value per group.
+    """
+    z, drawn, tested = _standardised(observed, replicated, tested)
+    member = (groups[:, None] == np.arange(groups.max() + 1)) & tested[:, None]
+    here, there = np.cbrt(np.square(z) @ member), np.cbrt(np.square(drawn) @ member)
+    size, sizes, several = _standardised(here, there, member.any(axis=0))
+    return Judgement(_two_sided(observed, replicated), _adjusted(size, sizes, several))
+
+
+def _standardised(
+    observed: Array, replicated: Array, tested: NDArray[np.bool_]
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Both by the replicates' mean and standard deviation, zero where not tested."""
     centre, spread = replicated.mean(axis=0), replicated.std(axis=0, ddof=1)
     tested = tested & (spread > 0)
-    adjusted = np.full(len(observed), np.nan)
+    spread = np.where(tested, spread, 1.0)
+    z, drawn = (observed - centre) / spread, (replicated - centre) / spread
+    return np.where(tested, z, 0.0), np.where(tested, drawn, 0.0), tested
+
+
+def _two_sided(observed: Array, replicated: Array) -> Array:
+    above, below = (replicated >= observed).sum(axis=0), (replicated <= observed).sum(axis=0)
+    alone = np.minimum(1.0, 2 * (1 + np.minimum(above, below)) / (1 + len(replicated)))
+    return np.asarray(np.where(np.isnan(observed), np.nan, alone))
+
+
+def _adjusted(score: Array, scores: Array, tested: NDArray[np.bool_]) -> Array:
+    """Share of replicates whose largest score reaches each score."""
+    adjusted = np.full(len(score), np.nan)
     if tested.any():
-        z = np.abs(observed - centre)[tested] / spread[tested]
-        largest = np.abs((replicated - centre)[:, tested] / spread[tested]).max(axis=1)
-        adjusted[tested] = (1 + (largest[:, None] >= z).sum(axis=0)) / (1 + n)
-    return Judgement(alone, adjusted)
-
-
-def with_numbers(
-    frame: pd.DataFrame, observed: Array, replicated: Array, tested: NDArray[np.bool_]
-) -> tuple[pd.DataFrame, Judgement]:
-    """The frame with `NUMBERS` of shares, which are judged on a scale of equal spread."""
-    judgement = judge(stabilised(observed), stabilised(replicated), tested)
-    mean = replicated.mean(axis=0)
-    numbers = (observed, mean, *central(replicated), judgement.p_value, judgement.adjusted)
-    return frame.assign(**dict(zip(NUMBERS, numbers, strict=True))), judgement
+        largest = scores[:, tested].max(axis=1)
+        reached = (largest[:, None] >= score[tested]).sum(axis=0)
+        adjusted[tested] = (1 + reached) / (1 + len(scores))
+    return adjusted
 
 
 def furthest(failed: pd.DataFrame) -> pd.DataFrame:
-    """The few failures that lie furthest off, relative to the interval of replicates."""
+    """Failures in the order of their distance, relative to the interval of replicates."""
     width = (failed["upper"] - failed["lower"]).clip(lower=1e-12)
     far = ((failed["observed"] - failed["predicted"]).abs() / width).sort_values(ascending=False)
-    return failed.loc[far.index[:NAMED]]
+    return failed.loc[far.index]
 
 
 def stabilised(share: Array) -> Array:

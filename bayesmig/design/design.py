@@ -504,8 +504,20 @@ def _attribute(
             f"the attribute {name!r} of {alternative!r} reads the column {source!r}, "
             "which is not there; " + nearest(source, list(map(str, frame.columns))),
             where=(where, f"key attributes.{name}"),
+            mend="correct the codebook's [attributes]",
         )
-    return frame[source].to_numpy(dtype=float)
+    return _numbers(frame, source, where)
+
+
+def _numbers(frame: pd.DataFrame, column: str, where: str) -> np.ndarray:
+    values = frame[column]
+    if not pd.api.types.is_numeric_dtype(values):
+        raise DesignError(
+            f"the column {column!r} holds text ({values.iloc[0]!r}, …), a number was expected",
+            where=(where, f"column {column}"),
+            mend="recode the column in the codebook",
+        )
+    return values.to_numpy(dtype=float)
 
 
 def _available(spec: ModelSpec, frame: pd.DataFrame, where: str) -> np.ndarray | None:
@@ -518,12 +530,13 @@ def _available(spec: ModelSpec, frame: pd.DataFrame, where: str) -> np.ndarray |
                 f"the availability of {alternative!r} is read from {column!r}, which is not there; "
                 + nearest(column, list(map(str, frame.columns))),
                 where=(where, f"key available.{alternative}"),
+                mend="derive the column in the codebook, or correct [available]",
             )
-        values = frame[column].to_numpy(dtype=float)
+        values = _numbers(frame, column, where)
         odd = ~np.isin(values, (0.0, 1.0))
         if odd.any():
             raise DesignError(
-                f"availability must be 0 or 1, got {values[odd][0]!r}",
+                f"availability must be 0 or 1, got {values[odd][0]:g}",
                 where=(where, f"column {column}", rows_text(np.flatnonzero(odd))),
                 mend="recode the column in the codebook",
             )

@@ -154,6 +154,7 @@ def _check_rank(columns: Columns, labels: list[str]) -> None:
     raise DesignError(
         "the design is rank-deficient: these columns are combinations of each other: "
         + ", ".join(map(repr, list(involved)[:8])),
+        where="key utility",
         mend="two codings of one fact, or a category beside its own sum give this; "
         "leave one of them out",
     )

@@ -13,7 +13,9 @@ MISSING = "n/a"
 def number(value: Any, digits: int = 2, *, sign: bool = False) -> str:
     """A number with a true minus sign and thousands separators; zero has no sign."""
     value = float(value)
-    if not np.isfinite(value):
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if np.isnan(value):
         return MISSING
     text = f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
     if not any(c in "123456789" for c in text):

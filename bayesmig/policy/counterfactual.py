@@ -20,7 +20,7 @@ from bayesmig.errors import QuestionError, nearest
 from bayesmig.policy.diversion import diversion
 from bayesmig.policy.interventions import Step, World, intervene
 from bayesmig.policy.support import warnings_of
-from bayesmig.posterior import INTERVAL, Posterior, hdi
+from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
     Effect,
@@ -31,6 +31,7 @@ from bayesmig.predict import (
     header_of,
     pairs,
     prepare,
+    summaries,
 )
 from bayesmig.spec.library import load_scenario
 from bayesmig.spec.scenario import Scenario
@@ -39,6 +40,7 @@ Array = NDArray[np.float64]
 Gaps = Literal["reference", "sequential", "pairwise"]
 QUANTITIES = ("baseline", "scenario", "difference")
 _NUMBERS = ["estimate", "sd", "lower", "upper"]
+_MOST_GAPS = 5_000
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ def _header(ask: Ask, scenario: Scenario) -> dict[str, str]:
         "kind": "static: networks and prior moves do not respond",
         "diversion": "share of those who leave the source that goes to the target; its IIA value "
         "is the target's baseline share among all but the source. Each person of a logit "
-        "substitutes proportionally; differences come from who leaves",
+        "substitutes proportionally: differences come from who leaves, and from what the scenario "
+        "does to the target itself",
     }
 
 
@@ -257,17 +260,30 @@ def _overall(averages: Array, mass: Array) -> Array:
 def _gaps(ask: Ask, arms: Array, kind: Gaps) -> pd.DataFrame:
     """Contrasts between cells of every quantity and alternative, draw by draw."""
     names = [" ".join(map(str, row)) for row in ask.labels.itertuples(index=False)]
+    wanted = pairs(range(len(names)), kind) if len(names) > 1 else []
+    if len(wanted) > _MOST_GAPS:
+        raise QuestionError(
+            f"there are {len(wanted):,} pairs of cells",
+            where="gaps",
+            mend='compare each with one other (gaps="reference"), or group into fewer cells',
+        )
     counts = np.bincount(ask.cells, minlength=len(names))
+    alternatives = ask.posterior.design.alternatives
+    tables = [
+        pd.DataFrame(
+            {
+                "cell": names[b],
+                "against": names[a],
+                "quantity": np.repeat(QUANTITIES, len(alternatives)).astype(object),
+                "alternative": list(alternatives) * len(QUANTITIES),
+                **summaries((arms[:, b] - arms[:, a]).reshape(len(arms), -1), ask.prob),
+                "rows": counts[a] + counts[b],
+            }
+        )
+        for a, b in wanted
+    ]
     columns = ["cell", "against", "quantity", "alternative", *_NUMBERS, "rows"]
-    rows = []
-    for a, b in pairs(range(len(names)), kind) if len(names) > 1 else []:
-        gap = (arms[:, b] - arms[:, a]).reshape(len(arms), -1)
-        numbers = (gap.mean(axis=0), gap.std(axis=0, ddof=1), *hdi(gap, ask.prob))
-        labels = [(q, j) for q in QUANTITIES for j in ask.posterior.design.alternatives]
-        for k, (quantity, alternative) in enumerate(labels):
-            values = (float(n[k]) for n in numbers)
-            rows.append((names[b], names[a], quantity, alternative, *values, counts[a] + counts[b]))
-    return pd.DataFrame(rows, columns=columns)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def _steps(steps: tuple[Step, ...], weights: Array | None) -> pd.DataFrame:

@@ -59,8 +59,10 @@ def diversion(
     Every single person of a logit substitutes proportionally, given its group effects.
     Average shares need not: those who leave are not average, and neither is what they
     would choose instead. The distance between the ratio and its IIA value is that
-    heterogeneity. The ratios of one source add up to one; where several alternatives
-    fall, the ratio to another that falls is negative.
+    heterogeneity, provided that the scenario acts on the source alone. Where it moves
+    the target's own utility too, the ratio holds that as well. The ratios of one source
+    add up to one; where several alternatives fall, the ratio to another that falls is
+    negative.
     """
     loss = baseline - scenario
     rows = []

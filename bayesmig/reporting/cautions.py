@@ -13,7 +13,6 @@ from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.words import code, count, percent, verdict
 
 LEVELS = ("problem", "caution", "note")
-PARETO = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +75,8 @@ def _pareto(study: StudyFolder) -> Iterator[Caution]:
         high = float(row["pareto_k_high"])
         if high > 0:
             text = Markup(
-                "{}: the leave-one-out estimate is unreliable for {} rows (Pareto k above {}, "
-                "largest {})."
-            ).format(code(row["theory"]), count(high), PARETO, number(row["pareto_k_max"]))
+                "{}: the leave-one-out estimate is unreliable for {} rows (Pareto k up to {})."
+            ).format(code(row["theory"]), count(high), number(row["pareto_k_max"]))
             yield Caution("caution", text, "comparison")
 
 

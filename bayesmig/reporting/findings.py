@@ -28,8 +28,11 @@ from bayesmig.reporting.words import (
     standing,
 )
 
-#: Associations named per alternative; standard errors that separate two theories.
-MOST_NAMED, CLEAR = 4, 2.0
+#: Associations named per alternative.
+MOST_NAMED = 4
+#: The words of `bayesmig.model_comparison`: a smaller difference of elpd, or one of fewer
+#: standard errors, separates no theories.
+SMALL, FEW_ERRORS = 4.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def separation(table: pd.DataFrame) -> Markup:
         text = Markup("{} ({} behind, standard error {})").format(
             code(row["theory"]), number(behind, 1), number(error, 1)
         )
-        (far if behind > CLEAR * error else close).append(text)
+        (far if behind >= max(SMALL, FEW_ERRORS * error) else close).append(text)
     parts = [Markup("{} predicts best.").format(code(best["theory"]))]
     if close:
         parts.append(Markup("The data cannot separate it from {}.").format(listed(close)))

@@ -89,7 +89,9 @@ def _with_parents(path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]) -
         return child
     if not isinstance(parent_name, str):
         raise SpecError(
-            f"expected the name of a model, got {parent_name!r}", where=(str(path), "key extends")
+            f"expected the name of a model, got {parent_name!r}",
+            where=(str(path), "key extends"),
+            mend='write extends = "networks", or the path of a model file',
         )
     sibling = path.parent / f"{parent_name}.toml"
     parent = sibling if sibling.is_file() else _find(parent_name, models_folder(), "model")

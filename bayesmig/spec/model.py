@@ -136,7 +136,11 @@ class Group(Frozen):
     def _formula_parses(self) -> Group:
         formula = self.formula
         if formula.intercept is False and not formula.terms:
-            raise SpecError("a group has no terms", where=f"key groups (by = {self.by!r})")
+            raise SpecError(
+                "a group has no terms",
+                where=f"key groups (by = {self.by!r})",
+                mend='write terms = "1" for a constant of its own, or leave the group out',
+            )
         return self
 
     @property

@@ -45,9 +45,17 @@ class Prior(Frozen):
     def _only_keys_that_apply(self) -> Prior:
         given = self.model_fields_set
         if self.dist == "flat" and given & {"loc", "scale", "df", "per"}:
-            raise SpecError("a flat prior has no loc, scale, df or per", mend="leave them out")
+            raise SpecError(
+                "a flat prior has no loc, scale, df or per",
+                where="key priors",
+                mend="leave them out",
+            )
         if self.dist != "student_t" and "df" in given:
-            raise SpecError(f"df applies to student_t, not to {self.dist}", mend="leave df out")
+            raise SpecError(
+                f"df applies to student_t, not to {self.dist}",
+                where="key priors",
+                mend="leave df out",
+            )
         return self
 
 
@@ -89,7 +97,11 @@ class ScalePrior(Frozen):
     @model_validator(mode="after")
     def _only_keys_that_apply(self) -> ScalePrior:
         if self.dist != "half_student_t" and "df" in self.model_fields_set:
-            raise SpecError(f"df applies to half_student_t, not to {self.dist}")
+            raise SpecError(
+                f"df applies to half_student_t, not to {self.dist}",
+                where="key priors.scale",
+                mend="leave df out",
+            )
         return self
 
 
@@ -117,7 +129,7 @@ class Priors(Frozen):
         if twice:
             raise SpecError(
                 f"the prior of {sorted(map(str, twice))[0]} is stated twice",
-                where="priors.coefficient",
+                where="key priors.coefficient",
                 mend="keep one of them",
             )
         return self

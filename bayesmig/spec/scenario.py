@@ -109,9 +109,15 @@ class ClipColumn(_Intervention):
     @model_validator(mode="after")
     def _has_bounds(self) -> ClipColumn:
         if self.lower is None and self.upper is None:
-            raise SpecError("clip needs lower, upper or both", where="key interventions")
+            raise SpecError(
+                "clip needs lower, upper or both",
+                where="key interventions",
+                mend="state a bound",
+            )
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
-            raise SpecError("clip has lower > upper", where="key interventions")
+            raise SpecError(
+                "clip has lower > upper", where="key interventions", mend="exchange the bounds"
+            )
         return self
 
     def __str__(self) -> str:
@@ -169,6 +175,7 @@ class MoveCoefficient(Frozen):
             raise SpecError(
                 "a coefficient of persons or only belongs to an alternative, a generic one to none",
                 where="key interventions.alternative",
+                mend='name an alternative, or say block = "alternatives" for a generic one',
             )
         return self
 

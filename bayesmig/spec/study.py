@@ -77,7 +77,9 @@ class Study(Frozen):
             names = getattr(self, key)
             twice = [n for n in names if names.count(n) > 1]
             if twice:
-                raise SpecError(f"{twice[0]!r} stands twice", where=f"key {key}")
+                raise SpecError(
+                    f"{twice[0]!r} stands twice", where=f"key {key}", mend="name it once"
+                )
         names = [n.rsplit("/", 1)[-1].removesuffix(".toml") for n in self.theories]
         if self.main is not None and self.main not in names:
             raise SpecError(

@@ -78,7 +78,9 @@ def test_replicates_have_the_mean_of_their_draws() -> None:
 def test_thinning_is_even_over_all_chains() -> None:
     coefficients = fabricated(small_design("female"), draws=100).coefficients()
     some = thinned(coefficients, 9)
-    np.testing.assert_array_equal(some.persons, coefficients.persons[[0, 50, 100, 150, 200, 249, 299, 349, 399]])
+    np.testing.assert_array_equal(
+        some.persons, coefficients.persons[[0, 50, 100, 150, 200, 249, 299, 349, 399]]
+    )
     assert some.effects is not None
     assert some.effects["origin"].shape[0] == 9
     assert some.attributes is None

@@ -194,9 +194,10 @@ def with_open(values: Callable[[pd.DataFrame], Any]) -> pd.DataFrame:
     ("frame", "says", "where"),
     [
         (people(), "read from 'open', which is not there", "key available.international"),
-        (with_open(lambda f: 2), "must be 0 or 1, got np.float64(2.0)", "column open"),
+        (with_open(lambda f: 2), "must be 0 or 1, got 2", "column open"),
         (with_open(lambda f: 0.5), "must be 0 or 1", "rows 0, 1, 2, 3, 4 (first of 300)"),
         (with_open(lambda f: f["wealth"].where(f.index < 0)), "must be 0 or 1", "column open"),
+        (with_open(lambda f: f["region"]), "'open' holds text", "column open"),
         (with_open(lambda f: 0), "'international' was chosen where it is not", "column open"),
     ],
 )
@@ -239,6 +240,7 @@ WITH_COST = {"utility": {"alternatives": "cost"}}
             {"cost": COST["cost"] | {"internal": "cost_intrnal"}},
             "reads the column 'cost_intrnal', which is not there; did you mean 'cost_internal'?",
         ),
+        ({"cost": COST["cost"] | {"internal": "region"}}, "'region' holds text"),
     ],
 )
 def test_attributes_that_do_not_fit_are_refused(attributes: Any, says: str) -> None:

@@ -193,16 +193,16 @@ def test_full_cells_are_neither_noted_nor_refused() -> None:
     assert design(theory("wealth + female + urban", priors=FLAT)).support.warnings == ()
 
 
-def test_those_without_the_alternative_do_not_count_towards_separation() -> None:
+def test_only_those_who_could_choose_it_count_towards_separation() -> None:
+    """Holders of a visa who stay behind a closed border do not make it look harmless."""
     frame = people()
     moved = (frame["choice"] == "international").to_numpy()
-    frame["open"] = (moved | (frame.index % 2 == 0)).astype(int)
-    frame["visa"] = frame["female"].where(frame["open"] == 1, 0)
-    keys = {"available": {"international": "open"}, "priors": FLAT}
-    assert design(theory("wealth + visa", **keys), frame).support.warnings == ()
-    frame.loc[(frame["open"] == 1) & moved, "visa"] = 0
-    err = refused("wealth + visa", frame, **keys)
-    assert "nobody with visa = 1 chose 'international'" in err.what
+    frame["open"] = (moved | (frame["urban"] == 1)).astype(int)
+    frame["visa"] = np.where(frame["open"] == 1, moved & (frame["female"] == 1), frame["female"])
+    limited = {"available": {"international": "open"}, "priors": FLAT}
+    err = refused("wealth + visa", frame, **limited)
+    assert "everybody with visa = 1 chose 'international' rather than 'stay'" in err.what
+    assert design(theory("wealth + visa", priors=FLAT), frame).support.warnings == ()
 
 
 # --------------------------------------------------------------------------- ranges

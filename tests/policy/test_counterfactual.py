@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from bayesmig.design.design import build_design
 from bayesmig.errors import BayesmigError, ConvergenceError, DesignError, QuestionError, SpecError
 from bayesmig.policy.counterfactual import Counterfactual, counterfactual, validate_scenario
-from bayesmig.posterior import Posterior, load
+from bayesmig.posterior import Posterior
 from bayesmig.predict import predictions
 from bayesmig.spec.library import load_model, load_scenario
 from bayesmig.spec.scenario import Scenario
@@ -25,6 +24,7 @@ from tests.by_hand import (
     averages,
     draws_of,
     effects_for,
+    reloaded,
     rich_posterior,
     rows_of,
     summary_of,
@@ -349,10 +349,9 @@ def test_contrasts_of_a_row_add_up_to_zero(posterior: Posterior) -> None:
     np.testing.assert_allclose(arms(result)[:, :, 2].sum(axis=2), 0.0, rtol=0, atol=1e-14)
 
 
-def test_saved_posterior_answers_bit_identically(posterior: Posterior, tmp_path: Path) -> None:
-    loaded = load(posterior.save(tmp_path / "fit.nc"))
+def test_saved_posterior_answers_bit_identically(posterior: Posterior) -> None:
     chosen = scenario(CLOSED, {"kind": "add", "column": "wealth", "value": 1})
-    before, after = (counterfactual(p, chosen, by="region") for p in (posterior, loaded))
+    before, after = (counterfactual(p, chosen, by="region") for p in (posterior, reloaded()))
     np.testing.assert_array_equal(before.draws.to_numpy(), after.draws.to_numpy())
     for table in ("summary", "totals", "gaps", "diversion", "steps"):
         pd.testing.assert_frame_equal(
@@ -500,6 +499,13 @@ def test_gaps_are_paired(posterior: Posterior, kind: Any, pairs: list[tuple[str,
                 assert numbers == pytest.approx(expected, abs=1e-10)
                 k += 1
     assert k == len(result.gaps)
+
+
+def test_too_many_gaps_are_refused(posterior: Posterior, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bayesmig.policy.counterfactual._MOST_GAPS", 2)
+    counterfactual(posterior, scenario(CLOSED), by="region")
+    with pytest.raises(QuestionError, match="3 pairs of cells"):
+        counterfactual(posterior, scenario(CLOSED), by="region", gaps="pairwise")
 
 
 def test_one_cell_has_no_gaps(posterior: Posterior) -> None:

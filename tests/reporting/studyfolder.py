@@ -6,7 +6,7 @@ Tests import it as ``from tests.reporting.studyfolder import write_study``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +59,36 @@ def write_study(
     without: Iterable[str] = (),
     converged: bool = True,
     title: str = "Who goes where? A synthetic survey",
+    names: Mapping[str, str] | None = None,
     seed: int = 3,
 ) -> Path:
     """Write tables and results of a made-up study.
 
     ``without`` names tables that are not written; with ``converged=False`` the last
-    theory has not converged.
+    theory has not converged; ``names`` are put in the place of cells of tables.
     """
-    rng = np.random.default_rng(seed)
     theories, scenarios = tuple(theories), tuple(scenarios)
+    tables = made_up_tables(theories, scenarios, converged=converged, seed=seed)
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        if name not in without:
+            table = table.replace(dict(names or {}))
+            table.to_parquet(folder / "tables" / f"{name}.parquet", index=False)
+            table.to_csv(folder / "tables" / f"{name}.csv", index=False)
+    results = _results(title, theories, scenarios, converged)
+    (folder / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False))
+    return folder
+
+
+def made_up_tables(
+    theories: tuple[str, ...] = THEORIES,
+    scenarios: tuple[str, ...] = SCENARIOS,
+    *,
+    converged: bool = True,
+    seed: int = 3,
+) -> dict[str, pd.DataFrame]:
+    """Tidy tables of a made-up study, by name."""
+    rng = np.random.default_rng(seed)
     tables = {
         **_survey(),
         **_fits(rng, theories, converged),
@@ -81,14 +102,7 @@ def write_study(
     if scenarios:
         tables["scenarios"] = _scenarios(rng, scenarios)
         tables["diversion"] = _diversion(scenarios)
-    (folder / "tables").mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        if name not in without:
-            table.to_parquet(folder / "tables" / f"{name}.parquet", index=False)
-            table.to_csv(folder / "tables" / f"{name}.csv", index=False)
-    results = _results(title, theories, scenarios, converged)
-    (folder / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False))
-    return folder
+    return tables
 
 
 def interval(estimate: Any, sd: Any) -> dict[str, Any]:
@@ -267,8 +281,8 @@ def _calibration(rng: np.random.Generator, theory: str) -> list[dict[str, Any]]:
 
 def _comparison(theories: tuple[str, ...]) -> pd.DataFrame:
     known = {
-        "baseline": (-1811.3, 46.2, 172.2, 17.9, 61.0, 0.00, 0.61, 0),
-        "selectivity": (-1690.9, 44.0, 51.8, 10.2, 78.4, 0.06, 0.74, 2),
+        "baseline": (-1811.3, 46.2, -172.2, 17.9, 61.0, 0.00, 0.61, 0),
+        "selectivity": (-1690.9, 44.0, -51.8, 10.2, 78.4, 0.06, 0.74, 2),
         "networks": (-1639.1, 43.3, 0.0, 0.0, 88.9, 0.94, 0.68, 0),
     }
     columns = "elpd se elpd_diff diff_se p_loo weight pareto_k_max pareto_k_high".split()  # noqa: SIM905

@@ -1,0 +1,136 @@
+from dataclasses import replace
+
+import pytest
+
+import bayesmig as bm
+from bayesmig.checks import CheckResult, check
+from bayesmig.errors import QuestionError
+from bayesmig.posterior import Posterior, load
+from bayesmig.survey.survey import Survey
+from tests.checks.worlds import laplace
+from tests.fabricate import TRUTH, fabricated, small_design, small_survey
+
+EVERYTHING = " + ".join(name for name in TRUTH if name != "asc")
+NAMES = [
+    "convergence",
+    "prior predictive shares",
+    "posterior predictive shares",
+    "clustering",
+    "calibration",
+]
+#: Columns that studies, plots and reports read.
+CONTRACT = {
+    "convergence": {"parameter", "r_hat", "ess_bulk", "ess_tail"},
+    "prior_shares": {"alternative", "observed", "mean", "lower", "upper"},
+    "predictive_shares": {
+        "by",
+        "level",
+        "alternative",
+        "observed",
+        "predicted",
+        "lower",
+        "upper",
+        "p_value",
+        "rows",
+    },
+    "clustering": {"by", "alternative", "observed", "predicted", "lower", "upper"},
+    "calibration": {"alternative", "predicted", "observed", "lower", "upper", "rows", "passed"},
+}
+
+
+@pytest.fixture(scope="module")
+def survey() -> Survey:
+    return small_survey(600, seed=2)
+
+
+@pytest.fixture(scope="module")
+def posterior(survey: Survey) -> Posterior:
+    return laplace(small_design(EVERYTHING, survey=survey), survey=survey)
+
+
+@pytest.fixture(scope="module")
+def results(posterior: Posterior) -> list[CheckResult]:
+    return check(posterior, draws=200, seed=3)
+
+
+def test_true_theory_passes_every_check(results: list[CheckResult]) -> None:
+    assert [r.name for r in results] == NAMES
+    assert [r.passed for r in results] == [True] * 5
+
+
+def test_tables_hold_what_later_steps_read(results: list[CheckResult]) -> None:
+    assert [r.table.attrs["table"] for r in results] == list(CONTRACT)
+    for result in results:
+        assert CONTRACT[result.table.attrs["table"]] <= set(result.table.columns)
+        assert len(result.table)
+        assert result.text.endswith(".")
+
+
+def test_same_seed_same_numbers(posterior: Posterior, results: list[CheckResult]) -> None:
+    again = check(posterior, draws=200, seed=3)
+    assert all(
+        a.table.equals(b.table) and a.text == b.text for a, b in zip(results, again, strict=True)
+    )
+    other = check(posterior, draws=200, seed=4)
+    assert not results[2].table.equals(other[2].table)
+
+
+def test_prior_can_be_left_out(posterior: Posterior) -> None:
+    assert [r.name for r in check(posterior, draws=100, prior=False)] == [NAMES[0], *NAMES[2:]]
+
+
+def test_one_column_by_name(posterior: Posterior) -> None:
+    table = check(posterior, by="region", draws=100, prior=False)[1].table
+    assert set(table["by"]) == {"all", "region", "origin size"}
+
+
+def test_unconverged_draws_are_reported_and_not_used() -> None:
+    posterior = fabricated(small_design("female"), r_hat=1.2)
+    results = check(posterior)
+    assert [r.passed for r in results] == [False, True, None, None, None]
+    for result in results[2:]:
+        assert "R-hat > 1.01" in result.text
+        assert "allow_unconverged=True" in result.text
+        assert CONTRACT[result.table.attrs["table"]] <= set(result.table.columns)
+    allowed = check(posterior, allow_unconverged=True)
+    assert allowed[0].passed is False
+    assert all(isinstance(r.passed, bool) for r in allowed[2:])
+
+
+def test_without_its_survey_the_columns_of_the_theory_are_used(
+    posterior: Posterior, results: list[CheckResult]
+) -> None:
+    alone = check(replace(posterior, survey=None), draws=200, seed=3)
+    names = set(alone[2].table["by"])
+    assert {"wealth", "region", "origin size"} <= names
+    assert "age" not in names
+    assert "age" in set(results[2].table["by"])
+
+
+def test_posterior_read_from_a_file_gives_the_same(
+    posterior: Posterior, survey: Survey, results: list[CheckResult], tmp_path: object
+) -> None:
+    path = posterior.save(f"{tmp_path}/fit.nc")
+    again = check(load(path, survey), draws=200, seed=3)
+    assert [r.text for r in again] == [r.text for r in results]
+
+
+@pytest.mark.parametrize("draws", [99, 401, 1.5, True])
+def test_draws_out_of_range_are_refused(posterior: Posterior, draws: int) -> None:
+    with pytest.raises(QuestionError, match="draws must be a whole number from 100 to"):
+        check(posterior, draws=draws)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None])
+def test_wrong_seed_is_refused(posterior: Posterior, seed: int) -> None:
+    with pytest.raises(QuestionError, match="seed must be"):
+        check(posterior, seed=seed)
+
+
+def test_unknown_column_is_refused_before_anything_is_drawn(posterior: Posterior) -> None:
+    with pytest.raises(QuestionError, match="no column 'regoin'"):
+        check(posterior, by="regoin")
+
+
+def test_it_is_public() -> None:
+    assert bm.check is check

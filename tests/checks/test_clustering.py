@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from bayesmig.checks.clustering import COLUMNS, Cluster, clustering, clusters, gap_statistics
+from bayesmig.checks.replicate import cells_of, replicate, thinned
+from bayesmig.checks.result import CheckResult
+from bayesmig.choice.logit import log_probabilities
+from bayesmig.choice.utility import utilities
+from bayesmig.posterior import Posterior
+from bayesmig.survey.survey import Survey
+from tests.checks.worlds import laplace
+from tests.fabricate import TRUTH, fabricated, small_design, small_frame, small_survey, survey_of
+
+EVERYTHING = " + ".join(name for name in TRUTH if name != "asc")
+
+
+def asked(posterior: Posterior, draws: int = 200) -> CheckResult:
+    some = thinned(posterior.coefficients(), draws)
+    groups = clusters(posterior.design, some)
+    statistics = gap_statistics(groups)
+    replicated = replicate(posterior.design.columns, some, statistics, seed=1)
+    return clustering(posterior, groups, replicated)
+
+
+def fitted(survey: Survey, **keys: object) -> Posterior:
+    return laplace(small_design(EVERYTHING, survey=survey, **keys), survey=survey)
+
+
+def test_origins_that_the_theory_leaves_out_are_flagged() -> None:
+    result = asked(fitted(small_survey(2400, seed=1, origins=80), groups=[]))
+    assert result.passed is False
+    failed = result.table[result.table["p_adjusted"] <= 0.05]
+    assert "origin" in set(failed["by"])
+    assert "Something shared by" in result.text
+    assert tuple(result.table.columns) == COLUMNS
+    assert result.table.attrs["table"] == "clustering"
+
+
+def test_households_that_the_theory_leaves_out_are_flagged() -> None:
+    frame = small_frame(1200, seed=1)
+    # Members of a household of three do what its first one does, half of the time.
+    first = frame.groupby("household")["choice"].transform("first")
+    follow = np.random.default_rng(0).random(len(frame)) < 0.5
+    frame["choice"] = frame["choice"].where(~follow, first)
+    result = asked(fitted(survey_of(frame)))
+    assert result.passed is False
+    assert "household" in result.text
+    failed = result.table[result.table["p_adjusted"] <= 0.05]
+    assert set(failed["by"]) == {"household"}
+
+
+def test_effects_of_origins_take_care_of_them() -> None:
+    assert asked(fitted(small_survey(2400, seed=1, origins=80))).passed is True
+
+
+def test_false_alarms_are_rare() -> None:
+    surveys = (small_survey(500, seed=seed, origins=30) for seed in range(12))
+    alarms = sum(asked(fitted(survey), draws=100).passed is False for survey in surveys)
+    assert alarms <= 2
+
+
+def test_gap_equals_loops() -> None:
+    rng = np.random.default_rng(0)
+    codes, choices = rng.integers(5, size=60), rng.integers(3, size=(60, 4)).astype(np.int8)
+    expected = rng.dirichlet(np.ones(3), 60)
+    cells = cells_of(codes, 5)
+    found = Cluster("origin", cells, cells.averages(expected)).gap(choices)
+    for d in range(4):
+        for j in range(3):
+            square = 0.0
+            for i in range(60):
+                mine = codes == codes[i]
+                gap = np.mean(choices[mine, d] == j) - np.mean(expected[mine, j])
+                square += gap**2 / 60
+            assert found[d, j] == pytest.approx(square**0.5)
+
+
+def test_expected_shares_are_those_of_the_mean_probabilities() -> None:
+    posterior = fitted(small_survey(200))
+    coefficients = posterior.coefficients()
+    origin = clusters(posterior.design, coefficients)[0]
+    log_p = log_probabilities(np, utilities(np, posterior.design.columns, coefficients))
+    mine = posterior.design.frame["origin"].to_numpy() == posterior.design.frame["origin"][0]
+    wanted = np.exp(log_p)[:, mine].mean(axis=(0, 1))
+    assert origin.expected[origin.groups.codes[0]] == pytest.approx(wanted)
+
+
+def test_only_roles_with_several_rows_are_looked_at() -> None:
+    posterior = fabricated(small_design("female"))
+    groups = clusters(posterior.design, posterior.coefficients())
+    assert [g.by for g in groups] == ["origin", "region", "household"]
+
+
+def test_survey_without_groups_is_not_asked() -> None:
+    frame = small_frame(200).drop(columns=["origin", "region", "household", "person"])
+    result = asked(fitted(survey_of(frame), groups=[]))  # type: ignore[arg-type]
+    assert result.passed is None
+    assert "declares no origins" in result.text

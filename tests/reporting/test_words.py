@@ -1,0 +1,245 @@
+"""Findings and cautions say what the numbers say, and no more."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bayesmig.reporting.cautions import cautions
+from bayesmig.reporting.figures import MOST_LINES, chunks, wanted_breakdowns
+from bayesmig.reporting.findings import findings, separation
+from bayesmig.reporting.folder import StudyFolder, read_folder
+from bayesmig.reporting.networks import families
+from bayesmig.reporting.words import (
+    count,
+    listed,
+    percent,
+    points,
+    seconds,
+    signed_points,
+    standing,
+    verdict,
+)
+from tests.reporting.studyfolder import write_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    return read_folder(write_study(tmp_path_factory.mktemp("words")))
+
+
+def text_of(study: StudyFolder) -> dict[str, str]:
+    return {
+        f.lead: " ".join([str(f.text), *map(str, f.parts)]).replace("\u00a0", " ")
+        for f in findings(study)
+    }
+
+
+def with_table(study: StudyFolder, **tables: pd.DataFrame) -> StudyFolder:
+    return StudyFolder(study.path, study.results, {**study.tables, **tables})
+
+
+def with_results(study: StudyFolder, **results: object) -> StudyFolder:
+    return StudyFolder(study.path, {**study.results, **results}, study.tables)
+
+
+# -------------------------------------------------------------------------------- words
+
+
+def test_differences_are_told_with_direction_and_interval() -> None:
+    assert points(0.0112, 0.008, 0.015) == "1.12 percentage points higher [0.80,\u00a01.50]"
+    assert points(-0.0112, -0.015, -0.008) == "1.12 percentage points lower [−1.50,\u00a0−0.80]"
+    assert signed_points(0.0112, -0.008, 0.03) == "+1.12\u00a0[−0.80,\u00a03.00]"
+
+
+def test_words_for_counts_shares_and_times() -> None:
+    assert (count(12345), count("12345"), count("many")) == ("12,345", "12,345", "many")
+    assert percent(0.1234) == "12.3\u00a0%"
+    assert percent(float("nan")) == "n/a"
+    assert (seconds(3.21), seconds(75), seconds(7384)) == ("3.2 s", "1 min 15 s", "2 h 3 min")
+
+
+@pytest.mark.parametrize(
+    ("probability", "word"),
+    [(0.95, "supported"), (0.949, "undecided"), (0.05, "contradicted"), (0.051, "undecided")],
+)
+def test_standing_follows_the_thresholds_of_tests(probability: float, word: str) -> None:
+    from bayesmig import hypotheses
+    from bayesmig.reporting import words
+
+    assert standing(probability) == word
+    assert words.SUPPORTED == hypotheses.SUPPORTED
+    assert words.CONTRADICTED == hypotheses.CONTRADICTED
+
+
+def test_verdicts_are_read_from_words_and_truth_values() -> None:
+    for value, word in (
+        *((True, "passed"), ("passed", "passed"), (False, "failed"), ("failed", "failed")),
+        *((None, "not asked"), (float("nan"), "not asked"), ("not asked", "not asked")),
+    ):
+        assert verdict(value) == word
+
+
+def test_lists_escape_their_parts() -> None:
+    assert listed(["<a>", "b", "c"]) == "&lt;a&gt;, b and c"
+    assert listed([]) == ""
+    assert listed(["a"]) == "a"
+
+
+# ----------------------------------------------------------------------------- findings
+
+
+def test_findings_follow_the_study(study: StudyFolder) -> None:
+    assert list(text_of(study)) == [
+        "The survey",
+        "Which theory",
+        "Hypotheses",
+        "Who chooses what",
+        "Networks, own and other",
+        "What the scenarios would change",
+    ]
+
+
+def test_findings_say_the_numbers(study: StudyFolder) -> None:
+    said = text_of(study)
+    assert "120 of 4,120 rows read were dropped" in said["The survey"]
+    assert "87.6 % chose <code>stay</code>" in said["The survey"]
+    assert "less probable with <code>female</code> 0 → 1 (−1.12 [" in said["Who chooses what"]
+    assert "sign unclear for <code>education</code>" in said["Who chooses what"]
+    assert "<strong>stay</strong>" not in said["Who chooses what"]
+    assert (
+        "other network <code>network_international</code> (−0.52" in said["Networks, own and other"]
+    )
+    assert "no forecast" in said["What the scenarios would change"]
+    assert (
+        "<code>international</code> 0.417 percentage points lower"
+        in said["What the scenarios would change"]
+    )
+
+
+def test_claims_are_sorted_by_what_may_be_said(study: StudyFolder) -> None:
+    said = text_of(study)["Hypotheses"]
+    assert "<strong>Undecided</strong>: “Each stream&#39;s" in said
+    assert "Contradicted" not in said
+    table = study.tables["hypotheses"]
+    other = with_table(study, hypotheses=table[table["theory"] == "selectivity"])
+    assert "<code>selectivity</code>" in text_of(other)["Hypotheses"]
+    contrary = with_table(study, hypotheses=table.assign(joint_probability=0.01))
+    assert "Contradicted" in text_of(contrary)["Hypotheses"]
+    assert "Supported" not in text_of(contrary)["Hypotheses"]
+
+
+def test_no_sentence_of_ours_claims_a_cause(study: StudyFolder) -> None:
+    ours = with_table(study, hypotheses=study.tables["hypotheses"].assign(claim="x", statement="y"))
+    said = " ".join([*text_of(ours).values(), *(str(c.text) for c in cautions(ours))])
+    causal = r"\b(causes?|caused|because of|leads? to|due to|impacts?|drives?|makes? people)\b"
+    assert re.findall(causal, said) == []
+
+
+def test_separation_speaks_of_standard_errors() -> None:
+    table = pd.DataFrame(
+        {"theory": ["a", "b", "c"], "elpd": [-10.0, -15.0, -60.0], "diff_se": [0, 4.0, 5.0]}
+    )
+    said = separation(table)
+    assert "<code>a</code> predicts best." in said
+    assert "cannot separate it from <code>b</code> (5.0 behind, standard error 4.0)" in said
+    assert "clearly better than <code>c</code>" in said
+    near = separation(table.assign(elpd=[-10, -13, -13.5], diff_se=[0, 0.5, 0.5]))
+    assert "clearly better" not in near
+
+
+def test_thresholds_of_separation_are_those_of_the_comparison() -> None:
+    from bayesmig import model_comparison
+    from bayesmig.reporting import findings as told
+
+    assert told.SMALL == model_comparison._SMALL
+    assert told.FEW_ERRORS == model_comparison._FEW_ERRORS
+
+
+def test_verdict_of_the_comparison_is_taken_over(study: StudyFolder) -> None:
+    texts = {"comparison": "Said by <compare>.", "hypotheses": {}}
+    assert text_of(with_results(study, texts=texts))["Which theory"] == "Said by &lt;compare&gt;."
+    silent = with_results(study, texts={})
+    assert "predicts best" in text_of(silent)["Which theory"]
+
+
+def test_unweighted_surveys_speak_of_rows(study: StudyFolder) -> None:
+    shares = study.tables["survey_shares"].drop(columns="weighted_share")
+    said = text_of(with_table(study, survey_shares=shares))["The survey"]
+    assert "Of the rows, 87.2 % chose" in said
+
+
+# ----------------------------------------------------------------------------- cautions
+
+
+def levels(study: StudyFolder) -> list[str]:
+    return [c.level for c in cautions(study)]
+
+
+def test_cautions_come_worst_first(study: StudyFolder) -> None:
+    found = levels(study)
+    assert found == sorted(found, key=("problem", "caution", "note").index)
+    assert "problem" not in found
+    said = " ".join(str(c.text) for c in cautions(study))
+    for part in ("fails the check", "Pareto k", "leave the range", "thin", "dropped", "Weights"):
+        assert part in said
+
+
+def test_theory_that_has_not_converged_is_a_problem(tmp_path: Path) -> None:
+    broken = read_folder(write_study(tmp_path, converged=False))
+    first = cautions(broken)[0]
+    assert first.level == "problem"
+    assert "<code>networks</code> has not converged: R-hat &gt; 1.01" in first.text
+    assert levels(broken).count("problem") == 1
+
+
+def test_failed_check_of_the_main_theory_is_a_problem(study: StudyFolder) -> None:
+    checks = study.tables["checks"].replace({"baseline": "networks"})
+    assert "problem" in levels(with_table(study, checks=checks))
+
+
+def test_quiet_study_has_notes_only(study: StudyFolder) -> None:
+    quiet = StudyFolder(
+        study.path,
+        {**study.results, "survey": {}, "scenarios": []},
+        {"convergence": study.tables["convergence"]},
+    )
+    assert set(levels(quiet)) == {"note"}
+
+
+# ------------------------------------------------------------------------------- figures
+
+
+def test_families_are_found_by_name(study: StudyFolder) -> None:
+    found = families(study)
+    assert [(f.prefix, f.kind) for f in found] == [
+        ("network", "slope"),
+        ("prior", "comparison"),
+        ("household", "comparison"),
+    ]
+    assert set(found[0].effects["alternative"]) == {"internal", "international"}
+    none = with_table(study, effects=study.tables["effects"].replace({"network_internal": "x"}))
+    assert [f.prefix for f in families(none)] == ["prior", "household"]
+
+
+def test_breakdowns_that_fail_come_first(study: StudyFolder) -> None:
+    table = study.tables["predictive_shares"].assign(p_value=0.5)
+    assert wanted_breakdowns(with_table(study, predictive_shares=table))[0] == "female"
+    failing = table.assign(p_adjusted=table["by"].map(lambda by: 0.01 if by == "urban" else 0.9))
+    assert wanted_breakdowns(with_table(study, predictive_shares=failing))[0] == "urban"
+
+
+def test_chunks_hold_what_a_page_holds() -> None:
+    table = pd.DataFrame(
+        [
+            {"by": by, "level": str(i)}
+            for by, n in (("a", 20), ("b", 20), ("c", 80))
+            for i in range(n)
+        ]
+    )
+    parts = list(chunks(table, "by", "level"))
+    assert sum(map(len, parts)) == len(table)
+    assert all(len(part) + part["by"].nunique() <= MOST_LINES for part in parts)
+    assert [set(part["by"]) for part in parts[:2]] == [{"a"}, {"b"}]
+    assert list(chunks(table.iloc[:0], "by", "level")) == []

@@ -1,0 +1,416 @@
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bayesmig as bm
+from bayesmig.choice.logit import log_probabilities
+from bayesmig.choice.utility import utilities
+from bayesmig.errors import ConvergenceError, QuestionError
+from bayesmig.model_comparison import (
+    compare,
+    fit_pareto,
+    leave_one_out,
+    relative_efficiency,
+    stacking_weights,
+    tail_length,
+)
+from bayesmig.posterior import Posterior
+from bayesmig.survey.survey import Survey
+from tests.checks.worlds import laplace
+from tests.fabricate import TRUTH, fabricated, small_design, small_frame, small_survey, survey_of
+
+EVERYTHING = " + ".join(name for name in TRUTH if name != "asc")
+
+
+@pytest.fixture(scope="module")
+def survey() -> Survey:
+    return small_survey(400, seed=1)
+
+
+@pytest.fixture(scope="module")
+def theories() -> dict[str, Posterior]:
+    """The true columns, some of them, and noise in the place of the rest."""
+    frame = small_frame(700, seed=1)
+    frame["noise"] = np.random.default_rng(0).permutation(frame["network_international"])
+    with_noise = survey_of(frame)
+    formulas = {
+        "networks": EVERYTHING,
+        "people": "female + education",
+        "noise": "female + education + noise",
+    }
+    return {
+        name: laplace(small_design(formula, survey=with_noise), survey=with_noise, seed=k)
+        for k, (name, formula) in enumerate(formulas.items())
+    }
+
+
+def log_likelihood(posterior: Posterior) -> np.ndarray:
+    """``(chain, draw, obs)``, from the reference formulas."""
+    design = posterior.design
+    log_p = log_probabilities(np, utilities(np, design.columns, posterior.coefficients()))
+    own = log_p[:, np.arange(design.n_obs), design.choice]
+    return own.reshape(*posterior.n_draws, -1)
+
+
+def arviz_data(posterior: Posterior, values: np.ndarray) -> xr.DataTree:
+    dims = ("chain", "draw", "unit")
+    return xr.DataTree.from_dict(
+        {
+            "posterior": posterior.draws,
+            "log_likelihood": xr.Dataset({"choice": (dims, values)}),
+        }
+    )
+
+
+# ---------------------------------------------------------------------- against ArviZ
+
+
+@pytest.fixture(scope="module")
+def arviz_loo(theories: dict[str, Posterior]) -> dict[str, Any]:
+    from arviz_stats import loo
+
+    return {
+        name: loo(arviz_data(p, log_likelihood(p)), pointwise=True) for name, p in theories.items()
+    }
+
+
+def test_equals_arviz_row_by_row(theories: dict[str, Posterior], arviz_loo: dict[str, Any]) -> None:
+    found = compare(theories)
+    for name, theirs in arviz_loo.items():
+        mine = found.pointwise.sel(theory=name)
+        np.testing.assert_allclose(mine["elpd"], theirs.elpd_i, atol=1e-10)
+        np.testing.assert_allclose(mine["pareto_k"], theirs.pareto_k, atol=1e-10)
+        row = found.summary.set_index("theory").loc[name]
+        assert row["elpd"] == pytest.approx(theirs.elpd, abs=1e-9)
+        assert row["se"] == pytest.approx(theirs.se, abs=1e-9)
+        assert row["p_loo"] == pytest.approx(theirs.p, abs=1e-9)
+        assert float(mine["good_k"]) == pytest.approx(theirs.good_k)
+
+
+def test_summary_equals_arviz_compare(
+    theories: dict[str, Posterior], arviz_loo: dict[str, Any]
+) -> None:
+    from arviz_stats import compare as arviz_compare
+
+    theirs = arviz_compare(arviz_loo, round_to="none")
+    mine = compare(theories).summary
+    assert list(mine["theory"]) == list(theirs.index)
+    np.testing.assert_allclose(mine["elpd_diff"], theirs["elpd_diff"], atol=1e-8)
+    # ArviZ divides the variance of differences by n there, and by n - 1 elsewhere.
+    unbiased = theirs["dse"] * np.sqrt(700 / 699)
+    np.testing.assert_allclose(mine["diff_se"], unbiased, atol=1e-8)
+    np.testing.assert_allclose(mine["weight"], theirs["weight"], atol=2e-3)
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.4, 1.5, 4.0])
+@pytest.mark.parametrize(("draws", "efficiency"), [(100, 1.0), (400, 0.5), (2000, 1.3)])
+def test_smoothing_equals_arviz(spread: float, draws: int, efficiency: float) -> None:
+    from arviz_stats.base import array_stats
+
+    rng = np.random.default_rng(0)
+    index = rng.normal(1.0, 1.0, (12, 1)) + spread * rng.normal(size=(12, draws))
+    values = -np.log1p(np.exp(-index))
+    elpd, p_loo, k = leave_one_out(values, tail_length(draws, efficiency))
+    weights, theirs = array_stats.psislw(values, r_eff=efficiency)
+    wanted = np.log(np.exp(weights + values).sum(axis=1))
+    np.testing.assert_allclose(elpd, wanted, atol=1e-10)
+    np.testing.assert_allclose(k, theirs, atol=1e-10)
+    np.testing.assert_allclose(p_loo, np.log(np.exp(values).mean(axis=1)) - wanted, atol=1e-10)
+
+
+def test_relative_efficiency_is_arviz(theories: dict[str, Posterior]) -> None:
+    from arviz_stats.loo.loo_helper import _get_r_eff
+
+    posterior = theories["people"]
+    theirs = _get_r_eff(arviz_data(posterior, log_likelihood(posterior)), 400)
+    assert relative_efficiency(posterior) == pytest.approx(theirs, rel=1e-12)
+    alone = fabricated(small_design("female", groups=[]), chains=1)
+    assert relative_efficiency(alone) == 1.0
+
+
+# ------------------------------------------------------------------ against known answers
+
+
+def dirichlet_world(survey: Survey, draws: int = 4000) -> tuple[Posterior, np.ndarray]:
+    """Exact draws of constants under a flat prior on shares, and the counts."""
+    posterior = fabricated(small_design("1", survey=survey, groups=[]), chains=4, draws=draws)
+    counts = np.bincount(posterior.design.choice, minlength=3)
+    shares = np.random.default_rng(0).dirichlet(counts + 1.0, (4, draws))
+    odds = np.log(shares[..., 1:] / shares[..., :1])
+    moved = posterior.draws
+    moved["beta"].data = odds[:, :, None, :]
+    tree = posterior.data.copy()
+    tree["posterior"] = xr.DataTree(moved)
+    return replace(posterior, data=tree), counts
+
+
+def test_constants_only_equal_the_exact_leave_one_out() -> None:
+    survey = small_survey(60, seed=4)
+    posterior, counts = dirichlet_world(survey)
+    found = compare({"a": posterior, "b": posterior})
+    exact = np.log(counts[posterior.design.choice] / (59 + 3))
+    np.testing.assert_allclose(found.pointwise["elpd"][0], exact, atol=2e-3)
+    assert found.summary["pareto_k_high"].max() == 0
+
+
+def test_left_out_households_equal_the_exact_ones() -> None:
+    survey = small_survey(60, seed=4)
+    posterior, counts = dirichlet_world(survey)
+    found = compare({"a": posterior, "b": posterior}, unit="household").pointwise
+    design = posterior.design
+    household = survey.frame["household"]
+    for label in ("h0", "h7", "h19"):
+        mine = design.choice[(household == label).to_numpy()]
+        alpha = counts - np.bincount(mine, minlength=3) + 1.0
+        exact = 0.0
+        for choice in mine:
+            exact += np.log(alpha[choice] / alpha.sum())
+            alpha[choice] += 1
+        found_here = float(found["elpd"].sel(theory="a", unit=label))
+        assert found_here == pytest.approx(exact, abs=5e-3)
+
+
+def test_whole_units_equal_arviz_on_sums(theories: dict[str, Posterior]) -> None:
+    from arviz_stats import loo
+
+    two = {k: theories[k] for k in ("networks", "people")}
+    found = compare(two, unit="household")
+    posterior = two["people"]
+    labels = posterior.design.frame["household"].to_numpy()
+    units = sorted(set(labels))
+    values = log_likelihood(posterior)
+    sums = np.stack([values[:, :, labels == u].sum(axis=2) for u in units], axis=2)
+    theirs = loo(arviz_data(posterior, sums), pointwise=True)
+    mine = found.pointwise.sel(theory="people")
+    assert list(mine["unit"].to_numpy()) == units
+    np.testing.assert_allclose(mine["elpd"], theirs.elpd_i, atol=1e-10)
+    assert "all rows of one household" in found.text
+
+
+def test_blocks_change_nothing(
+    theories: dict[str, Posterior], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = {k: theories[k] for k in ("networks", "people")}
+    whole = {unit: compare(two, unit=unit).pointwise for unit in ("obs", "household", "origin")}
+    monkeypatch.setattr("bayesmig.model_comparison._BLOCK_SIZE", 400 * 7)
+    monkeypatch.setattr("bayesmig.inference.stream._BLOCK_SIZE", 400 * 5)
+    for unit, before in whole.items():
+        after = compare(two, unit=unit).pointwise
+        for name in ("elpd", "pareto_k"):
+            np.testing.assert_allclose(before[name], after[name], atol=1e-9)
+
+
+# --------------------------------------------------------------------------- edge cases
+
+
+def test_likelihood_that_no_draw_changes() -> None:
+    elpd, p_loo, k = leave_one_out(np.full((2, 100), [[-0.3], [0.0]]), 20)
+    np.testing.assert_allclose(elpd, [-0.3, 0.0], atol=1e-12)
+    np.testing.assert_allclose(p_loo, 0.0, atol=1e-12)
+    assert list(k) == [0.0, 0.0]
+
+
+def test_tail_that_cannot_be_fitted_is_called_unreliable() -> None:
+    values = np.concatenate([np.zeros(80), np.full(20, -1.0)])[None]
+    elpd, _, k = leave_one_out(values, 20)
+    assert np.isinf(k[0])
+    weights = np.exp(-values[0])
+    assert elpd[0] == pytest.approx(np.log(100 / weights.sum()))
+
+
+def test_extreme_likelihoods_stay_finite() -> None:
+    rng = np.random.default_rng(0)
+    elpd, p_loo, _ = leave_one_out(-rng.gamma(2.0, 300.0, (5, 400)), 60)
+    assert np.isfinite(elpd).all()
+    assert np.isfinite(p_loo).all()
+
+
+def test_pareto_fit_recovers_its_shape() -> None:
+    uniform = np.random.default_rng(0).random((200, 500))
+    for shape in (-0.2, 0.3, 0.8):
+        sample = np.sort(2.0 * ((1 - uniform) ** -shape - 1) / shape, axis=1)
+        k, scale = fit_pareto(sample)
+        assert k.mean() == pytest.approx(shape, abs=0.03)
+        assert scale.mean() == pytest.approx(2.0, abs=0.1)
+
+
+def test_too_few_draws_are_refused() -> None:
+    with pytest.raises(QuestionError, match="20 draws are too few"):
+        tail_length(20, 1.0)
+
+
+def test_high_pareto_k_is_named_with_what_to_do(survey: Survey) -> None:
+    design = small_design("female", survey=survey)
+    wild = fabricated(design, spread=3.0, survey=survey)
+    found = compare({"calm": fabricated(design, spread=0.05), "wild": wild})
+    assert found.summary.set_index("theory").loc["wild", "pareto_k_high"] > 0
+    assert "Leave-one-out is unreliable for 'wild'" in found.text
+    assert "fit again without these rows" in found.text
+    assert "unreliable for 'calm'" not in found.text
+
+
+def test_origins_with_effects_of_their_own_are_warned_of(theories: dict[str, Posterior]) -> None:
+    two = {k: theories[k] for k in ("networks", "people")}
+    assert "effects of each origin" in compare(two, unit="origin").text
+
+
+# ------------------------------------------------------------------------------ verdicts
+
+
+def test_the_true_theory_wins_and_noise_adds_nothing(theories: dict[str, Posterior]) -> None:
+    found = compare(theories)
+    summary = found.summary.set_index("theory")
+    assert found.summary["theory"][0] == "networks"
+    assert (summary["elpd_diff"] <= 0).all()
+    assert (summary.loc[["people", "noise"], "elpd_diff"] < -4).all()
+    assert summary["weight"].idxmax() == "networks"
+    assert summary["weight"].sum() == pytest.approx(1.0)
+    assert "'networks' predicts better than" in found.text
+    assert "survey weights are not used" in found.text
+    assert "one row (700 in all)" in found.text
+
+
+def test_shuffled_column_loses() -> None:
+    frame = small_frame(600, seed=3)
+    rng = np.random.default_rng(0)
+    frame["shuffled"] = rng.permutation(frame["network_international"].to_numpy())
+    survey = survey_of(frame)
+    found = compare(
+        {
+            name: laplace(small_design(name, survey=survey, groups=[]))
+            for name in ("shuffled", "network_international")
+        }
+    )
+    assert found.summary["theory"][0] == "network_international"
+    assert "predicts better than 'shuffled'" in found.text
+
+
+def test_column_of_noise_cannot_be_told_from_none(theories: dict[str, Posterior]) -> None:
+    found = compare({k: theories[k] for k in ("people", "noise")})
+    assert abs(found.summary["elpd_diff"]).max() < 4
+    assert "cannot separate" in found.text
+
+
+def test_identical_theories_tie(theories: dict[str, Posterior]) -> None:
+    found = compare({"one": theories["people"], "other": theories["people"]})
+    assert list(found.summary["elpd_diff"]) == [0.0, 0.0]
+    assert list(found.summary["diff_se"]) == [0.0, 0.0]
+    assert found.summary["weight"].to_numpy() == pytest.approx(0.5)
+    assert "The data cannot separate 'one' from 'other'" in found.text
+    assert "predicts better" not in found.text
+
+
+def test_stacking_finds_the_best_mixture() -> None:
+    rng = np.random.default_rng(0)
+    elpd = np.log(rng.dirichlet([2.0, 2.0, 1.0], 500).T)
+    elpd[2] -= 3.0
+
+    def score(w: np.ndarray) -> float:
+        return float(np.log(np.exp(elpd.T) @ w).mean())
+
+    found = stacking_weights(elpd)
+    grid = [np.array([a, 1 - a, 0.0]) for a in np.linspace(0, 1, 1001)]
+    assert score(found) >= max(map(score, grid)) - 1e-9
+    assert found[2] == pytest.approx(0.0, abs=1e-6)
+    assert stacking_weights(elpd - 2000) == pytest.approx(found)
+
+
+# ------------------------------------------------------------------------------ refusals
+
+
+def test_one_theory_is_refused(theories: dict[str, Posterior]) -> None:
+    with pytest.raises(QuestionError, match="at least two"):
+        compare({"a": theories["people"]})
+
+
+def other_survey(**changes: Any) -> Survey:
+    return survey_of(small_frame(400, seed=1).assign(**changes))
+
+
+def test_other_choices_are_refused_with_the_rows(survey: Survey) -> None:
+    choice = small_frame(400, seed=1)["choice"].copy()
+    choice.iloc[[3, 8]] = ["internal" if c == "stay" else "stay" for c in choice.iloc[[3, 8]]]
+    changed = fabricated(small_design("female", survey=other_survey(choice=choice)))
+    with pytest.raises(QuestionError, match="choices differ in 2 rows"):
+        compare({"a": fabricated(small_design("female", survey=survey)), "b": changed})
+
+
+def test_other_rows_are_refused(survey: Survey) -> None:
+    fewer = small_design("female", survey=small_survey(399, seed=1))
+    with pytest.raises(QuestionError, match="400 and 399 rows"):
+        one = fabricated(small_design("female", survey=survey))
+        compare({"a": one, "b": fabricated(fewer)})
+
+
+def test_other_surveys_are_refused_by_fingerprint(survey: Survey) -> None:
+    older = other_survey(age=small_frame(400, seed=1)["age"] + 1)
+    with pytest.raises(QuestionError, match="survey fingerprints"):
+        compare(
+            {
+                "a": fabricated(small_design("female", survey=survey)),
+                "b": fabricated(small_design("female", survey=older)),
+            }
+        )
+
+
+def test_other_alternatives_are_refused(survey: Survey) -> None:
+    frame = small_frame(400, seed=1)
+    frame["choice"] = frame["choice"].replace("international", "internal")
+    two = small_design(
+        "female",
+        survey=survey_of(frame),
+        choice={"alternatives": ["stay", "internal"], "base": "stay"},
+    )
+    with pytest.raises(QuestionError, match="alternatives stay, internal, international and stay"):
+        one = fabricated(small_design("female", survey=survey))
+        compare({"a": one, "b": fabricated(two)})
+
+
+def test_another_base_and_order_are_the_same_choice_set(survey: Survey) -> None:
+    turned = small_design(
+        "female",
+        survey=survey,
+        groups=[],
+        choice={"alternatives": ["international", "stay", "internal"], "base": "internal"},
+    )
+    found = compare(
+        {
+            "a": laplace(small_design("female", survey=survey, groups=[]), draws=400),
+            "b": fabricated(turned),
+        }
+    )
+    assert len(found.summary) == 2
+
+
+def test_unknown_unit_is_refused(theories: dict[str, Posterior]) -> None:
+    with pytest.raises(QuestionError, match=r"'persn' is unknown; did you mean 'person'"):
+        compare(theories, unit="persn")
+
+
+def test_unconverged_draws_are_refused_unless_allowed(survey: Survey) -> None:
+    design = small_design("female", survey=survey)
+    pair = {"a": fabricated(design), "b": fabricated(design, r_hat=1.3)}
+    with pytest.raises(ConvergenceError, match="R-hat"):
+        compare(pair)
+    assert len(compare(pair, allow_unconverged=True).summary) == 2
+
+
+def test_progress_is_told(theories: dict[str, Posterior]) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def tell(task: str, done: int, total: int, note: str = "") -> None:
+        told.append((task, done, total))
+
+    compare({k: theories[k] for k in ("networks", "people")}, progress=tell)
+    assert told[-1] == ("leave-one-out, people", 700, 700)
+
+
+def test_it_is_public_and_frozen(theories: dict[str, Posterior]) -> None:
+    found = bm.compare({k: theories[k] for k in ("networks", "people")})
+    with pytest.raises(FrozenInstanceError):
+        found.text = ""  # type: ignore[misc]
+    assert "networks" in str(found)
+    assert found.pointwise.attrs["unit"] == "obs"

@@ -1,0 +1,250 @@
+"""A study from its file to its report: complete, resumed, and never half there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from bayesmig.cli import main
+from bayesmig.progress import silent
+from bayesmig.simulation import simulate
+from bayesmig.study import StudyResult, read_study, run
+
+STUDY = """
+title = "A small study"
+survey = "survey/survey.toml"
+theories = ["baseline", "selectivity"]
+scenarios = ["border_closure"]
+seed = 3
+[sampling]
+chains = 2
+draws = 60
+tune = 60
+[questions]
+by = ["female"]
+comparisons = ["female"]
+slopes = ["wealth"]
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    simulate(folder / "survey", persons=500, seed=2)
+    (folder / "study.toml").write_text(STUDY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(home: Path) -> StudyResult:
+    return run(home / "study.toml", home / "out", progress=silent)
+
+
+def draws_of(out: Path, theory: str) -> xr.Dataset:
+    """Give the draws that a run left."""
+    with xr.open_datatree(out / "steps" / f"fit-{theory}" / "posterior.nc") as tree:
+        return tree["posterior"].to_dataset().load()
+
+
+def manifest(out: Path) -> dict[str, str]:
+    """Give the checksums of a run's files."""
+    files: dict[str, str] = json.loads((out / "manifest.json").read_text())["files"]
+    return files
+
+
+def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Call the command line in this process; give its exit code."""
+    monkeypatch.setattr(sys, "argv", ["bayesmig", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_everything_is_there(done: StudyResult) -> None:
+    assert done.report.is_file()
+    for name in ("convergence", "parameters", "checks", "comparison", "hypotheses", "shares"):
+        table = pd.read_csv(done.folder / "tables" / f"{name}.csv")
+        assert len(table) == len(pd.read_parquet(done.folder / "tables" / f"{name}.parquet")) > 0
+    scenarios = pd.read_csv(done.folder / "tables" / "scenarios.csv")
+    closed = scenarios.query("quantity == 'scenario' and alternative == 'international'")
+    assert (closed["estimate"] == 0).all()
+    assert set(manifest(done.folder)) == {
+        str(p.relative_to(done.folder))
+        for p in done.folder.rglob("*")
+        if p.is_file() and p.name != "manifest.json"
+    }
+
+
+def test_a_second_run_computes_nothing(home: Path, done: StudyResult) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (done.folder / "steps").rglob("*") if p.is_file()}
+    again = run(home / "study.toml", done.folder, progress=silent)
+    assert again.computed == ()
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('by = ["female"]', 'by = ["urban"]', {"effects", "scenario-border_closure"}),
+        ('"border_closure"', '"wealth_grant"', {"scenario-wealth_grant"}),
+    ],
+)
+def test_only_what_changed_is_computed(
+    old: str, new: str, expected: set[str], home: Path, done: StudyResult
+) -> None:
+    changed = home / "changed.toml"
+    changed.write_text(STUDY.replace(old, new))
+    assert set(run(changed, done.folder, progress=silent).computed) == expected
+    # Back again, so that the other tests find the study as it was.
+    run(home / "study.toml", done.folder, progress=silent)
+
+
+def test_a_damaged_step_is_computed_again(home: Path, done: StudyResult) -> None:
+    target = done.folder / "steps" / "effects" / "shares.parquet"
+    sound = target.read_bytes()
+    target.write_bytes(sound[:-7])
+    again = run(home / "study.toml", done.folder, progress=silent)
+    assert again.computed == ("effects",)
+    assert target.read_bytes() == sound
+
+
+@pytest.mark.parametrize("after", ["chain", "fit", "table"])
+def test_killed_and_run_again_ends_the_same(
+    after: str, home: Path, done: StudyResult, tmp_path: Path
+) -> None:
+    """Kill -9 as soon as a file of some kind is there; nothing may look complete."""
+    out = tmp_path / "out"
+    sign = {
+        "chain": "chains/baseline/*.nc",
+        "fit": "steps/fit-baseline/step.json",
+        "table": "steps/check-*/step.json",
+    }[after]
+    program = "from bayesmig.cli import main; main()"
+    arguments = ["run", str(home / "study.toml"), "--out", str(out), "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not list(out.glob(sign)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "manifest.json").exists()
+    kept = {p: p.stat().st_mtime_ns for p in out.glob(sign)}
+    assert kept
+    run(home / "study.toml", out, progress=silent)
+    assert all(p.stat().st_mtime_ns == stamp for p, stamp in kept.items())
+    for theory in ("baseline", "selectivity"):
+        xr.testing.assert_identical(draws_of(out, theory), draws_of(done.folder, theory))
+    assert not [p for p in out.rglob(".*") if p.is_file()]
+
+
+def test_nothing_is_written_before_everything_is_valid(home: Path, tmp_path: Path) -> None:
+    wrong = home / "wrong.toml"
+    wrong.write_text(STUDY.replace('["wealth"]', '["welth"]'))
+    with pytest.raises(Exception, match="welth"):
+        run(wrong, tmp_path / "out", progress=silent)
+    assert not (tmp_path / "out").exists()
+
+
+def test_reading_a_study_samples_nothing(home: Path) -> None:
+    plan = read_study(home / "study.toml")
+    assert plan.main == "selectivity"
+    assert list(plan.scenarios) == ["border_closure"]
+
+
+# ----------------------------------------------------------------- the command line
+
+
+def test_strict_ends_with_two_where_a_check_fails(
+    home: Path,
+    done: StudyResult,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["run", str(home / "study.toml"), "--out", str(done.folder), "--quiet"]
+    assert call(arguments, monkeypatch) == 0
+    assert call([*arguments, "--strict"], monkeypatch) == 2
+    assert "convergence" in capsys.readouterr().err
+
+
+def fit_file(done: StudyResult, theory: str = "selectivity") -> str:
+    """Give the path of a fit of the run."""
+    return str(done.folder / "steps" / f"fit-{theory}" / "posterior.nc")
+
+
+def has_keys(*keys: str) -> Callable[[object], bool]:
+    """Make a check that JSON output is a table with some keys."""
+    return lambda content: isinstance(content, dict) and set(keys) <= set(content)
+
+
+JSON: dict[str, tuple[list[str], Callable[[object], bool]]] = {
+    "describe": (["describe", "SURVEY"], has_keys("tables", "warnings")),
+    "models": (["models"], has_keys("theories", "scenarios")),
+    "check": (["check", "FIT", "--allow-unconverged"], lambda c: isinstance(c, list)),
+    "test": (["test", "FIT", "--allow-unconverged"], has_keys("gender_streams_differ")),
+    "predict": (["predict", "FIT", "--allow-unconverged"], has_keys("header", "summary")),
+    "scenario": (
+        ["predict", "FIT", "--scenario", "border_closure", "--allow-unconverged"],
+        has_keys("header", "summary"),
+    ),
+    "compare": (
+        ["compare", "FIT", "OTHER", "--allow-unconverged", "--quiet"],
+        has_keys("summary", "text"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "right"), JSON.values(), ids=JSON.keys())
+def test_json_is_for_scripts(
+    arguments: list[str],
+    right: Callable[[object], bool],
+    home: Path,
+    done: StudyResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = tmp_path / "other.nc"
+    other.write_bytes(Path(fit_file(done, "baseline")).read_bytes())
+    places = {
+        "FIT": fit_file(done),
+        "OTHER": str(other),
+        "SURVEY": str(home / "survey" / "survey.toml"),
+    }
+    code = call([places.get(a, a) for a in arguments] + ["--json"], monkeypatch)
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    assert right(json.loads(shown.out))
+
+
+def test_unconverged_draws_are_refused_unless_allowed(
+    done: StudyResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["predict", fit_file(done)], monkeypatch) == 1
+    shown = capsys.readouterr()
+    assert "not converged" in shown.err and shown.out == ""
+    assert call(["predict", fit_file(done), "--allow-unconverged"], monkeypatch) == 0
+
+
+@pytest.mark.parametrize("verb", ["demo", "run", "validate", "simulate", "fit", "check", "compare",
+                                  "test", "predict", "report", "models", "describe"])  # fmt: skip
+def test_help_fits_a_screen_and_has_an_example(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call([verb, "--help"], monkeypatch) == 0
+    text = capsys.readouterr().out
+    assert f"bayesmig {verb}" in text and "Example: " in text
+    assert len(text.splitlines()) <= 40
+
