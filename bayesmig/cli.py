@@ -7,6 +7,7 @@ Exit codes: 0 fine; 1 something is wrong with what was asked (one message, no tr
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,10 @@ slopes = ["network_internal", "network_international"]
 
 def main() -> None:
     """Run the command line; wrong use and bad input end with 1 and one message."""
+    # Chains and sums have threads of their own; more of them below only get in the way.
+    # NumPy reads this when it is first imported, which is later.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     # Typer's own code for wrong use is 2, which here means failed checks.
     try:
         code = app(standalone_mode=False)
@@ -485,6 +490,3 @@ def _print_json(content: Any) -> None:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-

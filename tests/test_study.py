@@ -247,4 +247,3 @@ def test_help_fits_a_screen_and_has_an_example(
     text = capsys.readouterr().out
     assert f"bayesmig {verb}" in text and "Example: " in text
     assert len(text.splitlines()) <= 40
-

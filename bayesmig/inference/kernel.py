@@ -137,8 +137,21 @@ def _exponentiated(v, start, n, closed, top, total, power, bits):  # type: ignor
 
 @numba.njit(cache=True, nogil=True, fastmath=_SUMS)
 def log_likelihood(  # type: ignore[no-untyped-def]
-    x, a, codes, terms, widths, starts, closed, y, nonbase,
-    beta, gamma, effects, g_beta, g_gamma, g_effects,
+    x,
+    a,
+    codes,
+    terms,
+    widths,
+    starts,
+    closed,
+    y,
+    nonbase,
+    beta,
+    gamma,
+    effects,
+    g_beta,
+    g_gamma,
+    g_effects,
 ):
     """Log-likelihood; its gradient is written into the last three arguments.
 
@@ -183,8 +196,20 @@ def log_likelihood(  # type: ignore[no-untyped-def]
     for start in range(0, n_obs, BLOCK):
         n = min(BLOCK, n_obs - start)
         _utilities(
-            v, start, n, x, a, codes, terms, widths, starts, closed, nonbase,
-            beta, gamma, effects,
+            v,
+            start,
+            n,
+            x,
+            a,
+            codes,
+            terms,
+            widths,
+            starts,
+            closed,
+            nonbase,
+            beta,
+            gamma,
+            effects,
         )
         for i in range(n):
             value += v[y[start + i], i]
@@ -222,7 +247,6 @@ def log_likelihood(  # type: ignore[no-untyped-def]
                         g_effects[shift + code[i] * width * q] += row[i] * column[i]
             at += q
     return value
-
 
 
 @numba.njit(cache=True, nogil=True)
@@ -267,7 +291,15 @@ def log_density(  # type: ignore[no-untyped-def]
         _scaled_effects(vector, factors[f], effects)
     slope = np.empty(c)
     total = log_likelihood(
-        x, a, codes, terms, widths, starts, closed, y, nonbase,
+        x,
+        a,
+        codes,
+        terms,
+        widths,
+        starts,
+        closed,
+        y,
+        nonbase,
         coefficients[:n_person].reshape(x.shape[0], nonbase.shape[0]),
         coefficients[n_person:],
         effects,
@@ -396,8 +428,20 @@ def _group_prior(vector, gradient, g_effects, factor_row, eta, scale_prior):  # 
 
 @numba.njit(cache=True, nogil=True, fastmath=_SUMS)
 def probability_sums(  # type: ignore[no-untyped-def]
-    x, a, codes, terms, widths, starts, closed, nonbase,
-    beta, gamma, effects, cells, weights, out,
+    x,
+    a,
+    codes,
+    terms,
+    widths,
+    starts,
+    closed,
+    nonbase,
+    beta,
+    gamma,
+    effects,
+    cells,
+    weights,
+    out,
 ):
     """Weighted sums of choice probabilities over cells of rows, draw by draw.
 
@@ -421,8 +465,20 @@ def probability_sums(  # type: ignore[no-untyped-def]
         for start in range(0, n_obs, BLOCK):
             n = min(BLOCK, n_obs - start)
             _utilities(
-                v, start, n, x, a, codes, terms, widths, starts, closed, nonbase,
-                beta[s], gamma[s], effects[s],
+                v,
+                start,
+                n,
+                x,
+                a,
+                codes,
+                terms,
+                widths,
+                starts,
+                closed,
+                nonbase,
+                beta[s],
+                gamma[s],
+                effects[s],
             )
             _exponentiated(v, start, n, closed, top, total, power, bits)
             for i in range(n):
@@ -445,8 +501,20 @@ def row_probabilities(  # type: ignore[no-untyped-def]
         for start in range(0, n_obs, BLOCK):
             n = min(BLOCK, n_obs - start)
             _utilities(
-                v, start, n, x, a, codes, terms, widths, starts, closed, nonbase,
-                beta[s], gamma[s], effects[s],
+                v,
+                start,
+                n,
+                x,
+                a,
+                codes,
+                terms,
+                widths,
+                starts,
+                closed,
+                nonbase,
+                beta[s],
+                gamma[s],
+                effects[s],
             )
             _exponentiated(v, start, n, closed, top, total, power, bits)
             for j in range(n_alt):
@@ -467,8 +535,20 @@ def row_log_likelihood(  # type: ignore[no-untyped-def]
         for start in range(0, n_obs, BLOCK):
             n = min(BLOCK, n_obs - start)
             _utilities(
-                v, start, n, x, a, codes, terms, widths, starts, closed, nonbase,
-                beta[s], gamma[s], effects[s],
+                v,
+                start,
+                n,
+                x,
+                a,
+                codes,
+                terms,
+                widths,
+                starts,
+                closed,
+                nonbase,
+                beta[s],
+                gamma[s],
+                effects[s],
             )
             for i in range(n):
                 out[s, start + i] = v[y[start + i], i]

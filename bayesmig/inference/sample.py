@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
@@ -64,6 +65,8 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+# Chains are threads already; BLAS threads under them only get in each other's way.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def fit(
     theory: ModelSpec,
     survey: Survey,
@@ -225,8 +228,6 @@ def _chains(
     progress: Progress,
 ) -> list[xr.DataTree]:
     """Every chain, from the folder of kept ones or sampled, in order."""
-    from threadpoolctl import threadpool_limits
-
     done = {k: tree for k in range(chains) if (tree := _kept(folder, plan, k)) is not None}
     stop, failures = Event(), list[BaseException]()
 
@@ -247,10 +248,7 @@ def _chains(
         return chain, tree
 
     waiting = [k for k in range(chains) if k not in done]
-    with (
-        threadpool_limits(limits=1),
-        ThreadPoolExecutor(cores or os.cpu_count() or 1) as pool,
-    ):
+    with ThreadPoolExecutor(cores or os.cpu_count() or 1) as pool:
         futures = [pool.submit(work, k) for k in waiting]
         try:
             for future in as_completed(futures):
@@ -324,9 +322,7 @@ def _finish(sampler: Any, design: Design, stop: Event) -> xr.DataTree:
     }
     stats = raw["sample_stats"].to_dataset()
     kept = stats[[s for s in _STATS if s in stats]]
-    return xr.DataTree.from_dict(
-        {"posterior": xr.Dataset(posterior, coords), "sample_stats": kept}
-    )
+    return xr.DataTree.from_dict({"posterior": xr.Dataset(posterior, coords), "sample_stats": kept})
 
 
 def _path(folder: Path, plan: Plan, chain: int) -> Path:
@@ -353,9 +349,7 @@ def _keep(folder: Path | None, plan: Plan, chain: int, tree: xr.DataTree) -> Non
         return
     kept = tree.copy()
     kept.attrs = {"key": plan.key(chain)}
-    write_aside(
-        _path(folder, plan, chain), lambda aside: kept.to_netcdf(aside, engine="h5netcdf")
-    )
+    write_aside(_path(folder, plan, chain), lambda aside: kept.to_netcdf(aside, engine="h5netcdf"))
 
 
 def _tree(design: Design, chains: list[xr.DataTree]) -> xr.DataTree:

@@ -152,9 +152,7 @@ def log_likelihood_blocks(
         data, _ = _arguments(take_rows(columns, rows), coefficients)
         out, chosen = np.empty((n_draws, rows.stop - rows.start)), choice[rows]
 
-        def work(
-            draws: slice, data: Any = data, out: Array = out, chosen: Any = chosen
-        ) -> None:
+        def work(draws: slice, data: Any = data, out: Array = out, chosen: Any = chosen) -> None:
             part = [p[draws] for p in parameters]
             kernel.row_log_likelihood(*data, *part, chosen, out[draws])
 
@@ -191,9 +189,7 @@ def _arguments(columns: Columns, coefficients: Coefficients) -> tuple[Any, list[
     n_draws, width = _n_draws(coefficients), columns.n_alternatives - 1
     effects = [(coefficients.effects or {})[by] for by in columns.groups]
     flat = [e.reshape(n_draws, -1) for e in effects]
-    generic = [
-        block for block in (coefficients.only, coefficients.attributes) if block is not None
-    ]
+    generic = [block for block in (coefficients.only, coefficients.attributes) if block is not None]
     parameters = [
         np.ascontiguousarray(coefficients.persons),
         np.concatenate([np.zeros((n_draws, 0)), *generic], axis=1),

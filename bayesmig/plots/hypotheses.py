@@ -16,6 +16,7 @@ from bayesmig.plots.forest import frame_rows, rows_of
 from bayesmig.plots.numbers import digits_for, number, probability
 from bayesmig.plots.style import (
     INK,
+    PLATE,
     SOFT,
     WIDTH,
     Look,
@@ -104,6 +105,7 @@ def _probabilities(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) 
             va="center",
             ha="left" if side > 0 else "right",
             fontsize=9,
+            bbox=PLATE,
         )
     parts = Counter(k[0] for k in keys)
     for key, value in zip(keys, table["probability"], strict=True):

@@ -18,6 +18,8 @@ from bayesmig.plots.numbers import number, probability
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.networks import Family, families
 from bayesmig.reporting.words import (
+    STANDINGS,
+    badge,
     code,
     count,
     leaves_out_zero,
@@ -136,22 +138,19 @@ def _hypotheses(study: StudyFolder) -> Iterator[Finding]:
     table = study.table("hypotheses", theory=theory).drop_duplicates("hypothesis")
     if table.empty:
         return
-    groups: dict[str, list[Markup]] = {}
-    for row in table.to_dict("records"):
-        said = Markup("“{}” ({})").format(
-            str(row["claim"]).strip().rstrip("."), probability(row["joint_probability"])
-        )
-        groups.setdefault(standing(row["joint_probability"]), []).append(said)
-    parts = [
-        Markup("<strong>{}</strong>: {}.").format(word.capitalize(), listed(groups[word]))
-        for word in ("supported", "undecided", "contradicted", "not computed")
-        if word in groups
-    ]
+    found = [(standing(row["joint_probability"]), _claim(row)) for row in table.to_dict("records")]
+    parts = [part for word in STANDINGS for stands, part in found if stands == word]
     text = Markup(
         "Of {} claims tested under {}, with their posterior probabilities (supported from "
         "0.95 on, contradicted up to 0.05):"
     ).format(len(table), code(theory))
     yield Finding("Hypotheses", text, "hypotheses", tuple(parts))
+
+
+def _claim(row: Mapping[Any, Any]) -> Markup:
+    value = row["joint_probability"]
+    claim = str(row["claim"]).strip().rstrip(".")
+    return Markup("{} {} ({})").format(badge(standing(value)), claim, probability(value))
 
 
 def theory_of_hypotheses(study: StudyFolder) -> str:

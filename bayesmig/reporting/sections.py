@@ -23,7 +23,16 @@ from bayesmig.reporting.figures import Numbered, chunks, wanted_breakdowns
 from bayesmig.reporting.findings import separation, theory_of_hypotheses
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.networks import families
-from bayesmig.reporting.words import bracket, code, count, percent, seconds, standing, verdict
+from bayesmig.reporting.words import (
+    badge,
+    bracket,
+    code,
+    count,
+    percent,
+    seconds,
+    standing,
+    verdict,
+)
 
 #: Figures of breakdowns, and parameters listed; all of them are in their tables.
 MOST_FIGURES, MOST_PARAMETERS = 2, 80
@@ -105,7 +114,7 @@ def _checks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         layout: Layout = {
             "Theory": ("theory", None),
             "Check": ("check", None),
-            "Result": (lambda row: _badge(verdict(row["passed"])), None),
+            "Result": (lambda row: badge(verdict(row["passed"])), None),
             "What was found": ("text", None),
         }
         yield html_table(study.table("checks"), layout, "All checks", source="checks")
@@ -115,11 +124,6 @@ def _checks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     yield from _reproduced(study, figures)
     yield from _calibration(study, figures)
     yield from _prior(study, figures)
-
-
-def _badge(word: str) -> Markup:
-    kind = {"passed": "good", "failed": "bad"}.get(word, "open")
-    return Markup('<span class="badge {}">{}</span>').format(kind, word)
 
 
 def _convergence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -145,7 +149,7 @@ def _convergence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "Divergences": ("divergences", count),
         "E-BFMI, least": ("bfmi_min", number),
         "Sampling": ("seconds", seconds),
-        "Result": (lambda row: _badge(verdict(row["passed"])), None),
+        "Result": (lambda row: badge(verdict(row["passed"])), None),
     }
     yield html_table(table, layout, "Convergence by theory", source="convergence")
 
@@ -201,7 +205,8 @@ def _calibration(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         plots.calibration_plot(table, alternatives=study.alternatives),
         Markup(
             "Rows of {} in bins of similar predicted probability: the share that chose the "
-            "alternative should lie within the line, near the diagonal. Hollow: it does not."
+            "alternative should lie near the diagonal, within the line for about 19 bins of 20. "
+            "Hollow: too far off, all bins considered together."
         ).format(code(study.main)),
         "calibration",
     )
@@ -330,15 +335,9 @@ def _claims(study: StudyFolder) -> dict[str, Any]:
     return {
         "Hypothesis": (lambda row: str(row["hypothesis"]).replace("_", " "), None),
         "Probability": ("joint_probability", probability),
-        "Verdict": (lambda row: _standing(row["joint_probability"]), None),
+        "Verdict": (lambda row: badge(standing(row["joint_probability"])), None),
         "In words": (sentence, None),
     }
-
-
-def _standing(value: Any) -> Markup:
-    word = standing(value)
-    kind = {"supported": "good", "contradicted": "bad"}.get(word, "open")
-    return Markup('<span class="badge {}">{}</span>').format(kind, word)
 
 
 _PARTS: Layout = {

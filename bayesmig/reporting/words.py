@@ -81,6 +81,17 @@ def code(name: Any) -> Markup:
     return Markup("<code>{}</code>").format(name)
 
 
+#: What `standing` says, as readers want to see it sorted.
+STANDINGS = ("supported", "contradicted", "undecided", "not computed")
+_GOOD, _BAD = ("passed", "supported"), ("failed", "contradicted")
+
+
+def badge(word: str) -> Markup:
+    """A verdict, coloured."""
+    kind = "good" if word in _GOOD else "bad" if word in _BAD else "open"
+    return Markup('<span class="badge {}">{}</span>').format(kind, word)
+
+
 def seconds(value: Any) -> str:
     """A duration."""
     value = float(value)

@@ -137,9 +137,7 @@ def true_parameters(world: World, unit: Unit) -> dict[str, float]:
     return flat | _by_stream("history", _HISTORY[world])
 
 
-def _from_no_exposure(
-    terms: Mapping[str, Pair], network: Mapping[str, Pair]
-) -> dict[str, Pair]:
+def _from_no_exposure(terms: Mapping[str, Pair], network: Mapping[str, Pair]) -> dict[str, Pair]:
     """Coefficients where exposure counts from zero, given those at typical exposure.
 
     Network columns must count from zero, or a scenario that halves them would raise
@@ -152,9 +150,7 @@ def _from_no_exposure(
             typical, scale = network[last.removeprefix("network_")]
             below = ":".join(others) or "asc"
             shift = typical / scale
-            moved[below] = tuple(
-                b - shift * g for b, g in zip(moved[below], pair, strict=True)
-            )  # type: ignore[assignment]
+            moved[below] = tuple(b - shift * g for b, g in zip(moved[below], pair, strict=True))  # type: ignore[assignment]
     return moved
 
 

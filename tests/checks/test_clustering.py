@@ -53,12 +53,6 @@ def test_effects_of_origins_take_care_of_them() -> None:
     assert asked(fitted(small_survey(2400, seed=1, origins=80))).passed is True
 
 
-def test_false_alarms_are_rare() -> None:
-    surveys = (small_survey(500, seed=seed, origins=30) for seed in range(12))
-    alarms = sum(asked(fitted(survey), draws=100).passed is False for survey in surveys)
-    assert alarms <= 2
-
-
 def test_gap_equals_loops() -> None:
     rng = np.random.default_rng(0)
     codes, choices = rng.integers(5, size=60), rng.integers(3, size=(60, 4)).astype(np.int8)

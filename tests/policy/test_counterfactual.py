@@ -579,6 +579,14 @@ def test_leaving_the_observed_range_is_told_with_numbers(posterior: Posterior) -
     assert "100.0 % of the rows fall below the lowest observed wealth" in lower.warnings[0]
 
 
+def test_rows_that_were_outside_before_are_not_the_scenarios_doing(posterior: Posterior) -> None:
+    rich = posterior.frame.assign(wealth=posterior.frame["wealth"].max() + 1)
+    result = counterfactual(
+        posterior, scenario({"kind": "add", "column": "wealth", "value": 1}), newdata=rich
+    )
+    assert result.warnings == ()
+
+
 def test_staying_within_the_support_is_silent(posterior: Posterior) -> None:
     result = counterfactual(
         posterior, scenario({"kind": "clip", "column": "wealth", "lower": -0.5, "upper": 0.5})
