@@ -408,8 +408,8 @@ def _column(frame: pd.DataFrame, name: str, where: str) -> pd.Series:
         raise QuestionError(
             f"there is no column {name!r}; {nearest(name, list(map(str, frame.columns)))}",
             where=where,
-            mend="a loaded posterior holds the columns of its theory; load it with survey=... "
-            "for others",
+            mend="name a column of the rows; a posterior that was loaded without survey=... holds "
+            "those of its theory only",
         )
     return frame[name]
 

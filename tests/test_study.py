@@ -26,8 +26,8 @@ scenarios = ["border_closure"]
 seed = 3
 [sampling]
 chains = 2
-draws = 60
-tune = 60
+draws = 50
+tune = 50
 [questions]
 by = ["female"]
 comparisons = ["female"]
@@ -116,7 +116,14 @@ def test_a_damaged_step_is_computed_again(home: Path, done: StudyResult) -> None
     assert target.read_bytes() == sound
 
 
-@pytest.mark.parametrize("after", ["chain", "fit", "table"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param("chain", marks=pytest.mark.slow),
+        "fit",
+        pytest.param("table", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_run_again_ends_the_same(
     after: str, home: Path, done: StudyResult, tmp_path: Path
 ) -> None:

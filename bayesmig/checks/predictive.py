@@ -41,7 +41,7 @@ COLUMNS = (
     "lower",
     "upper",
     "p_value",
-    "p_column",
+    "p_adjusted",
     "rows",
 )
 #: Columns looked at where none is named, and levels of one of them.
@@ -200,9 +200,9 @@ def predictive_shares(
     A replicated survey draws every choice from the probabilities of one posterior draw.
     Shares are weighted where the theory weights its averages. ``lower`` and ``upper``
     bound the central 95 % of replicated shares; ``p_value`` is the two-sided posterior
-    predictive p-value of each cell alone (Gelman, Meng and Stern 1996). ``p_column``
-    judges all cells of a column together, by their squared deviations, and is adjusted
-    for the number of columns (`bayesmig.checks.result.judge_groups`): the check fails
+    predictive p-value of each cell alone (Gelman, Meng and Stern 1996). ``p_adjusted``
+    judges all cells of a column together, by their squared deviations, adjusted for the
+    number of columns (`bayesmig.checks.result.judge_groups`): the check fails
     where one is at most 0.05. Since the data were also used to fit, a true theory fails
     it less often than that. Cells where fewer than five are expected to choose the
     alternative, or fewer than five not to, are shown and do not count.
@@ -221,7 +221,7 @@ def predictive_shares(
     -------
     CheckResult
         Table: ``by``, ``level``, ``alternative``, ``observed``, ``predicted``,
-        ``lower``, ``upper``, ``p_value``, ``p_column`` (missing where no cell counts),
+        ``lower``, ``upper``, ``p_value``, ``p_adjusted`` (missing where no cell counts),
         ``rows``.
     """
     design = posterior.design
@@ -243,7 +243,7 @@ def predictive_shares(
         lower=lower,
         upper=upper,
         p_value=judgement.p_value,
-        p_column=judgement.adjusted[column],
+        p_adjusted=judgement.adjusted[column],
     )[list(COLUMNS)]
     return CheckResult(
         NAME,
@@ -274,7 +274,7 @@ def _text(posterior: Posterior, tested: pd.DataFrame, judgement: Judgement, repl
             f"{replicates} replicated surveys reproduce {family} (smallest p-value of a column, "
             f"adjusted for their number, {judgement.smallest:.2g})." + weights
         )
-    failed = tested[tested["p_column"] <= ALARM]
+    failed = tested[tested["p_adjusted"] <= ALARM]
     known = theory_columns(posterior.design)
     names = list(dict.fromkeys(failed["by"]))
     outside = [c for c in names if c in posterior.frame.columns and c not in known]

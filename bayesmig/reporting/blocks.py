@@ -23,6 +23,16 @@ class Prose:
     kind: str = "text"
 
 
+def prose(text: str, *args: Any) -> Prose:
+    """A paragraph; arguments are escaped, the text itself is ours."""
+    return Prose(Markup(text).format(*args))
+
+
+def absent(text: str, *args: Any) -> Prose:
+    """A paragraph that says what is missing."""
+    return Prose(Markup(text).format(*args), "absent")
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     """A heading within a section, with the name of its anchor."""

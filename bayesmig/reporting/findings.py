@@ -262,6 +262,7 @@ def _scenarios(study: StudyFolder) -> Iterator[Finding]:
             )
             for row in rows.to_dict("records")
         ]
+        changes += _diverted(study, str(scenario.get("name")))
         title = scenario.get("title") or scenario.get("name")
         parts.append(Markup("<strong>{}</strong>: {}.").format(title, Markup("; ").join(changes)))
     if parts:
@@ -270,3 +271,21 @@ def _scenarios(study: StudyFolder) -> Iterator[Finding]:
             "networks and earlier moves do not react. This is no forecast."
         ).format(code(study.main))
         yield Finding("What the scenarios would change", text, "scenarios", tuple(parts))
+
+
+def _diverted(study: StudyFolder, scenario: str) -> list[Markup]:
+    """Where those turn who leave an alternative, the commonest one apart."""
+    table = study.table("diversion", scenario=scenario)
+    table = table[(table["target"] != commonest(study)) & table["estimate"].notna()]
+    return [
+        Markup(
+            "of those who leave {}, {} [{}, {}] turn to {} ({} if in proportion to shares)"
+        ).format(
+            code(row["source"]),
+            percent(row["estimate"], 0),
+            *(number(100 * row[bound], 0) for bound in ("lower", "upper")),
+            code(row["target"]),
+            percent(row["iia_estimate"], 0),
+        )
+        for row in table.to_dict("records")
+    ]

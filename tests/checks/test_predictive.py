@@ -51,7 +51,7 @@ def test_omitted_column_is_flagged_and_named(survey: Survey) -> None:
     persons = EVERYTHING.replace(" + wealth", "").replace(" + network_international", "")
     result = asked(fitted(persons, survey, groups=[]))
     assert result.passed is False
-    failed = result.table[result.table["p_column"] <= 0.05]
+    failed = result.table[result.table["p_adjusted"] <= 0.05]
     assert {"wealth", "network_international"} & set(failed["by"])
     assert "Not in the theory: " in result.text
     assert "observed" in result.text
@@ -172,8 +172,8 @@ def test_too_many_levels_are_refused(survey: Survey, monkeypatch: pytest.MonkeyP
 def test_thin_cells_are_shown_and_not_tested(survey: Survey) -> None:
     table = asked(fitted("female", survey), ["household"]).table
     thin = table[table["by"] == "household"]
-    assert thin["p_column"].isna().all()
-    assert table.loc[table["by"] == "all", "p_column"].notna().all()
+    assert thin["p_adjusted"].isna().all()
+    assert table.loc[table["by"] == "all", "p_adjusted"].notna().all()
     assert thin["p_value"].notna().all()
 
 

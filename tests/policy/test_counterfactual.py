@@ -777,5 +777,5 @@ def test_convergence_and_options(posterior: Posterior) -> None:
     with pytest.raises(QuestionError, match="did you mean 'pairwise'"):
         counterfactual(posterior, chosen, by="region", gaps="pairwse")  # type: ignore[arg-type]
     bare = replace(posterior, survey=None)
-    with pytest.raises(BayesmigError, match="load it with survey"):
+    with pytest.raises(BayesmigError, match="loaded without survey"):
         counterfactual(bare, scenario(_filtered(column="age", above=1)))

@@ -6,11 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bayesmig.reporting.blocks import Prose
 from bayesmig.reporting.cautions import cautions
-from bayesmig.reporting.figures import MOST_LINES, chunks, wanted_breakdowns
+from bayesmig.reporting.figures import MOST_LINES, Numbered, chunks, wanted_breakdowns
 from bayesmig.reporting.findings import findings, separation
 from bayesmig.reporting.folder import StudyFolder, read_folder
 from bayesmig.reporting.networks import families
+from bayesmig.reporting.sections import scenarios
 from bayesmig.reporting.words import (
     count,
     listed,
@@ -243,3 +245,16 @@ def test_chunks_hold_what_a_page_holds() -> None:
     assert all(len(part) + part["by"].nunique() <= MOST_LINES for part in parts)
     assert [set(part["by"]) for part in parts[:2]] == [{"a"}, {"b"}]
     assert list(chunks(table.iloc[:0], "by", "level")) == []
+
+
+def test_ratios_without_a_mean_are_noted_not_told(study: StudyFolder) -> None:
+    table = study.tables["diversion"].assign(note="")
+    cut = table["scenario"] == "network_cut"
+    table.loc[cut, ["estimate", "lower", "upper"]] = float("nan")
+    table.loc[cut, "note"] = "no stable mean <here>"
+    broken = with_table(study, diversion=table)
+    assert text_of(broken)["What the scenarios would change"].count("of those who leave") == 1
+    said = [b for b in scenarios.blocks(broken, Numbered()) if isinstance(b, Prose)]
+    assert [b.text for b in said if b.kind == "note"] == [
+        "<code>network_cut</code>: no stable mean &lt;here&gt;"
+    ]

@@ -1,0 +1,153 @@
+"""Whether the models hold: convergence, reproduced shares, calibration, priors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from markupsafe import Markup
+
+from bayesmig import plots
+from bayesmig.plots.numbers import number
+from bayesmig.reporting.blocks import Block, Heading, Layout, absent, html_table, prose
+from bayesmig.reporting.figures import Numbered, chunks, wanted_breakdowns
+from bayesmig.reporting.folder import StudyFolder
+from bayesmig.reporting.words import badge, code, count, seconds, verdict
+
+#: Figures of breakdowns; all of them are in the table.
+MOST_FIGURES = 2
+REPLICATED = "central 95 % of replicated surveys"
+
+
+def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    """Whether the models hold: convergence, reproduced shares, calibration, priors."""
+    yield prose(
+        "Three questions come before any result: whether the computation can be trusted, "
+        "whether a theory can reproduce the survey that it was fitted to, and whether its "
+        "probabilities mean what they say."
+    )
+    if "checks" in study.tables:
+        layout: Layout = {
+            "Theory": ("theory", None),
+            "Check": ("check", None),
+            "Result": (lambda row: badge(verdict(row["passed"])), None),
+            "What was found": ("text", None),
+        }
+        yield html_table(study.table("checks"), layout, "All checks", source="checks")
+    else:
+        yield absent("The study holds no table of checks.")
+    yield from _convergence(study, figures)
+    yield from _reproduced(study, figures)
+    yield from _calibration(study, figures)
+    yield from _prior(study, figures)
+
+
+def _convergence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    yield Heading("Convergence", "convergence")
+    table = study.table("convergence")
+    if table.empty:
+        yield absent("The study holds no table of convergence.")
+        return
+    parameters = study.tables.get("parameters")
+    yield figures.block(
+        plots.convergence_plot(table, parameters),
+        "R-hat compares the chains of a parameter and should be at most 1.01; the effective "
+        "sample size (ESS) says how many independent draws its chains are worth, and should be "
+        f"at least 400. {_shaded(table, parameters)}",
+        "convergence" if parameters is None else "parameters",
+    )
+    layout: Layout = {
+        "Theory": ("theory", None),
+        "Parameters": ("parameters", count),
+        "R-hat, largest": ("r_hat_max", lambda v: number(v, 4)),
+        "Bulk ESS, least": ("ess_bulk_min", lambda v: number(v, 0)),
+        "Tail ESS, least": ("ess_tail_min", lambda v: number(v, 0)),
+        "Divergences": ("divergences", count),
+        "E-BFMI, least": ("bfmi_min", number),
+        "Sampling": ("seconds", seconds),
+        "Result": (lambda row: badge(verdict(row["passed"])), None),
+    }
+    yield html_table(table, layout, "Convergence by theory", source="convergence")
+
+
+def _shaded(convergence: pd.DataFrame, parameters: pd.DataFrame | None) -> str:
+    """What the shaded distributions are of: tables may leave out group effects."""
+    if parameters is None:
+        return "Points: the worst of all parameters, group effects included."
+    listed, known = len(parameters), int(convergence["parameters"].sum())
+    of = f"{listed:,} of {known:,} parameters" if listed < known else "all parameters"
+    return f"Shaded: {of}; points: the worst of all, group effects included."
+
+
+def _reproduced(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    yield Heading("Observed and predicted shares", "predictive")
+    table = study.table("predictive_shares")
+    if table.empty:
+        yield absent("The study holds no predicted shares to compare with the observed ones.")
+        return
+    whole = table[table["by"].astype(str) == "all"]
+    if len(whole):
+        yield figures.block(
+            plots.shares_plot(whole, alternatives=study.alternatives),
+            f"Shares of all rows under every theory. Line: {REPLICATED}; an observed share "
+            "outside of it is one that the theory would hardly ever produce.",
+            "predictive_shares",
+        )
+    yield from _breakdowns(study, figures, table)
+
+
+def _breakdowns(study: StudyFolder, figures: Numbered, table: pd.DataFrame) -> Iterator[Block]:
+    own = table[table["theory"].astype(str) == study.main]
+    wanted = wanted_breakdowns(study)
+    ordered = [own[own["by"].astype(str) == by] for by in wanted]
+    if not ordered:
+        yield absent("Shares were not broken down by any column.")
+        return
+    parts = list(chunks(pd.concat(ordered), "by", "level"))
+    for part in parts[:MOST_FIGURES]:
+        columns = [by for by in wanted if by in set(part["by"].astype(str))]
+        title = f"Observed and predicted shares under {study.main}"
+        yield figures.block(
+            plots.shares_plot(part, alternatives=study.alternatives, title=title),
+            Markup("The same by {}. Line: {}.").format(", ".join(columns), REPLICATED),
+            "predictive_shares",
+        )
+    shown = set(pd.concat(parts[:MOST_FIGURES])["by"].astype(str))
+    if left := [by for by in wanted if by not in shown]:
+        yield prose(
+            "Not drawn, but in the table: {}. Columns where a check fails are drawn first.",
+            ", ".join(left),
+        )
+
+
+def _calibration(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    yield Heading("Calibration", "calibration")
+    table = study.table("calibration", theory=study.main)
+    if table.empty:
+        yield absent("Calibration was not checked for {}.", code(study.main))
+        return
+    yield figures.block(
+        plots.calibration_plot(table, alternatives=study.alternatives),
+        Markup(
+            "Rows of {} in bins of similar predicted probability: the share that chose the "
+            "alternative should lie near the diagonal, within the line for about 19 bins of 20. "
+            "Hollow: too far off, all bins considered together."
+        ).format(code(study.main)),
+        "calibration",
+    )
+
+
+def _prior(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    yield Heading("What the priors allow", "prior")
+    table = study.table("prior_shares")
+    if table.empty:
+        yield absent("Prior predictive shares were not computed.")
+        return
+    drawn = table.rename(columns={"mean": "predicted"}).assign(by="all", level="all")
+    interval = "central 99 % of prior predictions"
+    title = "Shares that the priors allow, before any choice is seen"
+    yield figures.block(
+        plots.shares_plot(drawn, alternatives=study.alternatives, title=title, interval=interval),
+        "A prior should allow the observed shares without being sure of them.",
+        "prior_shares",
+    )

@@ -1,0 +1,44 @@
+"""Which survey, and what was chosen in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bayesmig.reporting.blocks import Block, absent, html_table, prose
+from bayesmig.reporting.figures import Numbered
+from bayesmig.reporting.folder import StudyFolder
+from bayesmig.reporting.words import count, percent
+
+
+def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    """Which survey, and what was chosen in it."""
+    survey = study.results.get("survey", {})
+    yield prose(
+        "{}: {} choice situations.", survey.get("title") or "Survey", count(survey.get("rows"))
+    )
+    if notes := str(survey.get("notes", "")).strip():
+        yield prose("{}", notes)
+    if "survey_rows" in study.tables:
+        yield html_table(
+            study.table("survey_rows"),
+            {"": ("what", None), "Number": ("n", count)},
+            "Rows read and kept",
+            source="survey_rows",
+        )
+    shares = study.table("survey_shares")
+    if shares.empty:
+        yield absent("The study holds no table of observed shares.")
+        return
+    layout: dict[str, Any] = {
+        "Alternative": ("alternative", None),
+        "Rows": ("rows", count),
+        "Share of rows": ("share", _share),
+    }
+    if "weighted_share" in shares:
+        layout["Weighted share"] = ("weighted_share", _share)
+    yield html_table(shares, layout, "Observed choices", source="survey_shares")
+
+
+def _share(value: Any) -> str:
+    return percent(value, 2)

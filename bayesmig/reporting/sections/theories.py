@@ -1,0 +1,63 @@
+"""Which theory predicts better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from bayesmig import plots
+from bayesmig.plots.numbers import number
+from bayesmig.reporting.blocks import Block, Layout, absent, html_table, prose
+from bayesmig.reporting.figures import Numbered
+from bayesmig.reporting.findings import separation
+from bayesmig.reporting.folder import StudyFolder
+from bayesmig.reporting.words import count
+
+
+def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    """Which theory predicts better."""
+    said = pd.DataFrame([{k: t.get(k, "") for k in _THEORY} for t in study.theories])
+    if len(said):
+        layout: Layout = {
+            "Theory": ("name", None),
+            "Title": ("title", None),
+            "Claim": ("claim", None),
+            "References": (lambda row: ", ".join(map(str, row["references"])) or "–", None),
+        }
+        yield html_table(said, layout, "Theories of this study")
+    table = study.table("comparison")
+    if table.empty:
+        yield absent(
+            "One theory was fitted, so there is nothing to compare."
+            if len(said) < 2
+            else "The theories were not compared."
+        )
+        return
+    yield prose("{}", study.results.get("texts", {}).get("comparison") or separation(table))
+    yield figures.block(
+        plots.comparison_plot(table),
+        "Expected log predictive density (elpd) by leave-one-out cross-validation. A "
+        "difference of less than about two of its standard errors does not tell two theories "
+        "apart.",
+        "comparison",
+    )
+    yield html_table(
+        table.sort_values("elpd", ascending=False, kind="stable"),
+        {
+            "Theory": ("theory", None),
+            "elpd": ("elpd", lambda v: number(v, 1)),
+            "SE": ("se", lambda v: number(v, 1)),
+            "Difference": ("elpd_diff", lambda v: number(v, 1)),
+            "SE of difference": ("diff_se", lambda v: number(v, 1)),
+            "p_loo": ("p_loo", lambda v: number(v, 1)),
+            "Stacking weight": ("weight", number),
+            "Pareto k, largest": ("pareto_k_max", number),
+            "Rows with high k": ("pareto_k_high", count),
+        },
+        "Comparison of theories",
+        source="comparison",
+    )
+
+
+_THEORY = ("name", "title", "claim", "references")
