@@ -114,9 +114,10 @@ def test_findings_say_the_numbers(study: StudyFolder) -> None:
         "other network <code>network_international</code> (−0.52" in said["Networks, own and other"]
     )
     assert "no forecast" in said["What the scenarios would change"]
+    changes = said["What the scenarios would change"]
+    assert "<code>international</code> 0.417 percentage points lower" in changes
     assert (
-        "<code>international</code> 0.417 percentage points lower"
-        in said["What the scenarios would change"]
+        "leave <code>international</code>, 21 % [17, 25] turn to <code>internal</code>" in changes
     )
 
 
