@@ -374,7 +374,7 @@ class _Run:
         }
         return {
             "convergence": pd.DataFrame([convergence]),
-            "parameters": posterior.summary().assign(theory=name),
+            "parameters": posterior.summary(effects=True).assign(theory=name),
         }
 
     def _posterior(self, name: str) -> Posterior:
@@ -553,7 +553,8 @@ def _results(plan: StudyPlan, folder: Path, steps: list[str]) -> dict[str, Any]:
     sentences: dict[str, str] = {}
     for step, content in texts.items():
         if step.startswith("test-"):
-            sentences |= content["sentences"]
+            theory = step.removeprefix("test-")
+            sentences |= {f"{theory}/{name}": text for name, text in content["sentences"].items()}
             headers["hypotheses"] = content["header"]
     return {
         "title": plan.study.title,

@@ -97,7 +97,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     return {
         "overall": plots.shares_plot(shares[shares["by"] == "all"], alternatives=ALTERNATIVES),
         "shares": plots.shares_plot(one, alternatives=ALTERNATIVES),
-        "calibration": plots.calibration_plot(tables["calibration"], alternatives=ALTERNATIVES),
+        "calibration": plots.calibration_plot(
+            tables["calibration"][lambda t: t["theory"] != "baseline"], alternatives=ALTERNATIVES
+        ),
         "comparisons": plots.effects_plot(effects[effects["kind"] == "comparison"]),
         "networks": plots.network_plot(effects[effects["kind"] == "slope"], NETWORKS),
         "estimates": plots.estimates_plot(tables["shares"], scale=PERCENT, title="Shares"),
