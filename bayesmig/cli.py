@@ -247,7 +247,7 @@ def fit(
     chains: Annotated[int, typer.Option(help="Chains.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws kept of each chain.")] = 1000,
     tune: Annotated[int, typer.Option(help="Warm-up iterations of each chain.")] = 1000,
-    target_accept: Annotated[float, typer.Option(help="Wanted acceptance rate.")] = 0.8,
+    target_accept: Annotated[float, typer.Option(help="Wanted acceptance rate.")] = 0.95,
     quiet: Quiet = False,
 ) -> None:
     """Sample the posterior of a theory on a survey. Killed, it goes on where it stopped.

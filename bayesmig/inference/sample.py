@@ -75,7 +75,7 @@ def fit(
     chains: int = 4,
     draws: int = 1000,
     tune: int = 1000,
-    target_accept: float = 0.8,
+    target_accept: float = 0.95,
     cores: int | None = None,
     prior: bool = False,
     keep: str | Path | None = None,
