@@ -27,11 +27,12 @@ from tests.fabricate import small_frame, small_survey, survey_of, theory
 
 SURVEY = small_survey(90, origins=4)
 THEORY = theory("female")
+TINY = {"seed": 3, "chains": 3, "draws": 15, "tune": 25, "target_accept": 0.8}
 
 
 def tiny(**options: Any) -> Posterior:
     """A fit of a second: never long enough to be believed."""
-    return fit(THEORY, SURVEY, **{"seed": 3, "chains": 3, "draws": 15, "tune": 25, **options})
+    return fit(THEORY, SURVEY, **(TINY | options))
 
 
 def quietly(**options: Any) -> Posterior:
@@ -169,7 +170,7 @@ def test_chains_of_another_plan_are_left_alone(kept: Path, sampled: list[int]) -
 
 
 def test_chains_of_another_theory_or_survey_are_left_alone(kept: Path, sampled: list[int]) -> None:
-    options = {"seed": 3, "chains": 1, "draws": 15, "tune": 25, "progress": False}
+    options: dict[str, Any] = TINY | {"chains": 1, "progress": False}
     for spec, survey in (
         (theory("wealth"), SURVEY),
         (theory("female", priors={"persons": {"scale": 2.0}}), SURVEY),

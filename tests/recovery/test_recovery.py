@@ -75,5 +75,5 @@ def test_estimates_are_not_off_to_one_side(intervals: list[dict[str, list[np.nda
     for alternative in ("internal", "international"):
         truth, low, high = (np.stack([w[alternative][k] for w in intervals]) for k in range(3))
         z = ((low + high) / 2 - truth) / ((high - low) / 3.29)
-        assert np.abs(z.mean(axis=0)).max() < 1.2
+        assert np.abs(z.mean(axis=0)).max() < 1.0
         assert abs(z.mean()) < 0.35
