@@ -49,7 +49,7 @@ scenarios = ["network_cut", "border_closure"]
 seed = {seed}
 
 [sampling]
-tune = 600
+tune = 400
 
 [questions]
 by = ["female", "wealth"]
@@ -246,8 +246,8 @@ def fit(
     seed: Seed = 1,
     chains: Annotated[int, typer.Option(help="Chains.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws kept of each chain.")] = 1000,
-    tune: Annotated[int, typer.Option(help="Warm-up iterations of each chain.")] = 1000,
-    target_accept: Annotated[float, typer.Option(help="Wanted acceptance rate.")] = 0.95,
+    tune: Annotated[int, typer.Option(help="Warm-up iterations of each chain.")] = 500,
+    target_accept: Annotated[float, typer.Option(help="Wanted acceptance rate.")] = 0.8,
     quiet: Quiet = False,
 ) -> None:
     """Sample the posterior of a theory on a survey. Killed, it goes on where it stopped.

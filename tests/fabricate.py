@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmig.design.design import Design, build_design
-from bayesmig.inference.density import parameter_coords, parameter_dims
+from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
 from bayesmig.posterior import Posterior, Provenance, labelled_draws
 from bayesmig.spec.model import ModelSpec

@@ -20,7 +20,8 @@ import pytest
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
-from bayesmig.inference.density import Density, parameter_coords
+from bayesmig.inference.density import Density
+from bayesmig.inference.layout import parameter_coords
 from bayesmig.inference.sample import fit
 from bayesmig.posterior import Posterior
 from bayesmig.spec.model import ModelSpec

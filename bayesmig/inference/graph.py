@@ -12,7 +12,7 @@ from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, GroupLayout, build_design
 from bayesmig.design.priors import PriorArray
-from bayesmig.inference.density import parameter_coords, parameter_dims
+from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.spec.model import ModelSpec
 from bayesmig.spec.priors import ScalePrior
 from bayesmig.survey.survey import Survey

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bayesmig.design.design import Design, GroupLayout
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import InferenceError
-from bayesmig.inference.density import parameter_coords, parameter_dims
+from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.spec.priors import ScalePrior
 
 Array = NDArray[np.float64]

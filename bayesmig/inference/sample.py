@@ -22,8 +22,9 @@ from threadpoolctl import threadpool_limits
 
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
-from bayesmig.inference.density import Density, parameter_coords, parameter_dims
+from bayesmig.inference.density import Density
 from bayesmig.inference.diagnostics import diagnose
+from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
 from bayesmig.posterior import Posterior, Provenance, write_aside
 from bayesmig.progress import Progress, bars
@@ -74,8 +75,8 @@ def fit(
     seed: int,
     chains: int = 4,
     draws: int = 1000,
-    tune: int = 1000,
-    target_accept: float = 0.95,
+    tune: int = 500,
+    target_accept: float = 0.8,
     cores: int | None = None,
     prior: bool = False,
     keep: str | Path | None = None,
@@ -127,8 +128,7 @@ def fit(
     design = build_design(theory, survey)
     # Before the chains: it refuses flat priors.
     from_prior = prior_draws(design, seed=seed, draws=draws) if prior else None
-    density = Density(design)
-    _finite_at_start(density, seed)
+    density = _density(design, seed)
     versions = package_versions()
     plan = Plan(design.fingerprint, seed, draws, tune, target_accept, versions)
     started = time.perf_counter()
@@ -150,7 +150,7 @@ def fit(
         draws=draws,
         tune=tune,
         target_accept=target_accept,
-        route="NUTS (nutpie), non-centred group effects, whitened coefficients",
+        route="NUTS (nutpie) on the conditional-Laplace map",
         versions=versions,
         survey=survey.fingerprint,
         design=design.fingerprint,
@@ -203,13 +203,20 @@ def _open_folder(keep: str | Path | None) -> Path | None:
     return folder
 
 
-def _finite_at_start(density: Density, seed: int) -> None:
-    value, gradient = density(density.start(_generator(seed, 0)))
-    if not (np.isfinite(value) and np.isfinite(gradient).all()):
+def _density(design: Design, seed: int) -> Density:
+    """The density of a design, seen to be finite where chains start."""
+    try:
+        density = Density(design)
+        value, gradient = density(density.start(_generator(seed, 0)))
+        finite = np.isfinite(value) and np.isfinite(gradient).all()
+    except np.linalg.LinAlgError:
+        finite = False
+    if not finite:
         raise InferenceError(
             "the log density or its gradient is not finite at the starting point",
             mend="look for columns with extreme values; scale them in the theory or codebook",
         )
+    return density
 
 
 def _generator(seed: int, chain: int) -> np.random.Generator:

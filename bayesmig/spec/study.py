@@ -20,8 +20,8 @@ class Sampling(Frozen):
 
     chains: Annotated[int, Field(ge=1, le=64)] = 4
     draws: Annotated[int, Field(ge=10)] = 1000
-    tune: Annotated[int, Field(ge=10)] = 1000
-    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    tune: Annotated[int, Field(ge=10)] = 500
+    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
 
 
 class Questions(Frozen):

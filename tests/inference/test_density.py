@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bayesmig.design.design import Design
+from bayesmig.design.design import Design, build_design
 from bayesmig.inference.density import Density
-from tests.inference.theories import THEORIES, design_of
+from bayesmig.inference.geometry import Expansion, expand
+from tests.fabricate import theory
+from tests.inference.theories import THEORIES, design_of, wide_survey
 
 POINTS = 4
 
@@ -42,9 +46,8 @@ def test_it_is_the_density_of_the_pymc_model(name: str) -> None:
     for vector in points(density):
         named = pymc_point(design, density.parameters(vector))
         value = theirs(*(named[v.name] for v in model.value_vars))
-        gaps.append(
-            float(value) + log_volume(design, density.parameters(vector)) - density(vector)[0]
-        )
+        volume = log_volume(design, density.parameters(vector)) + map_volume(density, vector)
+        gaps.append(float(value) + volume - density(vector)[0])
     np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=1e-8)
 
 
@@ -97,6 +100,28 @@ def log_volume(design: Design, named: dict[str, np.ndarray]) -> float:
     return total
 
 
+def map_volume(density: Density, vector: np.ndarray) -> float:
+    """Log Jacobian from epsilon to the standardised effects of PyMC, by differences.
+
+    Effects are linear in epsilon, so that differences over a unit are exact.
+    """
+    total, named = 0.0, density.parameters(vector)
+    layout = density._layout
+    for factor in layout.factors:
+        sigma, root = sigma_and_factor(factor.by, named)
+        here = named[f"u_{factor.by}"].reshape(factor.groups, factor.width)
+        jacobian = np.empty((factor.groups, factor.width, factor.width))
+        for i in range(factor.width):
+            moved = vector.copy()
+            start = layout.n_theta + factor.effects.start
+            moved[start : start + here.size].reshape(here.shape)[:, i] += 1.0
+            there = density.parameters(moved)[f"u_{factor.by}"].reshape(here.shape)
+            jacobian[:, :, i] = there - here
+        total += np.linalg.slogdet(jacobian)[1].sum()
+        total -= factor.groups * np.linalg.slogdet(sigma[:, None] * root)[1]
+    return total
+
+
 def sigma_and_factor(by: str, named: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     sigma = named[f"sigma_{by}"].ravel()
     corr = named.get(f"corr_{by}", np.eye(len(sigma)))
@@ -108,6 +133,7 @@ def test_the_comparison_sees_a_wrong_jacobian() -> None:
     density = Density(design)
     volumes = [log_volume(design, density.parameters(v)) for v in points(density)]
     assert np.ptp(volumes) > 0.1
+    assert np.ptp([map_volume(density, v) for v in points(density)]) > 0.1
 
 
 # ------------------------------------------------------------------------- gradient
@@ -132,41 +158,87 @@ def test_its_gradient_is_that_of_its_values(name: str) -> None:
 # ---------------------------------------------------------------------- coordinates
 
 
-@pytest.mark.parametrize("name", ["flat", "one_correlation", "everything"])
-def test_the_whitening_does_not_change_the_target(
+@pytest.mark.parametrize("name", ["flat", "one_correlation", "two_factors", "everything"])
+def test_the_expansion_does_not_change_the_target(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     design = design_of(name)
     usual = Density(design)
-    n = usual._n_coefficients
     rng = np.random.default_rng(2)
-    centre, root = rng.normal(size=n), np.eye(n) + 0.3 * rng.normal(size=(n, n))
-    monkeypatch.setattr(Density, "_laplace", lambda _: (centre, root))
+
+    def bad(*given: Any) -> Expansion:
+        at = expand(*given)
+        t = len(at.centre)
+        sizes = [(f.groups, f.width) for f in usual._layout.factors]
+        curvature = [
+            np.eye(width) * rng.uniform(0.1, 30, (groups, 1, 1)) for groups, width in sizes
+        ]
+        return replace(
+            at,
+            centre=at.centre + rng.normal(0, 0.3, t),
+            root=np.eye(t) + 0.3 * rng.normal(size=(t, t)),
+            pull=rng.normal(0, 2, at.pull.shape),
+            curvature=np.concatenate([np.zeros(0), *(c.ravel() for c in curvature)]),
+            cross=rng.normal(0, 1, at.cross.shape),
+        )
+
+    monkeypatch.setattr("bayesmig.inference.density.expand", bad)
     other = Density(design)
     gaps = []
     for vector in points(usual):
-        moved = vector.copy()
-        moved[:n] = np.linalg.solve(root, usual._centre + usual._whiten @ vector[:n] - centre)
+        moved = same_parameters(usual, vector, other)
         for key, value in usual.parameters(vector).items():
-            np.testing.assert_allclose(other.parameters(moved)[key], value, rtol=1e-9, atol=1e-9)
-        gaps.append(other(moved)[0] - usual(vector)[0])
-    np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=1e-7)
+            np.testing.assert_allclose(other.parameters(moved)[key], value, rtol=1e-8, atol=1e-8)
+        volume = map_volume(usual, vector) - map_volume(other, moved)
+        gaps.append(usual(vector)[0] - other(moved)[0] - volume)
+    np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=1e-6)
+
+
+def same_parameters(usual: Density, vector: np.ndarray, other: Density) -> np.ndarray:
+    """Coordinates of another expansion at which the parameters are the same."""
+    t = usual._layout.n_theta
+    theta = usual._expansion.centre + usual._expansion.root @ vector[:t]
+    moved = np.zeros_like(vector)
+    moved[:t] = np.linalg.solve(other._expansion.root, theta - other._expansion.centre)
+    named, there = usual.parameters(vector), other.parameters(moved)
+    for factor in usual._layout.factors:
+        start = t + factor.effects.start
+        gap = (named[f"u_{factor.by}"] - there[f"u_{factor.by}"]).reshape(-1, factor.width)
+        jacobian = np.empty((factor.groups, factor.width, factor.width))
+        for i in range(factor.width):
+            unit = moved.copy()
+            unit[start : start + gap.size].reshape(gap.shape)[:, i] += 1.0
+            at = other.parameters(unit)[f"u_{factor.by}"] - there[f"u_{factor.by}"]
+            jacobian[:, :, i] = at.reshape(gap.shape)
+        found = np.linalg.solve(jacobian, gap[:, :, None])[:, :, 0]
+        moved[start : start + gap.size] = found.ravel()
+    return moved
 
 
 # Not Laplace priors: with a kink at the mode, Newton's steps stop near it.
 @pytest.mark.parametrize("name", ["no_groups", "student_t", "attributes", "availability"])
-def test_the_centre_is_a_mode_and_the_root_that_of_its_curvature(name: str) -> None:
-    density = Density(design_of(name))
-    value, slope = density._penalised(density._centre)
+def test_without_groups_the_centre_is_the_mode(name: str) -> None:
+    density = Density(build_design(theory(**THEORIES[name] | {"groups": []}), wide_survey()))
+    centre = np.zeros(density.size)
+    value, slope = density(centre)
     np.testing.assert_allclose(slope, 0.0, atol=1e-3)
-    for column in 0.05 * density._whiten.T:
-        for moved in (density._centre - column, density._centre + column):
-            assert density._penalised(moved)[0] < value
-    np.testing.assert_allclose(
-        density._whiten @ density._whiten.T @ density._curvature(density._centre),
-        np.eye(len(slope)),
-        atol=1e-8,
-    )
+    for k in range(density.size):
+        for size in (-0.05, 0.05):
+            moved = centre.copy()
+            moved[k] = size
+            assert density(moved)[0] < value
+
+
+@pytest.mark.parametrize("name", ["one_correlation", "four_correlated", "two_factors"])
+def test_the_coordinates_are_nearly_standard_normal(name: str) -> None:
+    """Few people in groups of few: the curvature of what is sampled is still near one."""
+    density = Density(design_of(name))
+    step = 1e-3
+    for k in range(density.size):
+        unit = np.zeros(density.size)
+        unit[k] = step
+        curvature = (density(-unit)[1][k] - density(unit)[1][k]) / (2 * step)
+        assert 0.3 < curvature < 3, k
 
 
 @pytest.mark.parametrize("name", ["four_correlated", "uncorrelated", "two_factors"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bayesmig.inference.density import parameter_coords, parameter_dims
 from bayesmig.inference.graph import _random_choice, build_graph, to_pymc
+from bayesmig.inference.layout import parameter_coords, parameter_dims
 from tests.fabricate import theory
 from tests.inference.theories import THEORIES, design_of, wide_survey
 

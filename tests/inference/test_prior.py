@@ -10,7 +10,7 @@ from scipy import stats
 
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
-from bayesmig.inference.density import parameter_dims
+from bayesmig.inference.layout import parameter_dims
 from bayesmig.inference.prior import prior_draws
 from tests.fabricate import theory
 from tests.inference.theories import THEORIES, design_of, wide_survey

@@ -20,7 +20,8 @@ import xarray as xr
 
 from bayesmig.errors import DesignError, InferenceError
 from bayesmig.inference import sample
-from bayesmig.inference.density import Density, parameter_dims
+from bayesmig.inference.density import Density
+from bayesmig.inference.layout import parameter_dims
 from bayesmig.inference.sample import fit
 from bayesmig.posterior import Posterior
 from tests.fabricate import small_frame, small_survey, survey_of, theory

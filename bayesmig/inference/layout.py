@@ -1,0 +1,154 @@
+"""What the parameters of a design are called, and where they lie in a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesmig.design.design import Design
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where an array lies in a vector."""
+
+    start: int
+    shape: tuple[int, ...]
+
+    @property
+    def stop(self) -> int:
+        """Where the next one starts."""
+        return self.start + int(np.prod(self.shape))
+
+    def of(self, vector: Array) -> Array:
+        """Its part of a vector, as a view of its shape."""
+        return vector[self.start : self.stop].reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One group factor.
+
+    Attributes
+    ----------
+    by
+        Its name.
+    shape
+        (group, nonbase, term).
+    log_sigma, correlation
+        In theta: log standard deviations, and the free vectors of the correlation.
+    effects
+        Among the effects of all factors, ``(group, width)``.
+    """
+
+    by: str
+    shape: tuple[int, int, int]
+    log_sigma: Block
+    correlation: Block | None
+    effects: Block
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return self.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Number of correlated effects of one group."""
+        return self.shape[1] * self.shape[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The sampler's vector: theta, then epsilon of all factors, laid as their effects.
+
+    Attributes
+    ----------
+    coefficients
+        Sizes of the blocks of coefficients, with which theta starts: persons
+        ``(coefficient, nonbase)``, only, attributes.
+    factors
+        The group factors.
+    n_theta, n_effects
+        Lengths of theta and of all effects.
+    """
+
+    coefficients: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    factors: tuple[Factor, ...]
+    n_theta: int
+    n_effects: int
+
+    @property
+    def n_coefficients(self) -> int:
+        """Number of coefficients of all blocks."""
+        return sum(int(np.prod(shape)) for shape in self.coefficients)
+
+    @property
+    def size(self) -> int:
+        """Length of the vector."""
+        return self.n_theta + self.n_effects
+
+    def split(self, coefficients: Array) -> tuple[Array, Array, Array]:
+        """The coefficients of persons, only and attributes."""
+        parts, at = [], 0
+        for shape in self.coefficients:
+            block = Block(at, shape)
+            parts.append(block.of(coefficients))
+            at = block.stop
+        return parts[0], parts[1], parts[2]
+
+
+def layout_of(design: Design) -> Layout:
+    """Where the parameters of a design lie."""
+    priors, nonbase = design.priors, len(design.nonbase)
+    blocks = ("persons", "only", "alternatives")
+    shapes = tuple(np.shape(priors[k].loc) for k in blocks)
+    at, effect, factors = sum(int(np.prod(s)) for s in shapes), 0, []
+    for by, groups in design.layouts.items():
+        shape = (len(groups.levels), nonbase, len(groups.terms))
+        width = shape[1] * shape[2]
+        log_sigma = Block(at, (width,))
+        at = log_sigma.stop
+        correlation = None
+        if groups.correlated and width > 1:
+            correlation = Block(at, (width * (width - 1) // 2,))
+            at = correlation.stop
+        effects = Block(effect, (shape[0], width))
+        effect = effects.stop
+        factors.append(Factor(by, shape, log_sigma, correlation, effects))
+    return Layout((shapes[0], shapes[1], shapes[2]), tuple(factors), at, effect)
+
+
+def parameter_dims(design: Design) -> dict[str, tuple[str, ...]]:
+    """Dimensions of every parameter, in the order of `Density.parameters`."""
+    dims: dict[str, tuple[str, ...]] = {"beta": ("coefficient", "nonbase")}
+    if design.only:
+        dims["beta_only"] = ("only_term",)
+    if design.attribute_terms:
+        dims["gamma"] = ("attribute_term",)
+    for by, layout in design.layouts.items():
+        dims[f"u_{by}"] = (by, "nonbase", f"{by}_term")
+        dims[f"sigma_{by}"] = ("nonbase", f"{by}_term")
+        if layout.correlated and len(design.nonbase) * len(layout.terms) > 1:
+            dims[f"corr_{by}"] = (f"{by}_effect", f"{by}_effect_other")
+    return dims
+
+
+def parameter_coords(design: Design) -> dict[str, list[str]]:
+    """Labels of every dimension that `parameter_dims` names."""
+    coords = {"coefficient": list(design.persons), "nonbase": list(design.nonbase)}
+    if design.only:
+        coords["only_term"] = [f"{name}:{alternative}" for alternative, name in design.only]
+    if design.attribute_terms:
+        coords["attribute_term"] = list(design.attribute_terms)
+    for by, layout in design.layouts.items():
+        coords[by] = list(map(str, layout.levels))
+        coords[f"{by}_term"] = list(layout.terms)
+        effects = [f"{t}:{a}" for a in design.nonbase for t in layout.terms]
+        if layout.correlated and len(effects) > 1:
+            coords[f"{by}_effect"] = coords[f"{by}_effect_other"] = effects
+    return coords
