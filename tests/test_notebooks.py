@@ -27,12 +27,7 @@ def test_holds_no_outputs_and_defines_nothing(path: Path) -> None:
             assert not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
 
 
-@pytest.mark.parametrize(
-    "path",
-    # The second fits three theories, and failed once for a reason not yet found.
-    [NOTEBOOKS[0], pytest.param(NOTEBOOKS[1], marks=pytest.mark.slow)],
-    ids=lambda p: p.stem,
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "error::UserWarning:bayesmig")
     notebook = nbformat.read(path, as_version=4)

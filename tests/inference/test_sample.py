@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -240,25 +239,30 @@ def no_threads_left() -> Iterator[None]:
 def test_what_progress_raises_ends_the_fit(
     kind: type[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
+    furthest = 0
+
     def tell(task: str, done: int, total: int, note: str = "") -> None:
+        nonlocal furthest
+        furthest = max(furthest, done)
         if done > 0:
             raise kind("enough")
 
-    started = time.perf_counter()
     with pytest.raises(kind, match="enough"):
         tiny(chains=4, draws=100_000, progress=tell)
-    assert time.perf_counter() - started < 15
+    assert furthest < 50_000
     assert "Error" not in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("no_threads_left")
-# It missed its signal once on a crowded machine, so it is not among the quick ones.
-@pytest.mark.slow
 def test_an_interrupt_ends_the_fit_and_keeps_finished_chains(
     whole: Posterior, tmp_path: Path, sampled: list[int]
 ) -> None:
+    sent = []
+
     def tell(task: str, done: int, total: int, note: str = "") -> None:
-        if task == "chain 2":
+        # Once: a second one would end the wait for the chains, and a third the test.
+        if task == "chain 2" and not sent:
+            sent.append(task)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
 
     with pytest.raises(KeyboardInterrupt):
