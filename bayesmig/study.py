@@ -35,6 +35,7 @@ from bayesmig.predict import comparisons, predictions, slopes
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.library import load_model, load_scenario
 from bayesmig.spec.model import ModelSpec
+from bayesmig.spec.references import citation
 from bayesmig.spec.scenario import Scenario
 from bayesmig.spec.study import Study
 from bayesmig.survey.survey import Survey, read_survey
@@ -351,7 +352,7 @@ class _Run:
                 "name": name,
                 "title": spec.title,
                 "claim": spec.claim,
-                "references": list(spec.references),
+                "references": [citation(key) for key in spec.references],
                 "weights_note": posterior.design.weights_note,
                 "warnings": list(provenance.warnings),
                 "seconds": provenance.seconds,
@@ -392,7 +393,7 @@ class _Run:
         ]
         tables = {"checks": pd.DataFrame(rows)}
         for result in results:
-            for table in ("prior_shares", "predictive_shares", "calibration"):
+            for table in ("prior_shares", "predictive_shares", "clustering", "calibration"):
                 if result.table.attrs.get("table") == table:
                     part = _as_text(result.table.assign(theory=name), ("level",))
                     tables[table] = pd.concat([tables.get(table, part.iloc[:0]), part])

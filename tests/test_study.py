@@ -70,7 +70,15 @@ def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 def test_everything_is_there(done: StudyResult) -> None:
     assert done.report.is_file()
-    for name in ("convergence", "parameters", "checks", "comparison", "hypotheses", "shares"):
+    for name in (
+        "convergence",
+        "parameters",
+        "checks",
+        "clustering",
+        "comparison",
+        "hypotheses",
+        "shares",
+    ):
         table = pd.read_csv(done.folder / "tables" / f"{name}.csv")
         assert len(table) == len(pd.read_parquet(done.folder / "tables" / f"{name}.parquet")) > 0
     scenarios = pd.read_csv(done.folder / "tables" / "scenarios.csv")

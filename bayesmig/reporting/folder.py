@@ -30,6 +30,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("theory", "by", "level", "alternative", "observed", "predicted"),
         *("lower", "upper", "p_value", "rows"),
     ),
+    "clustering": (
+        *("theory", "by", "alternative", "observed", "predicted"),
+        *("lower", "upper", "p_value", "groups"),
+    ),
     "prior_shares": ("theory", "alternative", "observed", "mean", "lower", "upper"),
     "calibration": (
         *("theory", "alternative", "predicted", "observed", "lower", "upper"),

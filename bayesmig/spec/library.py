@@ -105,5 +105,7 @@ def _with_parents(path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]) -
             mend="let one of them stand on its own",
         )
     below = _with_parents(parent, read_toml(parent, "model"), (*seen, parent.resolve()))
+    # On its own first, so that a mistake in it is reported under its own name.
+    validate(ModelSpec, {"name": parent.stem} | below, file=str(parent))
     own = ("name", "title", "claim", "expect")
     return merge({k: v for k, v in below.items() if k not in own}, child)

@@ -15,6 +15,8 @@ from bayesmig.spec.statement import Inequality, parse_statement
 from bayesmig.tomlfile import write_toml
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$", max_length=64)]
+#: That of a file without its ending.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$", max_length=64)]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=128)]
 
 
@@ -231,7 +233,7 @@ class ModelSpec(Frozen):
         Parameter counts.
     """
 
-    name: Name = "model"
+    name: FileName = "model"
     title: str = ""
     claim: str = ""
     references: tuple[str, ...] = ()

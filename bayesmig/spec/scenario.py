@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bayesmig.errors import SpecError
-from bayesmig.spec.model import Column, Name
+from bayesmig.spec.model import Column, FileName, Name
 from bayesmig.spec.priors import Finite, Frozen
 from bayesmig.tomlfile import write_toml
 
@@ -211,7 +211,7 @@ class Scenario(Frozen):
         Applied in order, each to the result of the one before.
     """
 
-    name: Name = "scenario"
+    name: FileName = "scenario"
     title: str = ""
     description: str = ""
     mechanisms: tuple[str, ...] = ()

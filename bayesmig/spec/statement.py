@@ -122,6 +122,8 @@ def _vet_side(tree: ast.expr, text: str, where: str) -> None:
     for n in ast.walk(tree):
         if isinstance(n, ast.Name) and id(n) not in inside_calls:
             raise _refused(text, f"{n.id!r} stands outside an estimand", where)
+        if isinstance(n, ast.Constant) and not isinstance(n.value, int | float):
+            raise _refused(text, f"{n.value!r} is text, where a number was expected", where)
         if isinstance(n, ast.Call):
             _check_call(n, text, where)
 

@@ -76,6 +76,21 @@ def test_a_child_adds_to_its_parent(tmp_path: Path) -> None:
     assert child.references == ("a",)
 
 
+def test_a_mistake_in_a_parent_is_reported_under_its_own_name(tmp_path: Path) -> None:
+    parent = write(
+        tmp_path / "parent.toml", CHOICE + '[utility]\npersons = "x"\n[columns]\nx = 3\n'
+    )
+    child = write(tmp_path / "child.toml", 'extends = "parent"\n')
+    with pytest.raises(SpecError) as caught:
+        load_model(child)
+    assert caught.value.where[0] == str(parent)
+
+
+def test_a_file_may_have_a_dash_in_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "my-theory.toml", 'extends = "selectivity"\n')
+    assert load_model(path).name == "my-theory"
+
+
 def test_a_child_may_extend_a_packaged_model_or_a_path(tmp_path: Path) -> None:
     packaged = load_model(write(tmp_path / "a.toml", 'extends = "selectivity"\n'))
     assert packaged.utility == load_model("selectivity").utility

@@ -16,6 +16,7 @@ from bayesmig.spec.library import (
     scenario_names,
 )
 from bayesmig.spec.model import ModelSpec
+from bayesmig.spec.references import citation
 from bayesmig.spec.scenario import ChangeAttribute, MoveCoefficient, Scenario, SetAvailability
 from bayesmig.tomlfile import validate
 
@@ -114,6 +115,16 @@ def test_substitution_and_complementarity_cannot_both_hold() -> None:
     for a, b in zip(first, second, strict=True):
         assert (a.sign, b.sign) == ("<", ">")
         assert a.text.split(" < ") == b.text.split(" > ")
+
+
+def test_references_are_given_in_full() -> None:
+    for key, fields in bibliography().items():
+        words = citation(key)
+        assert f"({fields['year']}). " in words, key
+        assert ("doi" not in fields) or words.endswith(f"doi:{fields['doi']}")
+        assert not set("{}\\`") & set(words), words
+    assert citation("dehaas2009").startswith("de Haas (2009). Migration System Formation")
+    assert citation("My own book, 2020") == "My own book, 2020"
 
 
 def test_references_exist_are_used_and_are_whole() -> None:

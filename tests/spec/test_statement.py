@@ -49,6 +49,7 @@ def test_each_average_is_asked_for_once() -> None:
         ("slope(x, alternative=a) > 0", "write slope(column, alternative)"),
         ("slope(slope(x, a), b) > 0", "write slope(column, alternative)"),
         ("slpe(x, a) > 0", "slpe() is not allowed; did you mean 'slope'?"),
+        ("share(a) > 'abc'", "'abc' is text, where a number was expected"),
         ("slope(x, a) > 0 and", "it does not parse"),
         ("slope(x, a) > x.mean()", "is not allowed"),
         ("slope(x, a) > " + "0 + " * 600 + "0", "more than 2,000 characters"),

@@ -38,6 +38,7 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         yield absent("The study holds no table of checks.")
     yield from _convergence(study, figures)
     yield from _reproduced(study, figures)
+    yield from _clustering(study)
     yield from _calibration(study, figures)
     yield from _prior(study, figures)
 
@@ -118,6 +119,27 @@ def _breakdowns(study: StudyFolder, figures: Numbered, table: pd.DataFrame) -> I
             "Not drawn, but in the table: {}. Columns where a check fails are drawn first.",
             ", ".join(left),
         )
+
+
+def _clustering(study: StudyFolder) -> Iterator[Block]:
+    table = study.table("clustering", theory=study.main)
+    if table.empty:
+        return
+    layout: Layout = {
+        "Groups": ("by", None),
+        "How many": ("groups", count),
+        "Alternative": ("alternative", None),
+        "Gap of shares": ("observed", number),
+        "Replicated": ("predicted", number),
+        "From": ("lower", number),
+        "To": ("upper", number),
+        "p-value": ("p_value", number),
+    }
+    caption = Markup(
+        "Root mean square gap between the shares of groups and those that {} expects, in the "
+        "survey and in replicated ones"
+    ).format(code(study.main))
+    yield html_table(table, layout, caption, source="clustering", folded=True)
 
 
 def _calibration(study: StudyFolder, figures: Numbered) -> Iterator[Block]:

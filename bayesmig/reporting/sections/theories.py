@@ -23,7 +23,7 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             "Theory": ("name", None),
             "Title": ("title", None),
             "Claim": ("claim", None),
-            "References": (lambda row: ", ".join(map(str, row["references"])) or "–", None),
+            "References": (lambda row: "; ".join(map(str, row["references"])) or "–", None),
         }
         yield html_table(said, layout, "Theories of this study")
     table = study.table("comparison")

@@ -1,0 +1,56 @@
+"""Full references of the works that model files name by a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+
+from bayesmig.spec.library import models_folder
+
+_ENTRY = re.compile(r"^@\w+\{(?P<key>[^,\s]+),(?P<body>.*?)^\}", re.DOTALL | re.MULTILINE)
+_FIELD = re.compile(r"^\s*(?P<name>\w+)\s*=\s*\{(?P<value>.*)\},?\s*$", re.MULTILINE)
+_ACCENTS = {"{\\'i}": "í", "{\\'e}": "é", "{\\'a}": "á", "{\\'o}": "ó", "{\\~n}": "ñ"}
+_WHERE = ("journal", "booktitle", "institution", "publisher")
+
+
+def citation(key: str) -> str:
+    """A work in words: authors (year), title, where it appeared, DOI.
+
+    Parameters
+    ----------
+    key
+        Of ``models/references.bib``; any other text is returned as it is.
+    """
+    entry = _entries().get(key)
+    if entry is None:
+        return key
+    authors = entry.get("author", entry.get("editor", "")).split(" and ")
+    names = [name.split(",")[0].strip() for name in authors]
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    where = next((entry[k] for k in _WHERE if k in entry), "")
+    numbers = entry.get("volume", "") + (
+        f"({entry['number']})" if {"volume", "number"} <= entry.keys() else ""
+    )
+    pages = entry.get("pages", "")
+    appeared = f"{where} {numbers}".strip() + (f": {pages}" if pages else "")
+    doi = f"doi:{entry['doi']}" if "doi" in entry else ""
+    parts = (f"{listed} ({entry['year']})", entry["title"], appeared, doi)
+    return ". ".join(part.rstrip(".") for part in parts if part)
+
+
+@cache
+def _entries() -> Mapping[str, Mapping[str, str]]:
+    """Key -> field -> text, of the packaged bibliography."""
+    text = (models_folder() / "references.bib").read_text(encoding="utf-8")
+    return {
+        found["key"]: {f["name"]: _plain(f["value"]) for f in _FIELD.finditer(found["body"])}
+        for found in _ENTRY.finditer(text)
+    }
+
+
+def _plain(value: str) -> str:
+    for written, letter in _ACCENTS.items():
+        value = value.replace(written, letter)
+    value = value.replace("--", "–")
+    return value.replace("{", "").replace("}", "").replace("`", "‘").replace("'", "’")
