@@ -339,7 +339,7 @@ def test(
 ) -> None:
     """Compute the posterior probability of what a theory claims.
 
-    Example: bayesmig test networks.nc cross_network_substitution
+    Example: bayesmig test networks.nc cross_network_on_internal
     """
     from bayesmig.hypotheses import test as test_hypotheses
 

@@ -98,8 +98,8 @@ def test_the_wanted_hypotheses_are_asked_where_their_columns_enter() -> None:
             "wealth_selects_international",
         },
         "networks": {
-            "own_networks_pull", "cross_network_substitution", "cross_network_complementarity",
-            "step_migration",
+            "own_networks_pull", "cross_network_on_internal", "cross_network_on_international",
+            "cross_network_substitution", "cross_network_complementarity", "step_migration",
         },
     }  # fmt: skip
     assert wanted["selectivity"] <= set(load_model("selectivity").hypotheses)
