@@ -88,9 +88,12 @@ class JacobianTwice(Density):
 
     def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = super().__call__(vector)
-        for group in self._groups:
-            value += group.log_sigma.of(vector).sum()
-            group.log_sigma.of(gradient)[...] += 1.0
+        at, slope = self._expansion, np.zeros(self._layout.n_theta)
+        theta = at.centre + at.root @ vector[: len(slope)]
+        for factor in self._layout.factors:
+            value += factor.log_sigma.of(theta).sum()
+            factor.log_sigma.of(slope)[...] += 1.0
+        gradient[: len(slope)] += at.root.T @ slope
         return value, gradient
 
 
