@@ -9,7 +9,11 @@ are taken of products of 64 sums at a time, which cannot overflow for fewer than
 alternatives. And only reductions may be reordered (`_SUMS`), never the exponential,
 whose range reduction must be done as written.
 
-Compiled code is kept on disk: a second process starts without compiling.
+Compiled code is kept on disk: a second process starts without compiling. What several
+entries share is inlined into each by force. Otherwise it would be optimised once by
+itself and once within each, all under one name, and which of these copies a process
+runs would depend on what it compiled and what it found on disk; since sums may be
+reordered, their last bits differ, and with them the draws.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ _ROUND = 6755399441055744.0
 _SUMS = {"reassoc", "contract", "nsz"}
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, nogil=True, forceinline=True, fastmath={"contract"})
 def _exponentials(values, power, bits, n):  # type: ignore[no-untyped-def]
     """Replace ``values[:n]``, all at most zero, by their exponentials.
 
@@ -65,7 +69,7 @@ def _exponentials(values, power, bits, n):  # type: ignore[no-untyped-def]
         values[i] *= power[i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
+@numba.njit(cache=True, nogil=True, forceinline=True, fastmath=_SUMS)
 def _utilities(  # type: ignore[no-untyped-def]
     v, start, n, x, a, codes, terms, widths, starts, closed, nonbase, beta, gamma, effects
 ):
@@ -100,7 +104,7 @@ def _utilities(  # type: ignore[no-untyped-def]
                     v[j, i] = _CLOSED
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
+@numba.njit(cache=True, nogil=True, forceinline=True, fastmath=_SUMS)
 def _exponentiated(v, start, n, closed, top, total, power, bits):  # type: ignore[no-untyped-def]
     """Replace utilities by ``exp(v - top)`` and fill ``total`` with their sums.
 
@@ -135,7 +139,7 @@ def _exponentiated(v, start, n, closed, top, total, power, bits):  # type: ignor
     return value
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
+@numba.njit(cache=True, nogil=True, forceinline=True, fastmath=_SUMS)
 def log_likelihood(  # type: ignore[no-untyped-def]
     x,
     a,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -290,3 +294,34 @@ def test_the_vector_is_left_as_it_was() -> None:
     assert again == value
     assert same is not gradient
     np.testing.assert_array_equal(same, gradient)
+
+
+# ------------------------------------------------------------------- compiled code
+
+
+def test_code_just_compiled_and_code_from_disk_agree_to_the_last_bit(tmp_path: Path) -> None:
+    """Draws depend on every bit, and a resumed fit must end as one that was not stopped."""
+    program = """
+import numpy as np
+from bayesmig.inference import target
+from bayesmig.inference.density import Density
+from tests.inference.test_density import points
+from tests.inference.theories import design_of
+density = Density(design_of("one_correlation"))
+vectors = [vector for seed in range(250) for vector in points(density, seed=seed)]
+print(*(density(vector)[0].hex() for vector in vectors))
+print(sum(target.log_density.stats.cache_hits.values()))
+"""
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for _ in range(2)
+    )
+    assert (first[1], second[1]) == ("0", "1")
+    assert first[0] == second[0]
