@@ -252,26 +252,28 @@ class _Run:
 
     def _steps(self) -> Iterator[tuple[str, str, Callable[[Path], Tables]]]:
         plan, main = self.plan, self.plan.main
-        fits = {
-            name: _key(self._fit_key(name), spec.to_toml(), plan.survey.fingerprint)
+        # Claims and hypotheses do not change the draws, nor what is computed from them.
+        draws = {
+            name: _key(self._fit_key(name), name, spec.weights, plan.survey.fingerprint)
             for name, spec in plan.theories.items()
         }
+        fits = {name: _key(draws[name], spec.to_toml()) for name, spec in plan.theories.items()}
         yield "survey", _key("survey", plan.survey.fingerprint), self._survey
         for name in plan.theories:
             yield f"fit-{name}", fits[name], partial(self._fit, name)
         for name in plan.theories:
-            key = _key("check", fits[name])
+            key = _key("check", draws[name])
             yield f"check-{name}", key, partial(self._check, name)
         if len(plan.theories) > 1:
-            yield "compare", _key("compare", fits), self._compare
+            yield "compare", _key("compare", draws), self._compare
         for name, spec in plan.theories.items():
             if spec.hypotheses:
                 key = _key("test", fits[name])
                 yield f"test-{name}", key, partial(self._test, name)
         questions = plan.study.questions.model_dump(mode="json")
-        yield "effects", _key("effects", fits[main], questions), self._effects
+        yield "effects", _key("effects", draws[main], questions), self._effects
         for name, scenario in plan.scenarios.items():
-            key = _key("scenario", fits[main], questions["by"], scenario.to_toml())
+            key = _key("scenario", draws[main], questions["by"], scenario.to_toml())
             yield f"scenario-{name}", key, partial(self._scenario, name)
 
     def _fit_key(self, name: str) -> str:

@@ -16,6 +16,7 @@ import xarray as xr
 from bayesmig.cli import main
 from bayesmig.progress import silent
 from bayesmig.simulation import simulate
+from bayesmig.spec.library import load_model
 from bayesmig.study import StudyResult, read_study, run
 
 STUDY = """
@@ -103,11 +104,17 @@ def test_a_second_run_computes_nothing(home: Path, done: StudyResult) -> None:
     [
         ('by = ["female"]', 'by = ["urban"]', {"effects", "scenario-border_closure"}),
         ('"border_closure"', '"wealth_grant"', {"scenario-wealth_grant"}),
+        ('"selectivity"]', '"selectivity.toml"]', {"fit-selectivity", "test-selectivity"}),
     ],
 )
 def test_only_what_changed_is_computed(
     old: str, new: str, expected: set[str], home: Path, done: StudyResult
 ) -> None:
+    # The same theory with one claim more: its chains are kept.
+    (home / "selectivity.toml").write_text(
+        load_model("selectivity").to_toml()
+        + '\n[hypotheses.more]\nclaim = "."\nstatement = "share(stay) > 0.5"\n'
+    )
     changed = home / "changed.toml"
     changed.write_text(STUDY.replace(old, new))
     assert set(run(changed, done.folder, progress=silent).computed) == expected
