@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
 from bayesmig.inference import target as compiled
-from bayesmig.inference.geometry import expand
+from bayesmig.inference.blocks import Precision, arrange, chosen_sums
+from bayesmig.inference.geometry import Problem, expand
 from bayesmig.inference.layout import Factor, layout_of
-from bayesmig.inference.stream import kernel_columns
 
 Array = NDArray[np.float64]
 #: Compiled functions have no signature that a type checker could read.
@@ -33,6 +33,8 @@ class Density:
     ----------
     design
         A checked design.
+    precision
+        Of the loops over rows: ``single`` or ``double``.
 
     Attributes
     ----------
@@ -40,23 +42,34 @@ class Density:
         Length of the vector of coordinates.
     """
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, design: Design, precision: Precision = "double") -> None:
         self.design = design
+        self.precision = precision
         self._layout = layout_of(design)
         self.size = self._layout.size
-        prior = _flatten(design.priors)
-        data = _kernel_data(design)
-        scales = design.spec.priors.scale
-        scale_prior = (_SCALE_KINDS[scales.dist], scales.scale, scales.df)
-        self._expansion = expand(design, self._layout, data, prior, scale_prior)
-        at = self._expansion
+        columns, groups = design.columns, group_sizes(design)
+        blocks = arrange(columns, groups, precision=precision)
+        chosen = chosen_sums(columns, groups, design.choice)
+        prior, scales = _flatten(design.priors), design.spec.priors.scale
+        self.problem = problem = Problem(
+            self._layout,
+            blocks,
+            chosen,
+            {by: codes for by, (codes, _) in columns.groups.items()},
+            prior,
+            (_SCALE_KINDS[scales.dist], scales.scale, scales.df),
+            design.spec.priors.correlation.eta,
+        )
+        self.expansion = expand(problem)
+        self._whitening = (self.expansion.centre, np.ascontiguousarray(self.expansion.root))
+        self._map = (self.expansion.layout, self.expansion.arrays)
         self._arguments = (
-            data,
-            (at.centre, np.ascontiguousarray(at.root)),
-            (prior.dist, prior.loc, prior.scale, prior.df),
-            scale_prior,
-            self._kernel_layout(),
-            (at.coefficients, at.pull, at.curvature, at.cross),
+            blocks.arrays,
+            chosen,
+            self._whitening,
+            problem.prior_arrays,
+            problem.scale_prior,
+            *self._map,
         )
 
     def __call__(self, vector: Array) -> tuple[float, Array]:
@@ -73,15 +86,15 @@ class Density:
 
     def parameters(self, vector: Array) -> dict[str, Array]:
         """The named parameters at a vector of coordinates."""
-        layout, at = self._layout, self._expansion
-        theta = at.centre + at.root @ vector[: layout.n_theta]
+        layout, (centre, root) = self._layout, self._whitening
+        theta = centre + root @ vector[: layout.n_theta]
         persons, only, attributes = layout.split(theta[: layout.n_coefficients])
         named = {"beta": persons.copy()}
         if len(only):
             named["beta_only"] = only.copy()
         if len(attributes):
             named["gamma"] = attributes.copy()
-        effects = target.effects_at(vector, *self._arguments[1:2], *self._arguments[4:])
+        effects = target.effects_at(vector, self._whitening, *self._map)
         for factor in layout.factors:
             named[f"u_{factor.by}"] = factor.effects.of(effects).reshape(factor.shape)
             sigma = np.exp(factor.log_sigma.of(theta))
@@ -89,29 +102,6 @@ class Density:
             if factor.correlation is not None:
                 named[f"corr_{factor.by}"] = _correlation(factor, theta)
         return named
-
-    def _kernel_layout(self) -> tuple[NDArray[np.int64], Array]:
-        """The layout as the compiled density reads it."""
-        rows, here = [], 0
-        for k, f in enumerate(self._layout.factors):
-            epsilon = self._layout.n_theta + f.effects.start
-            correlation = -1 if f.correlation is None else f.correlation.start
-            crossed = 0 if k == self._expansion.coupled else -1
-            rows.append(
-                (
-                    f.groups,
-                    f.width,
-                    epsilon,
-                    f.log_sigma.start,
-                    correlation,
-                    f.effects.start,
-                    here,
-                    crossed,
-                )
-            )
-            here += f.groups * f.width**2
-        table = np.array(rows, dtype=np.int64).reshape(len(rows), 8)
-        return table, np.full(len(rows), self.design.spec.priors.correlation.eta)
 
 
 def _correlation(factor: Factor, theta: Array) -> Array:
@@ -133,8 +123,6 @@ def _flatten(priors: Mapping[str, PriorArray]) -> PriorArray:
     return PriorArray(*(np.concatenate([getattr(b, k).ravel() for b in blocks]) for k in parts))
 
 
-def _kernel_data(design: Design) -> tuple[Any, ...]:
-    """The data arguments of `log_likelihood`."""
-    sizes = [len(lay.levels) * len(lay.terms) for lay in design.layouts.values()]
-    *data, nonbase = kernel_columns(design.columns, sizes)
-    return (*data, design.choice, nonbase)
+def group_sizes(design: Design) -> dict[str, int]:
+    """Number of groups of every factor."""
+    return {by: len(layout.levels) for by, layout in design.layouts.items()}

@@ -8,46 +8,59 @@ precision ``A = H + Pi``, so that
     u = A^-1 (r - B delta) + K'^-1 epsilon,   A = K K'
 
 makes ``epsilon`` nearly independent standard normal: centred where a group's data are
-many, non-centred where they are few. Coefficients, log scales and free vectors of the
-correlations (theta) are whitened by the curvature of their marginal density under the
-same approximation. The sampler's target carries the exact likelihood and Jacobian
-(`bayesmig.inference.target`): the expansion decides how fast it is explored, never what
-it is. Where a design has several factors, the one with the fewest groups follows the
-coefficients (``B``); the others have their own ``H`` and ``r`` only.
+many, non-centred where they are few. Groups that lie in others, as households in their
+places of origin, also follow the effects of these (`bayesmig.inference.target`).
+Coefficients, log scales and free vectors of the correlations (theta) are whitened by the
+curvature of their marginal density under the same approximation. The sampler's target
+carries the exact likelihood and Jacobian: the expansion decides how fast it is explored,
+never what it is.
+
+Where a design has several factors, the one with the fewest groups follows the
+coefficients (``B``), and so does one that lies in it (and has ``C``). Others have their
+own ``H`` and ``r`` only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.optimize import minimize
 
-from bayesmig.choice.logit import log_probabilities
-from bayesmig.choice.utility import Coefficients, Columns, utilities
-from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
-from bayesmig.design.support import difference_rows
+from bayesmig.inference import kernel as compiled_kernel
 from bayesmig.inference import target as compiled
+from bayesmig.inference.blocks import Blocks, pieces
 from bayesmig.inference.layout import Factor, Layout
-from bayesmig.inference.stream import kernel
 
 Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+#: Compiled functions have no signature that a type checker could read.
+kernel: Any = compiled_kernel
 target: Any = compiled
 
-_ROUNDS = 4
+_ROUNDS = 5
 _NEWTON_STEPS = 50
+#: Nats that a Newton step must gain to be followed by another.
 _GAIN = 1e-6
-#: Range of log sigma in which its mode is looked for.
-_LOG_SIGMA = (-5.0, 3.0)
+#: Range of log sigma, and of correlations' free vectors, in which the mode is looked for.
+_LOG_SIGMA, _FREE = (-5.0, 3.0), (-5.0, 5.0)
 _START = np.log(0.5)
 #: Least curvature of a direction of theta in the whitening.
 _FLOOR = 1e-9
 _FLOOR_HYPER = 0.2
 _STEP = 1e-3
+#: Parts that a pass over the rows is cut into, whatever the number of cores, and blocks
+#: that make one worth it: sums are then the same everywhere.
+_PARTS, _PART_BLOCKS = 8, 32
+_GROUPS, _WIDTH, _OWN, _CROSS, _LINKS, _PARENT = (
+    target.FIELDS.index(name) for name in ("groups", "width", "own", "cross", "links", "parent")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,365 +71,346 @@ class Expansion:
     ----------
     centre, root
         Of theta: ``theta = centre + root white``.
-    coefficients
-        Those at the expansion point.
-    pull, curvature, cross
-        ``r``, ``H`` and ``B`` of all groups of all factors, flat; only the factor named
-        by ``coupled`` has a ``B``.
-    coupled
-        Position of that factor, -1 where there is none.
+    layout, arrays
+        The arguments ``layout`` and ``expansion`` of `bayesmig.inference.target`.
     """
 
     centre: Array
     root: Array
-    coefficients: Array
-    pull: Array
-    curvature: Array
-    cross: Array
-    coupled: int
+    layout: tuple[Codes, Array]
+    arrays: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Quadratic:
-    """Log-likelihood and coefficients' prior to second order around a point."""
-
-    coefficients: Array
-    effects: Array
-    slope: Array
-    """By coefficients, prior included."""
-    pull: Array
-    """By effects, plus H times the effects: flat."""
-    curvature: Array
-    """By coefficients, prior included."""
-    cross: tuple[Array | None, ...]
-    """(group, width, coefficient)"""
-    own: tuple[Array, ...]
-    """(group, width, width)"""
-
-
-class _Problem:
-    """A design, its kernel's data, priors and layout."""
-
-    def __init__(
-        self,
-        design: Design,
-        layout: Layout,
-        data: tuple[Any, ...],
-        prior: PriorArray,
-        scale_prior: tuple[int, float, float],
-    ) -> None:
-        self.design, self.layout, self.data = design, layout, data
-        self.prior, self.scale_prior = prior, scale_prior
-        self.eta = design.spec.priors.correlation.eta
-        # Any prior stands with the curvature of a normal of its scale.
-        self.own_prior = np.where(prior.dist > 0, 1 / prior.scale**2, 0.0) + _FLOOR
-        groups = [f.groups for f in layout.factors]
-        self.coupled = int(np.argmin(groups)) if groups else -1
-
-    def log_likelihood(self, coefficients: Array, effects: Array) -> tuple[float, Array, Array]:
-        """Value, slope by coefficients, slope by effects; the prior is included."""
-        value, prior_slope = self.prior.log_density(coefficients)
-        slope, pull = np.empty_like(coefficients), np.empty_like(effects)
-        (k, w), *_ = self.layout.coefficients
-        value += kernel.log_likelihood(
-            *self.data,
-            coefficients[: k * w].reshape(k, w),
-            coefficients[k * w :],
-            effects,
-            slope[: k * w].reshape(k, w),
-            slope[k * w :],
-            pull,
-        )
-        return value, slope + prior_slope, pull
-
-    def quadratic(self, coefficients: Array, effects: Array) -> _Quadratic:
-        _, slope, pull = self.log_likelihood(coefficients, effects)
-        probabilities = self._probabilities(coefficients, effects)
-        curvature, cross, own = curvatures(
-            self.design.columns, self.layout.factors, probabilities, self.coupled
-        )
-        for factor, h in zip(self.layout.factors, own, strict=True):
-            factor.effects.of(pull)[...] += np.einsum("gij,gj->gi", h, factor.effects.of(effects))
-        curvature[np.diag_indices_from(curvature)] += self.own_prior
-        return _Quadratic(coefficients, effects, slope, pull, curvature, cross, own)
-
-    def _probabilities(self, coefficients: Array, effects: Array) -> Array:
-        """``(obs, nonbase)``."""
-        columns = self.design.columns
-        at = Coefficients(
-            *self.layout.split(coefficients),
-            effects={f.by: f.effects.of(effects).reshape(f.shape) for f in self.layout.factors},
-        )
-        p = np.exp(log_probabilities(np, utilities(np, columns, at), columns.available))
-        return np.delete(p, columns.base, axis=1)
-
-    def precision(self, factor: Factor, theta: Array) -> tuple[Array, Array]:
-        """Prior precision of a group's effects, and the root of their covariance."""
-        correlation = -1 if factor.correlation is None else factor.correlation.start
-        root = target.scaled_factor(theta, factor.log_sigma.start, correlation, factor.width)
-        return target.precision_of(root), root
-
-
-def curvatures(
-    columns: Columns, factors: tuple[Factor, ...], p: Array, coupled: int
-) -> tuple[Array, tuple[Array | None, ...], tuple[Array, ...]]:
-    """Minus the second derivatives of the log-likelihood.
-
-    ``sum_n D'(diag(p) - pp')D`` over utility differences ``D`` to the base.
+class Problem:
+    """A posterior as its expansion sees it.
 
     Parameters
     ----------
-    columns
-        The data.
-    factors
-        The group factors.
-    p
-        Probabilities, ``(obs, nonbase)``.
-    coupled
-        Position of the factor whose cross derivatives are wanted.
-
-    Returns
-    -------
-    tuple
-        By coefficients ``(c, c)``; by effects and coefficients, ``(group, width, c)``
-        for the coupled factor, ``None`` for others; by effects,
-        ``(group, width, width)`` of every factor.
-    """
-    own = tuple(_own_curvature(columns.groups[f.by], f, p) for f in factors)
-    cross: list[Array | None] = [None] * len(factors)
-    total, start = np.zeros((0, 0)), 0
-    for rows in difference_rows(replace(columns, groups={})):
-        blocks = rows.reshape(-1, p.shape[1], rows.shape[1])
-        q = p[start : start + len(blocks), :, None]
-        weighted = q * (blocks - (q * blocks).sum(axis=1, keepdims=True))
-        part = rows.T @ weighted.reshape(rows.shape)
-        total = part if start == 0 else total + part
-        if coupled >= 0:
-            of = slice(start, start + len(blocks))
-            more = _cross_curvature(
-                columns.groups[factors[coupled].by], factors[coupled], weighted, of
-            )
-            before = cross[coupled]
-            cross[coupled] = more if before is None else before + more
-        start += len(blocks)
-    return total, tuple(cross), own
-
-
-def _own_curvature(data: tuple[Any, Array], factor: Factor, p: Array) -> Array:
-    (codes, terms), (groups, width, q) = data, factor.shape
-    out = np.empty((groups, width, q, width, q))
-    for w in range(width):
-        for v in range(w + 1):
-            weight = p[:, w] * ((w == v) - p[:, v])
-            for t in range(q):
-                for s in range(q):
-                    sums = np.bincount(codes, weight * terms[:, t] * terms[:, s], groups)
-                    out[:, w, t, v, s] = sums
-                    out[:, v, s, w, t] = sums
-    return out.reshape(groups, width * q, width * q)
-
-
-def _cross_curvature(
-    data: tuple[Any, Array], factor: Factor, weighted: Array, rows: slice
-) -> Array:
-    (codes, terms), (groups, width, q) = data, factor.shape
-    out = np.empty((groups, width, q, weighted.shape[2]))
-    where = (codes[rows], np.arange(len(weighted)))
-    for t in range(q):
-        sums = sparse.csr_array((terms[rows, t], where), shape=(groups, len(weighted)))
-        for w in range(width):
-            out[:, w, t] = sums @ weighted[:, w]
-    return out.reshape(groups, width * q, -1)
-
-
-# --------------------------------------------------------------------------- the mode
-
-
-def expand(
-    design: Design,
-    layout: Layout,
-    data: tuple[Any, ...],
-    prior: PriorArray,
-    scale_prior: tuple[int, float, float],
-) -> Expansion:
-    """Expand the posterior of a design around its approximate mode.
-
-    Newton steps find the mode of coefficients and effects given scales; the scales then
-    move to the mode of their approximate marginal density; and again.
-
-    Parameters
-    ----------
-    design, layout
-        The design and where its parameters lie.
-    data
-        The data arguments of the kernel.
+    layout
+        Where its parameters lie.
+    blocks, chosen
+        Rows, and sums of the chosen utilities, as the kernel reads them.
+    codes
+        Name of a factor -> group of every row.
     prior
         Of all coefficients.
     scale_prior
         Kind, scale and degrees of freedom of the prior of standard deviations.
+    eta
+        Of the correlations' prior.
     """
-    problem = _Problem(design, layout, data, prior, scale_prior)
-    theta = np.zeros(layout.n_theta)
-    c = layout.n_coefficients
-    theta[:c] = np.where(prior.dist > 0, prior.loc, 0.0)
+
+    def __init__(
+        self,
+        layout: Layout,
+        blocks: Blocks,
+        chosen: tuple[Array, Array, Array],
+        codes: Mapping[str, Codes],
+        prior: PriorArray,
+        scale_prior: tuple[int, float, float],
+        eta: float,
+    ) -> None:
+        self.layout, self.blocks, self.chosen = layout, blocks, chosen
+        self.prior, self.scale_prior = prior, scale_prior
+        self.prior_arrays = (prior.dist, prior.loc, prior.scale, prior.df)
+        # Any prior stands with the curvature of a normal of its scale.
+        self.own_prior = np.where(prior.dist > 0, 1 / prior.scale**2, 0.0) + _FLOOR
+        self.outer, self.inner, self.members = nesting(layout.factors, codes)
+        self.table = self._table(), np.full(len(layout.factors), eta)
+
+    def _table(self) -> Codes:
+        """`target.FIELDS` of every factor."""
+        c, rows, own, cross, links = self.layout.n_coefficients, [], 0, 0, 0
+        for k, f in enumerate(self.layout.factors):
+            coupled = k in (self.outer, self.inner)
+            wide = self.layout.factors[self.outer].width if k == self.inner else 0
+            rows.append(
+                (
+                    f.groups,
+                    f.width,
+                    self.layout.n_theta + f.effects.start,
+                    f.log_sigma.start,
+                    -1 if f.correlation is None else f.correlation.start,
+                    f.effects.start,
+                    own,
+                    cross if coupled else -1,
+                    links if wide else -1,
+                    self.outer if wide else -1,
+                    0,
+                )
+            )
+            own += f.groups * f.width**2
+            cross += f.groups * f.width * c if coupled else 0
+            links += f.groups * f.width * wide
+        return np.array(rows, dtype=np.int64).reshape(len(rows), len(target.FIELDS))
+
+    # ------------------------------------------------------------- value and curvature
+
+    def _shared(self, work: Callable[[tuple[Any, ...]], Any]) -> list[Any]:
+        """Some work on every part of the rows, in order."""
+        count = self.blocks.count
+        parts = pieces(count, min(_PARTS, max(1, count // _PART_BLOCKS)))
+        data = [self.blocks.part(part) for part in parts]
+        if len(parts) == 1:
+            return [work(data[0])]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(work, data))
+
+    def _parameters(self, theta: Array, effects: Array) -> tuple[Array, Array, Array]:
+        c, shape = self.layout.n_coefficients, self.chosen[0].shape
+        n = int(np.prod(shape))
+        return theta[:n].reshape(shape), theta[n:c], effects
+
+    def log_likelihood(self, theta: Array, effects: Array) -> tuple[float, Array, Array]:
+        """Value, slope by coefficients, slope by effects."""
+        parameters = self._parameters(theta, effects)
+        nothing = tuple(np.zeros_like(part) for part in self.chosen)
+
+        def work(data: tuple[Any, ...]) -> tuple[float, list[Array]]:
+            slopes = [np.empty_like(part) for part in self.chosen]
+            return kernel.log_likelihood(data, nothing, *parameters, *slopes), slopes
+
+        value = sum(float((x * p).sum()) for x, p in zip(self.chosen, parameters, strict=True))
+        slopes = [part.copy() for part in self.chosen]
+        for part, more in self._shared(work):
+            value += part
+            for slope, extra in zip(slopes, more, strict=True):
+                slope += extra
+        return value, np.concatenate([slopes[0].ravel(), slopes[1]]), slopes[2]
+
+    def value(self, theta: Array, effects: Array) -> float:
+        """Log density of coefficients and effects given scales and correlations."""
+        value = self.log_likelihood(theta, effects)[0]
+        value += self.prior.log_density(theta[: self.layout.n_coefficients])[0]
+        for factor in self.layout.factors:
+            u, precision = factor.effects.of(effects), self.precision(factor, theta)
+            value -= 0.5 * float(np.einsum("gi,ij,gj->", u, precision, u))
+        return value
+
+    def precision(self, factor: Factor, theta: Array) -> Array:
+        """Prior precision of a group's effects."""
+        correlation = -1 if factor.correlation is None else factor.correlation.start
+        start, width = factor.log_sigma.start, factor.width
+        of: Array = target.precision_of(target.scaled_factor(theta, start, correlation, width))
+        return of
+
+    def expanded(self, theta: Array, effects: Array) -> Quadratic:
+        """Log-likelihood and coefficients' prior to second order around a point."""
+        c, table = self.layout.n_coefficients, self.table[0]
+        _, slope, pull = self.log_likelihood(theta, effects)
+        slope += self.prior.log_density(theta[:c])[1]
+        sizes = [0, 0, 0]
+        for k, f in enumerate(self.layout.factors):
+            sizes[0] += f.groups * f.width**2
+            if table[k, _CROSS] >= 0:
+                sizes[1] += f.groups * f.width * c
+            if table[k, _LINKS] >= 0:
+                sizes[2] += f.groups * f.width * self.layout.factors[self.outer].width
+        parameters = self._parameters(theta, effects)
+        places = np.ascontiguousarray(table[:, [_OWN, _CROSS, _LINKS, _PARENT]])
+
+        def work(data: tuple[Any, ...]) -> list[Array]:
+            found = [np.zeros((c, c)), *map(np.zeros, sizes)]
+            kernel.curvature(data, *parameters, places, *found)
+            return found
+
+        curvature, own, cross, links = (sum(part) for part in zip(*self._shared(work), strict=True))
+        curvature[np.diag_indices(c)] += self.own_prior
+        arrays = (theta[:c].copy(), pull, own, cross, links, self.members)
+        at = Quadratic(self, arrays, slope, curvature)
+        # Slopes are those at no effects: add what the effects here take from them.
+        for k, factor in enumerate(self.layout.factors):
+            u = factor.effects.of(effects)
+            factor.effects.of(pull)[...] += np.einsum("gij,gj->gi", at.own(k), u)
+            if k in (self.outer, self.inner):
+                slope += np.einsum("gic,gi->c", at.cross(k), u)
+        if self.inner >= 0:
+            outer, inner = (self.layout.factors[k].effects for k in (self.outer, self.inner))
+            u, v = inner.of(effects), outer.of(effects)
+            inner.of(pull)[...] += np.einsum("gij,gj->gi", at.links(), v[self.members])
+            np.add.at(outer.of(pull), self.members, np.einsum("gij,gi->gj", at.links(), u))
+        return at
+
+
+def nesting(
+    factors: tuple[Factor, ...], codes: Mapping[str, Codes]
+) -> tuple[int, int, Codes]:
+    """The factor with the fewest groups, one that lies in it, and how.
+
+    Parameters
+    ----------
+    factors
+        The group factors.
+    codes
+        Name of a factor -> group of every row.
+
+    Returns
+    -------
+    tuple
+        Positions of both factors, -1 where there is none; and for every group of the
+        second the group of the first that it lies in.
+    """
+    if not factors:
+        return -1, -1, np.zeros(0, dtype=np.int64)
+    by_size = np.argsort([f.groups for f in factors], kind="stable")
+    outer = int(by_size[0])
+    outside = codes[factors[outer].by]
+    for k in map(int, by_size[1:]):
+        inside = codes[factors[k].by]
+        members = np.zeros(factors[k].groups, dtype=np.int64)
+        members[inside] = outside
+        if np.array_equal(members[inside], outside):
+            return outer, k, members
+    return outer, -1, np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Quadratic:
+    """Log-likelihood and coefficients' prior to second order around a point.
+
+    Attributes
+    ----------
+    problem
+        What was expanded.
+    arrays
+        The argument ``expansion`` of `bayesmig.inference.target`.
+    slope, curvature
+        By the coefficients, effects at zero.
+    """
+
+    problem: Problem
+    arrays: tuple[Any, ...]
+    slope: Array
+    curvature: Array
+
+    def own(self, k: int) -> Array:
+        """Factor ``k``'s part of the curvature, ``(group, width, width)``."""
+        groups, width, start = self.problem.table[0][k, [_GROUPS, _WIDTH, _OWN]]
+        return _part(self.arrays[2], start, groups, width, width)
+
+    def cross(self, k: int) -> Array:
+        """Curvature by its effects and the coefficients, ``(group, width, c)``."""
+        groups, width, start = self.problem.table[0][k, [_GROUPS, _WIDTH, _CROSS]]
+        return _part(self.arrays[3], start, groups, width, len(self.slope))
+
+    def links(self) -> Array:
+        """Curvature by inner and outer effects, ``(group, width, width of the outer)``."""
+        table, problem = self.problem.table[0], self.problem
+        groups, width = table[problem.inner, [_GROUPS, _WIDTH]]
+        return _part(self.arrays[4], 0, groups, width, table[problem.outer, _WIDTH])
+
+    def marginal(self, theta: Array) -> tuple[float, Array]:
+        """Log marginal density of theta under the expansion, and its slope."""
+        c, slope = len(self.slope), np.zeros_like(theta)
+        value = target.marginal_density(
+            theta, slope, self.problem.scale_prior, self.problem.table, self.arrays
+        )
+        delta = theta[:c] - self.arrays[0]
+        down = self.curvature @ delta
+        slope[:c] += self.slope - down
+        return value + float(delta @ (self.slope - down / 2)), slope
+
+    def left(self, theta: Array) -> Array:
+        """Curvature by coefficients that effects leave, at the scales of ``theta``."""
+        matrix = self.curvature.copy()
+        target.subtract_explained(theta, matrix, self.problem.table, self.arrays)
+        return matrix
+
+    def best(self, theta: Array) -> Array:
+        """Theta with its coefficients at their best given the rest."""
+        c, out = len(self.slope), theta.copy()
+        out[:c] = self.arrays[0]
+        out[:c] += np.linalg.solve(self.left(theta), self.marginal(out)[1][:c])
+        return out
+
+    def effects(self, theta: Array) -> Array:
+        """Effects at their best given theta."""
+        t = len(theta)
+        found: Array = target.effects_at(
+            np.zeros(self.problem.layout.size),
+            (theta, np.zeros((t, t))),
+            self.problem.table,
+            self.arrays,
+        )
+        return found
+
+
+def _part(flat: Array, start: int, *shape: int) -> Array:
+    return flat[start : start + int(np.prod(shape))].reshape(shape)
+
+
+def expand(problem: Problem) -> Expansion:
+    """Expand a posterior around its approximate mode.
+
+    Newton steps find the mode of coefficients and effects given scales; the scales then
+    move to the mode of their approximate marginal density; and again.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Where a curvature is not positive definite.
+    """
+    layout = problem.layout
+    c, theta = layout.n_coefficients, np.zeros(layout.n_theta)
+    theta[:c] = np.where(problem.prior.dist > 0, problem.prior.loc, 0.0)
     for factor in layout.factors:
         factor.log_sigma.of(theta)[...] = _START
     effects = np.zeros(layout.n_effects)
     for _ in range(_ROUNDS if layout.factors else 1):
-        theta[:c], effects = _mode(problem, theta, theta[:c].copy(), effects)
-        quadratic = problem.quadratic(theta[:c].copy(), effects)
-        before, theta = theta, _marginal_mode(problem, quadratic, theta)
+        quadratic, theta, effects = _newton(problem, theta, effects)
+        before, theta = theta, _best_scales(quadratic, theta)
         if np.abs(theta[c:] - before[c:]).max(initial=0.0) < 0.05:
             break
-    parts = [np.zeros(0)] + [h.ravel() for h in quadratic.own]
-    cross = [np.zeros(0)] + [b.ravel() for b in quadratic.cross if b is not None]
-    return Expansion(
-        centre=theta,
-        root=_whitening(problem, quadratic, theta),
-        coefficients=quadratic.coefficients,
-        pull=quadratic.pull,
-        curvature=np.concatenate(parts),
-        cross=np.concatenate(cross),
-        coupled=problem.coupled,
-    )
+    return Expansion(theta, _whitening(quadratic, theta), problem.table, quadratic.arrays)
 
 
-def _mode(
-    problem: _Problem, theta: Array, coefficients: Array, effects: Array
-) -> tuple[Array, Array]:
+def _newton(problem: Problem, theta: Array, effects: Array) -> tuple[Quadratic, Array, Array]:
     """Mode of coefficients and effects given scales and correlations."""
-    factors = problem.layout.factors
-    precisions = [problem.precision(f, theta)[0] for f in factors]
-
-    def value_at(coefficients: Array, effects: Array) -> float:
-        value = problem.log_likelihood(coefficients, effects)[0]
-        for factor, precision in zip(factors, precisions, strict=True):
-            u = factor.effects.of(effects)
-            value -= 0.5 * float(np.einsum("gi,ij,gj->", u, precision, u))
-        return value
-
-    value = value_at(coefficients, effects)
+    value = problem.value(theta, effects)
     for _ in range(_NEWTON_STEPS):
-        quadratic = problem.quadratic(coefficients, effects)
-        step, moves = _newton_step(problem, quadratic, precisions)
+        quadratic = problem.expanded(theta, effects)
+        aim = quadratic.best(theta)
+        step, move = aim - theta, quadratic.effects(aim) - effects
         size, gain = 1.0, -1.0
-        while gain < 0 and size > 1e-6:
-            tried = coefficients + size * step, effects + size * moves
-            gain = value_at(*tried) - value
+        while not gain > 0 and size > 1e-6:
+            gain = problem.value(theta + size * step, effects + size * move) - value
             size /= 2
-        if gain <= 0:
+        if not gain > 0:
             break
-        (coefficients, effects), value = tried, value + gain
+        theta, effects, value = theta + 2 * size * step, effects + 2 * size * move, value + gain
         if gain < _GAIN:
             break
-    return coefficients, effects
+    return quadratic, theta, effects
 
 
-def _newton_step(problem: _Problem, at: _Quadratic, precisions: list[Array]) -> tuple[Array, Array]:
-    """Exact for coefficients and the coupled factor; each other factor moves alone."""
-    lead, matrix, slope = problem.coupled, at.curvature.copy(), at.slope.copy()
-    moves, solved = np.empty_like(at.effects), None
-    for k, factor in enumerate(problem.layout.factors):
-        a = at.own[k] + precisions[k]
-        u = factor.effects.of(at.effects)
-        gap = factor.effects.of(at.pull) - np.einsum("gij,gj->gi", a, u)
-        factor.effects.of(moves)[...] = np.linalg.solve(a, gap[:, :, None])[:, :, 0]
-        if k == lead:
-            cross = at.cross[k]
-            assert cross is not None
-            solved = np.linalg.solve(a, cross)
-            matrix -= np.einsum("gic,gid->cd", cross, solved)
-            slope -= np.einsum("gic,gi->c", cross, factor.effects.of(moves))
-    step = np.linalg.solve(matrix, slope)
-    if solved is not None:
-        problem.layout.factors[lead].effects.of(moves)[...] -= solved @ step
-    return step, moves
-
-
-# ----------------------------------------------------------- the marginal of theta
-
-
-def _surrogate(problem: _Problem, at: _Quadratic, theta: Array) -> tuple[float, Array]:
-    """Log marginal density of theta where the likelihood is the quadratic, and slope."""
-    c = len(at.coefficients)
-    delta = theta[:c] - at.coefficients
-    slope = np.zeros_like(theta)
-    linear = at.slope.copy()
-    for k, factor in enumerate(problem.layout.factors):
-        if (cross := at.cross[k]) is not None:
-            linear += np.einsum("gic,gi->c", cross, factor.effects.of(at.effects))
-    slope[:c] = linear - at.curvature @ delta
-    value = float(delta @ (linear + slope[:c]) / 2)
-    for k, factor in enumerate(problem.layout.factors):
-        precision, root = problem.precision(factor, theta)
-        a, cross = at.own[k] + precision, at.cross[k]
-        pull = factor.effects.of(at.pull)
-        if cross is not None:
-            pull = pull - cross @ delta
-        inverse = np.linalg.inv(a)
-        mean = np.einsum("gij,gj->gi", inverse, pull)
-        value += 0.5 * float((pull * mean).sum()) - 0.5 * float(np.linalg.slogdet(a)[1].sum())
-        if cross is not None:
-            slope[:c] -= np.einsum("gic,gi->c", cross, mean)
-        by_precision = -0.5 * (mean.T @ mean + inverse.sum(axis=0))
-        correlation = -1 if factor.correlation is None else factor.correlation.start
-        value += target.hyper(
-            theta, slope, root, precision, by_precision, factor.groups, factor.width,
-            factor.log_sigma.start, correlation, problem.eta, problem.scale_prior,
-        )  # fmt: skip
-    return value, slope
-
-
-def _best_coefficients(problem: _Problem, at: _Quadratic, theta: Array) -> Array:
-    """Theta with its coefficients at their best given the rest: they are quadratic."""
-    c = len(at.coefficients)
-    out = theta.copy()
-    out[:c] = at.coefficients
-    slope = _surrogate(problem, at, out)[1][:c]
-    out[:c] += np.linalg.solve(_coefficient_curvature(problem, at, theta), slope)
-    return out
-
-
-def _coefficient_curvature(problem: _Problem, at: _Quadratic, theta: Array) -> Array:
-    matrix = at.curvature.copy()
-    if problem.coupled >= 0:
-        k = problem.coupled
-        cross = at.cross[k]
-        assert cross is not None
-        a = at.own[k] + problem.precision(problem.layout.factors[k], theta)[0]
-        matrix -= np.einsum("gic,gid->cd", cross, np.linalg.solve(a, cross))
-    return matrix
-
-
-def _marginal_mode(problem: _Problem, at: _Quadratic, theta: Array) -> Array:
-    """Mode of theta under the surrogate, scales within a sensible range."""
-    c = len(at.coefficients)
+def _best_scales(at: Quadratic, theta: Array) -> Array:
+    """Mode of theta under the expansion, scales within a sensible range."""
+    c = len(at.slope)
     if len(theta) == c:
         return theta
     bounds: list[tuple[float, float]] = []
-    for factor in problem.layout.factors:
+    for factor in at.problem.layout.factors:
         bounds += [_LOG_SIGMA] * factor.width
         if factor.correlation is not None:
-            bounds += [(-5.0, 5.0)] * factor.correlation.shape[0]
+            bounds += [_FREE] * factor.correlation.shape[0]
 
     def objective(hyper: Array) -> tuple[float, Array]:
-        tried = _best_coefficients(problem, at, np.concatenate([theta[:c], hyper]))
-        value, slope = _surrogate(problem, at, tried)
+        value, slope = at.marginal(at.best(np.concatenate([theta[:c], hyper])))
         return -value, -slope[c:]
 
     found = minimize(objective, theta[c:], jac=True, method="L-BFGS-B", bounds=bounds)
-    return _best_coefficients(problem, at, np.concatenate([theta[:c], found.x]))
+    return at.best(np.concatenate([theta[:c], found.x]))
 
 
-def _whitening(problem: _Problem, at: _Quadratic, theta: Array) -> Array:
-    """Root of the inverse curvature of the surrogate at a point."""
-    c, t = len(at.coefficients), len(theta)
+def _whitening(at: Quadratic, theta: Array) -> Array:
+    """Root of the inverse curvature of theta's marginal density at a point."""
+    c, t = len(at.slope), len(theta)
     matrix = np.zeros((t, t))
-    matrix[:c, :c] = _coefficient_curvature(problem, at, theta)
+    matrix[:c, :c] = at.left(theta)
     for k in range(c, t):
         step = np.zeros(t)
         step[k] = _STEP
-        gap = _surrogate(problem, at, theta + step)[1] - _surrogate(problem, at, theta - step)[1]
+        gap = at.marginal(theta + step)[1] - at.marginal(theta - step)[1]
         matrix[k, :] = -gap / (2 * _STEP)
         matrix[:c, k] = matrix[k, :c]
     matrix[c:, c:] = (matrix[c:, c:] + matrix[c:, c:].T) / 2

@@ -1,54 +1,130 @@
-"""The log-likelihood of a multinomial logit and its gradient in one pass, compiled.
+"""The log-likelihood of a multinomial logit, its gradient and curvature, compiled.
 
-It restates `bayesmig.choice` for speed; a test holds the two together. Rows are taken in
-blocks that stay in the first-level cache: utilities, then probabilities, then their
-transpose product, column by column, so that every inner loop is a vector loop. Three
-things make those loops fast. The exponential is a polynomial on a reduced range (error
-below 1e-15 relative), since a library call per number does not vectorise. Logarithms
-are taken of products of 64 sums at a time, which cannot overflow for fewer than 60,000
-alternatives. And only reductions may be reordered (`_SUMS`), never the exponential,
-whose range reduction must be done as written.
+It restates `bayesmig.choice` for speed; a test holds the two together. With ``y`` the
+choices and ``n`` the counts of rows, the log-likelihood is
+
+    sum_i n_i (V[i, y_i] - log sum_j exp V[i, j]),
+
+whose first part is linear in the parameters: its sums are taken once (`blocks.arrange`),
+and the loops never see the choices. They take rows in blocks that stay in the
+first-level cache, column by column, so that every inner loop is a vector loop:
+utilities, then probabilities, then their products with the columns. What makes them fast:
+
+- Rows are sorted by group, and a block's rows of one group are a run: an effect is
+  added to, and its gradient summed over, runs, without gathering or scattering.
+- Columns are taken four at a time, so that the row that they are added to is read and
+  written a quarter as often.
+- Exponentials and logarithms are polynomials on a reduced range, since a library call
+  per number does not vectorise. Only reductions may be reordered (`_SUMS`), never an
+  exponential, whose range reduction must be done as written.
+- The type of the blocks is that of the loops. Single precision halves what is read and
+  doubles what a vector holds; sums over blocks are double always.
 
 Compiled code is kept on disk: a second process starts without compiling. What several
 entries share is inlined into each by force. Otherwise it would be optimised once by
 itself and once within each, all under one name, and which of these copies a process
 runs would depend on what it compiled and what it found on disk; since sums may be
 reordered, their last bits differ, and with them the draws.
+
+The argument ``data`` of every function is `blocks.Blocks.arrays`:
+
+``x``
+    Columns of persons, ``(block, coefficient, BLOCK)``.
+``a``, ``pairs``
+    Attributes ``(block, pair, BLOCK)``; pair -> (coefficient, alternative): an attribute
+    of all alternatives has a pair for each of them, a column of one alternative has one.
+``closed``
+    Alternatives that are not available, ``(block, alternative, BLOCK)``, or no blocks.
+``counts``
+    How often a row stands, ``(block, BLOCK)``: 0 where a block is filled up.
+``terms``, ``widths``, ``starts``
+    Columns of all factors' terms in turn, ``(block, term, BLOCK)``; number of terms of
+    each factor; where its effects start among those of all factors.
+``runs``, ``run_at``
+    Per run: first row in its block, row after its last, group. Runs of factor ``f`` in
+    block ``b`` are those from ``run_at[f, b]`` up to ``run_at[f, b + 1]``.
+``nonbase``
+    Positions of the non-base alternatives.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
+from numba import types
+from numba.extending import overload
 
-BLOCK = 512
-_PRODUCT = 64
+BLOCK = 256
 _CLOSED = -1e6
-_LOWEST = -700.0
-_LOG2E = 1.4426950408889634
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
-#: Adding it rounds a small double to a whole number in the low bits of its mantissa.
-_ROUND = 6755399441055744.0
 _SUMS = {"reassoc", "contract", "nsz"}
+#: Python's check of every divisor would keep loops from vectorising.
+_ENTRY: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": _SUMS}
+_SHARED: dict[str, Any] = _ENTRY | {"forceinline": True}
+_EXACT: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "forceinline": True,
+    "fastmath": {"contract"},
+}
 
 
-@numba.njit(cache=True, nogil=True, forceinline=True, fastmath={"contract"})
-def _exponentials(values, power, bits, n):  # type: ignore[no-untyped-def]
-    """Replace ``values[:n]``, all at most zero, by their exponentials.
+# ------------------------------------------------------------------- single functions
 
-    ``exp(v) = 2**k * exp(r)`` with ``|r| <= log(2) / 2`` and a Taylor polynomial of
-    degree 13. ``bits`` is ``power`` seen as integers.
+
+def _exponentials(values, power, bits):  # type: ignore[no-untyped-def]
+    """Replace values, all at most zero, by their exponentials.
+
+    ``exp(v) = 2**k * exp(r)`` with ``|r| <= log(2) / 2`` and a Taylor polynomial.
+    ``bits`` is ``power`` seen as integers; adding ``round_`` rounds a small number to a
+    whole one in the low bits of its mantissa.
     """
+    raise NotImplementedError
+
+
+@overload(_exponentials, jit_options=_EXACT)
+def _exponentials_of(values, power, bits):  # type: ignore[no-untyped-def]
+    return _exponentials_32 if values.dtype is types.float32 else _exponentials_64
+
+
+def _exponentials_32(values, power, bits):  # type: ignore[no-untyped-def]
+    lowest, log2e, round_ = np.float32(-87.0), np.float32(1.4426950408889634), np.float32(12582912)
+    high, low, one = np.float32(0.693359375), np.float32(-2.12194440e-4), np.float32(1.0)
+    c2, c3, c4 = np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
+    c5, c6, c7 = np.float32(1 / 120), np.float32(1 / 720), np.float32(1 / 5040)
     # A loop of its own: within the next one it would keep that from vectorising.
-    for i in range(n):
-        values[i] = max(values[i], _LOWEST)
-    for i in range(n):
+    for i in range(BLOCK):
+        values[i] = max(values[i], lowest)
+    for i in range(BLOCK):
         v = values[i]
-        k = v * _LOG2E + _ROUND
+        k = v * log2e + round_
         power[i] = k
-        k = k - _ROUND
-        r = (v - k * _LN2_HIGH) - k * _LN2_LOW
+        k = k - round_
+        r = (v - k * high) - k * low
+        p = c7
+        p = p * r + c6
+        p = p * r + c5
+        p = p * r + c4
+        p = p * r + c3
+        p = p * r + c2
+        p = p * r + one
+        values[i] = p * r + one
+    for i in range(BLOCK):
+        bits[i] = (bits[i] + np.int32(127)) << np.int32(23)
+    for i in range(BLOCK):
+        values[i] *= power[i]
+
+
+def _exponentials_64(values, power, bits):  # type: ignore[no-untyped-def]
+    for i in range(BLOCK):
+        values[i] = max(values[i], -700.0)
+    for i in range(BLOCK):
+        v = values[i]
+        k = v * 1.4426950408889634 + 6755399441055744.0
+        power[i] = k
+        k = k - 6755399441055744.0
+        r = (v - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10
         p = 1.6059043836821613e-10
         p = p * r + 2.08767569878681e-09
         p = p * r + 2.505210838544172e-08
@@ -63,120 +139,236 @@ def _exponentials(values, power, bits, n):  # type: ignore[no-untyped-def]
         p = p * r + 0.5
         p = p * r + 1.0
         values[i] = p * r + 1.0
-    for i in range(n):
+    for i in range(BLOCK):
         bits[i] = (bits[i] + 1023) << 52
-    for i in range(n):
+    for i in range(BLOCK):
         values[i] *= power[i]
 
 
-@numba.njit(cache=True, nogil=True, forceinline=True, fastmath=_SUMS)
-def _utilities(  # type: ignore[no-untyped-def]
-    v, start, n, x, a, codes, terms, widths, starts, closed, nonbase, beta, gamma, effects
-):
-    """Fill ``v`` with the utilities of ``n`` rows from ``start``, ``(alternative, n)``."""
-    width, n_alt = nonbase.shape[0], v.shape[0]
-    v[:] = 0.0
-    for w in range(width):
-        row = v[nonbase[w]]
-        for k in range(x.shape[0]):
-            b, column = beta[k, w], x[k, start : start + n]
-            for i in range(n):
-                row[i] += b * column[i]
-    at = 0
-    for f in range(codes.shape[0]):
-        code, q = codes[f, start : start + n], widths[f]
-        for t in range(q):
-            column = terms[at + t, start : start + n]
-            for w in range(width):
-                row, shift = v[nonbase[w]], starts[f] + w * q + t
-                for i in range(n):
-                    row[i] += effects[shift + code[i] * width * q] * column[i]
-        at += q
-    for m in range(a.shape[0]):
-        for j in range(n_alt):
-            row, column = v[j], a[m, j, start : start + n]
-            for i in range(n):
-                row[i] += gamma[m] * column[i]
-    if closed.shape[0]:
-        for j in range(n_alt):
-            for i in range(n):
-                if closed[j, start + i]:
-                    v[j, i] = _CLOSED
+def _logarithms(values, out, power, bits):  # type: ignore[no-untyped-def]
+    """Fill ``out`` with the logarithms of values, all at least one.
 
-
-@numba.njit(cache=True, nogil=True, forceinline=True, fastmath=_SUMS)
-def _exponentiated(v, start, n, closed, top, total, power, bits):  # type: ignore[no-untyped-def]
-    """Replace utilities by ``exp(v - top)`` and fill ``total`` with their sums.
-
-    Returns ``sum_i log sum_j exp(v_ji)`` over the ``n`` rows.
+    ``log(2**e m) = e log 2 + log m`` with ``m`` around one and a polynomial in
+    ``(m - 1) / (m + 1)``, in the way of FreeBSD's library. ``bits`` is ``power`` seen as
+    integers.
     """
-    n_alt = v.shape[0]
-    for i in range(n):
+    raise NotImplementedError
+
+
+@overload(_logarithms, jit_options=_EXACT)
+def _logarithms_of(values, out, power, bits):  # type: ignore[no-untyped-def]
+    return _logarithms_32 if values.dtype is types.float32 else _logarithms_64
+
+
+def _logarithms_32(values, out, power, bits):  # type: ignore[no-untyped-def]
+    one, two, half = np.float32(1.0), np.float32(2.0), np.float32(0.5)
+    high, low = np.float32(6.9313812256e-01), np.float32(9.0580006145e-06)
+    c1, c2 = np.float32(0.66666662693), np.float32(0.40000972152)
+    c3, c4 = np.float32(0.28498786688), np.float32(0.24279078841)
+    for i in range(BLOCK):
+        power[i] = values[i]
+    for i in range(BLOCK):
+        e = np.int32((bits[i] - np.int32(0x3F3504F3)) >> np.int32(23))
+        bits[i] = np.int32(bits[i] - (e << np.int32(23)))
+        out[i] = np.float32(e)
+    # A loop of its own, since ``bits`` and ``power`` are one memory.
+    for i in range(BLOCK):
+        k, f = out[i], power[i] - one
+        s = f / (two + f)
+        z = s * s
+        r = z * (c1 + z * (c2 + z * (c3 + z * c4)))
+        square = half * f * f
+        out[i] = s * (square + r) + k * low - square + f + k * high
+
+
+def _logarithms_64(values, out, power, bits):  # type: ignore[no-untyped-def]
+    for i in range(BLOCK):
+        power[i] = values[i]
+    for i in range(BLOCK):
+        e = (bits[i] - 0x3FE6A09E667F3BCD) >> 52
+        bits[i] -= e << 52
+        out[i] = np.float64(e)
+    for i in range(BLOCK):
+        k, f = out[i], power[i] - 1.0
+        s = f / (2.0 + f)
+        z = s * s
+        p = 1.531383769920937332e-01 + z * 1.479819860511658591e-01
+        p = 1.818357216161805012e-01 + z * p
+        p = 2.222219843214978396e-01 + z * p
+        p = 2.857142874366239149e-01 + z * p
+        p = 3.999999999940941908e-01 + z * p
+        r = z * (6.666666666666735130e-01 + z * p)
+        square = 0.5 * f * f
+        low, high = 1.90821492927058770002e-10, 6.93147180369123816490e-01
+        out[i] = s * (square + r) + k * low - square + f + k * high
+
+
+# -------------------------------------------------------------------- parts of a block
+
+
+@numba.njit(**_SHARED)
+def _scratch(n_alt, like):  # type: ignore[no-untyped-def]
+    """Utilities ``(alternative, BLOCK)``; rows for the highest, sums, logarithms, bits."""
+    rows = np.zeros((4, BLOCK), like.dtype)
+    return np.zeros((n_alt, BLOCK), like.dtype), rows[0], rows[1], rows[2], rows[3]
+
+
+@numba.njit(**_SHARED)
+def _as(values, like):  # type: ignore[no-untyped-def]
+    """Parameters in the type of the blocks."""
+    out = np.empty(values.shape, like.dtype)
+    out[...] = values
+    return out
+
+
+@numba.njit(**_SHARED)
+def _add_columns(row, columns, b):  # type: ignore[no-untyped-def]
+    """``row += b @ columns``."""
+    n = columns.shape[0]
+    whole = n - n % 4
+    for k in range(0, whole, 4):
+        b0, b1, b2, b3 = b[k], b[k + 1], b[k + 2], b[k + 3]
+        c0, c1, c2, c3 = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+        for i in range(BLOCK):
+            row[i] += (b0 * c0[i] + b1 * c1[i]) + (b2 * c2[i] + b3 * c3[i])
+    for k in range(whole, n):
+        b0, c0 = b[k], columns[k]
+        for i in range(BLOCK):
+            row[i] += b0 * c0[i]
+
+
+@numba.njit(**_SHARED)
+def _subtract_products(row, columns, out):  # type: ignore[no-untyped-def]
+    """``out -= columns @ row``."""
+    n = columns.shape[0]
+    whole = n - n % 4
+    zero = row.dtype.type(0.0)
+    for k in range(0, whole, 4):
+        s0, s1, s2, s3 = zero, zero, zero, zero
+        c0, c1, c2, c3 = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+        for i in range(BLOCK):
+            s0 += c0[i] * row[i]
+            s1 += c1[i] * row[i]
+            s2 += c2[i] * row[i]
+            s3 += c3[i] * row[i]
+        out[k] -= s0
+        out[k + 1] -= s1
+        out[k + 2] -= s2
+        out[k + 3] -= s3
+    for k in range(whole, n):
+        s0, c0 = zero, columns[k]
+        for i in range(BLOCK):
+            s0 += c0[i] * row[i]
+        out[k] -= s0
+
+
+@numba.njit(**_SHARED)
+def _utilities(v, block, data, beta, gamma, effects):  # type: ignore[no-untyped-def]
+    """Fill ``v`` with the utilities of a block, ``(alternative, BLOCK)``.
+
+    ``beta`` is ``(nonbase, coefficient)`` here.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    width = nonbase.shape[0]
+    v[:] = v.dtype.type(0.0)
+    for w in range(width):
+        _add_columns(v[nonbase[w]], x[block], beta[w])
+    at = 0
+    for f in range(widths.shape[0]):
+        q = widths[f]
+        for r in range(run_at[f, block], run_at[f, block + 1]):
+            first, stop = runs[r, 0], runs[r, 1]
+            here = starts[f] + runs[r, 2] * width * q
+            for w in range(width):
+                row = v[nonbase[w]]
+                for t in range(q):
+                    u, column = effects[here + w * q + t], terms[block, at + t]
+                    for i in range(first, stop):
+                        row[i] += u * column[i]
+        at += q
+    for m in range(pairs.shape[0]):
+        g, row, column = gamma[pairs[m, 0]], v[pairs[m, 1]], a[block, m]
+        for i in range(BLOCK):
+            row[i] += g * column[i]
+    if closed.shape[0]:
+        for j in range(v.shape[0]):
+            for i in range(BLOCK):
+                if closed[block, j, i]:
+                    v[j, i] = v.dtype.type(_CLOSED)
+
+
+@numba.njit(**_SHARED)
+def _exponentiated(v, block, closed, top, total, power):  # type: ignore[no-untyped-def]
+    """Replace utilities by ``exp(v - top)``, fill ``top`` and ``total``, their sums."""
+    n_alt, zero = v.shape[0], v.dtype.type(0.0)
+    bits = _bits(power)
+    for i in range(BLOCK):
         top[i] = v[0, i]
     for j in range(1, n_alt):
-        for i in range(n):
+        for i in range(BLOCK):
             top[i] = max(top[i], v[j, i])
-    total[:] = 0.0
-    value = 0.0
-    for i in range(n):
-        value += top[i]
+    total[:] = zero
     for j in range(n_alt):
         row = v[j]
-        for i in range(n):
+        for i in range(BLOCK):
             row[i] -= top[i]
-        _exponentials(row, power, bits, n)
+        _exponentials(row, power, bits)
         if closed.shape[0]:
-            for i in range(n):
-                if closed[j, start + i]:
-                    row[i] = 0.0
-        for i in range(n):
+            for i in range(BLOCK):
+                if closed[block, j, i]:
+                    row[i] = zero
+        for i in range(BLOCK):
             total[i] += row[i]
-    for first in range(0, n, _PRODUCT):
-        product = 1.0
-        for i in range(first, min(first + _PRODUCT, n)):
-            product *= total[i]
-        value += np.log(product)
-    return value
 
 
-@numba.njit(cache=True, nogil=True, forceinline=True, fastmath=_SUMS)
+def _bits(power):  # type: ignore[no-untyped-def]
+    """The same memory as integers."""
+    raise NotImplementedError
+
+
+@overload(_bits, jit_options=_EXACT)
+def _bits_of(power):  # type: ignore[no-untyped-def]
+    if power.dtype is types.float32:
+        return lambda power: power.view(np.int32)
+    return lambda power: power.view(np.int64)
+
+
+@numba.njit(**_SHARED)
+def _sum_of_logs(top, total, logs, power, n):  # type: ignore[no-untyped-def]
+    """``sum_i n_i log sum_j exp v_ji``; the counts ``n`` are zero where rows are filler."""
+    _logarithms(total, logs, power, _bits(power))
+    s = top.dtype.type(0.0)
+    for i in range(BLOCK):
+        s += n[i] * (top[i] + logs[i])
+    return np.float64(s)
+
+
+@numba.njit(**_SHARED)
+def _run_sums(row, columns, first, stop, out):  # type: ignore[no-untyped-def]
+    """``out += columns[:, first:stop] @ row[first:stop]``."""
+    for k in range(columns.shape[0]):
+        s, column = row.dtype.type(0.0), columns[k]
+        for i in range(first, stop):
+            s += column[i] * row[i]
+        out[k] += s
+
+
+# ------------------------------------------------------------------------- one draw
+
+
+@numba.njit(**_SHARED)
 def log_likelihood(  # type: ignore[no-untyped-def]
-    x,
-    a,
-    codes,
-    terms,
-    widths,
-    starts,
-    closed,
-    y,
-    nonbase,
-    beta,
-    gamma,
-    effects,
-    g_beta,
-    g_gamma,
-    g_effects,
+    data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effects
 ):
     """Log-likelihood; its gradient is written into the last three arguments.
 
     Parameters
     ----------
-    x
-        Columns of persons, ``(coefficient, obs)``.
-    a
-        Attributes, ``(attribute, alternative, obs)``.
-    codes
-        Group of every row, ``(factor, obs)``, int64.
-    terms
-        Columns of all factors' terms in turn, ``(term, obs)``.
-    widths, starts
-        Number of terms of each factor; where its effects start in ``effects``.
-    closed
-        Alternatives that are not available, ``(alternative, obs)``, or no rows.
-    y
-        Chosen alternative, ``(obs,)``, int64.
-    nonbase
-        Positions of the non-base alternatives.
+    data
+        See the module.
+    chosen
+        Sums over rows of what stands beside each parameter in the chosen utility, of
+        the shapes of ``beta``, ``gamma`` and ``effects``.
     beta, gamma, effects
         ``(coefficient, nonbase)``, ``(attribute,)``, and the effects of all factors,
         each ``(group, nonbase, term)`` in C order.
@@ -188,197 +380,282 @@ def log_likelihood(  # type: ignore[no-untyped-def]
     float
         ``sum_n log P(y_n)``.
     """
-    n_obs, width = y.shape[0], nonbase.shape[0]
-    n_alt = width + 1
-    v = np.empty((n_alt, BLOCK))
-    top, total, power = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    bits = power.view(np.int64)
-    g_beta[:] = 0.0
-    g_gamma[:] = 0.0
-    g_effects[:] = 0.0
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    width = nonbase.shape[0]
+    b, c, e = _as(beta.T, x), _as(gamma, x), _as(effects, x)
+    v, top, total, logs, power = _scratch(width + 1, x)
+    g_x = np.zeros(b.shape)
     value = 0.0
-    for start in range(0, n_obs, BLOCK):
-        n = min(BLOCK, n_obs - start)
-        _utilities(
-            v,
-            start,
-            n,
-            x,
-            a,
-            codes,
-            terms,
-            widths,
-            starts,
-            closed,
-            nonbase,
-            beta,
-            gamma,
-            effects,
-        )
-        for i in range(n):
-            value += v[y[start + i], i]
-        value -= _exponentiated(v, start, n, closed, top, total, power, bits)
-        # From here on v holds the residuals: chosen minus probability.
-        for i in range(n):
-            total[i] = -1.0 / total[i]
-        for j in range(n_alt):
-            for i in range(n):
-                v[j, i] *= total[i]
-        for i in range(n):
-            v[y[start + i], i] += 1.0
+    # Of the rounded parameters, as the sums of exponentials below.
+    for w in range(width):
+        for k in range(x.shape[1]):
+            g_x[w, k] = chosen[0][k, w]
+            value += g_x[w, k] * b[w, k]
+    for m in range(c.shape[0]):
+        g_gamma[m] = chosen[1][m]
+        value += g_gamma[m] * c[m]
+    for m in range(e.shape[0]):
+        g_effects[m] = chosen[2][m]
+        value += g_effects[m] * e[m]
+    for block in range(x.shape[0]):
+        _utilities(v, block, data, b, c, e)
+        _exponentiated(v, block, closed, top, total, power)
+        n = counts[block]
+        value -= _sum_of_logs(top, total, logs, power, n)
+        for i in range(BLOCK):
+            total[i] = n[i] / total[i]
+        for j in range(width + 1):
+            row = v[j]
+            for i in range(BLOCK):
+                row[i] *= total[i]
         for w in range(width):
-            row = v[nonbase[w]]
-            for k in range(x.shape[0]):
-                column, s = x[k, start : start + n], 0.0
-                for i in range(n):
-                    s += column[i] * row[i]
-                g_beta[k, w] += s
-        for m in range(a.shape[0]):
-            s = 0.0
-            for j in range(n_alt):
-                row, column = v[j], a[m, j, start : start + n]
-                for i in range(n):
-                    s += column[i] * row[i]
-            g_gamma[m] += s
+            _subtract_products(v[nonbase[w]], x[block], g_x[w])
+        for m in range(pairs.shape[0]):
+            row, column, s = v[pairs[m, 1]], a[block, m], v.dtype.type(0.0)
+            for i in range(BLOCK):
+                s += column[i] * row[i]
+            g_gamma[pairs[m, 0]] -= s
         at = 0
-        for f in range(codes.shape[0]):
-            code, q = codes[f, start : start + n], widths[f]
-            for t in range(q):
-                column = terms[at + t, start : start + n]
+        for f in range(widths.shape[0]):
+            q = widths[f]
+            for r in range(run_at[f, block], run_at[f, block + 1]):
+                first, stop = runs[r, 0], runs[r, 1]
+                here = starts[f] + runs[r, 2] * width * q
                 for w in range(width):
-                    row, shift = v[nonbase[w]], starts[f] + w * q + t
-                    for i in range(n):
-                        g_effects[shift + code[i] * width * q] += row[i] * column[i]
+                    row = v[nonbase[w]]
+                    for t in range(q):
+                        column, s = terms[block, at + t], v.dtype.type(0.0)
+                        for i in range(first, stop):
+                            s += column[i] * row[i]
+                        g_effects[here + w * q + t] -= s
             at += q
+    g_beta[:] = g_x.T
     return value
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
-def probability_sums(  # type: ignore[no-untyped-def]
-    x,
-    a,
-    codes,
-    terms,
-    widths,
-    starts,
-    closed,
-    nonbase,
-    beta,
-    gamma,
-    effects,
-    cells,
-    weights,
-    out,
+@numba.njit(**_ENTRY)
+def curvature(  # type: ignore[no-untyped-def]
+    data, beta, gamma, effects, places, by_coefficients, own, cross, links
 ):
-    """Weighted sums of choice probabilities over cells of rows, draw by draw.
+    """Minus the second derivatives of the log-likelihood, added to the last four arguments.
+
+    With ``p`` the probabilities of a row, the curvature by two utilities is
+    ``p_j (1[j = l] - p_l)``; everything is a sum of it times columns.
 
     Parameters
     ----------
-    x, a, codes, terms, widths, starts, closed, nonbase
+    data, beta, gamma, effects
         As for `log_likelihood`.
+    places
+        Per factor: where its part of ``own`` starts, of ``cross`` (-1: not wanted), of
+        ``links`` (-1: it lies in no other factor), and the factor that it lies in.
+    by_coefficients
+        ``(c, c)`` with ``c`` the coefficients, those of persons ``(coefficient,
+        nonbase)`` in C order, then the attributes'.
+    own
+        Flat; of every group ``(width, width)``, its effects being ``(nonbase, term)``.
+    cross
+        Flat; of every group ``(width, c)``.
+    links
+        Flat; of every group ``(width, width of the group that it lies in)``.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    width, n_x, n_gamma = nonbase.shape[0], x.shape[1], gamma.shape[0]
+    c = n_x * width + n_gamma
+    b, g, e = _as(beta.T, x), _as(gamma, x), _as(effects, x)
+    v, top, total, logs, power = _scratch(width + 1, x)
+    zero, one = v.dtype.type(0.0), v.dtype.type(1.0)
+    # Of persons' columns, by pairs of utilities; of attributes, by utilities.
+    second, mean = np.zeros((width, width, BLOCK), x.dtype), np.zeros(BLOCK, x.dtype)
+    moved = np.zeros((n_gamma, width + 1, BLOCK), x.dtype)
+    product, sums = np.zeros(BLOCK, x.dtype), np.zeros(n_x)
+    for block in range(x.shape[0]):
+        _utilities(v, block, data, b, g, e)
+        _exponentiated(v, block, closed, top, total, power)
+        n, columns = counts[block], x[block]
+        for j in range(width + 1):
+            for i in range(BLOCK):
+                v[j, i] /= total[i]
+        for w in range(width):
+            p = v[nonbase[w]]
+            for u in range(w + 1):
+                q_, row, same = v[nonbase[u]], second[w, u], one if u == w else zero
+                for i in range(BLOCK):
+                    row[i] = n[i] * p[i] * (same - q_[i])
+        # Attributes: the utility's own, less the mean over the choice set.
+        moved[:] = zero
+        for m in range(pairs.shape[0]):
+            row, column = moved[pairs[m, 0], pairs[m, 1]], a[block, m]
+            for i in range(BLOCK):
+                row[i] += column[i]
+        for m in range(n_gamma):
+            mean[:] = zero
+            for j in range(width + 1):
+                for i in range(BLOCK):
+                    mean[i] += v[j, i] * moved[m, j, i]
+            for j in range(width + 1):
+                for i in range(BLOCK):
+                    moved[m, j, i] = n[i] * v[j, i] * (moved[m, j, i] - mean[i])
+        for w in range(width):
+            for u in range(w + 1):
+                for k in range(n_x):
+                    for i in range(BLOCK):
+                        product[i] = columns[k, i] * second[w, u, i]
+                    sums[:] = 0.0
+                    # Both triangles where the utilities differ, the lower where not.
+                    _subtract_products(product, columns[: n_x if u < w else k + 1], sums)
+                    for l in range(n_x if u < w else k + 1):
+                        by_coefficients[k * width + w, l * width + u] -= sums[l]
+        for m in range(n_gamma):
+            row = by_coefficients[n_x * width + m]
+            for w in range(width):
+                sums[:] = 0.0
+                _subtract_products(moved[m, nonbase[w]], columns, sums)
+                for k in range(n_x):
+                    row[k * width + w] -= sums[k]
+            for other in range(pairs.shape[0]):
+                o, j = pairs[other, 0], pairs[other, 1]
+                if o <= m:
+                    s = zero
+                    for i in range(BLOCK):
+                        s += moved[m, j, i] * a[block, other, i]
+                    row[n_x * width + o] += s
+        at = 0
+        for f in range(widths.shape[0]):
+            q, size = widths[f], widths[f] * width
+            to_own, to_cross, to_link, parent = places[f]
+            at_parent = 0
+            for k in range(max(parent, 0)):
+                at_parent += widths[k]
+            for w in range(width):
+                for u in range(w + 1):
+                    for t in range(q):
+                        for i in range(BLOCK):
+                            product[i] = terms[block, at + t, i] * second[w, u, i]
+                        for r in range(run_at[f, block], run_at[f, block + 1]):
+                            first, stop, group = runs[r, 0], runs[r, 1], runs[r, 2]
+                            h = to_own + group * size * size
+                            for s_ in range(q):
+                                s = zero
+                                for i in range(first, stop):
+                                    s += product[i] * terms[block, at + s_, i]
+                                own[h + (w * q + t) * size + u * q + s_] += s
+                                if u < w:
+                                    own[h + (u * q + s_) * size + w * q + t] += s
+                            if to_cross >= 0:
+                                sums[:] = 0.0
+                                _run_sums(product, columns, first, stop, sums)
+                                h = to_cross + group * size * c
+                                for k in range(n_x):
+                                    cross[h + (w * q + t) * c + k * width + u] += sums[k]
+                                    if u < w:
+                                        cross[h + (u * q + t) * c + k * width + w] += sums[k]
+                            if to_link >= 0:
+                                q_ = widths[parent]
+                                h = to_link + group * size * q_ * width
+                                for s_ in range(q_):
+                                    s = zero
+                                    for i in range(first, stop):
+                                        s += product[i] * terms[block, at_parent + s_, i]
+                                    links[h + (w * q + t) * q_ * width + u * q_ + s_] += s
+                                    if u < w:
+                                        links[h + (u * q + t) * q_ * width + w * q_ + s_] += s
+            if to_cross >= 0:
+                for r in range(run_at[f, block], run_at[f, block + 1]):
+                    first, stop, group = runs[r, 0], runs[r, 1], runs[r, 2]
+                    for m in range(n_gamma):
+                        for w in range(width):
+                            row = moved[m, nonbase[w]]
+                            for t in range(q):
+                                s = zero
+                                for i in range(first, stop):
+                                    s += row[i] * terms[block, at + t, i]
+                                h = to_cross + (group * size + w * q + t) * c
+                                cross[h + n_x * width + m] += s
+            at += q
+    for k in range(c):
+        for l in range(k):
+            upper, lower = by_coefficients[l, k], by_coefficients[k, l]
+            both = upper + lower if k < n_x * width else lower
+            by_coefficients[k, l] = both
+            by_coefficients[l, k] = both
+
+
+# ------------------------------------------------------------------------ many draws
+
+
+@numba.njit(**_ENTRY)
+def probability_sums(  # type: ignore[no-untyped-def]
+    data, cells, cell_at, beta, gamma, effects, out
+):
+    """Sums of choice probabilities over cells of rows, draw by draw.
+
+    Parameters
+    ----------
+    data
+        See the module; counts are the weights of the rows.
+    cells, cell_at
+        Runs of rows of one cell, and where those of each block start, as for groups.
     beta, gamma, effects
-        As there, with a leading dimension of draws.
-    cells, weights
-        Cell and weight of every row, ``(obs,)``.
+        As for `log_likelihood`, with a leading dimension of draws; ``beta`` is ``(draw,
+        nonbase, coefficient)``, and all are of the type of the blocks.
     out
         Overwritten with the sums, ``(draw, cell, alternative)``.
     """
-    n_obs, n_alt = cells.shape[0], nonbase.shape[0] + 1
-    v = np.empty((n_alt, BLOCK))
-    top, total, power = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    bits = power.view(np.int64)
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    n_alt = nonbase.shape[0] + 1
+    v, top, total, logs, power = _scratch(n_alt, x)
     out[:] = 0.0
-    for s in range(beta.shape[0]):
-        for start in range(0, n_obs, BLOCK):
-            n = min(BLOCK, n_obs - start)
-            _utilities(
-                v,
-                start,
-                n,
-                x,
-                a,
-                codes,
-                terms,
-                widths,
-                starts,
-                closed,
-                nonbase,
-                beta[s],
-                gamma[s],
-                effects[s],
-            )
-            _exponentiated(v, start, n, closed, top, total, power, bits)
-            for i in range(n):
-                total[i] = weights[start + i] / total[i]
+    for block in range(x.shape[0]):
+        n = counts[block]
+        for s in range(beta.shape[0]):
+            _utilities(v, block, data, beta[s], gamma[s], effects[s])
+            _exponentiated(v, block, closed, top, total, power)
+            for i in range(BLOCK):
+                total[i] = n[i] / total[i]
             for j in range(n_alt):
-                for i in range(n):
-                    out[s, cells[start + i], j] += v[j, i] * total[i]
+                row = v[j]
+                for r in range(cell_at[block], cell_at[block + 1]):
+                    part = v.dtype.type(0.0)
+                    for i in range(cells[r, 0], cells[r, 1]):
+                        part += row[i] * total[i]
+                    out[s, cells[r, 2], j] += part
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
-def row_probabilities(  # type: ignore[no-untyped-def]
-    x, a, codes, terms, widths, starts, closed, nonbase, beta, gamma, effects, out
-):
-    """Choice probabilities of every draw and row, into ``out (draw, obs, alternative)``."""
-    n_obs, n_alt = out.shape[1], nonbase.shape[0] + 1
-    v = np.empty((n_alt, BLOCK))
-    top, total, power = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    bits = power.view(np.int64)
-    for s in range(beta.shape[0]):
-        for start in range(0, n_obs, BLOCK):
-            n = min(BLOCK, n_obs - start)
-            _utilities(
-                v,
-                start,
-                n,
-                x,
-                a,
-                codes,
-                terms,
-                widths,
-                starts,
-                closed,
-                nonbase,
-                beta[s],
-                gamma[s],
-                effects[s],
-            )
-            _exponentiated(v, start, n, closed, top, total, power, bits)
+@numba.njit(**_ENTRY)
+def row_probabilities(data, order, beta, gamma, effects, out):  # type: ignore[no-untyped-def]
+    """Choice probabilities of every draw and row, into ``out (draw, obs, alternative)``.
+
+    ``order`` holds the row of ``out`` for every row of the blocks.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    n_alt = nonbase.shape[0] + 1
+    v, top, total, logs, power = _scratch(n_alt, x)
+    for block in range(x.shape[0]):
+        rows = order[block * BLOCK : (block + 1) * BLOCK]
+        for s in range(beta.shape[0]):
+            _utilities(v, block, data, beta[s], gamma[s], effects[s])
+            _exponentiated(v, block, closed, top, total, power)
             for j in range(n_alt):
-                for i in range(n):
-                    out[s, start + i, j] = v[j, i] / total[i]
+                for i in range(rows.shape[0]):
+                    out[s, rows[i], j] = v[j, i] / total[i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_SUMS)
+@numba.njit(**_ENTRY)
 def row_log_likelihood(  # type: ignore[no-untyped-def]
-    x, a, codes, terms, widths, starts, closed, nonbase, beta, gamma, effects, y, out
+    data, order, beta, gamma, effects, y, out
 ):
-    """Log probability of the chosen alternative, into ``out (draw, obs)``."""
-    n_obs, n_alt = out.shape[1], nonbase.shape[0] + 1
-    v = np.empty((n_alt, BLOCK))
-    top, total, power = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    bits = power.view(np.int64)
-    for s in range(beta.shape[0]):
-        for start in range(0, n_obs, BLOCK):
-            n = min(BLOCK, n_obs - start)
-            _utilities(
-                v,
-                start,
-                n,
-                x,
-                a,
-                codes,
-                terms,
-                widths,
-                starts,
-                closed,
-                nonbase,
-                beta[s],
-                gamma[s],
-                effects[s],
-            )
-            for i in range(n):
-                out[s, start + i] = v[y[start + i], i]
-            _exponentiated(v, start, n, closed, top, total, power, bits)
-            for i in range(n):
-                out[s, start + i] -= top[i] + np.log(total[i])
+    """Log probability of the chosen alternative ``y (obs,)``, into ``out (draw, obs)``."""
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    n_alt = nonbase.shape[0] + 1
+    v, top, total, logs, power = _scratch(n_alt, x)
+    for block in range(x.shape[0]):
+        rows = order[block * BLOCK : (block + 1) * BLOCK]
+        for s in range(beta.shape[0]):
+            _utilities(v, block, data, beta[s], gamma[s], effects[s])
+            for i in range(rows.shape[0]):
+                out[s, rows[i]] = v[y[rows[i]], i]
+            _exponentiated(v, block, closed, top, total, power)
+            _logarithms(total, logs, power, _bits(power))
+            for i in range(rows.shape[0]):
+                out[s, rows[i]] -= top[i] + logs[i]

@@ -8,9 +8,8 @@ among threads; a sum belongs to one draw, so results do not depend on their numb
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,47 +17,13 @@ from numpy.typing import NDArray
 
 from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.inference import kernel as compiled
+from bayesmig.inference.blocks import Blocks, arrange, pieces, runs_of
 
 Array = NDArray[np.float64]
 #: Compiled functions have no signature that a type checker could read.
 kernel: Any = compiled
 #: Numbers in one block of draws × rows (64 MB).
 _BLOCK_SIZE = 8_000_000
-
-
-def kernel_columns(columns: Columns, groups: Sequence[int]) -> tuple[Any, ...]:
-    """The data arguments of the kernel, without the choices.
-
-    Columns that enter one utility alone are attributes that are zero elsewhere.
-
-    Parameters
-    ----------
-    columns
-        The data.
-    groups
-        Groups × terms of every factor.
-    """
-    n, width = len(columns.persons), columns.n_alternatives
-    attributes = [np.zeros((0, width, n))]
-    for position, block in columns.only.items():
-        placed = np.zeros((block.shape[1], width, n))
-        placed[:, position] = block.T
-        attributes.append(placed)
-    if columns.attributes is not None:
-        attributes.append(columns.attributes.transpose(2, 1, 0))
-    factors = list(columns.groups.values())
-    sizes = [size * (width - 1) for size in groups]
-    closed = np.zeros((0, 0), dtype=bool) if columns.available is None else ~columns.available.T
-    return (
-        np.ascontiguousarray(columns.persons.T),
-        np.concatenate(attributes),
-        np.array([codes for codes, _ in factors], dtype=np.int64).reshape(len(factors), n),
-        np.concatenate([np.zeros((0, n)), *(terms.T for _, terms in factors)]),
-        np.array([terms.shape[1] for _, terms in factors], dtype=np.int64),
-        np.cumsum([0, *sizes])[:-1].astype(np.int64),
-        np.ascontiguousarray(closed),
-        np.delete(np.arange(width), columns.base),
-    )
 
 
 def average_probabilities(
@@ -91,12 +56,13 @@ def average_probabilities(
     weights = np.ones(n) if weights is None else weights
     n_cells = int(cells.max()) + 1
     total = np.bincount(cells, weights, n_cells)
-    data, parameters = _arguments(columns, coefficients)
+    blocks = arrange(columns, _sizes(columns, coefficients), counts=weights, cells=cells)
+    runs, parameters = runs_of(cells[blocks.order]), _parameters(columns, coefficients)
     out = np.empty((len(parameters[0]), n_cells, columns.n_alternatives))
 
     def work(draws: slice) -> None:
         part = [p[draws] for p in parameters]
-        kernel.probability_sums(*data, *part, cells, weights, out[draws])
+        kernel.probability_sums(blocks.arrays, *runs, *part, out[draws])
 
     _share(work, len(out))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -123,14 +89,15 @@ def probability_blocks(
     tuple
         The rows, and ``(draw, rows, alternative)``.
     """
-    _, parameters = _arguments(columns, coefficients)
+    parameters, sizes = _parameters(columns, coefficients), _sizes(columns, coefficients)
     n_draws, width = len(parameters[0]), columns.n_alternatives
     for rows in _row_blocks(len(columns.persons), n_draws * width):
-        data, _ = _arguments(take_rows(columns, rows), coefficients)
+        blocks = arrange(take_rows(columns, rows), sizes)
         out = np.empty((n_draws, rows.stop - rows.start, width))
 
-        def work(draws: slice, data: Any = data, out: Array = out) -> None:
-            kernel.row_probabilities(*data, *[p[draws] for p in parameters], out[draws])
+        def work(draws: slice, blocks: Blocks = blocks, out: Array = out) -> None:
+            part = [p[draws] for p in parameters]
+            kernel.row_probabilities(blocks.arrays, blocks.order, *part, out[draws])
 
         _share(work, n_draws)
         yield rows, out
@@ -146,15 +113,17 @@ def log_likelihood_blocks(
     tuple
         The rows, and ``(draw, rows)``.
     """
-    _, parameters = _arguments(columns, coefficients)
+    parameters, sizes = _parameters(columns, coefficients), _sizes(columns, coefficients)
     n_draws = len(parameters[0])
     for rows in _row_blocks(len(choice), n_draws):
-        data, _ = _arguments(take_rows(columns, rows), coefficients)
+        blocks = arrange(take_rows(columns, rows), sizes)
         out, chosen = np.empty((n_draws, rows.stop - rows.start)), choice[rows]
 
-        def work(draws: slice, data: Any = data, out: Array = out, chosen: Any = chosen) -> None:
+        def work(
+            draws: slice, blocks: Blocks = blocks, out: Array = out, chosen: Any = chosen
+        ) -> None:
             part = [p[draws] for p in parameters]
-            kernel.row_log_likelihood(*data, *part, chosen, out[draws])
+            kernel.row_log_likelihood(blocks.arrays, blocks.order, *part, chosen, out[draws])
 
         _share(work, n_draws)
         yield rows, out
@@ -184,27 +153,28 @@ def _row_blocks(n_obs: int, per_row: int) -> Iterator[slice]:
         yield slice(start, min(n_obs, start + step))
 
 
-def _arguments(columns: Columns, coefficients: Coefficients) -> tuple[Any, list[Array]]:
-    """Data and parameter arguments of the kernel; parameters lead with draws."""
-    n_draws, width = _n_draws(coefficients), columns.n_alternatives - 1
-    effects = [(coefficients.effects or {})[by] for by in columns.groups]
-    flat = [e.reshape(n_draws, -1) for e in effects]
+def _sizes(columns: Columns, coefficients: Coefficients) -> dict[str, int]:
+    """Number of groups of every factor."""
+    return {by: (coefficients.effects or {})[by].shape[-3] for by in columns.groups}
+
+
+def _parameters(columns: Columns, coefficients: Coefficients) -> list[Array]:
+    """Parameter arguments of the kernel, which lead with draws."""
+    n_draws, none = _n_draws(coefficients), np.zeros((_n_draws(coefficients), 0))
     generic = [block for block in (coefficients.only, coefficients.attributes) if block is not None]
-    parameters = [
-        np.ascontiguousarray(coefficients.persons),
-        np.concatenate([np.zeros((n_draws, 0)), *generic], axis=1),
-        flat[0] if len(flat) == 1 else np.concatenate([np.zeros((n_draws, 0)), *flat], axis=1),
+    effects = [(coefficients.effects or {})[by].reshape(n_draws, -1) for by in columns.groups]
+    return [
+        np.ascontiguousarray(coefficients.persons.transpose(0, 2, 1)),
+        np.concatenate([none, *generic], axis=1),
+        effects[0] if len(effects) == 1 else np.concatenate([none, *effects], axis=1),
     ]
-    sizes = [e.shape[1] // width for e in flat]
-    return kernel_columns(columns, sizes), parameters
 
 
 def _share(work: Callable[[slice], None], n_draws: int) -> None:
     """Do the draws in equal parts, one thread each."""
-    threads = min(os.cpu_count() or 1, n_draws)
-    edges = np.linspace(0, n_draws, threads + 1).astype(int)
-    parts = [slice(int(a), int(b)) for a, b in pairwise(edges)]
-    if threads == 1:
+    threads = os.cpu_count() or 1
+    parts = pieces(n_draws, threads)
+    if len(parts) == 1:
         work(parts[0])
         return
     with ThreadPoolExecutor(threads) as pool:

@@ -2,31 +2,66 @@
 
 The coordinates are those of `bayesmig.inference.geometry`. A vector holds first the
 whitened ``theta`` (coefficients, then per factor log sigma and the free vectors of its
-correlation), then ``epsilon`` of every factor's groups. Effects of a group follow from
+correlation), then ``epsilon`` of every factor's groups. Effects ``u`` of a group, of
+``v`` where it lies in a group of another factor, follow from
 
-    A = H + Pi,   A = K K',   u = K'^-1 (K^-1 (r - B delta) + epsilon)
+    A = H + Pi = K K',   Q = K^-1 C,   s = K^-1 (r - B delta),
+    u = K'^-1 (s - Q v + epsilon)
 
 with ``Pi`` the prior precision of the effects at these scales and correlations, ``delta``
-the coefficients minus those of the expansion, and the arrays ``H``, ``B``, ``r`` of the
-expansion. The log Jacobian of ``epsilon -> u`` is ``-sum log K_ii``.
+the coefficients minus those of the expansion, and the arrays ``H``, ``B``, ``C``, ``r`` of
+the expansion. What a group that holds others meets is what they leave of it,
+
+    H_v - sum Q'Q,   r_v - B_v delta - sum Q's,
+
+so that groups are eliminated from the inside out, and their effects found from the
+outside in. The log Jacobian of ``epsilon -> u`` is ``-sum log K_ii``. With the likelihood
+replaced by its expansion, theta has the marginal density whose logarithm is
+``sum (s's / 2 - log K_ii)`` plus what does not concern effects (`marginal_density`).
 
 Row ``i`` of the Cholesky factor ``L`` of a correlation is ``(y_i, 1) / sqrt(1 + |y_i|^2)``
 for a free vector ``y_i`` of length ``i``; an LKJ(eta) prior on the correlation is then
 ``(1 + |y_i|^2) ** (-(D + 2 eta - 1) / 2)`` for each row, Jacobian included
 (Lewandowski, Kurowicka and Joe 2009, doi 10.1016/j.jmva.2009.04.008).
+
+``layout`` holds a row of integers per factor (`FIELDS`) and per factor eta; ``expansion``
+the coefficients of the expansion; ``r``, ``H``, ``B``, ``C`` of all factors, flat; and for
+every group the group that it lies in.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numba
 import numpy as np
 
 from bayesmig.inference.kernel import log_likelihood
 
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+#: Of a factor: number of groups; effects of each; starts of epsilon in the vector, of log
+#: sigma in theta, of the correlation's free vectors in theta (-1: none), of its effects,
+#: of its H, of its B (-1: none), of its C (-1: it lies in no other factor); the factor
+#: that it lies in; and where its groups' groups start.
+FIELDS = (
+    "groups",
+    "width",
+    "epsilon",
+    "log_sigma",
+    "correlation",
+    "effects",
+    "own",
+    "cross",
+    "links",
+    "parent",
+    "members",
+)
+
+
+@numba.njit(**_OPTIONS)
 def log_density(  # type: ignore[no-untyped-def]
-    vector, gradient, data, whitening, prior, scale_prior, layout, expansion
+    vector, gradient, data, chosen, whitening, prior, scale_prior, layout, expansion
 ):
     """Log posterior density up to a constant; its gradient is written.
 
@@ -34,7 +69,7 @@ def log_density(  # type: ignore[no-untyped-def]
     ----------
     vector, gradient
         Both ``(size,)``; the second is overwritten.
-    data
+    data, chosen
         The data arguments of `bayesmig.inference.kernel.log_likelihood`.
     whitening
         Centre ``(t,)`` and root ``(t, t)`` of the coordinates of theta.
@@ -43,73 +78,127 @@ def log_density(  # type: ignore[no-untyped-def]
         freedom of every coefficient.
     scale_prior
         Kind (0 exponential, 1 half-normal, 2 half-t), scale, degrees of freedom.
-    layout
-        Per factor a row of integers: groups, width, start of epsilon in the vector, of
-        log sigma in theta, of the correlation's free vectors in theta (-1: none), of its
-        effects, of its ``H`` and of its ``B`` (-1: none); and per factor eta.
-    expansion
-        Coefficients of the expansion, and ``r``, ``H``, ``B`` of all factors, flat.
+    layout, expansion
+        See the module.
     """
-    x, a, codes, terms, widths, starts, closed, y, nonbase = data
     centre, root = whitening
-    factors, eta = layout
-    at, pull, curvature, cross = expansion
-    c, t = at.shape[0], centre.shape[0]
-    n_person = x.shape[0] * nonbase.shape[0]
+    c, t = expansion[0].shape[0], centre.shape[0]
     theta, slope = centre + root @ vector[:t], np.zeros(t)
-    coefficients = theta[:c]
-    delta = coefficients - at
-    effects, inner = np.empty(pull.shape[0]), np.empty(pull.shape[0])
-    roots, g_effects = np.empty(curvature.shape[0]), np.empty(pull.shape[0])
-    total = 0.0
-    for f in range(factors.shape[0]):
-        total += _place(
-            vector, theta, delta, factors[f], pull, curvature, cross, effects, inner, roots
-        )
-    total += log_likelihood(
-        x,
-        a,
-        codes,
-        terms,
-        widths,
-        starts,
-        closed,
-        y,
-        nonbase,
-        coefficients[:n_person].reshape(x.shape[0], nonbase.shape[0]),
+    coefficients, delta = theta[:c], theta[:c] - expansion[0]
+    work = _eliminate(theta, delta, layout, expansion)
+    effects = _substitute(vector, layout, expansion, work)
+    g_effects = np.empty(effects.shape[0])
+    n_person = chosen[0].size
+    total = work[0] + log_likelihood(
+        data,
+        chosen,
+        coefficients[:n_person].reshape(chosen[0].shape),
         coefficients[n_person:],
         effects,
-        slope[:n_person].reshape(x.shape[0], nonbase.shape[0]),
+        slope[:n_person].reshape(chosen[0].shape),
         slope[n_person:c],
         g_effects,
     )
-    total += _coefficient_prior(coefficients, slope, prior)
-    for f in range(factors.shape[0]):
-        total += _pull_back(
-            theta, slope, gradient, factors[f], eta[f], scale_prior, c, cross,
-            effects, inner, roots, g_effects,
-        )  # fmt: skip
+    total += coefficient_prior(coefficients, slope, prior)
+    g_precision = np.zeros(expansion[2].shape[0])
+    total += _effects_prior(theta, layout, effects, g_effects, g_precision)
+    adjoint = _reverse_substitute(gradient, layout, expansion, work, effects, g_effects)
+    total += _reverse_eliminate(
+        theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision
+    )
     gradient[:t] = root.T @ slope
     return total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(**_OPTIONS)
+def log_prior(vector, whitening, prior, scale_prior, layout, expansion, effects):  # type: ignore[no-untyped-def]
+    """`log_density` without the likelihood; the effects at the vector are written."""
+    centre, root = whitening
+    c, t = expansion[0].shape[0], centre.shape[0]
+    theta, slope = centre + root @ vector[:t], np.zeros(t)
+    work = _eliminate(theta, theta[:c] - expansion[0], layout, expansion)
+    effects[:] = _substitute(vector, layout, expansion, work)
+    g_effects, g_precision = np.zeros(effects.shape[0]), np.zeros(expansion[2].shape[0])
+    total = work[0] + coefficient_prior(theta[:c], slope, prior)
+    total += _effects_prior(theta, layout, effects, g_effects, g_precision)
+    return total + _hyper_priors(theta, slope, layout, scale_prior, g_precision)
+
+
+@numba.njit(**_OPTIONS)
 def effects_at(vector, whitening, layout, expansion):  # type: ignore[no-untyped-def]
     """Effects of all groups of all factors at a vector, flat; arguments as above."""
     centre, root = whitening
-    factors, _ = layout
-    at, pull, curvature, cross = expansion
     theta = centre + root @ vector[: centre.shape[0]]
-    delta = theta[: at.shape[0]] - at
-    effects, inner = np.empty(pull.shape[0]), np.empty(pull.shape[0])
-    roots = np.empty(curvature.shape[0])
-    for f in range(factors.shape[0]):
-        _place(vector, theta, delta, factors[f], pull, curvature, cross, effects, inner, roots)
-    return effects
+    delta = theta[: expansion[0].shape[0]] - expansion[0]
+    return _substitute(vector, layout, expansion, _eliminate(theta, delta, layout, expansion))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _coefficient_prior(coefficients, slope, prior):  # type: ignore[no-untyped-def]
+@numba.njit(**_OPTIONS)
+def marginal_density(theta, slope, scale_prior, layout, expansion):  # type: ignore[no-untyped-def]
+    """Log marginal density of theta under the expansion, up to what is quadratic in the
+    coefficients alone; its gradient is added to ``slope``.
+    """
+    work = _eliminate(theta, theta[: expansion[0].shape[0]] - expansion[0], layout, expansion)
+    inner = work[1]
+    value = work[0] + 0.5 * (inner * inner).sum()
+    adjoint = (inner.copy(), np.zeros(expansion[2].shape[0]), np.zeros(expansion[4].shape[0]))
+    g_precision = np.zeros(expansion[2].shape[0])
+    return value + _reverse_eliminate(
+        theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision
+    )
+
+
+@numba.njit(**_OPTIONS)
+def subtract_explained(theta, matrix, layout, expansion):  # type: ignore[no-untyped-def]
+    """Take from the coefficients' curvature what effects would give way, ``sum P'P``.
+
+    ``P = K^-1 B`` of every group; one that holds others meets ``B_v - sum Q'P``.
+    """
+    factors, cross = layout[0], expansion[3].copy()
+    c = expansion[0].shape[0]
+    work = _eliminate(theta, np.zeros(c), layout, expansion)
+    inner_links, roots = work[2], work[3]
+    for inside in range(2):
+        for f in range(factors.shape[0]):
+            groups, width, _, _, _, _, own, at, links, parent, members = factors[f]
+            if at < 0 or (parent >= 0) != (inside == 0):
+                continue
+            explained = np.empty((width, c))
+            for g in range(groups):
+                root = roots[own + g * width**2 : own + (g + 1) * width**2].reshape(width, width)
+                b = cross[at + g * width * c : at + (g + 1) * width * c].reshape(width, c)
+                for i in range(width):
+                    for k in range(c):
+                        explained[i, k] = b[i, k]
+                    for j in range(i):
+                        for k in range(c):
+                            explained[i, k] -= root[i, j] * explained[j, k]
+                    for k in range(c):
+                        explained[i, k] /= root[i, i]
+                for i in range(width):
+                    for k in range(c):
+                        for l in range(k + 1):
+                            matrix[k, l] -= explained[i, k] * explained[i, l]
+                if parent >= 0 and factors[parent, 7] >= 0:
+                    wide = factors[parent, 1]
+                    q = links + g * width * wide
+                    outer = factors[parent, 7] + expansion[5][members + g] * wide * c
+                    for i in range(width):
+                        for j in range(wide):
+                            for k in range(c):
+                                cross[outer + j * c + k] -= (
+                                    inner_links[q + i * wide + j] * explained[i, k]
+                                )
+    for k in range(c):
+        for l in range(k):
+            matrix[l, k] = matrix[k, l]
+
+
+# ----------------------------------------------------------------------------- priors
+
+
+@numba.njit(**_OPTIONS)
+def coefficient_prior(coefficients, slope, prior):  # type: ignore[no-untyped-def]
     """Add the priors' gradient to ``slope``; return their log density."""
     kind, loc, scale, df = prior
     total = 0.0
@@ -128,7 +217,7 @@ def _coefficient_prior(coefficients, slope, prior):  # type: ignore[no-untyped-d
     return total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(**_OPTIONS)
 def scaled_factor(theta, log_sigma, correlation, width):  # type: ignore[no-untyped-def]
     """``diag(sigma) L``: Cholesky factor of the effects' covariance."""
     factor = np.eye(width)
@@ -147,7 +236,7 @@ def scaled_factor(theta, log_sigma, correlation, width):  # type: ignore[no-unty
     return factor
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(**_OPTIONS)
 def precision_of(factor):  # type: ignore[no-untyped-def]
     """Inverse of ``factor factor'`` for a lower triangular factor."""
     width = factor.shape[0]
@@ -162,141 +251,53 @@ def precision_of(factor):  # type: ignore[no-untyped-def]
     return inverse.T @ inverse
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _place(  # type: ignore[no-untyped-def]
-    vector, theta, delta, row, pull, curvature, cross, effects, inner, roots
-):
-    """Write one factor's effects; return the log Jacobian.
+@numba.njit(**_OPTIONS)
+def _effects_prior(theta, layout, effects, g_effects, g_precision):  # type: ignore[no-untyped-def]
+    """Quadratic part of the effects' prior; its gradients are added to the last two.
 
-    ``roots`` keeps every group's ``K`` and ``inner`` its ``K^-1 (r - B delta)``.
+    ``g_precision`` holds the adjoint of every factor's ``Pi`` where its ``H`` starts.
     """
-    groups, width, epsilon, log_sigma, correlation, at, here, crossed = row
-    c = delta.shape[0]
-    precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
+    factors = layout[0]
     total = 0.0
-    for g in range(groups):
-        e, h = at + g * width, here + g * width * width
-        for i in range(width):
-            for j in range(i + 1):
-                s = curvature[h + i * width + j] + precision[i, j]
-                for k in range(j):
-                    s -= roots[h + i * width + k] * roots[h + j * width + k]
-                if i == j:
-                    roots[h + i * width + i] = np.sqrt(s)
-                else:
-                    roots[h + i * width + j] = s / roots[h + j * width + j]
-            total -= np.log(roots[h + i * width + i])
-            s = pull[e + i]
-            if crossed >= 0:
-                b = crossed + (g * width + i) * c
-                for k in range(c):
-                    s -= cross[b + k] * delta[k]
-            for k in range(i):
-                s -= roots[h + i * width + k] * inner[e + k]
-            inner[e + i] = s / roots[h + i * width + i]
-        for i in range(width - 1, -1, -1):
-            s = inner[e + i] + vector[epsilon + g * width + i]
-            for k in range(i + 1, width):
-                s -= roots[h + k * width + i] * effects[e + k]
-            effects[e + i] = s / roots[h + i * width + i]
-    return total
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _pull_back(  # type: ignore[no-untyped-def]
-    theta, slope, gradient, row, eta, scale_prior, c, cross, effects, inner, roots, g_effects
-):
-    """One factor's gradient: epsilon's is written, theta's added to ``slope``.
-
-    Returns the log prior density of its effects, scales and correlation. Adjoints are
-    reversed line by line from `_place`; that of the Cholesky factor is Murray's (2016,
-    arXiv 1602.07527).
-    """
-    groups, width, epsilon, log_sigma, correlation, at, here, crossed = row
-    factor = scaled_factor(theta, log_sigma, correlation, width)
-    precision = precision_of(factor)
-    g_precision = np.zeros((width, width))
-    g_inner, g_pull = np.empty(width), np.empty(width)
-    g_root, half = np.empty((width, width)), np.empty((width, width))
-    total = 0.0
-    for g in range(groups):
-        e, h = at + g * width, here + g * width * width
-        root = roots[h : h + width * width].reshape(width, width)
-        u = effects[e : e + width]
-        for i in range(width):
-            s = g_effects[e + i]
-            for k in range(width):
-                s -= precision[i, k] * u[k]
-                g_precision[i, k] -= 0.5 * u[i] * u[k]
-                total -= 0.5 * u[i] * precision[i, k] * u[k]
-            # u = K'^-1 w: the adjoint of w, which is that of epsilon.
-            for k in range(i):
-                s -= root[i, k] * g_inner[k]
-            g_inner[i] = s / root[i, i]
-            gradient[epsilon + g * width + i] = g_inner[i]
-        for i in range(width - 1, -1, -1):
-            s = g_inner[i]
-            for k in range(i + 1, width):
-                s -= root[k, i] * g_pull[k]
-            g_pull[i] = s / root[i, i]
-        if crossed >= 0:
+    for f in range(factors.shape[0]):
+        groups, width, _, log_sigma, correlation, at, own = factors[f, :7]
+        precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
+        for g in range(groups):
+            u = effects[at + g * width : at + (g + 1) * width]
             for i in range(width):
-                b = crossed + (g * width + i) * c
-                for k in range(c):
-                    slope[k] -= cross[b + k] * g_pull[i]
-        for i in range(width):
-            for k in range(i + 1):
-                g_root[i, k] = -u[i] * g_inner[k] - g_pull[i] * inner[e + k]
-            g_root[i, i] -= 1.0 / root[i, i]
-        _add_factor_adjoint(root, g_root, half, g_precision)
-    total += hyper(
-        theta, slope, factor, precision, g_precision, groups, width, log_sigma, correlation,
-        eta, scale_prior,
-    )  # fmt: skip
+                for k in range(width):
+                    g_effects[at + g * width + i] -= precision[i, k] * u[k]
+                    g_precision[own + i * width + k] -= 0.5 * u[i] * u[k]
+                    total -= 0.5 * u[i] * precision[i, k] * u[k]
     return total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _add_factor_adjoint(root, g_root, half, out):  # type: ignore[no-untyped-def]
-    """Add the adjoint of ``A = K K'`` to ``out``, given that of ``K`` (lower)."""
-    width = root.shape[0]
-    # Phi(K' G): lower triangle with the diagonal halved, then made symmetric.
-    for i in range(width):
-        for j in range(i + 1):
-            s = 0.0
-            for k in range(i, width):
-                s += root[k, i] * g_root[k, j]
-            half[i, j] = 0.5 * s
-            half[j, i] = 0.5 * s
-    # K'^-1 half K^-1: solve from the left on columns, then on rows.
-    for j in range(width):
-        for i in range(width - 1, -1, -1):
-            s = half[i, j]
-            for k in range(i + 1, width):
-                s -= root[k, i] * half[k, j]
-            half[i, j] = s / root[i, i]
-    for i in range(width):
-        for j in range(width - 1, -1, -1):
-            s = half[i, j]
-            for k in range(j + 1, width):
-                s -= root[k, j] * half[i, k]
-            half[i, j] = s / root[j, j]
-    for i in range(width):
-        for j in range(width):
-            out[i, j] += half[i, j]
+@numba.njit(**_OPTIONS)
+def _hyper_priors(theta, slope, layout, scale_prior, g_precision):  # type: ignore[no-untyped-def]
+    """`_hyper_prior` of all factors."""
+    factors, eta = layout
+    total = 0.0
+    for f in range(factors.shape[0]):
+        groups, width, _, log_sigma, correlation, _, own = factors[f, :7]
+        g = g_precision[own : own + width**2].reshape(width, width)
+        total += _hyper_prior(
+            theta, slope, g, groups, width, log_sigma, correlation, eta[f], scale_prior
+        )
+    return total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def hyper(  # type: ignore[no-untyped-def]
-    theta, slope, factor, precision, g_precision, groups, width, log_sigma, correlation,
-    eta, scale_prior,
-):  # fmt: skip
+@numba.njit(**_OPTIONS)
+def _hyper_prior(  # type: ignore[no-untyped-def]
+    theta, slope, g_precision, groups, width, log_sigma, correlation, eta, scale_prior
+):
     """Add the adjoints of log sigma and the free vectors; return their log prior.
 
-    ``groups`` times the log determinant of ``factor`` is subtracted, which with the
-    quadratic form is the effects' normal prior.
+    ``groups`` times the log determinant of the effects' Cholesky factor is subtracted,
+    which with the quadratic form is the effects' normal prior.
     """
     kind, scale, df = scale_prior
+    factor = scaled_factor(theta, log_sigma, correlation, width)
+    precision = precision_of(factor)
     # Pi = (M M')^-1: the adjoint of M is -2 Pi G Pi M, here with G symmetric.
     g_factor = -2.0 * (precision @ g_precision @ precision @ factor)
     total = 0.0
@@ -339,3 +340,240 @@ def hyper(  # type: ignore[no-untyped-def]
             total -= power * np.log(square)
             at += i
     return total
+
+
+# -------------------------------------------------------------------- the map, forwards
+
+
+@numba.njit(**_OPTIONS)
+def _eliminate(theta, delta, layout, expansion):  # type: ignore[no-untyped-def]
+    """Eliminate groups from the inside out.
+
+    Returns
+    -------
+    tuple
+        The log Jacobian; ``s`` of all groups, flat as the effects; ``Q`` flat as ``C``;
+        ``K`` flat as ``H``.
+    """
+    factors = layout[0]
+    _, pull, curvature, cross, link, member = expansion
+    inner, roots = pull.copy(), curvature.copy()
+    inner_links = link.copy()
+    total, c = 0.0, delta.shape[0]
+    for inside in range(2):
+        for f in range(factors.shape[0]):
+            groups, width, _, log_sigma, correlation, at, own, crossed, links, parent, members = (
+                factors[f]
+            )
+            if (parent >= 0) != (inside == 0):
+                continue
+            precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
+            wide = factors[max(parent, 0), 1]
+            for g in range(groups):
+                e, h = at + g * width, own + g * width * width
+                q = links + g * width * wide
+                for i in range(width):
+                    for j in range(i + 1):
+                        s = roots[h + i * width + j] + precision[i, j]
+                        for k in range(j):
+                            s -= roots[h + i * width + k] * roots[h + j * width + k]
+                        if i == j:
+                            roots[h + i * width + i] = np.sqrt(s)
+                        else:
+                            roots[h + i * width + j] = s / roots[h + j * width + j]
+                    pivot = roots[h + i * width + i]
+                    total -= np.log(pivot)
+                    s = inner[e + i]
+                    if crossed >= 0:
+                        b = crossed + (g * width + i) * c
+                        for k in range(c):
+                            s -= cross[b + k] * delta[k]
+                    for k in range(i):
+                        s -= roots[h + i * width + k] * inner[e + k]
+                    inner[e + i] = s / pivot
+                    if parent >= 0:
+                        for j in range(wide):
+                            s = inner_links[q + i * wide + j]
+                            for k in range(i):
+                                s -= roots[h + i * width + k] * inner_links[q + k * wide + j]
+                            inner_links[q + i * wide + j] = s / pivot
+                if parent >= 0:
+                    outer = member[members + g]
+                    e_outer = factors[parent, 5] + outer * wide
+                    h_outer = factors[parent, 6] + outer * wide * wide
+                    for i in range(width):
+                        for j in range(wide):
+                            left = inner_links[q + i * wide + j]
+                            inner[e_outer + j] -= left * inner[e + i]
+                            for k in range(wide):
+                                roots[h_outer + j * wide + k] -= (
+                                    left * inner_links[q + i * wide + k]
+                                )
+    return total, inner, inner_links, roots
+
+
+@numba.njit(**_OPTIONS)
+def _substitute(vector, layout, expansion, work):  # type: ignore[no-untyped-def]
+    """Effects of all groups from the outside in, flat."""
+    factors, member = layout[0], expansion[5]
+    _, inner, inner_links, roots = work
+    effects = np.empty(inner.shape[0])
+    for inside in range(2):
+        for f in range(factors.shape[0]):
+            groups, width, epsilon, _, _, at, own, _, links, parent, members = factors[f]
+            if (parent >= 0) != (inside == 1):
+                continue
+            wide = factors[max(parent, 0), 1]
+            for g in range(groups):
+                e, h = at + g * width, own + g * width * width
+                for i in range(width - 1, -1, -1):
+                    s = inner[e + i] + vector[epsilon + g * width + i]
+                    if parent >= 0:
+                        q = links + (g * width + i) * wide
+                        outer = factors[parent, 5] + member[members + g] * wide
+                        for j in range(wide):
+                            s -= inner_links[q + j] * effects[outer + j]
+                    for k in range(i + 1, width):
+                        s -= roots[h + k * width + i] * effects[e + k]
+                    effects[e + i] = s / roots[h + i * width + i]
+    return effects
+
+
+# ------------------------------------------------------------------- the map, backwards
+
+
+@numba.njit(**_OPTIONS)
+def _reverse_substitute(gradient, layout, expansion, work, effects, g_effects):  # type: ignore[no-untyped-def]
+    """Adjoints of ``s``, ``K`` and ``Q`` from those of the effects; epsilon's are written.
+
+    ``g_effects`` of groups that hold others is changed.
+    """
+    factors, member = layout[0], expansion[5]
+    _, inner, inner_links, roots = work
+    g_inner, g_roots = np.empty(inner.shape[0]), np.zeros(roots.shape[0])
+    g_links = np.zeros(inner_links.shape[0])
+    for inside in range(2):
+        for f in range(factors.shape[0]):
+            groups, width, epsilon, _, _, at, own, _, links, parent, members = factors[f]
+            if (parent >= 0) != (inside == 0):
+                continue
+            wide = factors[max(parent, 0), 1]
+            for g in range(groups):
+                e, h = at + g * width, own + g * width * width
+                for i in range(width):
+                    s = g_effects[e + i]
+                    for k in range(i):
+                        s -= roots[h + i * width + k] * g_inner[e + k]
+                    s /= roots[h + i * width + i]
+                    g_inner[e + i] = s
+                    gradient[epsilon + g * width + i] = s
+                    # K'u = z with z the sum of s, epsilon and -Qv.
+                    for k in range(i, width):
+                        g_roots[h + k * width + i] -= effects[e + k] * s
+                    if parent >= 0:
+                        q = links + (g * width + i) * wide
+                        outer = factors[parent, 5] + member[members + g] * wide
+                        for j in range(wide):
+                            g_links[q + j] -= s * effects[outer + j]
+                            g_effects[outer + j] -= inner_links[q + j] * s
+    return g_inner, g_roots, g_links
+
+
+@numba.njit(**_OPTIONS)
+def _reverse_eliminate(  # type: ignore[no-untyped-def]
+    theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision
+):
+    """Adjoint of theta from those of ``s``, ``K`` and ``Q``, added to ``slope``.
+
+    The log Jacobian's own is included. Returns `_hyper_priors`, whose gradient is added
+    too. The adjoint of a Cholesky factor is Murray's (2016, arXiv 1602.07527).
+    """
+    factors = layout[0]
+    cross, member = expansion[3], expansion[5]
+    _, inner, inner_links, roots = work
+    g_inner, g_roots, g_links = adjoint
+    # Adjoints of r - B delta and of A, which the groups inside need.
+    g_pull, g_own = np.empty(inner.shape[0]), np.zeros(roots.shape[0])
+    c = expansion[0].shape[0]
+    for inside in range(2):
+        for f in range(factors.shape[0]):
+            groups, width, _, _, _, at, own, crossed, links, parent, members = factors[f]
+            if (parent >= 0) != (inside == 1):
+                continue
+            wide = factors[max(parent, 0), 1]
+            half, left = np.empty((width, width)), np.empty(width)
+            for g in range(groups):
+                e, h = at + g * width, own + g * width * width
+                q = links + g * width * wide
+                root = roots[h : h + width * width].reshape(width, width)
+                g_root = g_roots[h : h + width * width].reshape(width, width)
+                if parent >= 0:
+                    outer = member[members + g]
+                    e_outer = factors[parent, 5] + outer * wide
+                    h_outer = factors[parent, 6] + outer * wide * wide
+                    for i in range(width):
+                        for j in range(wide):
+                            s = inner[e + i] * g_pull[e_outer + j]
+                            for k in range(wide):
+                                s += (
+                                    2.0
+                                    * inner_links[q + i * wide + k]
+                                    * g_own[h_outer + k * wide + j]
+                                )
+                            g_links[q + i * wide + j] -= s
+                            g_inner[e + i] -= inner_links[q + i * wide + j] * g_pull[e_outer + j]
+                    for j in range(wide):
+                        for i in range(width - 1, -1, -1):
+                            s = g_links[q + i * wide + j]
+                            for k in range(i + 1, width):
+                                s -= root[k, i] * left[k]
+                            left[i] = s / root[i, i]
+                        for i in range(width):
+                            for k in range(i + 1):
+                                g_root[i, k] -= left[i] * inner_links[q + k * wide + j]
+                for i in range(width - 1, -1, -1):
+                    s = g_inner[e + i]
+                    for k in range(i + 1, width):
+                        s -= root[k, i] * g_pull[e + k]
+                    g_pull[e + i] = s / root[i, i]
+                for i in range(width):
+                    for k in range(i + 1):
+                        g_root[i, k] -= g_pull[e + i] * inner[e + k]
+                    g_root[i, i] -= 1.0 / root[i, i]
+                    if crossed >= 0:
+                        b = crossed + (g * width + i) * c
+                        for k in range(c):
+                            slope[k] -= cross[b + k] * g_pull[e + i]
+                _factor_adjoint(root, g_root, half)
+                for i in range(width):
+                    for k in range(width):
+                        g_own[h + i * width + k] = half[i, k]
+                        g_precision[own + i * width + k] += half[i, k]
+    return _hyper_priors(theta, slope, layout, scale_prior, g_precision)
+
+
+@numba.njit(**_OPTIONS)
+def _factor_adjoint(root, g_root, half):  # type: ignore[no-untyped-def]
+    """Write the adjoint of ``A = K K'`` into ``half``, given that of ``K`` (lower)."""
+    width = root.shape[0]
+    # Phi(K' G): lower triangle with the diagonal halved, then made symmetric.
+    for i in range(width):
+        for j in range(i + 1):
+            s = 0.0
+            for k in range(i, width):
+                s += root[k, i] * g_root[k, j]
+            half[i, j] = 0.5 * s
+            half[j, i] = 0.5 * s
+    # K'^-1 half K^-1: solve from the left on columns, then on rows.
+    for j in range(width):
+        for i in range(width - 1, -1, -1):
+            s = half[i, j]
+            for k in range(i + 1, width):
+                s -= root[k, i] * half[k, j]
+            half[i, j] = s / root[i, i]
+    for i in range(width):
+        for j in range(width - 1, -1, -1):
+            s = half[i, j]
+            for k in range(j + 1, width):
+                s -= root[k, j] * half[i, k]
+            half[i, j] = s / root[j, j]

@@ -16,7 +16,7 @@ import pytest
 
 from bayesmig.design.design import Design, build_design
 from bayesmig.inference.density import Density
-from bayesmig.inference.geometry import Expansion, expand
+from bayesmig.inference.geometry import Expansion, Problem, expand
 from tests.fabricate import theory
 from tests.inference.theories import THEORIES, design_of, wide_survey
 
@@ -107,7 +107,8 @@ def log_volume(design: Design, named: dict[str, np.ndarray]) -> float:
 def map_volume(density: Density, vector: np.ndarray) -> float:
     """Log Jacobian from epsilon to the standardised effects of PyMC, by differences.
 
-    Effects are linear in epsilon, so that differences over a unit are exact.
+    Effects are linear in epsilon, so that differences over a unit are exact. Those of
+    outer groups move inner ones, never the reverse: a factor's own part is all there is.
     """
     total, named = 0.0, density.parameters(vector)
     layout = density._layout
@@ -162,7 +163,7 @@ def test_its_gradient_is_that_of_its_values(name: str) -> None:
 # ---------------------------------------------------------------------- coordinates
 
 
-@pytest.mark.parametrize("name", ["flat", "one_correlation", "two_factors", "everything"])
+@pytest.mark.parametrize("name", ["flat", "one_correlation", "two_factors", "crossed", "everything"])
 def test_the_expansion_does_not_change_the_target(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,20 +171,25 @@ def test_the_expansion_does_not_change_the_target(
     usual = Density(design)
     rng = np.random.default_rng(2)
 
-    def bad(*given: Any) -> Expansion:
-        at = expand(*given)
+    def bad(problem: Problem) -> Expansion:
+        at = expand(problem)
+        coefficients, pull, own, cross, links, members = at.arrays
         t = len(at.centre)
+        # Large enough for what the inner groups take from the outer.
         sizes = [(f.groups, f.width) for f in usual._layout.factors]
-        curvature = [
-            np.eye(width) * rng.uniform(0.1, 30, (groups, 1, 1)) for groups, width in sizes
-        ]
+        own = [np.eye(width) * rng.uniform(1, 30, (groups, 1, 1)) for groups, width in sizes]
         return replace(
             at,
             centre=at.centre + rng.normal(0, 0.3, t),
             root=np.eye(t) + 0.3 * rng.normal(size=(t, t)),
-            pull=rng.normal(0, 2, at.pull.shape),
-            curvature=np.concatenate([np.zeros(0), *(c.ravel() for c in curvature)]),
-            cross=rng.normal(0, 1, at.cross.shape),
+            arrays=(
+                coefficients,
+                rng.normal(0, 2, pull.shape),
+                np.concatenate([np.zeros(0), *(c.ravel() for c in own)]),
+                rng.normal(0, 1, cross.shape),
+                rng.normal(0, 0.02, links.shape),
+                members,
+            ),
         )
 
     monkeypatch.setattr("bayesmig.inference.density.expand", bad)
@@ -201,11 +207,13 @@ def test_the_expansion_does_not_change_the_target(
 def same_parameters(usual: Density, vector: np.ndarray, other: Density) -> np.ndarray:
     """Coordinates of another expansion at which the parameters are the same."""
     t = usual._layout.n_theta
-    theta = usual._expansion.centre + usual._expansion.root @ vector[:t]
+    theta = usual.expansion.centre + usual.expansion.root @ vector[:t]
     moved = np.zeros_like(vector)
-    moved[:t] = np.linalg.solve(other._expansion.root, theta - other._expansion.centre)
-    named, there = usual.parameters(vector), other.parameters(moved)
-    for factor in usual._layout.factors:
+    moved[:t] = np.linalg.solve(other.expansion.root, theta - other.expansion.centre)
+    named = usual.parameters(vector)
+    # From the outside in: effects of inner groups follow those of outer ones.
+    for factor in sorted(usual._layout.factors, key=lambda f: f.groups):
+        there = other.parameters(moved)
         start = t + factor.effects.start
         gap = (named[f"u_{factor.by}"] - there[f"u_{factor.by}"]).reshape(-1, factor.width)
         jacobian = np.empty((factor.groups, factor.width, factor.width))
@@ -233,7 +241,7 @@ def test_without_groups_the_centre_is_the_mode(name: str) -> None:
             assert density(moved)[0] < value
 
 
-@pytest.mark.parametrize("name", ["one_correlation", "four_correlated", "two_factors"])
+@pytest.mark.parametrize("name", ["one_correlation", "four_correlated", "two_factors", "crossed"])
 def test_the_coordinates_are_nearly_standard_normal(name: str) -> None:
     """Few people in groups of few: the curvature of what is sampled is still near one."""
     density = Density(design_of(name))
@@ -245,7 +253,7 @@ def test_the_coordinates_are_nearly_standard_normal(name: str) -> None:
         assert 0.3 < curvature < 3, k
 
 
-@pytest.mark.parametrize("name", ["four_correlated", "uncorrelated", "two_factors"])
+@pytest.mark.parametrize("name", ["four_correlated", "uncorrelated", "two_factors", "crossed"])
 def test_parameters_are_what_they_are_called(name: str) -> None:
     design = design_of(name)
     density = Density(design)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
-from bayesmig.design.design import Design
+from bayesmig.design.design import Design, build_design
+from bayesmig.inference import geometry
 from bayesmig.inference.density import Density
-from bayesmig.inference.geometry import curvatures
-from bayesmig.inference.layout import Layout, layout_of
-from tests.inference.theories import design_of
+from bayesmig.inference.layout import Layout
+from tests.fabricate import theory
+from tests.inference.theories import THEORIES, design_of, wide_survey
 
-STEP = 1e-4
+STEP = 1e-3
 
 
 def log_likelihood(design: Design, layout: Layout, vector: np.ndarray) -> float:
@@ -30,54 +33,78 @@ def named(layout: Layout, vector: np.ndarray) -> Coefficients:
     return Coefficients(*layout.split(vector[:c]), effects=effects)
 
 
-# Where the base is closed to some, differences to it are not all derivatives.
 @pytest.mark.parametrize(
-    "name", ["no_groups", "four_correlated", "two_factors", "only", "attributes"]
+    "name", ["no_groups", "four_correlated", "two_factors", "crossed", "everything"]
 )
 def test_curvatures_are_second_derivatives(name: str) -> None:
     design = design_of(name)
-    layout = layout_of(design)
+    problem = Density(design).problem
+    layout = problem.layout
     c, size = layout.n_coefficients, layout.n_coefficients + layout.n_effects
     vector = np.random.default_rng(1).normal(0, 0.3, size)
-    p = np.exp(log_probabilities(np, utilities(np, design.columns, named(layout, vector)), None))
-    p = np.delete(p, design.columns.base, axis=1)
-    for coupled in range(-1, len(layout.factors)):
-        by_coefficients, cross, own = curvatures(design.columns, layout.factors, p, coupled)
+    theta = np.concatenate([vector[:c], np.zeros(layout.n_theta - c)])
+    at = problem.expanded(theta, vector[c:])
 
-        def second(i: int, j: int) -> float:
-            a, b = np.zeros(size), np.zeros(size)
-            a[i], b[j] = STEP * 10, STEP * 10
-            corners = [
-                log_likelihood(design, layout, vector + s * a + t * b) * s * t
-                for s in (-1, 1)
-                for t in (-1, 1)
-            ]
-            return -sum(corners) / (4 * (STEP * 10) ** 2)
+    def second(i: int, j: int) -> float:
+        a, b = np.zeros(size), np.zeros(size)
+        a[i], b[j] = STEP, STEP
+        corners = [
+            log_likelihood(design, layout, vector + s * a + t * b) * s * t
+            for s in (-1, 1)
+            for t in (-1, 1)
+        ]
+        return -sum(corners) / (4 * STEP**2)
 
-        for i in range(c):
-            for j in range(i + 1):
-                assert by_coefficients[i, j] == pytest.approx(second(i, j), rel=1e-3, abs=1e-3)
-        for k, factor in enumerate(layout.factors):
-            for g in (0, factor.groups - 1):
-                at = c + factor.effects.start + g * factor.width
-                for i in range(factor.width):
-                    for j in range(factor.width):
-                        wanted = second(at + i, at + j)
-                        assert own[k][g, i, j] == pytest.approx(wanted, rel=1e-3, abs=1e-3)
-                    if k == coupled:
-                        block = cross[k]
-                        assert block is not None
-                        for j in range(c):
-                            wanted = second(at + i, j)
-                            assert block[g, i, j] == pytest.approx(wanted, rel=1e-3, abs=1e-3)
-                    else:
-                        assert cross[k] is None
+    def near(i: int, j: int) -> Any:
+        return pytest.approx(second(i, j), rel=1e-3, abs=1e-3)
+
+    for i in range(c):
+        for j in range(i + 1):
+            assert at.curvature[i, j] - problem.own_prior[i] * (i == j) == near(i, j)
+            assert at.curvature[j, i] == at.curvature[i, j]
+    for k, factor in enumerate(layout.factors):
+        for g in (0, factor.groups - 1):
+            first = c + factor.effects.start + g * factor.width
+            for i in range(factor.width):
+                for j in range(factor.width):
+                    assert at.own(k)[g, i, j] == near(first + i, first + j)
+                if k in (problem.outer, problem.inner):
+                    for j in range(c):
+                        assert at.cross(k)[g, i, j] == near(first + i, j)
+                if k == problem.inner:
+                    outer = layout.factors[problem.outer]
+                    start = c + outer.effects.start + problem.members[g] * outer.width
+                    for j in range(outer.width):
+                        assert at.links()[g, i, j] == near(first + i, start + j)
 
 
-def test_the_factor_with_the_fewest_groups_follows_the_coefficients() -> None:
-    density = Density(design_of("two_factors"))
-    names = [f.by for f in density._layout.factors]
-    assert names[density._expansion.coupled] == "region"
+def test_parts_of_the_rows_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    design = build_design(theory(**THEORIES["two_factors"]), wide_survey(1200))
+    problem = Density(design).problem
+    rng = np.random.default_rng(0)
+    theta = rng.normal(0, 0.3, problem.layout.n_theta)
+    effects = rng.normal(0, 0.3, problem.layout.n_effects)
+    whole, value = problem.expanded(theta, effects), problem.value(theta, effects)
+    monkeypatch.setattr(geometry, "_PART_BLOCKS", 1)
+    parts = problem.expanded(theta, effects)
+    for one, other in zip(whole.arrays, parts.arrays, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(whole.curvature, parts.curvature, rtol=1e-9, atol=1e-9)
+    assert problem.value(theta, effects) == pytest.approx(value, rel=1e-12)
+
+
+def test_groups_within_groups_are_found() -> None:
+    """Regions hold origins; households are spread over origins."""
+    design = design_of("two_factors")
+    problem = Density(design).problem
+    names = [f.by for f in problem.layout.factors]
+    assert (names[problem.outer], names[problem.inner]) == ("region", "origin")
+    regions = design.layouts["region"].levels
+    for level, inside in zip(design.layouts["origin"].levels, problem.members, strict=True):
+        assert regions[inside] == f"r{int(str(level)[1:]) % 3}"
+    crossed = Density(design_of("crossed")).problem
+    assert crossed.layout.factors[crossed.outer].by == "origin"
+    assert crossed.inner == -1
 
 
 @pytest.mark.parametrize("name", ["one_correlation", "one_person_groups", "six_correlated"])

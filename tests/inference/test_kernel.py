@@ -11,7 +11,8 @@ import pytest
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, Columns, utilities
 from bayesmig.inference import kernel
-from bayesmig.inference.stream import _arguments
+from bayesmig.inference.blocks import BLOCK, Precision, arrange, chosen_sums, runs_of
+from bayesmig.inference.stream import log_likelihood_blocks, probability_blocks, take_rows
 from tests.random_columns import (
     log_probabilities_by_loops,
     random_choice,
@@ -26,24 +27,36 @@ def log_p(columns: Columns, coefficients: Coefficients) -> np.ndarray:
     return log_probabilities(np, utilities(np, columns, coefficients), columns.available)
 
 
-def with_draw(coefficients: Coefficients) -> Coefficients:
-    """The same parameters as a single draw."""
-    return Coefficients(
-        persons=coefficients.persons[None],
-        only=None if coefficients.only is None else coefficients.only[None],
-        attributes=None if coefficients.attributes is None else coefficients.attributes[None],
-        effects={k: v[None] for k, v in (coefficients.effects or {}).items()},
-    )
+def parameters_of(columns: Columns, coefficients: Coefficients) -> list[np.ndarray]:
+    """As the kernel takes them: of persons, of attributes, of groups."""
+    generic = [coefficients.only, coefficients.attributes]
+    effects = [(coefficients.effects or {})[by].ravel() for by in columns.groups]
+    return [
+        coefficients.persons.copy(),
+        np.concatenate([np.zeros(0), *(g for g in generic if g is not None)]),
+        np.concatenate([np.zeros(0), *effects]),
+    ]
 
 
-def arguments(columns: Columns, coefficients: Coefficients, choice: np.ndarray) -> list[Any]:
+def arguments(
+    columns: Columns,
+    coefficients: Coefficients,
+    choice: np.ndarray,
+    *,
+    counts: np.ndarray | None = None,
+    precision: Precision = "double",
+) -> list[Any]:
     """Those of `kernel.log_likelihood`, without its outputs."""
-    (*data, nonbase), parameters = _arguments(columns, with_draw(coefficients))
-    return [*data, choice, nonbase, *(p[0] for p in parameters)]
+    sizes = {by: len(effects) for by, effects in (coefficients.effects or {}).items()}
+    blocks = arrange(columns, sizes, precision=precision, counts=counts)
+    chosen = chosen_sums(columns, sizes, choice, counts)
+    return [blocks.arrays, chosen, *parameters_of(columns, coefficients)]
 
 
-def likelihood(columns: Columns, coefficients: Coefficients, choice: np.ndarray) -> Value:
-    given = arguments(columns, coefficients, choice)
+def likelihood(
+    columns: Columns, coefficients: Coefficients, choice: np.ndarray, **options: Any
+) -> Value:
+    given = arguments(columns, coefficients, choice, **options)
     slopes = tuple(np.full_like(p, np.nan) for p in given[-3:])
     return kernel.log_likelihood(*given, *slopes), slopes
 
@@ -83,7 +96,7 @@ def test_its_gradient_is_that_of_its_values(seed: int) -> None:
             assert slope[index] == pytest.approx(numeric, rel=1e-6, abs=1e-7 * len(choice))
 
 
-@pytest.mark.parametrize("n", [1, 63, 64, 65, 511, 512, 513, 1024, 1500])
+@pytest.mark.parametrize("n", [1, 63, BLOCK - 1, BLOCK, BLOCK + 1, 4 * BLOCK, 1500])
 def test_blocks_of_rows_join_without_seam(n: int) -> None:
     columns, coefficients, choice = world(n, n=n, alternatives=3, groups=[(5, 2), (3, 1)])
     value, slopes = likelihood(columns, coefficients, choice)
@@ -153,25 +166,158 @@ def test_probabilities_have_the_precision_of_a_library_exponential() -> None:
         groups={},
     )
     coefficients = Coefficients(persons=np.ones((1, 1, 1)))
-    data, parameters = _arguments(columns, coefficients)
-    got, logs = np.empty((1, n, 2)), np.empty((1, n))
-    kernel.row_probabilities(*data, *parameters, got)
+    ((_, got),) = probability_blocks(columns, coefficients)
     expected = np.exp(log_p(columns, replace(coefficients, persons=np.ones((1, 1)))))
     np.testing.assert_allclose(got[0], expected, rtol=2e-13)
-    ones = np.ones(n, dtype=np.int64)
-    kernel.row_log_likelihood(*data, *parameters, ones, logs)
+    ((_, logs),) = log_likelihood_blocks(columns, coefficients, np.ones(n, dtype=np.int64))
     np.testing.assert_allclose(logs[0], -np.logaddexp(0.0, -gaps), rtol=1e-12, atol=1e-14)
+
+
+# ------------------------------------------------------------------ single precision
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_single_precision_is_double_precision_to_seven_digits(seed: int) -> None:
+    columns, coefficients, choice = world(seed)
+    value, slopes = likelihood(columns, coefficients, choice)
+    single, of_single = likelihood(columns, coefficients, choice, precision="single")
+    assert single == pytest.approx(value, rel=3e-6)
+    scale = max(1.0, *(np.abs(s).max(initial=0.0) for s in slopes))
+    for one, other in zip(slopes, of_single, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=3e-6 * scale)
+
+
+@pytest.mark.parametrize("size", [50.0, 300.0, 700.0])
+def test_extreme_utilities_in_single_precision(size: float) -> None:
+    columns, coefficients, choice = world(
+        6, n=40, alternatives=3, persons=1, only=[], attributes=0, groups=[], availability=False
+    )
+    columns = replace(columns, persons=np.sign(columns.persons))
+    extreme = replace(coefficients, persons=np.array([[size, -size]]))
+    value, slopes = likelihood(columns, extreme, choice, precision="single")
+    assert value == pytest.approx(log_p(columns, extreme)[np.arange(40), choice].sum(), rel=1e-6)
+    assert all(np.isfinite(s).all() for s in slopes)
+
+
+def test_many_rows_in_single_precision_have_a_small_error() -> None:
+    """Sums over blocks are double: errors do not pile up with the rows."""
+    columns, coefficients, choice = world(
+        8, n=200_000, alternatives=3, persons=5, only=[], attributes=0, groups=[(50, 1)],
+        availability=False,
+    )  # fmt: skip
+    value, slopes = likelihood(columns, coefficients, choice)
+    single, of_single = likelihood(columns, coefficients, choice, precision="single")
+    assert abs(single - value) < 5e-3
+    for one, other in zip(slopes, of_single, strict=True):
+        assert np.abs(one - other).max(initial=0.0) < 5e-3
+
+
+# --------------------------------------------------------------------- counted rows
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_row_counted_twice_is_the_row_twice_and_one_counted_never_is_not_there(
+    seed: int,
+) -> None:
+    columns, coefficients, choice = world(seed, n=60)
+    counts = np.random.default_rng(seed).integers(0, 4, 60)
+    rows = np.repeat(np.arange(60), counts)
+    repeated = take_rows(columns, rows)
+    value, slopes = likelihood(columns, coefficients, choice, counts=counts.astype(float))
+    expected, wanted = likelihood(repeated, coefficients, choice[rows])
+    assert value == pytest.approx(expected, rel=1e-9)
+    for one, other in zip(slopes, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
+
+
+def test_an_alternative_that_nobody_has_changes_nothing() -> None:
+    columns, coefficients, choice = world(
+        3, n=50, alternatives=3, only=[0, 2], attributes=2, groups=[(4, 2)], availability=True, base=1
+    )
+    value, _ = likelihood(columns, coefficients, choice)
+    assert columns.available is not None
+    more = replace(
+        columns,
+        n_alternatives=4,
+        attributes=np.concatenate([columns.attributes, np.ones((50, 1, 2))], axis=1),
+        available=np.column_stack([columns.available, np.zeros(50, dtype=bool)]),
+    )
+    extended = replace(
+        coefficients,
+        persons=np.column_stack([coefficients.persons, np.full(len(coefficients.persons), 3.0)]),
+        effects={
+            by: np.concatenate([u, np.full((len(u), 1, u.shape[2]), 2.0)], axis=1)
+            for by, u in (coefficients.effects or {}).items()
+        },
+    )
+    assert likelihood(more, extended, choice)[0] == pytest.approx(value, rel=1e-9)
+
+
+def test_another_base_is_a_linear_change_of_the_coefficients() -> None:
+    columns, coefficients, choice = world(
+        4, n=50, alternatives=3, only=[], attributes=0, groups=[(4, 2)], base=0
+    )
+    value, _ = likelihood(columns, coefficients, choice)
+
+    def moved(of: np.ndarray) -> np.ndarray:
+        """From (0, a, b) to (-b, a - b, 0)."""
+        return np.stack([-of[..., 1], of[..., 0] - of[..., 1]], axis=-1)
+
+    other = replace(
+        coefficients,
+        persons=moved(coefficients.persons),
+        effects={
+            by: np.moveaxis(moved(np.moveaxis(u, 1, -1)), -1, 1)
+            for by, u in (coefficients.effects or {}).items()
+        },
+    )
+    changed = likelihood(replace(columns, base=2), other, choice)[0]
+    assert changed == pytest.approx(value, rel=1e-9)
+
+
+def test_groups_under_other_numbers_are_the_same_groups() -> None:
+    columns, coefficients, choice = world(5, n=80, groups=[(6, 2), (3, 1)])
+    value, slopes = likelihood(columns, coefficients, choice)
+    order = np.random.default_rng(0).permutation(6)
+    codes, terms = columns.groups["origin"]
+    permuted = replace(columns, groups=dict(columns.groups) | {"origin": (order[codes], terms)})
+    u = (coefficients.effects or {})["origin"]
+    effects = dict(coefficients.effects or {}) | {"origin": u[np.argsort(order)]}
+    other, of_other = likelihood(permuted, replace(coefficients, effects=effects), choice)
+    assert other == pytest.approx(value, rel=1e-9)
+    mine = slopes[2][: u.size].reshape(u.shape)
+    np.testing.assert_allclose(of_other[2][: u.size].reshape(u.shape)[order], mine, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, BLOCK, BLOCK + 1, 1000])
+def test_runs_cover_every_row_once_and_stay_in_their_block(n: int) -> None:
+    codes = np.sort(np.random.default_rng(n).integers(0, 9, n))
+    runs, at = runs_of(codes)
+    rows = [
+        (block * BLOCK + i, code)
+        for block in range(len(at) - 1)
+        for first, stop, code in runs[at[block] : at[block + 1]]
+        for i in range(first, stop)
+    ]
+    assert [row for row, _ in rows] == list(range(n))
+    assert [code for _, code in rows] == codes.tolist()
+    assert (runs[:, 1] <= BLOCK).all()
+    assert (runs[:, 0] < runs[:, 1]).all()
+
+
+# ---------------------------------------------------------------------------- no number
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("position", [-3, -2, -1])
+@pytest.mark.parametrize("precision", ["single", "double"])
 def test_parameters_that_are_not_numbers_never_give_a_finite_value(
-    bad: float, position: int
+    bad: float, position: int, precision: Precision
 ) -> None:
     columns, coefficients, choice = world(
         9, n=70, alternatives=4, attributes=2, only=[1], groups=[(3, 2)], availability=False
     )
-    given = arguments(columns, coefficients, choice)
+    given = arguments(columns, coefficients, choice, precision=precision)
     for index in np.ndindex(given[position].shape):
         moved = given.copy()
         moved[position] = given[position].copy()

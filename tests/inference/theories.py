@@ -23,6 +23,7 @@ THEORIES: dict[str, dict[str, Any]] = {
     "six_correlated": {"groups": [{"by": "region", "terms": "1 + wealth + female"}]},
     "uncorrelated": {"groups": [{"by": "origin", "terms": "1 + wealth", "correlated": False}]},
     "two_factors": {"groups": TWO_GROUPS},
+    "crossed": {"groups": [{"by": "household", "terms": "1 + female"}, {"by": "origin"}]},
     "one_person_groups": {"groups": [{"by": "person"}]},
     "half_normal_scales": {
         "groups": ONE_GROUP,

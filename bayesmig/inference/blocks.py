@@ -1,0 +1,207 @@
+"""Rows of a design, sorted and cut into the blocks that the kernel reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesmig.choice.utility import Columns
+from bayesmig.inference.kernel import BLOCK
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+Precision = Literal["single", "double"]
+DTYPES: Mapping[Precision, Any] = {"single": np.float32, "double": np.float64}
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What the kernel reads.
+
+    Attributes
+    ----------
+    arrays
+        The kernel's argument ``data``.
+    order
+        Row of the columns for every row of the blocks, filler left out.
+    """
+
+    arrays: tuple[Any, ...]
+    order: Codes
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return len(self.arrays[0])
+
+    def part(self, blocks: slice) -> tuple[Any, ...]:
+        """The kernel's argument ``data`` for some of the blocks."""
+        x, a, pairs, closed, counts, *rest, run_at, nonbase = self.arrays
+        return (
+            x[blocks],
+            a[blocks],
+            pairs,
+            closed[blocks] if len(closed) else closed,
+            counts[blocks],
+            rest[0][blocks],
+            *rest[1:],
+            np.ascontiguousarray(run_at[:, blocks.start : blocks.stop + 1]),
+            nonbase,
+        )
+
+
+def arrange(
+    columns: Columns,
+    groups: Mapping[str, int],
+    *,
+    precision: Precision = "double",
+    counts: Array | None = None,
+    cells: Codes | None = None,
+) -> Blocks:
+    """Sort rows by group and cut them into blocks.
+
+    Parameters
+    ----------
+    columns
+        The data.
+    groups
+        Name of a factor -> number of its groups.
+    precision
+        Of the blocks, and so of the kernel's loops.
+    counts
+        How often each row counts, ``(obs,)``; once where left out.
+    cells
+        Codes by which rows are sorted before their groups, ``(obs,)``.
+    """
+    dtype, order = DTYPES[precision], _order(columns, groups, cells)
+    n, n_alt = len(order), columns.n_alternatives
+    counts = np.ones(n) if counts is None else counts
+    factors = list(columns.groups.values())
+    sizes = [groups[by] * terms.shape[1] for by, (_, terms) in columns.groups.items()]
+    runs = [runs_of(codes[order]) for codes, _ in factors]
+    starts = np.cumsum([0, *(len(r) for r, _ in runs)])
+    attributes, pairs = _attributes(columns)
+    closed = np.zeros((0, n_alt, BLOCK), dtype=bool)
+    if columns.available is not None:
+        closed = _blocks([~column for column in columns.available.T], order, bool)
+    arrays = (
+        _blocks(list(columns.persons.T), order, dtype),
+        _blocks(attributes, order, dtype),
+        pairs,
+        closed,
+        _blocks([counts], order, dtype)[:, 0],
+        _blocks([t for _, terms in factors for t in terms.T], order, dtype),
+        np.array([terms.shape[1] for _, terms in factors], dtype=np.int64),
+        np.cumsum([0, *sizes])[:-1].astype(np.int64) * (n_alt - 1),
+        np.concatenate([np.zeros((0, 3), dtype=np.int64), *(r for r, _ in runs)]),
+        np.array(
+            [at + start for (_, at), start in zip(runs, starts, strict=False)], dtype=np.int64
+        ).reshape(len(factors), -(-n // BLOCK) + 1),
+        np.delete(np.arange(n_alt), columns.base),
+    )
+    return Blocks(arrays, order)
+
+
+def _order(columns: Columns, groups: Mapping[str, int], cells: Codes | None) -> Codes:
+    """By cell, then by factor from the one with the fewest groups, then as they stand."""
+    by = sorted(columns.groups, key=lambda name: groups[name], reverse=True)
+    keys = [columns.groups[name][0] for name in by]
+    if cells is not None:
+        keys.append(cells)
+    if not keys:
+        return np.arange(len(columns.persons))
+    return np.lexsort(keys).astype(np.int64)
+
+
+def _blocks(rows: list[Any], order: Codes, dtype: Any) -> NDArray[Any]:
+    """Columns ``(obs,)`` as ``(block, column, BLOCK)``, filled up with zeros."""
+    count = -(-len(order) // BLOCK)
+    out = np.zeros((count, len(rows), BLOCK), dtype=dtype)
+    whole = len(order) // BLOCK
+    for k, column in enumerate(rows):
+        values = column[order]
+        out[:whole, k] = values[: whole * BLOCK].reshape(whole, BLOCK)
+        if whole < count:
+            out[whole, k, : len(order) - whole * BLOCK] = values[whole * BLOCK :]
+    return out
+
+
+def _attributes(columns: Columns) -> tuple[list[Any], Codes]:
+    """Columns of single utilities, and each one's (coefficient, alternative)."""
+    found, pairs, at = [], [], 0
+    for position, block in columns.only.items():
+        for column in block.T:
+            found.append(column)
+            pairs.append((at, position))
+            at += 1
+    if columns.attributes is not None:
+        for m in range(columns.attributes.shape[2]):
+            for j in range(columns.n_alternatives):
+                found.append(columns.attributes[:, j, m])
+                pairs.append((at + m, j))
+    return found, np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def runs_of(codes: Codes) -> tuple[Codes, Codes]:
+    """Runs of one code within blocks.
+
+    Returns
+    -------
+    tuple
+        ``(run, 3)``: first row in its block, row after its last, code; and the first
+        run of every block, and one more.
+    """
+    n = len(codes)
+    change = np.flatnonzero(np.diff(codes)) + 1
+    first = np.union1d(np.concatenate([[0], change]), np.arange(0, n, BLOCK))[: n and None]
+    stop = np.append(first[1:], n)
+    block = first // BLOCK
+    runs = np.stack([first - block * BLOCK, stop - block * BLOCK, codes[first]], axis=1)
+    at = np.searchsorted(block, np.arange(-(-n // BLOCK) + 1))
+    return runs.astype(np.int64), at.astype(np.int64)
+
+
+def chosen_sums(
+    columns: Columns, groups: Mapping[str, int], choice: Codes, counts: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Sums over rows of what stands beside each parameter in the chosen utility.
+
+    Parameters
+    ----------
+    columns, groups, counts
+        As for `arrange`.
+    choice
+        Position of the chosen alternative, ``(obs,)``.
+
+    Returns
+    -------
+    tuple
+        Of ``beta (coefficient, nonbase)``, of the attributes' coefficients, and of the
+        effects of all factors, flat.
+    """
+    counts = np.ones(len(choice)) if counts is None else counts
+    nonbase = np.delete(np.arange(columns.n_alternatives), columns.base)
+    took = [counts * (choice == j) for j in range(columns.n_alternatives)]
+    persons = np.stack([columns.persons.T @ took[j] for j in nonbase], axis=1)
+    attributes, pairs = _attributes(columns)
+    of_attributes = np.zeros(int(pairs[:, 0].max(initial=-1)) + 1)
+    for column, (m, j) in zip(attributes, pairs, strict=True):
+        of_attributes[m] += column @ took[j]
+    effects = [np.zeros(0)]
+    for by, (codes, terms) in columns.groups.items():
+        sums = [
+            [np.bincount(codes, took[j] * t, groups[by]) for t in terms.T] for j in nonbase
+        ]
+        effects.append(np.moveaxis(np.array(sums), 2, 0).ravel())
+    return persons, of_attributes, np.concatenate(effects)
+
+
+def pieces(count: int, parts: int) -> list[slice]:
+    """Cut ``count`` things into at most ``parts`` slices of about one size."""
+    edges = np.linspace(0, count, min(count, parts) + 1).astype(int)
+    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
