@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tomllib
@@ -25,7 +26,7 @@ from bayesmig.tomlfile import validate
 if TYPE_CHECKING:
     from bayesmig.survey.survey import Survey
 
-SCHEMA = "bayesmig posterior 1"
+SCHEMA = "bayesmig posterior 2"
 MAX_R_HAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
 INTERVAL = 0.95
 
@@ -42,8 +43,8 @@ class Provenance:
         How the draws were made.
     versions
         Package -> version.
-    survey, design
-        Fingerprints (SHA-256).
+    survey, design, spec
+        Fingerprints (SHA-256) of the data, of the arrays made of them, and of the theory.
     seconds
         Wall time of sampling.
     created
@@ -61,6 +62,7 @@ class Provenance:
     versions: Mapping[str, str]
     survey: str
     design: str
+    spec: str
     seconds: float
     created: str
     warnings: tuple[str, ...] = ()
@@ -181,9 +183,18 @@ class Posterior:
             raise ConvergenceError(
                 "the draws have not converged: " + "; ".join(found),
                 where=f"posterior of {self.spec.name!r}",
-                mend="fit with more tune and draws or a higher target_accept, or pass "
-                "allow_unconverged=True to look all the same",
+                mend=self._mend() + ", or pass allow_unconverged=True to look all the same",
             )
+
+    def _mend(self) -> str:
+        """What to do about draws that have not converged."""
+        of, (chains, draws) = self.data["diagnostics"].to_dataset(), self.n_draws
+        least = float(min(of["ess_bulk"].min(), of["ess_tail"].min()))
+        if int(of["divergences"].sum()) or not float(of["r_hat"].max()) < 1.05 or not least > 0:
+            return "fit with more tune and draws or a higher target_accept"
+        # A tenth more than proportion asks for: an estimate of ESS is noisy.
+        needed = max(1.1 * draws * MIN_ESS / least, 1.5 * draws if least >= MIN_ESS else 0)
+        return f"fit with draws={int(np.ceil(needed / 100)) * 100:,} in each of {chains} chains"
 
     def summary(self, *, effects: bool = False) -> pd.DataFrame:
         """Mean, sd, 95 % HDI, R-hat and ESS of every parameter.
@@ -236,6 +247,7 @@ class Posterior:
             "roles": json.dumps(dict(self.design.roles)),
             "attributes": json.dumps({k: dict(v) for k, v in self.design.attributes.items()}),
             "provenance": json.dumps(asdict(self.provenance)),
+            "checksum": checksum(tree),
         }
         write_aside(path, lambda aside: tree.to_netcdf(aside, engine="h5netcdf"))
         return path
@@ -307,6 +319,21 @@ def write_aside(path: Path, write: Any) -> None:
             aside.unlink()
 
 
+def checksum(tree: xr.DataTree) -> str:
+    """SHA-256 of all values of a tree, their names, dimensions and coordinates."""
+    found = hashlib.sha256()
+    for node in sorted(tree.subtree, key=lambda node: node.path):
+        for name, variable in sorted(node.to_dataset(inherit=False).variables.items()):
+            values = np.ascontiguousarray(variable.to_numpy())
+            found.update(f"{node.path} {name} {variable.dims} {values.shape}".encode())
+            # NetCDF has neither booleans nor text of a fixed width.
+            plain = values.dtype.kind in "biuf"
+            found.update(
+                values.astype(float) if plain else "\0".join(map(str, values.flat)).encode()
+            )
+    return found.hexdigest()
+
+
 def load(path: str | Path, survey: Survey | None = None) -> Posterior:
     """Read a posterior that `Posterior.save` wrote.
 
@@ -335,6 +362,19 @@ def load(path: str | Path, survey: Survey | None = None) -> Posterior:
             f"the schema is {tree.attrs.get('schema', 'missing')!r}, expected {SCHEMA!r}",
             where=str(path),
             mend="fit again with this version, or load it with the version that wrote it",
+        )
+    absent = [k for k in ("spec", "roles", "attributes", "provenance") if k not in tree.attrs]
+    if absent:
+        raise PosteriorError(
+            f"it does not say its {', '.join(absent)}",
+            where=str(path),
+            mend="the file is damaged or was changed; fit again",
+        )
+    if tree.attrs.get("checksum") != checksum(tree):
+        raise PosteriorError(
+            "the values are not those that were saved",
+            where=str(path),
+            mend="the file is damaged or was changed; fit again",
         )
     provenance = _provenance(tree.attrs["provenance"])
     frame = _dataset_to_frame(tree["frame"].to_dataset())

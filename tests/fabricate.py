@@ -177,6 +177,7 @@ def fabricated(
         versions={"bayesmig": "0"},
         survey=design.survey_fingerprint,
         design=design.fingerprint,
+        spec="spec",
         seconds=0.0,
         created="2000-01-01T00:00:00+00:00",
         warnings=design.support.warnings,

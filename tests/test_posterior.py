@@ -20,6 +20,7 @@ from bayesmig.errors import ConvergenceError, PosteriorError
 from bayesmig.posterior import (
     SCHEMA,
     Posterior,
+    checksum,
     hdi,
     labelled_draws,
     load,
@@ -278,11 +279,30 @@ def test_a_value_missing_in_both_is_no_difference(tmp_path: Path) -> None:
     assert load(tmp_path / "fit.nc", survey).survey is survey
 
 
+def test_a_value_that_was_changed_is_refused(saved: Path) -> None:
+    with h5py.File(saved, "r+") as file:
+        file["posterior/beta"][0, 0, 0, 0] += 1e-12
+    with pytest.raises(PosteriorError, match="not those that were saved"):
+        load(saved)
+
+
+def test_what_says_nothing_of_its_making_is_refused(saved: Path) -> None:
+    with h5py.File(saved, "r+") as file:
+        del file.attrs["provenance"]
+    with pytest.raises(PosteriorError, match="provenance"):
+        load(saved)
+
+
 def test_arrays_that_came_out_differently_are_refused(saved: Path) -> None:
     with h5py.File(saved, "r+") as file:
         columns = file["frame"]
         wealth = next(c for c in columns.values() if c.attrs.get("name") == "wealth")
         wealth[0] += 1e-9
+    # As another version of the package would have saved it.
+    with xr.open_datatree(saved, engine="h5netcdf") as tree:
+        valid = checksum(tree.load())
+    with h5py.File(saved, "r+") as file:
+        file.attrs["checksum"] = valid
     with pytest.raises(PosteriorError, match="other arrays") as raised:
         load(saved)
     assert "versions of the fit" in raised.value.mend

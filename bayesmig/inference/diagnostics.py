@@ -24,8 +24,9 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
     -------
     xarray.Dataset
         ``r_hat``, ``ess_bulk``, ``ess_tail`` over ``parameter``; ``divergences`` and
-        ``bfmi`` over ``chain``. A parameter that does not vary (a correlation with
-        itself) is left out. R-hat is NaN where there is one chain.
+        ``bfmi`` over ``chain``. The correlation of an effect with itself is left out;
+        any other parameter that does not vary has NaN. R-hat is NaN where there is one
+        chain.
 
     Notes
     -----
@@ -33,9 +34,9 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
     """
     from arviz_stats.base.array import array_stats
 
-    varying = [(label, v) for label, v in labelled_draws(draws) if np.ptp(v) > 0]
-    labels = [label for label, _ in varying]
-    found = [_one(array_stats, values) for _, values in varying]
+    kept = [(label, v) for label, v in labelled_draws(draws) if not _is_one_by_definition(label)]
+    labels = [label for label, _ in kept]
+    found = [_one(array_stats, values) for _, values in kept]
     columns = np.array(found).reshape(len(found), 3).T
     energy = stats["energy"].transpose("chain", "draw").to_numpy()
     spread = energy.var(axis=1)
@@ -52,8 +53,17 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
     )
 
 
+def _is_one_by_definition(label: str) -> bool:
+    """Whether a label is ``corr_*[x, x]``."""
+    name, _, inside = label.partition("[")
+    one, _, other = inside.removesuffix("]").partition(", ")
+    return name.startswith("corr_") and one == other
+
+
 def _one(array_stats: object, values: np.ndarray) -> tuple[float, float, float]:
     """R-hat, bulk and tail ESS of one parameter, ``(chain, draw)``."""
+    if not np.ptp(values) > 0:
+        return np.nan, np.nan, np.nan
     with warnings.catch_warnings():
         # One chain, or constant halves of a chain, give NaN, which is the answer.
         warnings.simplefilter("ignore")

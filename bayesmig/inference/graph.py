@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, GroupLayout, build_design
 from bayesmig.design.priors import PriorArray
-from bayesmig.inference.layout import parameter_coords, parameter_dims
+from bayesmig.inference.layout import effect_labels, parameter_coords, parameter_dims
 from bayesmig.spec.model import ModelSpec
 from bayesmig.spec.priors import ScalePrior
 from bayesmig.survey.survey import Survey
@@ -44,6 +45,8 @@ def to_pymc(theory: ModelSpec, survey: Survey) -> pm.Model:
 def build_graph(design: Design) -> pm.Model:
     """As `to_pymc`, from a design."""
     coords: dict[str, Any] = {**parameter_coords(design), "obs": np.arange(design.n_obs)}
+    for by, layout in design.layouts.items():
+        coords[f"{by}_effect"] = effect_labels(design, layout)
     with pm.Model(coords=coords) as model:
         coefficients = Coefficients(
             persons=_coefficients("beta", design.priors["persons"], design),
@@ -87,10 +90,14 @@ def _coefficients(name: str, priors: PriorArray, design: Design) -> Any:
     if len(kinds) == 1:
         return _variable(name, int(kinds[0]), priors, dims=dims)
     flat, parts = pt.zeros(priors.loc.size), ("dist", "loc", "scale", "df")
+    coords = parameter_coords(design)
+    labels = [", ".join(of) for of in product(*(coords[d] for d in parameter_dims(design)[name]))]
     for kind in kinds:
         where = np.flatnonzero(priors.dist.ravel() == kind)
         part = PriorArray(*(getattr(priors, k).ravel()[where] for k in parts))
-        drawn = _variable(f"{name}_{_KINDS[int(kind)]}", int(kind), part, shape=len(where))
+        of = f"{name}_{_KINDS[int(kind)]}"
+        pm.modelcontext(None).add_coord(f"{of}_term", [labels[k] for k in where])
+        drawn = _variable(of, int(kind), part, dims=f"{of}_term")
         flat = pt.set_subtensor(flat[where], drawn)
     return pm.Deterministic(name, flat.reshape(priors.loc.shape), dims=dims)
 
@@ -98,17 +105,16 @@ def _coefficients(name: str, priors: PriorArray, design: Design) -> Any:
 _KINDS = {0: "flat", 1: "normal", 2: "student_t", 3: "laplace"}
 
 
-def _variable(name: str, kind: int, priors: PriorArray, **shape: Any) -> Any:
+def _variable(name: str, kind: int, priors: PriorArray, dims: Any) -> Any:
     match _KINDS[kind]:
         case "flat":
-            shape = shape if "dims" in shape else {"shape": priors.loc.shape}
-            return pm.Flat(name, **shape)
+            return pm.Flat(name, dims=dims)
         case "normal":
-            return pm.Normal(name, priors.loc, priors.scale, **shape)
+            return pm.Normal(name, priors.loc, priors.scale, dims=dims)
         case "student_t":
-            return pm.StudentT(name, nu=priors.df, mu=priors.loc, sigma=priors.scale, **shape)
+            return pm.StudentT(name, nu=priors.df, mu=priors.loc, sigma=priors.scale, dims=dims)
         case _:
-            return pm.Laplace(name, priors.loc, priors.scale, **shape)
+            return pm.Laplace(name, priors.loc, priors.scale, dims=dims)
 
 
 def _scale(prior: ScalePrior, size: int) -> Any:
@@ -127,10 +133,14 @@ def _effects(layout: GroupLayout, design: Design) -> Any:
     shape = (len(layout.levels), len(design.nonbase), len(layout.terms))
     width = shape[1] * shape[2]
     priors = design.spec.priors
-    z = pm.Normal(f"z_{by}", shape=(shape[0], width))
+    z = pm.Normal(f"z_{by}", dims=(by, f"{by}_effect"))
     if f"corr_{by}" in dims:
+        rows = effect_labels(design, layout)
+        lower = [f"{rows[i]}, {rows[k]}" for i in range(width) for k in range(i + 1)]
+        pm.modelcontext(None).add_coord(f"{by}_lower", lower)
         chol, corr, sigma = pm.LKJCholeskyCov(
             f"chol_{by}",
+            dims=f"{by}_lower",
             n=width,
             eta=priors.correlation.eta,
             sd_dist=_scale(priors.scale, width),
@@ -140,18 +150,18 @@ def _effects(layout: GroupLayout, design: Design) -> Any:
         pm.Deterministic(f"corr_{by}", corr, dims=dims[f"corr_{by}"])
         scaled = z @ chol.T
     else:
-        sigma = model_scale(f"scale_{by}", priors.scale, width)
+        sigma = _model_scale(f"scale_{by}", priors.scale, f"{by}_effect")
         scaled = z * sigma
     pm.Deterministic(f"sigma_{by}", sigma.reshape(shape[1:]), dims=dims[f"sigma_{by}"])
     return pm.Deterministic(f"u_{by}", scaled.reshape(shape), dims=dims[f"u_{by}"])
 
 
-def model_scale(name: str, prior: ScalePrior, size: int) -> Any:
+def _model_scale(name: str, prior: ScalePrior, dims: str) -> Any:
     """Independent scales, as a variable of the model."""
     match prior.dist:
         case "exponential":
-            return pm.Exponential(name, scale=prior.scale, shape=size)
+            return pm.Exponential(name, scale=prior.scale, dims=dims)
         case "half_normal":
-            return pm.HalfNormal(name, prior.scale, shape=size)
+            return pm.HalfNormal(name, prior.scale, dims=dims)
         case _:
-            return pm.HalfStudentT(name, nu=prior.df, sigma=prior.scale, shape=size)
+            return pm.HalfStudentT(name, nu=prior.df, sigma=prior.scale, dims=dims)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.design.design import Design
+from bayesmig.design.design import Design, GroupLayout
 
 Array = NDArray[np.float64]
 
@@ -138,6 +138,11 @@ def parameter_dims(design: Design) -> dict[str, tuple[str, ...]]:
     return dims
 
 
+def effect_labels(design: Design, layout: GroupLayout) -> list[str]:
+    """``term:alternative`` of every effect of a group."""
+    return [f"{t}:{a}" for a in design.nonbase for t in layout.terms]
+
+
 def parameter_coords(design: Design) -> dict[str, list[str]]:
     """Labels of every dimension that `parameter_dims` names."""
     coords = {"coefficient": list(design.persons), "nonbase": list(design.nonbase)}
@@ -148,7 +153,7 @@ def parameter_coords(design: Design) -> dict[str, list[str]]:
     for by, layout in design.layouts.items():
         coords[by] = list(map(str, layout.levels))
         coords[f"{by}_term"] = list(layout.terms)
-        effects = [f"{t}:{a}" for a in design.nonbase for t in layout.terms]
+        effects = effect_labels(design, layout)
         if layout.correlated and len(effects) > 1:
             coords[f"{by}_effect"] = coords[f"{by}_effect_other"] = effects
     return coords

@@ -26,7 +26,7 @@ from bayesmig.inference.density import Density
 from bayesmig.inference.diagnostics import diagnose
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
-from bayesmig.posterior import Posterior, Provenance, write_aside
+from bayesmig.posterior import Posterior, Provenance, checksum, write_aside
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey
@@ -124,6 +124,7 @@ def fit(
         not finite at the start.
     """
     _check_options(seed, chains, draws, tune, target_accept, cores)
+    _check_switches(prior, progress)
     folder = _open_folder(keep)
     design = build_design(theory, survey)
     # Before the chains: it refuses flat priors.
@@ -154,6 +155,7 @@ def fit(
         versions=versions,
         survey=survey.fingerprint,
         design=design.fingerprint,
+        spec=hashlib.sha256(theory.to_toml().encode()).hexdigest(),
         seconds=seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         warnings=design.support.warnings,
@@ -183,6 +185,17 @@ def _check_options(
             f"target_accept must lie between 0 and 1, got {target_accept!r}",
             where="fit(target_accept=...)",
         )
+
+
+def _check_switches(prior: bool, progress: bool | Progress) -> None:
+    for name, value, sound in (
+        ("prior", prior, isinstance(prior, bool)),
+        ("progress", progress, isinstance(progress, bool) or callable(progress)),
+    ):
+        if not sound:
+            raise InferenceError(
+                f"{name} must be True or False, got {value!r}", where=f"fit({name}=...)"
+            )
 
 
 def _open_folder(keep: str | Path | None) -> Path | None:
@@ -346,16 +359,16 @@ def _kept(folder: Path | None, plan: Plan, chain: int) -> xr.DataTree | None:
     except Exception:
         # A damaged file is as good as none: the chain is sampled again.
         return None
-    if found.attrs.pop("key", "") != plan.key(chain):
-        return None
-    return found
+    given = found.attrs.pop("key", ""), found.attrs.pop("checksum", "")
+    # One that was changed is as good as none, too.
+    return found if given == (plan.key(chain), checksum(found)) else None
 
 
 def _keep(folder: Path | None, plan: Plan, chain: int, tree: xr.DataTree) -> None:
     if folder is None:
         return
     kept = tree.copy()
-    kept.attrs = {"key": plan.key(chain)}
+    kept.attrs = {"key": plan.key(chain), "checksum": checksum(kept)}
     write_aside(_path(folder, plan, chain), lambda aside: kept.to_netcdf(aside, engine="h5netcdf"))
 
 

@@ -1,4 +1,6 @@
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -25,8 +27,16 @@ def with_diagnostics(posterior: Posterior, **values: object) -> Posterior:
     return replace(posterior, data=tree)
 
 
-def sampled(posterior: Posterior, seed: int, stuck: str = "") -> Posterior:
-    """Independent normal draws, diagnosed; one chain of a parameter may be stuck."""
+def sampled(
+    posterior: Posterior,
+    seed: int,
+    stuck: str = "",
+    constant: Mapping[str, float] = MappingProxyType({}),
+) -> Posterior:
+    """Independent normal draws, diagnosed; one chain of a parameter may be stuck.
+
+    ``constant`` holds values that the first parameter of a name never leaves.
+    """
     rng = np.random.default_rng(seed)
     draws = posterior.draws.copy(deep=True)
     for name in draws.data_vars:
@@ -34,6 +44,8 @@ def sampled(posterior: Posterior, seed: int, stuck: str = "") -> Posterior:
     if stuck:
         chain = draws[stuck].data[0]
         chain[..., :1] = 1.0 + 0.01 * rng.normal(size=chain[..., :1].shape)
+    for name, value in constant.items():
+        draws[name].data.reshape(*posterior.n_draws, -1)[:, :, 0] = value
     stats = posterior.data["sample_stats"].to_dataset()
     tree = posterior.data.copy()
     tree["posterior"] = xr.DataTree(draws)
@@ -53,6 +65,16 @@ def test_sound_draws_pass_and_numbers_are_named(posterior: Posterior) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_no_false_alarm_on_independent_draws(posterior: Posterior, seed: int) -> None:
     assert convergence(sampled(posterior, seed)).passed is True
+
+
+@pytest.mark.parametrize("value", [0.3, np.nan])
+@pytest.mark.parametrize("name", ["beta", "u_origin", "sigma_origin"])
+def test_a_parameter_that_never_moves_is_a_problem(
+    posterior: Posterior, name: str, value: float
+) -> None:
+    result = convergence(sampled(posterior, 0, constant={name: value}))
+    assert result.passed is False
+    assert result.table["parameter"][0].startswith(f"{name}[")
 
 
 @pytest.mark.parametrize("name", ["beta", "u_origin", "sigma_origin"])

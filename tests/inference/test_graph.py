@@ -20,6 +20,8 @@ def test_its_variables_have_the_names_and_dims_of_the_posterior(name: str) -> No
         assert model.named_vars_to_dims[parameter] == dims
     for dim, labels in parameter_coords(design).items():
         assert list(model.coords[dim]) == labels
+    # Whatever is free or computed has labels, so that its draws can be read.
+    assert all(model.named_vars_to_dims.get(v.name) for v in model.unobserved_RVs)
     assert [v.name for v in model.observed_RVs] == ["choice"]
     assert not model.potentials
 
@@ -33,8 +35,8 @@ def test_a_theory_and_a_survey_are_enough() -> None:
     log_p = model.compile_fn(
         model.logp(vars=model.observed_RVs), inputs=model.value_vars, mode=plain, point_fn=False
     )
-    zero = [np.zeros(v.type.shape) for v in model.value_vars[1:]]
-    value = log_p(np.zeros((4, 2)), *zero)
+    dims = [model.named_vars_to_dims[v.name] for v in model.free_RVs]
+    value = log_p(*(np.zeros([len(model.coords[d]) for d in of]) for of in dims))
     assert float(value) == pytest.approx(-design.n_obs * np.log(3))
 
 

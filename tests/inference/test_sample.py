@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -135,7 +136,7 @@ def test_kept_chains_are_not_sampled_again(
     assert sampled == []
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "another_netcdf", "another_chain"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "another_netcdf", "another_chain", "a_value"])
 def test_a_damaged_chain_is_sampled_again(
     damage: str, whole: Posterior, kept: Path, sampled: list[int]
 ) -> None:
@@ -143,6 +144,9 @@ def test_a_damaged_chain_is_sampled_again(
     content = path.read_bytes()
     if damage == "another_netcdf":
         xr.Dataset({"a": 1}).to_netcdf(path, engine="h5netcdf")
+    elif damage == "a_value":
+        with h5py.File(path, "r+") as file:
+            file["posterior/beta"][0, 3, 0, 0] += 1e-9
     else:
         damaged = {
             "empty": b"",
@@ -303,6 +307,8 @@ def test_progress_bars_are_on_standard_error(capfd: pytest.CaptureFixture[str]) 
         *[("tune", v) for v in (0, 9, "many")],
         *[("target_accept", v) for v in (0, 1, 1.5, -0.1, float("nan"), "high", None)],
         *[("cores", v) for v in (0, -2, 1.5)],
+        *[("prior", v) for v in ("no", 1, None)],
+        *[("progress", v) for v in ("yes", 0, None)],
     ],
 )
 def test_options_out_of_range_are_refused(option: str, value: Any, sampled: list[int]) -> None:
