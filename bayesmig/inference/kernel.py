@@ -57,6 +57,8 @@ from numba import types
 from numba.extending import overload
 
 BLOCK = 256
+#: Rows from which a run is worth a pass over the whole block, which is vectors alone.
+_LONG = 24
 _CLOSED = -1e6
 _SUMS = {"reassoc", "contract", "nsz"}
 #: Python's check of every divisor would keep loops from vectorising.
@@ -282,9 +284,7 @@ def _utilities(v, block, data, beta, gamma, effects):  # type: ignore[no-untyped
             for w in range(width):
                 row = v[nonbase[w]]
                 for t in range(q):
-                    u, column = effects[here + w * q + t], terms[block, at + t]
-                    for i in range(first, stop):
-                        row[i] += u * column[i]
+                    _add_to_run(row, effects[here + w * q + t], terms[block, at + t], first, stop)
         at += q
     for m in range(pairs.shape[0]):
         g, row, column = gamma[pairs[m, 0]], v[pairs[m, 1]], a[block, m]
@@ -344,13 +344,46 @@ def _sum_of_logs(top, total, logs, power, n):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**_SHARED)
-def _run_sums(row, columns, first, stop, out):  # type: ignore[no-untyped-def]
-    """``out += columns[:, first:stop] @ row[first:stop]``."""
-    for k in range(columns.shape[0]):
-        s, column = row.dtype.type(0.0), columns[k]
+def _add_to_run(row, u, column, first, stop):  # type: ignore[no-untyped-def]
+    """``row[first:stop] += u * column[first:stop]``."""
+    if stop - first < _LONG:
         for i in range(first, stop):
-            s += column[i] * row[i]
-        out[k] += s
+            row[i] += u * column[i]
+    else:
+        zero = row.dtype.type(0.0)
+        for i in range(BLOCK):
+            row[i] += u * column[i] if first <= i < stop else zero
+
+
+@numba.njit(**_SHARED)
+def _run_product(row, column, first, stop):  # type: ignore[no-untyped-def]
+    """``row[first:stop] @ column[first:stop]``."""
+    s = row.dtype.type(0.0)
+    if stop - first < _LONG:
+        for i in range(first, stop):
+            s += row[i] * column[i]
+    else:
+        zero = row.dtype.type(0.0)
+        for i in range(BLOCK):
+            s += row[i] * column[i] if first <= i < stop else zero
+    return s
+
+
+@numba.njit(**_SHARED)
+def _run_products(row, columns, first, stop, part, out):  # type: ignore[no-untyped-def]
+    """``out = -columns[:, first:stop] @ row[first:stop]``; ``part`` is a row to work in."""
+    out[:] = 0.0
+    zero = row.dtype.type(0.0)
+    if stop - first < _LONG:
+        for k in range(columns.shape[0]):
+            s, column = zero, columns[k]
+            for i in range(first, stop):
+                s -= column[i] * row[i]
+            out[k] = s
+    else:
+        for i in range(BLOCK):
+            part[i] = row[i] if first <= i < stop else zero
+        _subtract_products(part, columns, out)
 
 
 # ------------------------------------------------------------------------- one draw
@@ -424,9 +457,7 @@ def log_likelihood(  # type: ignore[no-untyped-def]
                 for w in range(width):
                     row = v[nonbase[w]]
                     for t in range(q):
-                        column, s = terms[block, at + t], v.dtype.type(0.0)
-                        for i in range(first, stop):
-                            s += column[i] * row[i]
+                        s = _run_product(row, terms[block, at + t], first, stop)
                         g_effects[here + w * q + t] -= s
             at += q
     g_beta[:] = g_x.T
@@ -536,27 +567,23 @@ def curvature(  # type: ignore[no-untyped-def]
                             first, stop, group = runs[r, 0], runs[r, 1], runs[r, 2]
                             h = to_own + group * size * size
                             for s_ in range(q):
-                                s = zero
-                                for i in range(first, stop):
-                                    s += product[i] * terms[block, at + s_, i]
+                                s = _run_product(product, terms[block, at + s_], first, stop)
                                 own[h + (w * q + t) * size + u * q + s_] += s
                                 if u < w:
                                     own[h + (u * q + s_) * size + w * q + t] += s
                             if to_cross >= 0:
-                                sums[:] = 0.0
-                                _run_sums(product, columns, first, stop, sums)
+                                _run_products(product, columns, first, stop, mean, sums)
                                 h = to_cross + group * size * c
                                 for k in range(n_x):
-                                    cross[h + (w * q + t) * c + k * width + u] += sums[k]
+                                    cross[h + (w * q + t) * c + k * width + u] -= sums[k]
                                     if u < w:
-                                        cross[h + (u * q + t) * c + k * width + w] += sums[k]
+                                        cross[h + (u * q + t) * c + k * width + w] -= sums[k]
                             if to_link >= 0:
                                 q_ = widths[parent]
                                 h = to_link + group * size * q_ * width
                                 for s_ in range(q_):
-                                    s = zero
-                                    for i in range(first, stop):
-                                        s += product[i] * terms[block, at_parent + s_, i]
+                                    outer = terms[block, at_parent + s_]
+                                    s = _run_product(product, outer, first, stop)
                                     links[h + (w * q + t) * q_ * width + u * q_ + s_] += s
                                     if u < w:
                                         links[h + (u * q + t) * q_ * width + w * q_ + s_] += s
@@ -567,9 +594,7 @@ def curvature(  # type: ignore[no-untyped-def]
                         for w in range(width):
                             row = moved[m, nonbase[w]]
                             for t in range(q):
-                                s = zero
-                                for i in range(first, stop):
-                                    s += row[i] * terms[block, at + t, i]
+                                s = _run_product(row, terms[block, at + t], first, stop)
                                 h = to_cross + (group * size + w * q + t) * c
                                 cross[h + n_x * width + m] += s
             at += q
@@ -616,10 +641,7 @@ def probability_sums(  # type: ignore[no-untyped-def]
             for j in range(n_alt):
                 row = v[j]
                 for r in range(cell_at[block], cell_at[block + 1]):
-                    part = v.dtype.type(0.0)
-                    for i in range(cells[r, 0], cells[r, 1]):
-                        part += row[i] * total[i]
-                    out[s, cells[r, 2], j] += part
+                    out[s, cells[r, 2], j] += _run_product(row, total, cells[r, 0], cells[r, 1])
 
 
 @numba.njit(**_ENTRY)
