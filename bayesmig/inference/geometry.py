@@ -49,7 +49,7 @@ _NEWTON_STEPS = 50
 #: Nats that a Newton step must gain to be followed by another.
 _GAIN = 1e-6
 #: Range of log sigma, and of correlations' free vectors, in which the mode is looked for.
-_LOG_SIGMA, _FREE = (-5.0, 3.0), (-5.0, 5.0)
+_LOG_SIGMA, _FREE = (-5.0, 3.0), (-3.0, 3.0)
 _START = np.log(0.5)
 #: Least curvature of a direction of theta in the whitening.
 _FLOOR = 1e-9

@@ -51,19 +51,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numba.extending import overload
+
+from bayesmig.inference.compiled import njit
 
 BLOCK = 256
 #: Rows from which a run is worth a pass over the whole block, which is vectors alone.
 _LONG = 24
 _CLOSED = -1e6
 _SUMS = {"reassoc", "contract", "nsz"}
-#: Python's check of every divisor would keep loops from vectorising.
-_ENTRY: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": _SUMS}
-_SHARED: dict[str, Any] = _ENTRY | {"forceinline": True}
+_SHARED: dict[str, Any] = {"forceinline": True, "fastmath": _SUMS}
+_STRICT: dict[str, Any] = {"forceinline": True}
 _EXACT: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -208,14 +208,14 @@ def _logarithms_64(values, out, power, bits):  # type: ignore[no-untyped-def]
 # -------------------------------------------------------------------- parts of a block
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def _scratch(n_alt, like):  # type: ignore[no-untyped-def]
     """Utilities ``(alternative, BLOCK)``; rows for the highest, sums, logarithms, bits."""
     rows = np.zeros((4, BLOCK), like.dtype)
     return np.zeros((n_alt, BLOCK), like.dtype), rows[0], rows[1], rows[2], rows[3]
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def _as(values, like):  # type: ignore[no-untyped-def]
     """Parameters in the type of the blocks."""
     out = np.empty(values.shape, like.dtype)
@@ -223,7 +223,21 @@ def _as(values, like):  # type: ignore[no-untyped-def]
     return out
 
 
-@numba.njit(**_SHARED)
+@njit(**_STRICT)
+def _dot(values, parameters):  # type: ignore[no-untyped-def]
+    """Sum of products, in the order of the memory.
+
+    It is not long, and must not be reordered: whether a loop over several small arrays
+    runs as vectors is decided where they lie, and that is another place every time.
+    """
+    s = 0.0
+    one, other = values.ravel(), parameters.ravel()
+    for i in range(one.shape[0]):
+        s += one[i] * np.float64(other[i])
+    return s
+
+
+@njit(**_SHARED)
 def _add_columns(row, columns, b):  # type: ignore[no-untyped-def]
     """``row += b @ columns``."""
     n = columns.shape[0]
@@ -239,7 +253,7 @@ def _add_columns(row, columns, b):  # type: ignore[no-untyped-def]
             row[i] += b0 * c0[i]
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def _subtract_products(row, columns, out):  # type: ignore[no-untyped-def]
     """``out -= columns @ row``."""
     n = columns.shape[0]
@@ -264,7 +278,7 @@ def _subtract_products(row, columns, out):  # type: ignore[no-untyped-def]
         out[k] -= s0
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def _utilities(v, block, data, beta, gamma, effects):  # type: ignore[no-untyped-def]
     """Fill ``v`` with the utilities of a block, ``(alternative, BLOCK)``.
 
@@ -297,7 +311,7 @@ def _utilities(v, block, data, beta, gamma, effects):  # type: ignore[no-untyped
                     v[j, i] = v.dtype.type(_CLOSED)
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def _exponentiated(v, block, closed, top, total, power):  # type: ignore[no-untyped-def]
     """Replace utilities by ``exp(v - top)``, fill ``top`` and ``total``, their sums."""
     n_alt, zero = v.shape[0], v.dtype.type(0.0)
@@ -333,7 +347,7 @@ def _bits_of(power):  # type: ignore[no-untyped-def]
     return lambda power: power.view(np.int64)
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def _sum_of_logs(top, total, logs, power, n):  # type: ignore[no-untyped-def]
     """``sum_i n_i log sum_j exp v_ji``; the counts ``n`` are zero where rows are filler."""
     _logarithms(total, logs, power, _bits(power))
@@ -343,7 +357,7 @@ def _sum_of_logs(top, total, logs, power, n):  # type: ignore[no-untyped-def]
     return np.float64(s)
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def _add_to_run(row, u, column, first, stop):  # type: ignore[no-untyped-def]
     """``row[first:stop] += u * column[first:stop]``."""
     if stop - first < _LONG:
@@ -355,7 +369,7 @@ def _add_to_run(row, u, column, first, stop):  # type: ignore[no-untyped-def]
             row[i] += u * column[i] if first <= i < stop else zero
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def _run_product(row, column, first, stop):  # type: ignore[no-untyped-def]
     """``row[first:stop] @ column[first:stop]``."""
     s = row.dtype.type(0.0)
@@ -369,7 +383,7 @@ def _run_product(row, column, first, stop):  # type: ignore[no-untyped-def]
     return s
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def _run_products(row, columns, first, stop, part, out):  # type: ignore[no-untyped-def]
     """``out = -columns[:, first:stop] @ row[first:stop]``; ``part`` is a row to work in."""
     out[:] = 0.0
@@ -389,7 +403,7 @@ def _run_products(row, columns, first, stop, part, out):  # type: ignore[no-unty
 # ------------------------------------------------------------------------- one draw
 
 
-@numba.njit(**_SHARED)
+@njit(**_SHARED)
 def log_likelihood(  # type: ignore[no-untyped-def]
     data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effects
 ):
@@ -417,19 +431,11 @@ def log_likelihood(  # type: ignore[no-untyped-def]
     width = nonbase.shape[0]
     b, c, e = _as(beta.T, x), _as(gamma, x), _as(effects, x)
     v, top, total, logs, power = _scratch(width + 1, x)
-    g_x = np.zeros(b.shape)
-    value = 0.0
+    g_x = chosen[0].T.copy()
+    g_gamma[:] = chosen[1]
+    g_effects[:] = chosen[2]
     # Of the rounded parameters, as the sums of exponentials below.
-    for w in range(width):
-        for k in range(x.shape[1]):
-            g_x[w, k] = chosen[0][k, w]
-            value += g_x[w, k] * b[w, k]
-    for m in range(c.shape[0]):
-        g_gamma[m] = chosen[1][m]
-        value += g_gamma[m] * c[m]
-    for m in range(e.shape[0]):
-        g_effects[m] = chosen[2][m]
-        value += g_effects[m] * e[m]
+    value = _dot(g_x, b) + _dot(g_gamma, c) + _dot(g_effects, e)
     for block in range(x.shape[0]):
         _utilities(v, block, data, b, c, e)
         _exponentiated(v, block, closed, top, total, power)
@@ -464,7 +470,7 @@ def log_likelihood(  # type: ignore[no-untyped-def]
     return value
 
 
-@numba.njit(**_ENTRY)
+@njit(fastmath=_SUMS)
 def curvature(  # type: ignore[no-untyped-def]
     data, beta, gamma, effects, places, by_coefficients, own, cross, links
 ):
@@ -609,7 +615,7 @@ def curvature(  # type: ignore[no-untyped-def]
 # ------------------------------------------------------------------------ many draws
 
 
-@numba.njit(**_ENTRY)
+@njit(fastmath=_SUMS)
 def probability_sums(  # type: ignore[no-untyped-def]
     data, cells, cell_at, beta, gamma, effects, out
 ):
@@ -644,7 +650,7 @@ def probability_sums(  # type: ignore[no-untyped-def]
                     out[s, cells[r, 2], j] += _run_product(row, total, cells[r, 0], cells[r, 1])
 
 
-@numba.njit(**_ENTRY)
+@njit(fastmath=_SUMS)
 def row_probabilities(data, order, beta, gamma, effects, out):  # type: ignore[no-untyped-def]
     """Choice probabilities of every draw and row, into ``out (draw, obs, alternative)``.
 
@@ -663,7 +669,7 @@ def row_probabilities(data, order, beta, gamma, effects, out):  # type: ignore[n
                     out[s, rows[i], j] = v[j, i] / total[i]
 
 
-@numba.njit(**_ENTRY)
+@njit(fastmath=_SUMS)
 def row_log_likelihood(  # type: ignore[no-untyped-def]
     data, order, beta, gamma, effects, y, out
 ):

@@ -85,8 +85,7 @@ def _factors(eta: float, width: int, draws: int, rng: np.random.Generator) -> Ar
     """Cholesky factors of LKJ correlations, ``(draw, width, width)``.
 
     Row ``i`` is ``(y, 1) / sqrt(1 + |y|^2)`` where ``y`` has a multivariate t
-    distribution with ``width + 2 eta - 1 - i`` degrees of freedom; see
-    `bayesmig.inference.density`.
+    distribution with ``width + 2 eta - 1 - i`` degrees of freedom.
     """
     factor = np.zeros((draws, width, width))
     factor[:, 0, 0] = 1.0

@@ -19,10 +19,11 @@ outside in. The log Jacobian of ``epsilon -> u`` is ``-sum log K_ii``. With the 
 replaced by its expansion, theta has the marginal density whose logarithm is
 ``sum (s's / 2 - log K_ii)`` plus what does not concern effects (`marginal_density`).
 
-Row ``i`` of the Cholesky factor ``L`` of a correlation is ``(y_i, 1) / sqrt(1 + |y_i|^2)``
-for a free vector ``y_i`` of length ``i``; an LKJ(eta) prior on the correlation is then
-``(1 + |y_i|^2) ** (-(D + 2 eta - 1) / 2)`` for each row, Jacobian included
-(Lewandowski, Kurowicka and Joe 2009, doi 10.1016/j.jmva.2009.04.008).
+Row ``i`` of the Cholesky factor ``L`` of a correlation is ``(tanh(a) w / a, 1 / cosh(a))``
+for a free vector ``w`` of length ``i`` and ``a = |w|``: of two effects, ``w`` is Fisher's z
+of their correlation, whose posterior is nearly normal. An LKJ(eta) prior on the correlation
+of ``D`` effects is then ``cosh(a) ** -(D + 2 eta - 2) * (sinh(a) / a) ** (i - 1)`` for each
+row, Jacobian included (Lewandowski, Kurowicka and Joe 2009, doi 10.1016/j.jmva.2009.04.008).
 
 ``layout`` holds a row of integers per factor (`FIELDS`) and per factor eta; ``expansion``
 the coefficients of the expansion; ``r``, ``H``, ``B``, ``C`` of all factors, flat; and for
@@ -31,14 +32,10 @@ every group the group that it lies in.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 
+from bayesmig.inference.compiled import njit
 from bayesmig.inference.kernel import log_likelihood
-
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 #: Of a factor: number of groups; effects of each; starts of epsilon in the vector, of log
 #: sigma in theta, of the correlation's free vectors in theta (-1: none), of its effects,
@@ -59,7 +56,7 @@ FIELDS = (
 )
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def log_density(  # type: ignore[no-untyped-def]
     vector, gradient, data, chosen, whitening, prior, scale_prior, layout, expansion
 ):
@@ -110,7 +107,7 @@ def log_density(  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def log_prior(vector, whitening, prior, scale_prior, layout, expansion, effects):  # type: ignore[no-untyped-def]
     """`log_density` without the likelihood; the effects at the vector are written."""
     centre, root = whitening
@@ -124,7 +121,7 @@ def log_prior(vector, whitening, prior, scale_prior, layout, expansion, effects)
     return total + _hyper_priors(theta, slope, layout, scale_prior, g_precision)
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def effects_at(vector, whitening, layout, expansion):  # type: ignore[no-untyped-def]
     """Effects of all groups of all factors at a vector, flat; arguments as above."""
     centre, root = whitening
@@ -133,7 +130,7 @@ def effects_at(vector, whitening, layout, expansion):  # type: ignore[no-untyped
     return _substitute(vector, layout, expansion, _eliminate(theta, delta, layout, expansion))
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def marginal_density(theta, slope, scale_prior, layout, expansion):  # type: ignore[no-untyped-def]
     """Log marginal density of theta under the expansion, up to what is quadratic in the
     coefficients alone; its gradient is added to ``slope``.
@@ -148,7 +145,7 @@ def marginal_density(theta, slope, scale_prior, layout, expansion):  # type: ign
     )
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def subtract_explained(theta, matrix, layout, expansion):  # type: ignore[no-untyped-def]
     """Take from the coefficients' curvature what effects would give way, ``sum P'P``.
 
@@ -197,7 +194,7 @@ def subtract_explained(theta, matrix, layout, expansion):  # type: ignore[no-unt
 # ----------------------------------------------------------------------------- priors
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def coefficient_prior(coefficients, slope, prior):  # type: ignore[no-untyped-def]
     """Add the priors' gradient to ``slope``; return their log density."""
     kind, loc, scale, df = prior
@@ -217,26 +214,54 @@ def coefficient_prior(coefficients, slope, prior):  # type: ignore[no-untyped-de
     return total
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def scaled_factor(theta, log_sigma, correlation, width):  # type: ignore[no-untyped-def]
     """``diag(sigma) L``: Cholesky factor of the effects' covariance."""
     factor = np.eye(width)
     if correlation >= 0:
         for i in range(1, width):
-            square = 1.0
+            length = _length(theta, correlation, i)
+            along = _ratios(length)[0]
             for k in range(i):
-                square += theta[correlation + k] ** 2
-            length = np.sqrt(square)
-            for k in range(i):
-                factor[i, k] = theta[correlation + k] / length
-            factor[i, i] = 1.0 / length
+                factor[i, k] = along * theta[correlation + k]
+            factor[i, i] = 1.0 / np.cosh(length)
             correlation += i
     for i in range(width):
         factor[i] *= np.exp(theta[log_sigma + i])
     return factor
 
 
-@numba.njit(**_OPTIONS)
+@njit()
+def _length(theta, start, size):  # type: ignore[no-untyped-def]
+    """Of a free vector."""
+    square = 0.0
+    for k in range(size):
+        square += theta[start + k] ** 2
+    return np.sqrt(square)
+
+
+@njit()
+def _ratios(a):  # type: ignore[no-untyped-def]
+    """Of a length: ``f = tanh(a) / a``, ``f' / a``, ``log(sinh(a) / a)`` and its ``' / a``."""
+    if a < 1e-3:
+        square = a * a
+        return (
+            1.0 - square / 3.0,
+            -2.0 / 3.0 + 8.0 / 15.0 * square,
+            square / 6.0,
+            1.0 / 3.0 - square / 45.0,
+        )
+    tanh, cosh = np.tanh(a), np.cosh(a)
+    log_sinh = a + np.log1p(-np.exp(-2.0 * a)) - np.log(2.0)
+    return (
+        tanh / a,
+        (a / cosh**2 - tanh) / a**3,
+        log_sinh - np.log(a),
+        (1.0 / tanh - 1.0 / a) / a,
+    )
+
+
+@njit()
 def precision_of(factor):  # type: ignore[no-untyped-def]
     """Inverse of ``factor factor'`` for a lower triangular factor."""
     width = factor.shape[0]
@@ -251,7 +276,7 @@ def precision_of(factor):  # type: ignore[no-untyped-def]
     return inverse.T @ inverse
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def _effects_prior(theta, layout, effects, g_effects, g_precision):  # type: ignore[no-untyped-def]
     """Quadratic part of the effects' prior; its gradients are added to the last two.
 
@@ -272,7 +297,7 @@ def _effects_prior(theta, layout, effects, g_effects, g_precision):  # type: ign
     return total
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def _hyper_priors(theta, slope, layout, scale_prior, g_precision):  # type: ignore[no-untyped-def]
     """`_hyper_prior` of all factors."""
     factors, eta = layout
@@ -286,7 +311,7 @@ def _hyper_priors(theta, slope, layout, scale_prior, g_precision):  # type: igno
     return total
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def _hyper_prior(  # type: ignore[no-untyped-def]
     theta, slope, g_precision, groups, width, log_sigma, correlation, eta, scale_prior
 ):
@@ -322,22 +347,20 @@ def _hyper_prior(  # type: ignore[no-untyped-def]
         slope[log_sigma + i] += d + 1.0
         total += theta[log_sigma + i]
     if correlation >= 0:
-        at, power = correlation, 0.5 * (width + 2.0 * eta - 1.0)
+        at, power = correlation, width + 2.0 * eta - 2.0
         for i in range(1, width):
             sigma = np.exp(theta[log_sigma + i])
-            square, along = 1.0, sigma * g_factor[i, i]
+            length = _length(theta, at, i)
+            f, f_slope, log_ratio, ratio_slope = _ratios(length)
+            along = -f * g_factor[i, i] / np.cosh(length)
             for k in range(i):
-                square += theta[at + k] ** 2
-                along += sigma * g_factor[i, k] * theta[at + k]
-            length = np.sqrt(square)
+                along += f_slope * g_factor[i, k] * theta[at + k]
+            along = sigma * along - power * f + (i - 1.0) * ratio_slope
             for k in range(i):
-                free = theta[at + k]
-                slope[at + k] += (
-                    sigma * g_factor[i, k] / length
-                    - along * free / (length * square)
-                    - 2.0 * power * free / square
-                )
-            total -= power * np.log(square)
+                slope[at + k] += sigma * f * g_factor[i, k] + along * theta[at + k]
+            # log cosh, without overflow.
+            log_cosh = length + np.log1p(np.exp(-2.0 * length)) - np.log(2.0)
+            total += (i - 1.0) * log_ratio - power * log_cosh
             at += i
     return total
 
@@ -345,7 +368,7 @@ def _hyper_prior(  # type: ignore[no-untyped-def]
 # -------------------------------------------------------------------- the map, forwards
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def _eliminate(theta, delta, layout, expansion):  # type: ignore[no-untyped-def]
     """Eliminate groups from the inside out.
 
@@ -412,7 +435,7 @@ def _eliminate(theta, delta, layout, expansion):  # type: ignore[no-untyped-def]
     return total, inner, inner_links, roots
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def _substitute(vector, layout, expansion, work):  # type: ignore[no-untyped-def]
     """Effects of all groups from the outside in, flat."""
     factors, member = layout[0], expansion[5]
@@ -442,7 +465,7 @@ def _substitute(vector, layout, expansion, work):  # type: ignore[no-untyped-def
 # ------------------------------------------------------------------- the map, backwards
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def _reverse_substitute(gradient, layout, expansion, work, effects, g_effects):  # type: ignore[no-untyped-def]
     """Adjoints of ``s``, ``K`` and ``Q`` from those of the effects; epsilon's are written.
 
@@ -479,7 +502,7 @@ def _reverse_substitute(gradient, layout, expansion, work, effects, g_effects): 
     return g_inner, g_roots, g_links
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def _reverse_eliminate(  # type: ignore[no-untyped-def]
     theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision
 ):
@@ -552,7 +575,7 @@ def _reverse_eliminate(  # type: ignore[no-untyped-def]
     return _hyper_priors(theta, slope, layout, scale_prior, g_precision)
 
 
-@numba.njit(**_OPTIONS)
+@njit()
 def _factor_adjoint(root, g_root, half):  # type: ignore[no-untyped-def]
     """Write the adjoint of ``A = K K'`` into ``half``, given that of ``K`` (lower)."""
     width = root.shape[0]

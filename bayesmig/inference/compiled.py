@@ -1,0 +1,56 @@
+"""Numba's decorator, with a cache on disk that knows all the sources that it was made of.
+
+Numba recompiles a function whose own file has changed, and not one whose callee's file
+has: after a change of the kernel a density with the old one inside would go on. Here the
+folder of the cache is named after all compiled sources and what compiles them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+
+_HERE = Path(__file__).resolve().parent
+_SOURCES = ("compiled.py", "kernel.py", "target.py")
+
+
+def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`numba.njit`, cached, without the interpreter's lock, dividing as NumPy does."""
+    # Python's check of every divisor would keep loops from vectorising.
+    options = {"nogil": True, "error_model": "numpy"} | options
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        before = numba.config.CACHE_DIR
+        folder = _folder(before)
+        try:
+            numba.config.CACHE_DIR = str(folder or "")
+            return numba.njit(**options, cache=folder is not None)(function)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    return decorate
+
+
+@cache
+def _folder(asked: str) -> Path | None:
+    """Beside the package, where that can be written to, or in the user's cache."""
+    found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    for name in _SOURCES:
+        found.update((_HERE / name).read_bytes())
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayesmig"
+    for place in [Path(asked)] if asked else [_HERE / "__pycache__", user]:
+        folder = place / f"compiled-{found.hexdigest()[:16]}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return None

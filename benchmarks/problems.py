@@ -1,0 +1,97 @@
+"""The reference problem R(N): N persons in 100 communities, three alternatives.
+
+14 standardised columns and a constant per non-base alternative, and a correlated
+community intercept with LKJ(2) and Exponential(1) priors: 233 unconstrained parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+ALTERNATIVES = ("stay", "internal", "international")
+COLUMNS = (
+    "female", "age", "age2", "primary", "secondary", "tertiary", "wealth", "wealth2",
+    "female_secondary", "female_tertiary", "household_size", "network_internal",
+    "network_international", "wealth_network",
+)  # fmt: skip
+COMMUNITIES = 100
+SCALES, CORRELATION = (0.5, 0.8), -0.2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Arrays that any package can be given.
+
+    Attributes
+    ----------
+    x
+        ``(obs, 14)``, standardised.
+    group, choice
+        ``(obs,)``.
+    """
+
+    x: np.ndarray
+    group: np.ndarray
+    choice: np.ndarray
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The same as a table."""
+        frame = pd.DataFrame(dict(zip(COLUMNS, self.x.T, strict=True)))
+        frame["community"] = [f"c{g:03d}" for g in self.group]
+        frame["choice"] = np.array(ALTERNATIVES)[self.choice]
+        return frame
+
+
+def reference(n: int, seed: int = 0) -> Problem:
+    """R(n)."""
+    rng = np.random.default_rng([seed, n])
+    group = rng.integers(COMMUNITIES, size=n)
+    place = rng.normal(size=(COMMUNITIES, 3))[group]
+    female, age = rng.integers(2, size=n), rng.gamma(6.0, 2.0, n)
+    level = rng.choice(4, n, p=(0.3, 0.35, 0.25, 0.1))
+    wealth = 0.5 * place[:, 0] + 0.4 * level + rng.normal(size=n)
+    network = place[:, 1:] + 0.7 * rng.normal(size=(n, 2))
+    x = np.column_stack([
+        female, age, (age - 12) ** 2, level == 1, level == 2, level == 3, wealth, wealth**2,
+        female * (level == 2), female * (level == 3), rng.poisson(4.0, n), network[:, 0],
+        network[:, 1], wealth * network[:, 1],
+    ]).astype(float)  # fmt: skip
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    beta = rng.normal(0.0, 0.25, (len(COLUMNS), 2))
+    root = np.linalg.cholesky([[1.0, CORRELATION], [CORRELATION, 1.0]])
+    effects = rng.normal(size=(COMMUNITIES, 2)) @ root.T * SCALES
+    odds = np.array([-1.2, -2.2]) + x @ beta + effects[group]
+    utility = np.column_stack([np.zeros(n), odds]) + rng.gumbel(size=(n, 3))
+    return Problem(x, group, utility.argmax(axis=1))
+
+
+def as_bayesmig(problem: Problem) -> tuple[Any, Any]:
+    """Theory and survey of the package, with the priors that the peers are given."""
+    from bayesmig.spec.model import ModelSpec
+    from bayesmig.survey.survey import read_survey
+
+    survey = read_survey(
+        problem.frame,
+        roles={"choice": "choice", "origin": "community"},
+        alternatives={a: [a] for a in ALTERNATIVES},
+    )
+    theory = ModelSpec.model_validate(
+        {
+            "name": "reference",
+            "choice": {"alternatives": list(ALTERNATIVES), "base": "stay"},
+            "utility": {"persons": " + ".join(COLUMNS)},
+            "groups": [{"by": "origin"}],
+            "priors": {
+                "asc": {"dist": "normal", "loc": 0.0, "scale": 2.0},
+                "persons": {"dist": "normal", "scale": 1.0, "per": "unit"},
+                "scale": {"dist": "exponential", "scale": 1.0},
+                "correlation": {"eta": 2.0},
+            },
+        }
+    )
+    return theory, survey
