@@ -25,7 +25,7 @@ from bayesmig.tomlfile import validate
 if TYPE_CHECKING:
     from bayesmig.survey.survey import Survey
 
-SCHEMA = "bayesmig posterior 1"
+SCHEMA = "bayesmig posterior 2"
 MAX_R_HAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
 INTERVAL = 0.95
 
@@ -235,6 +235,7 @@ class Posterior:
             "spec": self.spec.to_toml(),
             "roles": json.dumps(dict(self.design.roles)),
             "attributes": json.dumps({k: dict(v) for k, v in self.design.attributes.items()}),
+            "derived": json.dumps(dict(self.design.derived)),
             "provenance": json.dumps(asdict(self.provenance)),
         }
         write_aside(path, lambda aside: tree.to_netcdf(aside, engine="h5netcdf"))
@@ -346,6 +347,7 @@ def load(path: str | Path, survey: Survey | None = None) -> Posterior:
         frame,
         roles=json.loads(tree.attrs["roles"]),
         attributes=json.loads(tree.attrs["attributes"]),
+        derived={k: tuple(v) for k, v in json.loads(tree.attrs["derived"]).items()},
         survey_fingerprint=provenance.survey,
     )
     if design.fingerprint != provenance.design:

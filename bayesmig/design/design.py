@@ -92,6 +92,9 @@ class Design:
         ``only`` and ``alternatives`` one-dimensional.
     support
         Observed ranges and levels, and warnings.
+    derived
+        Column -> the columns that the codebook computes it from, at any remove: it
+        would have to change with them.
     """
 
     spec: ModelSpec
@@ -110,6 +113,7 @@ class Design:
     support: Support
     encoders: Mapping[str, Encoder] = field(repr=False)
     survey_fingerprint: str
+    derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def n_obs(self) -> int:
@@ -264,11 +268,13 @@ def build_design(spec: ModelSpec, survey: Survey) -> Design:
     DesignError
         Where they do not fit together; the message names the column and the mend.
     """
+    frame = used_columns(spec, survey)
     return design_from_frame(
         spec,
-        used_columns(spec, survey),
+        frame,
         roles={role: role for role in survey.roles.declared()},
         attributes=survey.attributes,
+        derived={c: sources for c, sources in survey.derived.items() if c in frame},
         survey_fingerprint=survey.fingerprint,
     )
 
@@ -324,6 +330,7 @@ def design_from_frame(
     roles: Mapping[str, str],
     attributes: Mapping[str, Mapping[str, str | float]],
     survey_fingerprint: str,
+    derived: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Design:
     """As `build_design`, from the columns themselves (used when a fit is loaded)."""
     frame = frame.reset_index(drop=True)
@@ -369,6 +376,7 @@ def design_from_frame(
         support=check_support(spec, frame, columns, choice, labels, priors),
         encoders=encoders,
         survey_fingerprint=survey_fingerprint,
+        derived=dict(derived or {}),
         persons=labels.persons,
         only=labels.only,
         attribute_terms=labels.attribute_terms,
