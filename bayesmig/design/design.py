@@ -212,6 +212,61 @@ class Design:
             available=available,
         )
 
+    def derivative(
+        self, frame: pd.DataFrame, column: str, columns: Columns, *, where: str = "new data"
+    ) -> Columns:
+        """Derivative of the encoded columns over a numeric column of a table.
+
+        Parameters
+        ----------
+        frame
+            As for `apply`.
+        column
+            The column that moves; attributes that are read from it move with it.
+        columns
+            What `apply` made of the table; codes of groups and availability are its own.
+        where
+            What the table is, for messages.
+
+        Returns
+        -------
+        Columns
+            Utilities are linear in columns, so that `bayesmig.choice.utility.utilities`
+            of these are the derivatives of the utilities.
+
+        Raises
+        ------
+        DesignError
+            Where an encoding has no finite derivative.
+        """
+        frame = _with_period(self.spec, frame.reset_index(drop=True), self.roles)
+        along = {column: np.ones(len(frame))}
+
+        def moved(key: str) -> np.ndarray:
+            return self.encoders[key].derivative(frame, along, where=where)
+
+        attributes = columns.attributes
+        if attributes is not None:
+            stacked = _stack(self.spec, self.attributes, frame, columns.available, where)
+            speeds = {c: self._speeds(c, column, len(frame)) for c in map(str, stacked)}
+            found = self.encoders["alternatives"].derivative(stacked, speeds, where=where)
+            attributes = found.reshape(attributes.shape)
+        return replace(
+            columns,
+            persons=moved("persons"),
+            only={j: moved(f"only.{self.alternatives[j]}") for j in columns.only},
+            attributes=attributes,
+            groups={
+                by: (codes, self.layouts[by].encoder.derivative(frame, along, where=where))
+                for by, (codes, _) in columns.groups.items()
+            },
+        )
+
+    def _speeds(self, name: str, column: str, n: int) -> np.ndarray:
+        """How fast an attribute, or a column beside attributes, moves with a column."""
+        sources = self.attributes.get(name, dict.fromkeys(self.alternatives, name))
+        return np.tile([float(sources[a] == column) for a in self.alternatives], n)
+
     def to_dataset(self) -> xr.Dataset:
         """The arrays with named dims, as stored beside the draws."""
         import xarray as xr
