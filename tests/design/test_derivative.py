@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,7 @@ def test_splines_between_their_knots(degree: int) -> None:
     inner = np.quantile(frame["x"], np.linspace(0, 1, 6 - degree + 2))
     nodes, weights = np.polynomial.legendre.leggauss(4)
     total = np.zeros(len(made.names))
-    for a, b in zip(inner[:-1], inner[1:], strict=True):
+    for a, b in pairwise(inner):
         at = pd.DataFrame({"x": a + (b - a) * (nodes + 1) / 2})
         total += (b - a) / 2 * weights @ made.derivative(at, {"x": np.ones(4)})
         ends = made.apply(pd.DataFrame({"x": [low, b]}))
