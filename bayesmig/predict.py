@@ -60,7 +60,10 @@ class Effect:
     question
         What was asked, in words.
     header
-        What the numbers are: unit, weights, groups, interval, theory.
+        What the numbers are: unit, weights, groups, interval, theory; where there is
+        something to say, ``support`` (which share of rows lies outside the observed
+        ranges), ``held`` (columns made of the same ones, which stay) and
+        ``convergence`` (what was allowed).
     summary
         One row per cell: the ``by`` columns, ``alternative``, for contrasts
         ``variable`` and ``contrast``, then ``estimate``, ``sd``, ``lower``, ``upper``,
