@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -348,7 +349,8 @@ def test(
         _print_json(
             {
                 name: {
-                    "probability": r.probability,
+                    # JSON has no NaN: what cannot be computed is null.
+                    "probability": r.probability if isfinite(r.probability) else None,
                     "sentence": r.sentence,
                     "parts": _records(r.summary),
                 }

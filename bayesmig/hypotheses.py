@@ -19,19 +19,21 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayesmig.changes import Groups, check_change, check_slope, levels_of
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
-    Groups,
     ask_about,
-    contrasts,
+    change_of,
+    contrasts_of,
+    convergence_note,
     header_of,
-    levels_of,
+    probability_of,
+    reach,
     slope,
     summaries,
-    theory_columns,
 )
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import Average, Inequality, as_average
@@ -59,7 +61,7 @@ class HypothesisResult:
         As the theory states them.
     probability
         Posterior probability of the whole statement: the share of draws in which all
-        its inequalities hold at once.
+        its inequalities hold at once; NaN where any has no value in some draw.
     sentence
         The same in plain words, with the thresholds.
     header
@@ -138,7 +140,8 @@ def test(
     ------
     QuestionError
         Where the theory states no such hypothesis, or where one is about a column that
-        the theory does not use, or about one that is a category.
+        the theory does not use, that is a category, or from which the codebook computes
+        another that the theory reads.
     ConvergenceError, DesignError
         As for `bayesmig.predict.predictions`.
 
@@ -149,10 +152,10 @@ def test(
     not enter the probability of ``<`` and ``>``; its mass is reported beside it.
     """
     hypotheses = _asked(posterior.design, name)
-    _check_columns(posterior.design, hypotheses)
     ask = ask_about(posterior, newdata, None, wts, groups, prob, seed, allow_unconverged)
-    parts = [part for h in hypotheses.values() for part in h.inequalities]
-    averages = _averages(ask, dict.fromkeys(a for part in parts for a in part.averages))
+    _check_columns(posterior.design, hypotheses, groups)
+    wanted = dict.fromkeys(a for h in hypotheses.values() for a in _averages_of(h))
+    averages = _averages(ask, wanted)
     results = {key: _result(ask, key, h, averages) for key, h in hypotheses.items()}
     return results[name] if isinstance(name, str) else results
 
@@ -163,7 +166,8 @@ def validate_hypotheses(design: Design) -> None:
     Raises
     ------
     QuestionError
-        Where one is about a column that the theory does not use, or a category.
+        Where one is about a column that the theory does not use, a category, or a
+        column from which the codebook computes another that the theory reads.
     """
     _check_columns(design, design.spec.hypotheses)
 
@@ -188,18 +192,17 @@ def _asked(design: Design, name: str | Iterable[str] | None) -> dict[str, Hypoth
     return {one: stated[one] for one in names}
 
 
-def _check_columns(design: Design, hypotheses: Mapping[str, Hypothesis]) -> None:
-    used = theory_columns(design)
+def _check_columns(
+    design: Design, hypotheses: Mapping[str, Hypothesis], groups: Groups = "observed"
+) -> None:
     for name, hypothesis in hypotheses.items():
-        for column in _columns(hypothesis):
-            where = f"hypothesis {name!r} of the theory {design.spec.name!r}"
-            if column not in used:
-                raise QuestionError(
-                    f"the hypothesis is about {column!r}, which the theory does not use: "
-                    f"no probability changes with it; {nearest(column, used)}",
-                    where=where,
-                    mend="put the column into the utility, or test another theory",
-                )
+        where = f"hypothesis {name!r} of the theory {design.spec.name!r}"
+        for average in _averages_of(hypothesis):
+            if not (column := average.variable):
+                continue
+            check_change(design, column, groups, where=where)
+            if average.verb == "slope":
+                check_slope(design, column, where=where)
             if levels_of(design, column):
                 raise QuestionError(
                     f"the hypothesis is about {column!r}, a category: it has no change by one",
@@ -208,44 +211,48 @@ def _check_columns(design: Design, hypotheses: Mapping[str, Hypothesis]) -> None
                 )
 
 
-def _columns(hypothesis: Hypothesis) -> dict[str, None]:
-    averages = [a for part in hypothesis.inequalities for a in part.averages]
-    return dict.fromkeys(a.variable for a in averages if a.variable)
+def _averages_of(hypothesis: Hypothesis) -> tuple[Average, ...]:
+    """The average effects that a hypothesis is about, each once."""
+    return tuple(dict.fromkeys(a for part in hypothesis.inequalities for a in part.averages))
 
 
 # ------------------------------------------------------------------------- estimands
 
 
 def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
-    """Draws of every average effect, ``(draw,)``."""
+    """Draws of every average effect, ``(draw,)``; NaN where a draw has no value."""
     wanted = list(wanted)
     base = ask.averages(ask.frame)[:, 0]
     changing = {a.variable for a in wanted if a.verb in ("comparison", "lift")}
-    changes = {x: _change(ask, x, base) for x in sorted(changing)}
-    slopes = {
-        x: slope(ask, x)[:, 0] for x in sorted({a.variable for a in wanted if a.verb == "slope"})
-    }
+    sloping = {a.variable for a in wanted if a.verb == "slope"}
+    arms = {x: _arms(ask, x, base) for x in sorted(changing)}
+    slopes = {x: slope(ask, x)[:, 0] for x in sorted(sloping)}
 
     def one(average: Average) -> Array:
-        j = ask.posterior.design.alternatives.index(average.alternative)
         match average.verb:
             case "share":
-                return base[:, j]
+                return base
             case "slope":
-                return slopes[average.variable][:, j]
+                return slopes[average.variable]
             case "comparison":
-                return changes[average.variable][:, j]
+                return change_of(*arms[average.variable], "difference")
             case _:
-                return np.asarray(changes[average.variable][:, j] / base[:, j])
+                return change_of(*arms[average.variable], "lift")
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return {average: one(average) for average in wanted}
+    names = ask.posterior.design.alternatives
+    return {average: one(average)[:, names.index(average.alternative)] for average in wanted}
 
 
-def _change(ask: Ask, variable: str, base: Array) -> Array:
-    """Average change when a column rises by one (0 to 1 for an indicator)."""
-    [(_, low, high)] = contrasts(ask, variable)
-    return ask.averages(high)[:, 0] - (base if low is ask.frame else ask.averages(low)[:, 0])
+def _arms(ask: Ask, variable: str, base: Array) -> tuple[Array, Array]:
+    """Averages before and after a rise by one (0 to 1 for an indicator)."""
+    [(_, low, high)] = contrasts_of(ask, variable)
+    return base if low is ask.frame else ask.averages(low)[:, 0], ask.averages(high)[:, 0]
+
+
+def _reach(ask: Ask, averages: Iterable[Average]) -> list[str]:
+    """What the changes of a hypothesis take outside of the observed ranges, in words."""
+    changing = {a.variable: None for a in averages if a.verb in ("comparison", "lift")}
+    return [note for x in changing for c in contrasts_of(ask, x) for note in reach(ask, x, c)]
 
 
 def _value(node: ast.expr, averages: Mapping[Average, Array]) -> Any:
@@ -267,7 +274,8 @@ def _value(node: ast.expr, averages: Mapping[Average, Array]) -> Any:
 def _estimand(part: Inequality, averages: Mapping[Average, Array]) -> Array:
     """``left - right``, ``(draw,)``; NaN where a draw has no value."""
     with np.errstate(all="ignore"):
-        return np.asarray(_value(part.left, averages) - _value(part.right, averages))
+        found = np.asarray(_value(part.left, averages) - _value(part.right, averages))
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def _holds(part: Inequality, estimand: Array, rope: float) -> NDArray[np.bool_]:
@@ -294,11 +302,12 @@ def _result(
             "part": [part.text for part in parts],
             **summaries(draws, ask.prob),
             "rope": rope,
-            "rope_mass": (np.abs(draws) <= rope).mean(axis=0),
-            "probability": holds.mean(axis=0),
+            "rope_mass": probability_of(np.abs(draws) <= rope, draws),
+            "probability": probability_of(holds, draws),
         }
     )
-    probability = float(holds.all(axis=1).mean())
+    known = not np.isnan(draws).any()
+    probability = float(holds.all(axis=1).mean()) if known else float("nan")
     chains, per_chain = ask.posterior.n_draws
     return HypothesisResult(
         name=name,
@@ -306,8 +315,8 @@ def _result(
         statement=hypothesis.statement,
         mechanism=hypothesis.mechanism,
         probability=probability,
-        sentence=_sentence(hypothesis, probability, summary),
-        header=_header(ask),
+        sentence=_sentence(ask, hypothesis, probability, summary, draws),
+        header=_header(ask, _averages_of(hypothesis)),
         summary=summary,
         draws=xr.DataArray(
             draws.reshape(chains, per_chain, -1),
@@ -317,21 +326,48 @@ def _result(
     )
 
 
-def _header(ask: Ask) -> dict[str, str]:
+def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
     unit = "left minus right of each inequality, between averages on the probability scale"
-    return header_of(ask, unit) | {
+    changed = dict.fromkeys(a.variable for a in averages if a.variable)
+    return header_of(ask, unit, changed, _reach(ask, averages)) | {
         "verdict": f"supported from a probability of {SUPPORTED:g} on, contradicted up to "
-        f"{CONTRADICTED:g}, undecided between",
+        f"{CONTRADICTED:g}, undecided between; none where any draw has no value",
         "reading": "differences between averages under the theory; nothing about causes",
     }
 
 
-def _sentence(hypothesis: Hypothesis, probability: float, summary: pd.DataFrame) -> str:
+def _sentence(
+    ask: Ask, hypothesis: Hypothesis, probability: float, summary: pd.DataFrame, draws: Array
+) -> str:
+    """The verdict, and the convergence where it was waived."""
+    claim = f"“{hypothesis.claim.strip().rstrip('.')}”"
+    if np.isnan(probability):
+        said = [f"{claim} cannot be computed: {_without_value(summary, draws)}"]
+    else:
+        said = _said(claim, hypothesis, probability, summary)
+    if note := convergence_note(ask.posterior):
+        said.append(f"the draws have not converged ({note})")
+    return "; ".join(said) + "."
+
+
+def _without_value(summary: pd.DataFrame, draws: Array) -> str:
+    """Which inequality has no value, and how often."""
+    lost = np.isnan(draws).sum(axis=0)
+    part = int(np.argmax(lost))
+    return (
+        f"{summary['part'].iloc[part]} has no value in {lost[part]:,} of {len(draws):,} draws "
+        "(something is divided by zero, as a lift is of an alternative that is closed to all)"
+    )
+
+
+def _said(
+    claim: str, hypothesis: Hypothesis, probability: float, summary: pd.DataFrame
+) -> list[str]:
     """The verdict, the weakest part where it is not supported, and the ROPE."""
-    claim, parts = hypothesis.claim.strip().rstrip("."), len(summary)
+    parts = len(summary)
     subject = "the statement holds" if parts == 1 else f"all {parts} inequalities hold"
     said = [
-        f"“{claim}” is {_verdict(probability)}: {subject} with probability {_text(probability)} "
+        f"{claim} is {_verdict(probability)}: {subject} with probability {_text(probability)} "
         f"({SUPPORTED:g} and more counts as supported, {CONTRADICTED:g} and less as contradicted)"
     ]
     if parts > 1 and probability < SUPPORTED:
@@ -345,7 +381,7 @@ def _sentence(hypothesis: Hypothesis, probability: float, summary: pd.DataFrame)
             f"{which} within ±{hypothesis.rope:g}, which counts as none, with probability "
             f"{', '.join(masses)}{each}"
         )
-    return "; ".join(said) + "."
+    return said
 
 
 def _verdict(probability: float) -> str:

@@ -246,6 +246,7 @@ class Posterior:
             "spec": self.spec.to_toml(),
             "roles": json.dumps(dict(self.design.roles)),
             "attributes": json.dumps({k: dict(v) for k, v in self.design.attributes.items()}),
+            "derived": json.dumps(dict(self.design.derived)),
             "provenance": json.dumps(asdict(self.provenance)),
             "checksum": checksum(tree),
         }
@@ -386,6 +387,7 @@ def load(path: str | Path, survey: Survey | None = None) -> Posterior:
         frame,
         roles=json.loads(tree.attrs["roles"]),
         attributes=json.loads(tree.attrs["attributes"]),
+        derived={k: tuple(v) for k, v in json.loads(tree.attrs["derived"]).items()},
         survey_fingerprint=provenance.survey,
     )
     if design.fingerprint != provenance.design:

@@ -7,7 +7,7 @@ summarised afterwards, so that an interval of an average is the interval of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -17,14 +17,24 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesmig.choice.utility import Coefficients, Columns
-from bayesmig.design.design import Design
+from bayesmig.changes import (
+    Contrast,
+    Groups,
+    check_change,
+    check_slope,
+    contrasts,
+    held,
+    is_number,
+    outside,
+)
+
+# Checks by column ask for it here.
+from bayesmig.changes import theory_columns as theory_columns
+from bayesmig.choice.utility import Coefficients, Columns, utilities
 from bayesmig.errors import QuestionError, nearest, rows_text
-from bayesmig.expressions import Formula
-from bayesmig.inference.stream import average_probabilities
+from bayesmig.inference.stream import average_probabilities, probability_blocks, take_rows
 from bayesmig.posterior import INTERVAL, Posterior, hdi
 
-Groups = Literal["observed", "new", "typical"]
 Change = Literal["difference", "ratio", "lift"]
 Array = NDArray[np.float64]
 
@@ -33,8 +43,6 @@ _GROUPS_TEXT = {
     "new": "new groups, drawn from the estimated distribution",
     "typical": "a typical group (effects zero)",
 }
-#: Step of numerical derivatives, in standard deviations of the column.
-_STEP = 1e-5
 #: Draws × cells × alternatives that an answer may hold (200 MB).
 _MAX_NUMBERS = 25_000_000
 #: Draws × columns that are sorted at a time (16 MB).
@@ -52,7 +60,10 @@ class Effect:
     question
         What was asked, in words.
     header
-        What the numbers are: unit, weights, groups, interval, theory.
+        What the numbers are: unit, weights, groups, interval, theory; where there is
+        something to say, ``support`` (which share of rows lies outside the observed
+        ranges), ``held`` (columns made of the same ones, which stay) and
+        ``convergence`` (what was allowed).
     summary
         One row per cell: the ``by`` columns, ``alternative``, for contrasts
         ``variable`` and ``contrast``, then ``estimate``, ``sd``, ``lower``, ``upper``,
@@ -95,21 +106,21 @@ def predictions(
         Columns whose cells are averaged separately; ``"obs"`` for every row.
         Numeric columns with more than ten values are cut at their quintiles.
     wts
-        ``True``: the survey's weights, as the theory says; ``False``: none; or the name
-        of a column of the data.
+        ``True``: the survey's weights, as the theory says, which new data must then
+        hold; ``False``: none; or the name of a column of the data.
     groups
         Group effects: ``observed``, ``new`` (drawn once per group and draw) or
-        ``typical`` (zero).
+        ``typical`` (zero); a theory without groups has ``observed`` only.
     hypothesis
         ``"pairwise"``, ``"reference"`` or ``"sequential"`` contrasts of cells, within
         alternatives; or a number, to which every cell is compared in a column
-        ``probability_above``.
+        ``probability_above`` (NaN where any draw has no value).
     prob
         Mass of the highest-density interval.
     seed
-        Seed of new groups.
+        Seed of new groups; with other groups nothing is drawn and it does not matter.
     allow_unconverged
-        Whether draws that have not converged may be used.
+        Whether draws that have not converged may be used; the header then says so.
 
     Returns
     -------
@@ -148,10 +159,12 @@ def comparisons(
     variables
         Columns; or column -> change: a number (added), or a pair ``(from, to)``. Left
         open, an indicator goes from 0 to 1, a number rises by one, and a category goes
-        from its first level to each other.
+        from its first level to each other. Other columns that the theory reads stay as
+        they are; a change that the codebook would carry on to one of them is refused.
     comparison
-        ``difference`` of averages; their ``ratio``; or ``lift``, the difference as a
-        share of the starting average.
+        ``difference`` of the averages before and after; their ``ratio``; or ``lift``,
+        the difference as a share of the average before (for an indicator: of 0, for a
+        rise by a number: of the rows as they are).
     posterior, newdata, by, wts, groups, hypothesis, prob, seed, allow_unconverged
         As for `predictions`.
 
@@ -163,7 +176,8 @@ def comparisons(
     Raises
     ------
     ConvergenceError, DesignError, QuestionError
-        As for `predictions`; also where a column is not one of the theory's.
+        As for `predictions`; also where a column is not one of the theory's, or cannot
+        change so, or not alone.
     """
     if comparison not in ("difference", "ratio", "lift"):
         raise QuestionError(
@@ -171,18 +185,22 @@ def comparisons(
             + nearest(comparison, ("difference", "ratio", "lift"))
         )
     ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
-    parts = []
-    for variable, change in _changes(variables).items():
-        for contrast, low, high in contrasts(ask, variable, change):
-            values = _change(ask.averages(low), ask.averages(high), comparison)
-            parts.append(({"variable": variable, "contrast": contrast}, values))
+    names = _names(variables, "variables")
+    changes = variables if isinstance(variables, Mapping) else dict.fromkeys(names)
+    parts, notes = [], []
+    for variable in names:
+        for contrast in contrasts_of(ask, variable, changes[variable]):
+            low, high = ask.averages(contrast.low), ask.averages(contrast.high)
+            label = {"variable": variable, "contrast": contrast.label}
+            parts.append((label, change_of(low, high, comparison)))
+            notes += reach(ask, variable, contrast)
     unit = {
         "difference": "difference of average probabilities",
         "ratio": "ratio of average probabilities",
         "lift": "difference as a share of the starting average probability",
     }[comparison]
     question = "Average comparisons of choice probabilities" + _by_text(ask.by)
-    return _effect(ask, question, parts, unit, hypothesis)
+    return _effect(ask, question, parts, unit, hypothesis, names, notes)
 
 
 def slopes(
@@ -200,12 +218,14 @@ def slopes(
 ) -> Effect:
     """Average derivatives of choice probabilities over numeric columns.
 
-    Central differences with a step of 1e-5 standard deviations of the column.
+    ``dP_j = P_j (V'_j - sum_k P_k V'_k)``, where the derivatives ``V'`` of the utilities
+    follow from those of the encoded columns, which are exact
+    (`bayesmig.design.design.Design.derivative`).
 
     Parameters
     ----------
     variables
-        Numeric columns.
+        Numeric columns. An indicator counts as a number here.
     posterior, newdata, by, wts, groups, hypothesis, prob, seed, allow_unconverged
         As for `predictions`.
 
@@ -217,15 +237,20 @@ def slopes(
     Raises
     ------
     ConvergenceError, DesignError, QuestionError
-        As for `comparisons`; also where a column is not numeric.
+        As for `comparisons`; also where a column is not numeric, or has no finite slope
+        (a root at zero).
     """
     ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
-    names = [variables] if isinstance(variables, str) else list(variables)
-    parts = []
-    for variable in names:
-        parts.append(({"variable": variable, "contrast": "dP/dx"}, slope(ask, variable)))
+    if isinstance(variables, Mapping):
+        raise QuestionError(
+            "a slope is for an infinitely small change, sizes of changes were given",
+            where="variables",
+            mend="name the columns alone, or ask for comparisons",
+        )
+    names = _names(variables, "variables")
+    parts = [({"variable": x, "contrast": "dP/dx"}, slope(ask, x)) for x in names]
     question = "Average slopes of choice probabilities" + _by_text(ask.by)
-    return _effect(ask, question, parts, "probability per unit of the column", hypothesis)
+    return _effect(ask, question, parts, "probability per unit of the column", hypothesis, names)
 
 
 # --------------------------------------------------------------------- one question
@@ -249,6 +274,8 @@ class Ask:
         ``(obs,)`` or ``None``; what they are.
     groups, prob, seed
         As asked.
+    support
+        What of new rows lies outside the observed ranges, in words.
     """
 
     posterior: Posterior
@@ -261,6 +288,7 @@ class Ask:
     groups: Groups
     prob: float
     seed: int
+    support: tuple[str, ...] = ()
 
     def averages(self, frame: pd.DataFrame) -> Array:
         """Average probabilities of a table's rows, ``(draw, cell, alternative)``."""
@@ -284,18 +312,45 @@ def ask_about(
 ) -> Ask:
     """Check the arguments that all questions share."""
     posterior.require_convergence(allow_unconverged)
-    if groups not in _GROUPS_TEXT:
-        raise QuestionError(f"groups={groups!r} is unknown; {nearest(groups, tuple(_GROUPS_TEXT))}")
-    if not 0 < prob < 1:
-        raise QuestionError(f"prob must lie between 0 and 1, got {prob!r}")
-    frame = posterior.frame if newdata is None else newdata.reset_index(drop=True)
-    if not len(frame):
-        raise QuestionError("there are no rows to predict for", where="newdata")
-    names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
+    _check_groups(posterior, groups)
+    if not is_number(prob) or not 0 < prob < 1:
+        raise QuestionError(f"prob must lie between 0 and 1, got {prob!r}", where="prob")
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise QuestionError(f"seed must be a whole number from 0 on, got {seed!r}", where="seed")
+    frame = posterior.frame if newdata is None else _checked_rows(newdata)
+    names = () if by is None else _names(by, "by")
     cells, labels = make_cells(frame, names)
     _refuse_too_many(posterior, len(labels))
     weights, note = _weights(posterior, frame, newdata is not None, wts)
-    return Ask(posterior, frame, names, cells, labels, weights, note, groups, prob, seed)
+    support = () if newdata is None else tuple(outside(posterior.design, [frame], weights))
+    return Ask(posterior, frame, names, cells, labels, weights, note, groups, prob, seed, support)
+
+
+def _check_groups(posterior: Posterior, groups: Any) -> None:
+    if not isinstance(groups, str) or groups not in _GROUPS_TEXT:
+        raise QuestionError(
+            f"groups={groups!r} is unknown; {nearest(groups, tuple(_GROUPS_TEXT))}", where="groups"
+        )
+    if groups != "observed" and not posterior.design.layouts:
+        raise QuestionError(
+            f"groups={groups!r} does not apply: the theory {posterior.spec.name!r} has no group "
+            "effects",
+            where="groups",
+            mend="leave groups out",
+        )
+
+
+def _checked_rows(newdata: Any) -> pd.DataFrame:
+    if not isinstance(newdata, pd.DataFrame):
+        raise QuestionError(
+            f"a DataFrame was expected, got {type(newdata).__name__}", where="newdata"
+        )
+    if not len(newdata):
+        raise QuestionError("there are no rows to predict for", where="newdata")
+    if not newdata.columns.is_unique:
+        twice = newdata.columns[newdata.columns.duplicated()][0]
+        raise QuestionError(f"the column {twice!r} is there twice", where="newdata")
+    return newdata.reset_index(drop=True)
 
 
 def _refuse_too_many(posterior: Posterior, n_cells: int) -> None:
@@ -394,6 +449,12 @@ def bins(values: pd.Series) -> pd.Series:
     if not pd.api.types.is_numeric_dtype(values) or values.nunique() <= 10:
         return values.reset_index(drop=True)
     numbers = values.reset_index(drop=True).astype(float)
+    if (rows := np.flatnonzero(np.isinf(numbers))).size:
+        raise QuestionError(
+            f"{values.name!r} is infinite, which no quintile holds",
+            where=("by", rows_text(rows)),
+            mend="group by a copy of the column without infinite values",
+        )
     edges = np.unique(np.nanquantile(numbers, np.linspace(0, 1, 6)))
     names: list[str] = []
     for digits in (3, 6, 17):
@@ -420,14 +481,22 @@ def _weights(
     design = posterior.design
     if isinstance(wts, str):
         return _checked_weights(_column(frame, wts, "wts")), f"averages weighted by {wts}"
+    if not isinstance(wts, bool | np.bool_):
+        raise QuestionError(
+            f"wts must be True, False or the name of a column, got {wts!r}", where="wts"
+        )
     if not wts:
         return None, "every row counts once, as asked (wts=False)"
     if not is_new or design.weights is None:
         return design.weights, design.weights_note
     column = design.roles["weight"]
-    if column in frame.columns:
-        return _checked_weights(frame[column]), design.weights_note
-    return None, f"every row of the new data counts once: it has no column {column}"
+    if column not in frame.columns:
+        raise QuestionError(
+            f"the survey is weighted, and the new data have no column {column!r} of weights",
+            where=("newdata", "wts"),
+            mend="say wts=False to count every row once, or wts='COLUMN' to weigh by another",
+        )
+    return _checked_weights(frame[column]), design.weights_note
 
 
 def _checked_weights(column: pd.Series) -> Array:
@@ -447,121 +516,100 @@ def _by_text(by: Sequence[str]) -> str:
     return f" by {', '.join(by)}" if by else ""
 
 
-def _changes(variables: str | Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(variables, Mapping):
-        return dict(variables)
-    return dict.fromkeys([variables] if isinstance(variables, str) else variables)
+def _names(names: Any, where: str) -> tuple[str, ...]:
+    """One name or several, none twice."""
+    found = [names] if isinstance(names, str) or not isinstance(names, Iterable) else [*names]
+    if not all(isinstance(name, str) for name in found):
+        raise QuestionError(f"names of columns were expected, got {names!r}", where=where)
+    if twice := [n for n in found if found.count(n) > 1]:
+        raise QuestionError(f"{twice[0]!r} is named twice", where=where, mend="name it once")
+    return tuple(found)
 
 
-def theory_columns(design: Design) -> tuple[str, ...]:
-    """The columns that enter the utilities or availabilities of a theory.
-
-    Attributes count by the columns that hold them. The labels of groups are not among
-    them.
-    """
-    generic = design.spec.utility.alternatives_formula
-    named = [c for f in _formulas(design) for c in f.columns]
-    used = [c for c in named if c in design.frame.columns and c not in design.attributes]
-    for attribute in () if generic is None else generic.columns:
-        sources = design.attributes.get(attribute, {}).values()
-        used += [c for c in sources if isinstance(c, str)]
-    return tuple(dict.fromkeys([*used, *design.spec.available.values()]))
+def contrasts_of(ask: Ask, variable: str, change: Any = None) -> list[Contrast]:
+    """Every contrast of a column on the rows of a question; see `bayesmig.changes`."""
+    check_change(ask.posterior.design, variable, ask.groups, where="variables")
+    _column(ask.frame, variable, "newdata")
+    return contrasts(ask.posterior.design, ask.frame, variable, change)
 
 
-def _formulas(design: Design) -> list[Formula]:
-    encoders = [*design.encoders.values(), *(lay.encoder for lay in design.layouts.values())]
-    return [e.formula for e in encoders]
+def reach(ask: Ask, variable: str, contrast: Contrast) -> list[str]:
+    """Which share of the rows a contrast takes outside the observed range, in words."""
+    tables = (contrast.low, contrast.high)
+    notes = outside(ask.posterior.design, tables, ask.weights, [variable])
+    return [f"{variable} {contrast.label}: {note}" for note in notes]
 
 
-def levels_of(design: Design, column: str) -> tuple[Any, ...]:
-    """Levels of a category, the theory's reference first; empty for a number.
-
-    A column that also enters as a number counts as one.
-    """
-    factors = [f for formula in _formulas(design) for f in formula.factors if column in f.columns]
-    if not factors or any(f.reference is None for f in factors):
-        return ()
-    encoders = [*design.encoders.values(), *(lay.encoder for lay in design.layouts.values())]
-    levels = next(e.levels[column] for e in encoders if column in e.levels)
-    reference = factors[0].reference
-    return (reference, *(v for v in levels if v != reference))
-
-
-def is_indicator(design: Design, column: str) -> bool:
-    """Whether the survey of the fit holds nothing but 0 and 1 in a column."""
-    return set(design.frame[column].unique()) <= {0, 1}
-
-
-def _theory_column(ask: Ask, variable: str) -> pd.Series:
-    """The column, provided that the theory reads it."""
-    used = theory_columns(ask.posterior.design)
-    if variable not in used:
-        raise QuestionError(
-            f"the theory {ask.posterior.spec.name!r} does not use {variable!r}: "
-            f"changing it changes nothing; {nearest(variable, used)}",
-            where="variables",
-            mend="ask about one of " + ", ".join(used),
-        )
-    return _column(ask.frame, variable, "newdata")
-
-
-def slope(ask: Ask, variable: str) -> Array:
-    """Average derivatives over a numeric column, ``(draw, cell, alternative)``."""
-    column = _theory_column(ask, variable)
-    if levels_of(ask.posterior.design, variable) or not pd.api.types.is_numeric_dtype(column):
-        raise QuestionError(
-            f"{variable!r} is a category, a number was expected",
-            where="variables",
-            mend=f"use comparisons(posterior, {variable!r})",
-        )
-    column = column.astype(float)
-    step = _STEP * (float(column.std(ddof=0)) or 1.0)
-    low, high = (ask.frame.assign(**{variable: column + s}) for s in (-step, step))
-    return (ask.averages(high) - ask.averages(low)) / (2 * step)
-
-
-def contrasts(
-    ask: Ask, variable: str, change: Any = None
-) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """(label, table before, table after) for every contrast of a column.
-
-    ``change`` is as in `comparisons`.
-    """
-    column = _theory_column(ask, variable)
-    levels = levels_of(ask.posterior.design, variable)
-
-    def at(value: Any) -> pd.DataFrame:
-        return ask.frame.assign(**{variable: value})
-
-    if isinstance(change, tuple | list):
-        if len(change) != 2:
-            raise _no_change(variable, "a number or a pair (from, to)", change)
-        low, high = change
-        return [(f"{low} → {high}", at(low), at(high))]
-    if change is None and levels:
-        return [(f"{levels[0]} → {level}", at(levels[0]), at(level)) for level in levels[1:]]
-    if change is None and is_indicator(ask.posterior.design, variable):
-        return [("0 → 1", at(0), at(1))]
-    if levels:
-        raise _no_change(variable, "a pair of levels (it is a category)", change)
-    step = 1 if change is None else change
-    if isinstance(step, bool) or not isinstance(step, int | float):
-        raise _no_change(variable, "a number or a pair (from, to)", change)
-    return [(f"{step:+g}", ask.frame, at(column.astype(float) + step))]
-
-
-def _no_change(variable: str, expected: str, got: Any) -> QuestionError:
-    return QuestionError(
-        f"the change of {variable!r} must be {expected}, got {got!r}", where="variables"
-    )
-
-
-def _change(low: Array, high: Array, comparison: Change) -> Array:
+def change_of(low: Array, high: Array, comparison: Change) -> Array:
+    """From averages before and after to their contrast; NaN where it has no value."""
     if comparison == "difference":
         return high - low
     # An alternative that is closed to a whole cell has no ratio there.
     with np.errstate(divide="ignore", invalid="ignore"):
-        return high / low if comparison == "ratio" else (high - low) / low
+        change = high / low if comparison == "ratio" else (high - low) / low
+    return np.where(np.isfinite(change), change, np.nan)
+
+
+def slope(ask: Ask, variable: str) -> Array:
+    """Average derivatives over a numeric column, ``(draw, cell, alternative)``."""
+    design, frame = ask.posterior.design, ask.frame
+    check_change(design, variable, ask.groups, where="variables")
+    check_slope(design, variable, where="variables")
+    _column(frame, variable, "newdata")
+    columns, coefficients = prepare(ask.posterior, frame, ask.groups, ask.seed)
+    moving = design.derivative(frame, variable, columns)
+    weights = np.ones(len(frame)) if ask.weights is None else ask.weights
+    return average_slopes(columns, moving, coefficients, ask.cells, weights)
+
+
+def average_slopes(
+    columns: Columns,
+    moving: Columns,
+    coefficients: Coefficients,
+    cells: NDArray[np.int64],
+    weights: Array,
+) -> Array:
+    """Weighted averages of ``P_j (V'_j - sum_k P_k V'_k)`` over cells of rows.
+
+    Parameters
+    ----------
+    columns, moving
+        The data, and their derivatives.
+    coefficients
+        With one leading dimension, the draws.
+    cells, weights
+        Of every row, ``(obs,)``.
+
+    Returns
+    -------
+    ndarray
+        ``(draw, cell, alternative)``. NaN where the weights of a cell sum to zero.
+    """
+    order = np.argsort(cells, kind="stable")
+    moving, coefficients_moving = _only_moving(moving, coefficients)
+    mass = np.bincount(cells, weights)
+    out = np.zeros((len(coefficients.persons), len(mass), columns.n_alternatives))
+    for block, p in probability_blocks(take_rows(columns, order), coefficients):
+        rows = order[block]
+        v = utilities(np, take_rows(moving, rows), coefficients_moving)
+        v -= np.einsum("snj,snj->sn", p, v)[:, :, None]
+        v *= p
+        v *= weights[rows, None]
+        starts = np.flatnonzero(np.diff(cells[rows], prepend=-1))
+        out[:, cells[rows[starts]]] += np.add.reduceat(v, starts, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out /= mass[:, None]
+    return out
+
+
+def _only_moving(moving: Columns, coefficients: Coefficients) -> tuple[Columns, Coefficients]:
+    """Without columns of persons and groups that do not move: they add nothing."""
+    some = moving.persons.any(axis=0)
+    groups = {by: terms for by, terms in moving.groups.items() if terms[1].any()}
+    return (
+        replace(moving, persons=moving.persons[:, some], groups=groups),
+        replace(coefficients, persons=coefficients.persons[:, some]),
+    )
 
 
 # ----------------------------------------------------------------------- the answer
@@ -573,22 +621,52 @@ def _effect(
     parts: list[tuple[dict[str, str], Array]],
     unit: str,
     hypothesis: str | float | None,
+    changed: Sequence[str] = (),
+    support: Iterable[str] = (),
 ) -> Effect:
     """Cells × alternatives × contrasts, summarised after everything else."""
+    if not (hypothesis is None or isinstance(hypothesis, str) or is_number(hypothesis)):
+        raise QuestionError(
+            f"a number, 'pairwise', 'reference' or 'sequential' was expected, got {hypothesis!r}",
+            where="hypothesis",
+        )
     if not parts:
         raise QuestionError("no column is named", where="variables")
     table = pd.concat([cell_table(ask).assign(**extra) for extra, _ in parts], ignore_index=True)
     table = table[[c for c in table if c not in ("alternative", "rows")] + ["alternative", "rows"]]
     draws = np.concatenate([block.reshape(len(block), -1) for _, block in parts], axis=1)
-    header = header_of(ask, unit)
+    header = header_of(ask, unit, changed, support)
     if isinstance(hypothesis, str):
         table, draws = _contrast_cells(table, draws, hypothesis)
         header["hypothesis"] = f"{hypothesis} contrasts of cells"
     return finish(question, header, table, draws, ask, hypothesis)
 
 
-def header_of(ask: Ask, unit: str) -> dict[str, str]:
-    """What the numbers of an answer are."""
+def header_of(
+    ask: Ask, unit: str, changed: Iterable[str] = (), support: Iterable[str] = ()
+) -> dict[str, str]:
+    """What the numbers of an answer are.
+
+    Parameters
+    ----------
+    ask, unit
+        The question; what its numbers are counted in.
+    changed
+        Columns that it changes.
+    support
+        What its changes take outside of the observed ranges, in words.
+
+    Returns
+    -------
+    dict
+        With ``support``, ``held`` and ``convergence`` where there is something to say.
+    """
+    stay = held(ask.posterior.design, changed, ask.groups)
+    notes = {
+        "support": "; ".join(dict.fromkeys([*ask.support, *support])),
+        "held": stay and f"{stay}: made of the same columns of the codebook, and not changed",
+        "convergence": convergence_note(ask.posterior),
+    }
     return {
         "unit": unit,
         "theory": ask.posterior.spec.name,
@@ -596,7 +674,14 @@ def header_of(ask: Ask, unit: str) -> dict[str, str]:
         "weights": ask.weights_note,
         "groups": _groups_note(ask),
         "interval": f"{100 * ask.prob:g} % HDI",
+        **{key: note for key, note in notes.items() if note},
     }
+
+
+def convergence_note(posterior: Posterior) -> str:
+    """That draws were allowed although they have not converged; empty where they have."""
+    problems = posterior.problems()
+    return f"allowed although: {'; '.join(problems)}" if problems else ""
 
 
 def cell_table(ask: Ask) -> pd.DataFrame:
@@ -623,8 +708,9 @@ def finish(
         **summaries(draws, ask.prob), rows=table["rows"].to_numpy()
     )
     header = dict(header)
-    if isinstance(null, int | float):
-        summary["probability_above"] = (draws > null).mean(axis=0)
+    if null is not None and not isinstance(null, str):
+        null = float(null)
+        summary["probability_above"] = probability_of(draws > null, draws)
         header["probability_above"] = f"posterior probability that the estimand exceeds {null:g}"
     chains, per_chain = ask.posterior.n_draws
     labelled = xr.DataArray(
@@ -633,6 +719,11 @@ def finish(
         coords={"cell": np.arange(draws.shape[1])},
     )
     return Effect(question, header, summary, labelled)
+
+
+def probability_of(holds: NDArray[np.bool_], draws: Array) -> Array:
+    """Share of draws in which something holds; NaN where any draw has no value."""
+    return np.where(np.isnan(draws).any(axis=0), np.nan, holds.mean(axis=0))
 
 
 def summaries(draws: Array, prob: float) -> dict[str, Array]:

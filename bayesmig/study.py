@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bayesmig.changes import check_change, check_slope
 from bayesmig.checks import check
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import QuestionError, StudyError, nearest
@@ -30,7 +31,7 @@ from bayesmig.inference.sample import Plan as FitPlan
 from bayesmig.inference.sample import fit, package_versions
 from bayesmig.model_comparison import compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
-from bayesmig.posterior import Posterior, load
+from bayesmig.posterior import SCHEMA, Posterior, load
 from bayesmig.predict import comparisons, predictions, slopes
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.library import load_model, load_scenario
@@ -152,6 +153,11 @@ def _check_questions(plan: StudyPlan) -> None:
                     where=(str(plan.path), f"key questions.{key}"),
                     mend="name a column that bayesmig describe shows",
                 )
+    design = plan.designs[plan.main]
+    for name in (*questions.comparisons, *questions.slopes):
+        check_change(design, name, where=(str(plan.path), "key questions"))
+    for name in questions.slopes:
+        check_slope(design, name, where=(str(plan.path), "key questions.slopes"))
 
 
 def run(
@@ -254,7 +260,14 @@ class _Run:
         plan, main = self.plan, self.plan.main
         # Claims and hypotheses do not change the draws, nor what is computed from them.
         draws = {
-            name: _key(self._fit_key(name), name, spec.weights, plan.survey.fingerprint)
+            name: _key(
+                SCHEMA,
+                self._fit_key(name),
+                name,
+                spec.weights,
+                plan.survey.fingerprint,
+                plan.designs[name].derived,
+            )
             for name, spec in plan.theories.items()
         }
         fits = {name: _key(draws[name], spec.to_toml()) for name, spec in plan.theories.items()}
@@ -421,7 +434,7 @@ class _Run:
                     joint_probability=result.probability,
                 )
             )
-        header = dict(next(iter(results.values())).header)
+        header = _joined([result.header for result in results.values()])
         _write_json(folder / "texts.json", {"sentences": sentences, "header": header})
         return {"hypotheses": pd.concat(parts)}
 
@@ -470,6 +483,12 @@ class _Run:
             "scenarios": pd.concat(parts).assign(scenario=name),
             "diversion": overall.diversion.assign(scenario=name),
         }
+
+
+def _joined(headers: list[Mapping[str, str]]) -> dict[str, str]:
+    """What several answers say of their numbers, each thing once."""
+    keys = dict.fromkeys(key for header in headers for key in header)
+    return {k: "; ".join(dict.fromkeys(h[k] for h in headers if k in h)) for k in keys}
 
 
 def _levels(summary: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:

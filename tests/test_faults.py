@@ -128,6 +128,19 @@ def data(change: Callable[[pd.DataFrame], object]) -> Callable[[Project], object
     return lambda p: p.data(change)
 
 
+def derived(granted: str, study: str, old: str = "", new: str = "") -> Callable[[Project], object]:
+    """A column that the codebook computes from another one, both read by the theory."""
+
+    def change(project: Project) -> None:
+        project.edit("survey", "[missing]", 'wealth2 = "wealth ** 2"\n[missing]')
+        project.edit("theory", '"female + wealth"', '"female + wealth + wealth2"')
+        project.edit("theory", old, new)
+        project.edit("grant", '"wealth"', f'"{granted}"')
+        (project.folder / "study.toml").write_text(study)
+
+    return change
+
+
 def put(column: str, rows: slice | int, value: object) -> Callable[[Project], object]:
     """A value planted into some rows of a column."""
 
@@ -268,7 +281,28 @@ FAULTS: list[Fault] = [
         edit("grant", "value = 0.1", 'value = 0.1\nwhere = [{ column = "wealth", above = 1e6 }]'),
         ("wealth",),
     ),
+    (
+        "scenario on a column that others are computed from",
+        derived("wealth", STUDY),
+        ("'wealth2'", "'wealth'", "square(wealth)", "grant"),
+    ),
     # study
+    (
+        "comparison of a column that others are computed from",
+        derived("wealth2", STUDY.replace('["female"]', '["wealth"]')),
+        ("'wealth2'", "'wealth'", "square(wealth)", "questions"),
+    ),
+    (
+        "slope of a column that others are computed from",
+        derived("wealth2", STUDY.replace("comparisons", "slopes").replace("female", "wealth")),
+        ("'wealth2'", "'wealth'", "questions"),
+    ),
+    (
+        "hypothesis about a column that others are computed from",
+        derived("wealth2", STUDY, "comparison(female", "comparison(wealth"),
+        ("'wealth2'", "'wealth'", "women"),
+    ),
+    ("comparison without a change", edit("study", '["female"]', '["income"]'), ("income",)),
     ("study key misspelt", edit("study", "theories", "theorys"), ("theorys", "theories")),
     ("unknown packaged theory", edit("study", '"theory.toml"', '"netwrks"'), ("netwrks",)),
     ("no seed", edit("study", "seed = 1", ""), ("seed",)),
@@ -301,6 +335,14 @@ def test_there_are_at_least_forty() -> None:
 def test_the_sound_project_is_valid(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    code = run(["validate", str(project.folder / "study.toml")], monkeypatch)
+    assert code == 0, capsys.readouterr().err
+
+
+def test_a_derived_column_may_change_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    derived("wealth2", STUDY)(project)
     code = run(["validate", str(project.folder / "study.toml")], monkeypatch)
     assert code == 0, capsys.readouterr().err
 

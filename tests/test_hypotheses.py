@@ -12,7 +12,7 @@ from bayesmig import hypotheses
 from bayesmig.errors import ConvergenceError, QuestionError
 from bayesmig.hypotheses import HypothesisResult, validate_hypotheses
 from bayesmig.posterior import Posterior
-from bayesmig.predict import Ask
+from bayesmig.predict import Ask, comparisons
 from tests.by_hand import (
     HYPOTHESES,
     averages,
@@ -74,8 +74,8 @@ def test_estimands_and_probabilities_by_hand(posterior: Posterior, ways: dict[st
         third.append(female["international"])
 
     one, both = results["arithmetic"], results["both"]
-    np.testing.assert_allclose(flat(one)[:, 0], first, rtol=0, atol=1e-8)
-    np.testing.assert_allclose(flat(both), np.column_stack([second, third]), rtol=0, atol=2e-9)
+    np.testing.assert_allclose(flat(one)[:, 0], first, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(flat(both), np.column_stack([second, third]), rtol=0, atol=1e-10)
     assert one.probability == sum(d > 0 for d in first) / len(first)
     holds = [a < 0 and abs(b) > 0.02 for a, b in zip(second, third, strict=True)]
     assert both.probability == sum(holds) / len(holds)
@@ -122,7 +122,7 @@ def test_one_name_several_or_all(posterior: Posterior) -> None:
 
 
 def test_averages_are_computed_once(posterior: Posterior, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One for the survey, two for the indicator, two for the slope, one for education."""
+    """One for the survey, two for the indicator, one for education; none for the slope."""
     count, plain = [], Ask.averages
 
     def counted(self: Ask, frame: Any) -> Any:
@@ -131,7 +131,7 @@ def test_averages_are_computed_once(posterior: Posterior, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Ask, "averages", counted)
     hypotheses.test(posterior)
-    assert len(count) == 6
+    assert len(count) == 4
 
 
 def test_closed_alternative_gives_no_estimand_and_no_warning(posterior: Posterior) -> None:
@@ -140,8 +140,58 @@ def test_closed_alternative_gives_no_estimand_and_no_warning(posterior: Posterio
     }
     closed = posterior.frame.assign(open=0)
     result = hypotheses.test(with_hypotheses(posterior, stated), "x", newdata=closed)
-    assert result.probability == 0
-    assert result.summary["estimate"].isna().all()
+    assert np.isnan(result.probability)
+    numbers = ["estimate", "lower", "upper", "rope_mass", "probability"]
+    assert result.summary[numbers].isna().all(axis=None)
+    assert "“x” cannot be computed: lift(wealth, international) > " in result.sentence
+    assert "has no value in 8 of 8 draws" in result.sentence
+    for verdict in ("supported", "contradicted", "undecided"):
+        assert verdict not in result.sentence
+
+
+def test_one_draw_without_a_value_is_enough(posterior: Posterior) -> None:
+    """A statement that divides by zero in a single draw has no probability."""
+    both = flat(hypotheses.test(posterior, "both"))
+    zero = float(both[3, 0])
+    stated = {
+        "x": {
+            "claim": "x",
+            "statement": f"1 / (slope(wealth, internal) - {zero!r}) > 0 "
+            "and comparison(female, international) > 0",
+        }
+    }
+    result = hypotheses.test(with_hypotheses(posterior, stated), "x")
+    assert np.isnan(flat(result)).sum() == 1
+    assert np.isnan(result.probability)
+    assert np.isnan(result.summary["probability"][0])
+    assert result.summary["probability"][1] == (both[:, 1] > 0).mean()
+    assert "has no value in 1 of 8 draws" in result.sentence
+
+
+@pytest.mark.parametrize("change", ["female", "education", "wealth"])
+@pytest.mark.parametrize("alternative", ["stay", "internal", "international"])
+def test_a_lift_is_the_lift_of_comparisons(
+    posterior: Posterior, change: str, alternative: str
+) -> None:
+    """One definition: the change as a share of the average before, ``(P1 - P0) / P0``."""
+    stated = {"x": {"claim": "x", "statement": f"lift({change}, {alternative}) > 0"}}
+    result = hypotheses.test(with_hypotheses(posterior, stated), "x")
+    frame = posterior.frame
+    low = frame.assign(female=0) if change == "female" else frame
+    high = frame.assign(**{change: 1 if change == "female" else frame[change] + 1})
+    effects = effects_for(posterior, frame, "observed", seed=0)
+
+    def shares(rows: Any) -> list[float]:
+        found = averages(posterior, rows_of(rows), [0] * len(rows), frame["weight"], effects)
+        return [draw[0][alternative] for draw in found]
+
+    expected = [(b - a) / a for a, b in zip(shares(low), shares(high), strict=True)]
+    np.testing.assert_allclose(flat(result)[:, 0], expected, rtol=0, atol=1e-10)
+    effect = comparisons(posterior, change, comparison="lift")
+    cell = int(np.flatnonzero(effect.summary["alternative"] == alternative)[0])
+    np.testing.assert_array_equal(
+        flat(result)[:, 0], effect.draws.to_numpy().reshape(len(expected), -1)[:, cell]
+    )
 
 
 # ------------------------------------------------------------------------- the verdict
@@ -247,8 +297,9 @@ def test_unknown_and_missing_hypotheses(posterior: Posterior) -> None:
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("slope(age, internal) > 0", "about 'age', which the theory does not use"),
+        ("slope(age, internal) > 0", "does not use 'age': no probability changes with it"),
         ("lift(weath, internal) > 0", "did you mean 'wealth'"),
+        ("slope(open, internal) > 0", "'open' is an availability"),
         ("comparison(region, internal) > 0", "'region', a category"),
     ],
 )
@@ -267,7 +318,24 @@ def test_unconverged_draws_are_refused_unless_allowed() -> None:
     poor = with_hypotheses(fabricated(small_design(), r_hat=1.2), {"both": HYPOTHESES["both"]})
     with pytest.raises(ConvergenceError):
         hypotheses.test(poor)
-    hypotheses.test(poor, allow_unconverged=True)
+    result = hypotheses.test(poor, "both", allow_unconverged=True)
+    assert result.header["convergence"].startswith("allowed although: R-hat > 1.01")
+    assert "the draws have not converged (allowed although: R-hat > 1.01" in result.sentence
+
+
+def test_converged_draws_carry_no_mark(posterior: Posterior) -> None:
+    result = hypotheses.test(posterior, "both", allow_unconverged=True)
+    assert "convergence" not in result.header
+    assert "converged" not in result.sentence
+
+
+def test_steps_out_of_the_observed_range_are_told(posterior: Posterior) -> None:
+    results = hypotheses.test(posterior)
+    highest = posterior.frame["education"].max()
+    share = np.average(posterior.frame["education"] == highest, weights=posterior.frame["weight"])
+    note = results["arithmetic"].header["support"]
+    assert note.startswith(f"education +1: {100 * share:.1f} % of the rows (weighted)")
+    assert "support" not in results["both"].header
 
 
 def test_saved_posterior_answers_bit_identically(posterior: Posterior) -> None:

@@ -22,6 +22,7 @@ FLOORS = {
     "simulation": 2,
     "inference": 3,
     "posterior": 3,
+    "changes": 3,
     "predict": 4,
     "checks": 5,
     "hypotheses": 5,

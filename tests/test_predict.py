@@ -16,6 +16,7 @@ import pytest
 import xarray as xr
 
 from bayesmig import predict
+from bayesmig.design.design import Design
 from bayesmig.errors import ConvergenceError, DesignError, QuestionError
 from bayesmig.posterior import Posterior
 from bayesmig.predict import Effect, comparisons, predictions, slopes
@@ -31,7 +32,7 @@ from tests.by_hand import (
     slope_of_wealth,
     summary_of,
 )
-from tests.fabricate import fabricated, small_design, small_survey
+from tests.fabricate import fabricated, small_design, small_frame, small_survey, survey_of
 
 NEAR = {"rtol": 0, "atol": 1e-10}
 
@@ -132,7 +133,85 @@ def test_slopes_are_the_derivatives_of_the_logit(
 ) -> None:
     effect = slopes(posterior, "wealth", seed=4, **ways)
     expected = by_hand(posterior, posterior.frame, of=slope_of_wealth, **ways)
-    np.testing.assert_allclose(flat(effect), expected, rtol=0, atol=2e-9)
+    np.testing.assert_allclose(flat(effect), expected, **NEAR)
+    assert np.abs(expected).max() > 0.01
+
+
+CURVED = "square(wealth) + poly(age, degree=2) + log(income) + bs(score, df=4) + female"
+
+
+def curved() -> Posterior:
+    """Curves in many columns, in units far from one, on bounds and near zero."""
+    frame = small_frame(300)
+    rng = np.random.default_rng(2)
+    frame["income"] = np.exp(rng.normal(0.0, 3.0, 300))
+    frame["score"] = rng.uniform(2000.0, 2010.0, 300)
+    frame["age"] = 1e6 * frame["age"]
+    design = small_design(CURVED, survey=survey_of(frame), groups=[])
+    return fabricated(design, draws=200, centre={"beta": np.full((10, 2), 0.2)})
+
+
+@pytest.mark.parametrize("variable", ["wealth", "age", "income", "score"])
+def test_slopes_of_curves(variable: str) -> None:
+    """Each row's utilities by calculus; the probabilities by plain NumPy."""
+    posterior = curved()
+    design, frame = posterior.design, posterior.frame
+    beta = posterior.coefficients().persons
+    x = design.apply(frame).persons
+    moved = _calculus(design, frame, variable)
+    expected = np.zeros((len(beta), 3))
+    weights = frame["weight"] / frame["weight"].sum()
+    for s, b in enumerate(beta):
+        v = np.column_stack([np.zeros(len(x)), x @ b])
+        dv = np.column_stack([np.zeros(len(x)), moved @ b])
+        p = np.exp(v) / np.exp(v).sum(axis=1, keepdims=True)
+        expected[s] = weights @ (p * (dv - (p * dv).sum(axis=1, keepdims=True)))
+    effect = slopes(posterior, variable)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(flat(effect) / scale, expected / scale, **NEAR)
+    some = slopes(posterior, variable, newdata=frame.iloc[[5, 5]], wts=False)
+    one = slopes(posterior, variable, by="obs", wts=False)
+    np.testing.assert_array_equal(flat(some)[:, 0], flat(one)[:, 15])
+
+
+def _calculus(design: Design, frame: pd.DataFrame, variable: str) -> np.ndarray:
+    """Derivatives of the encoded columns; splines and polynomials by their own fits."""
+    x = frame[variable].to_numpy(dtype=float)
+    found = np.zeros((len(x), len(design.persons)))
+    columns = design.apply(frame).persons
+    for k, name in enumerate(design.persons):
+        if variable not in name:
+            continue
+        if name.startswith(("square", "poly")):
+            found[:, k] = np.polynomial.Polynomial.fit(x, columns[:, k], 2).deriv()(x)
+        elif name.startswith("log"):
+            found[:, k] = 1 / x
+        else:
+            # One inner knot, the median: a cubic on either side of it.
+            for side in (x <= np.median(x), x > np.median(x)):
+                cubic = np.polynomial.Polynomial.fit(x[side], columns[side, k], 3)
+                found[side, k] = cubic.deriv()(x[side])
+    return found
+
+
+def test_a_root_of_zero_is_refused_with_its_rows() -> None:
+    frame = small_frame(300)
+    frame["money"] = np.where(np.arange(300) % 100 == 7, 0.0, np.exp(frame["wealth"]))
+    posterior = fabricated(small_design("sqrt(money)", survey=survey_of(frame), groups=[]))
+    with pytest.raises(DesignError, match=r"'sqrt\(money\)' has no finite slope") as caught:
+        slopes(posterior, "money")
+    assert "rows 7, 107, 207" in str(caught.value)
+    comparisons(posterior, "money")
+
+
+def test_memory_of_slopes_is_bounded_by_blocks(
+    posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of a few rows, which cut through cells, give the same averages."""
+    whole = flat(slopes(posterior, "wealth", by="region"))
+    monkeypatch.setattr("bayesmig.inference.stream._BLOCK_SIZE", 8 * 3 * 7)
+    cut = flat(slopes(posterior, "wealth", by="region"))
+    np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-14)
 
 
 def test_other_rows_by_hand(posterior: Posterior, newdata: pd.DataFrame) -> None:
@@ -208,6 +287,19 @@ def test_number_as_hypothesis(posterior: Posterior) -> None:
     effect = predictions(posterior, hypothesis=0.3)
     expected = [sum(v > 0.3 for v in values) / len(values) for values in flat(effect).T]
     assert effect.summary["probability_above"].tolist() == expected
+    assert "exceeds 0.3" in effect.header["probability_above"]
+
+
+def test_what_has_no_value_has_no_probability(posterior: Posterior) -> None:
+    closed = posterior.frame.assign(open=0)
+    effect = comparisons(
+        posterior, "wealth", newdata=closed, comparison="lift", hypothesis=np.float64(0)
+    )
+    table = effect.summary.set_index("alternative")["probability_above"]
+    assert np.isnan(table["international"])
+    assert table[["stay", "internal"]].between(0, 1).all()
+    opened = comparisons(posterior, {"open": (0, 1)}, comparison="ratio", hypothesis=1)
+    assert np.isnan(opened.summary.set_index("alternative").loc["international", "estimate"])
 
 
 def test_interval_of_an_average_is_not_the_average_of_intervals() -> None:
@@ -230,8 +322,6 @@ def test_interval_of_an_average_is_not_the_average_of_intervals() -> None:
 
 
 def _survey(frame: pd.DataFrame) -> Any:
-    from tests.fabricate import survey_of
-
     return survey_of(frame.assign(choice=frame["choice"].astype(str)))
 
 
@@ -319,9 +409,23 @@ def test_weights_of_new_rows(posterior: Posterior) -> None:
     weighted = predictions(posterior, newdata=frame)
     np.testing.assert_allclose(flat(weighted), flat(predictions(posterior)), **NEAR)
     assert weighted.header["weights"].startswith("averages weighted by weight")
-    bare = predictions(posterior, newdata=frame.drop(columns="weight"))
-    np.testing.assert_allclose(flat(bare), flat(predictions(posterior, wts=False)), **NEAR)
-    assert "has no column weight" in bare.header["weights"]
+    bare = frame.drop(columns="weight")
+    with pytest.raises(QuestionError, match="no column 'weight' of weights") as caught:
+        predictions(posterior, newdata=bare)
+    assert "wts=False" in caught.value.mend
+    unweighted = predictions(posterior, newdata=bare, wts=False)
+    np.testing.assert_allclose(flat(unweighted), flat(predictions(posterior, wts=False)), **NEAR)
+    by_half = predictions(posterior, newdata=bare, wts="half")
+    np.testing.assert_allclose(flat(by_half), flat(predictions(posterior, wts="half")), **NEAR)
+
+
+def test_new_rows_of_an_unweighted_survey_need_no_weights() -> None:
+    frame = small_frame(300).drop(columns="weight")
+    survey = survey_of(frame)
+    posterior = fabricated(small_design(survey=survey), survey=survey)
+    effect = predictions(posterior, newdata=survey.frame)
+    np.testing.assert_allclose(flat(effect), flat(predictions(posterior)), **NEAR)
+    assert effect.header["weights"] == "none declared: every row counts once"
 
 
 def test_theory_that_ignores_weights() -> None:
@@ -447,7 +551,10 @@ def test_unconverged_draws_are_refused_unless_allowed() -> None:
     ):
         with pytest.raises(ConvergenceError, match=r"R-hat > 1\.01"):
             ask()
-        ask(allow_unconverged=True)
+        note = ask(allow_unconverged=True).header["convergence"]
+        assert note.startswith("allowed although: R-hat > 1.01 for")
+    sound = predictions(fabricated(small_design()), allow_unconverged=True)
+    assert "convergence" not in sound.header
 
 
 WRONG = [
@@ -469,6 +576,44 @@ WRONG = [
     (lambda p: comparisons(p, {"wealth": True}), "a number or a pair"),
     (lambda p: comparisons(p, {"region": 1}), "a pair of levels"),
     (lambda p: slopes(p, "region"), "is a category"),
+    (lambda p: slopes(p, "open"), "'open' is an availability"),
+    (lambda p: slopes(p, {"wealth": 5}), "sizes of changes were given"),
+    (lambda p: slopes(p, []), "no column is named"),
+    (lambda p: comparisons(p, ["wealth", "wealth"]), "'wealth' is named twice"),
+    (lambda p: comparisons(p, 5), "names of columns were expected, got 5"),
+    (lambda p: comparisons(p, {"wealth": float("nan")}), "a number or a pair"),
+    (lambda p: comparisons(p, {"wealth": (0, "much")}), "a pair of finite numbers"),
+    (lambda p: comparisons(p, {"female": 1}), "it cannot rise by 1"),
+    (lambda p: comparisons(p, {"female": (0, 2)}), r"must be \(0, 1\) or \(1, 0\)"),
+    (
+        lambda p: comparisons(p, "wealth", newdata=p.frame.assign(wealth="much")),
+        "'wealth' holds text in these rows",
+    ),
+    (lambda p: predictions(p, hypothesis=[1, 2]), r"got \[1, 2\]"),
+    (lambda p: predictions(p, hypothesis=True), "got True"),
+    (lambda p: predictions(p, hypothesis=float("inf")), "got inf"),
+    (lambda p: predictions(p, wts=2.0), "got 2.0"),
+    (lambda p: predictions(p, wts=None), "got None"),
+    (lambda p: predictions(p, prob="0.9"), "between 0 and 1"),
+    (lambda p: predictions(p, groups=["new"]), "is unknown"),
+    (lambda p: predictions(p, by=["region", "region"]), "'region' is named twice"),
+    (lambda p: predictions(p, by=3), "names of columns were expected, got 3"),
+    (lambda p: predictions(p, newdata={}), "a DataFrame was expected, got dict"),
+    (
+        lambda p: predictions(p, newdata=pd.concat([p.frame, p.frame[["wealth"]]], axis=1)),
+        "'wealth' is there twice",
+    ),
+    (lambda p: predictions(p, seed=-1), "got -1"),
+    (lambda p: predictions(p, seed=1.5), "got 1.5"),
+    (lambda p: predictions(p, seed=True), "got True"),
+    (
+        lambda p: predictions(
+            p,
+            by="much",
+            newdata=p.frame.assign(much=np.where(np.arange(60) > 50, np.inf, np.arange(60))),
+        ),
+        "'much' is infinite",
+    ),
 ]
 
 
@@ -476,6 +621,24 @@ WRONG = [
 def test_questions_that_do_not_apply(posterior: Posterior, ask: Any, words: str) -> None:
     with pytest.raises(QuestionError, match=words):
         ask(posterior)
+
+
+@pytest.mark.parametrize("groups", ["new", "typical"])
+def test_groups_do_not_apply_to_a_theory_without(groups: Any) -> None:
+    posterior = fabricated(small_design(groups=[]))
+    np.testing.assert_array_equal(
+        flat(predictions(posterior, groups="observed")), flat(predictions(posterior))
+    )
+    with pytest.raises(QuestionError, match="has no group effects"):
+        predictions(posterior, groups=groups)
+
+
+def test_scalars_of_numpy_are_options_too(posterior: Posterior) -> None:
+    plain = predictions(posterior, groups="new", wts=False, seed=4, prob=0.5)
+    of_numpy = predictions(
+        posterior, groups="new", wts=np.bool_(False), seed=np.int64(4), prob=np.float64(0.5)
+    )
+    np.testing.assert_array_equal(flat(plain), flat(of_numpy))
 
 
 def test_levels_and_columns_of_new_rows_are_checked(

@@ -92,6 +92,9 @@ class Design:
         ``only`` and ``alternatives`` one-dimensional.
     support
         Observed ranges and levels, and warnings.
+    derived
+        Column -> the columns that the codebook computes it from, at any remove: it
+        would have to change with them.
     """
 
     spec: ModelSpec
@@ -110,6 +113,7 @@ class Design:
     support: Support
     encoders: Mapping[str, Encoder] = field(repr=False)
     survey_fingerprint: str
+    derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def n_obs(self) -> int:
@@ -208,6 +212,61 @@ class Design:
             available=available,
         )
 
+    def derivative(
+        self, frame: pd.DataFrame, column: str, columns: Columns, *, where: str = "new data"
+    ) -> Columns:
+        """Derivative of the encoded columns over a numeric column of a table.
+
+        Parameters
+        ----------
+        frame
+            As for `apply`.
+        column
+            The column that moves; attributes that are read from it move with it.
+        columns
+            What `apply` made of the table; codes of groups and availability are its own.
+        where
+            What the table is, for messages.
+
+        Returns
+        -------
+        Columns
+            Utilities are linear in columns, so that `bayesmig.choice.utility.utilities`
+            of these are the derivatives of the utilities.
+
+        Raises
+        ------
+        DesignError
+            Where an encoding has no finite derivative.
+        """
+        frame = _with_period(self.spec, frame.reset_index(drop=True), self.roles)
+        along = {column: np.ones(len(frame))}
+
+        def moved(key: str) -> np.ndarray:
+            return self.encoders[key].derivative(frame, along, where=where)
+
+        attributes = columns.attributes
+        if attributes is not None:
+            stacked = _stack(self.spec, self.attributes, frame, columns.available, where)
+            speeds = {c: self._speeds(c, column, len(frame)) for c in map(str, stacked)}
+            found = self.encoders["alternatives"].derivative(stacked, speeds, where=where)
+            attributes = found.reshape(attributes.shape)
+        return replace(
+            columns,
+            persons=moved("persons"),
+            only={j: moved(f"only.{self.alternatives[j]}") for j in columns.only},
+            attributes=attributes,
+            groups={
+                by: (codes, self.layouts[by].encoder.derivative(frame, along, where=where))
+                for by, (codes, _) in columns.groups.items()
+            },
+        )
+
+    def _speeds(self, name: str, column: str, n: int) -> np.ndarray:
+        """How fast an attribute, or a column beside attributes, moves with a column."""
+        sources = self.attributes.get(name, dict.fromkeys(self.alternatives, name))
+        return np.tile([float(sources[a] == column) for a in self.alternatives], n)
+
     def to_dataset(self) -> xr.Dataset:
         """The arrays with named dims, as stored beside the draws."""
         import xarray as xr
@@ -264,11 +323,13 @@ def build_design(spec: ModelSpec, survey: Survey) -> Design:
     DesignError
         Where they do not fit together; the message names the column and the mend.
     """
+    frame = used_columns(spec, survey)
     return design_from_frame(
         spec,
-        used_columns(spec, survey),
+        frame,
         roles={role: role for role in survey.roles.declared()},
         attributes=survey.attributes,
+        derived={c: sources for c, sources in survey.derived.items() if c in frame},
         survey_fingerprint=survey.fingerprint,
     )
 
@@ -324,6 +385,7 @@ def design_from_frame(
     roles: Mapping[str, str],
     attributes: Mapping[str, Mapping[str, str | float]],
     survey_fingerprint: str,
+    derived: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Design:
     """As `build_design`, from the columns themselves (used when a fit is loaded)."""
     frame = frame.reset_index(drop=True)
@@ -369,6 +431,7 @@ def design_from_frame(
         support=check_support(spec, frame, columns, choice, labels, priors),
         encoders=encoders,
         survey_fingerprint=survey_fingerprint,
+        derived=dict(derived or {}),
         persons=labels.persons,
         only=labels.only,
         attribute_terms=labels.attribute_terms,

@@ -65,18 +65,67 @@ class Encoder:
         DesignError
             Where a column is missing, a level is unseen, or a value is not finite.
         """
-        table = _numbered(_table(self.formula, frame, where), self.levels, where)
-        return self._finite(self._evaluate(table, where), where)
+        columns = self._evaluate(self._numbered_table(frame, where), _CONTEXT, where)
+        return self._finite(columns.astype(float), where)
 
-    def _evaluate(self, table: pd.DataFrame, where: str) -> np.ndarray:
+    def derivative(
+        self, frame: pd.DataFrame, along: Mapping[str, np.ndarray], *, where: str = "new data"
+    ) -> np.ndarray:
+        """Derivative of the columns when columns of the table move, exact to rounding.
+
+        Parameters
+        ----------
+        frame
+            As for `apply`, which comes first: values out of range are refused there.
+        along
+            Column -> how fast it moves in every row, ``(rows,)``; others stand still,
+            as do levels of categories.
+        where
+            What the table is, for messages.
+
+        Returns
+        -------
+        ndarray
+            ``(rows, len(names))``.
+
+        Raises
+        ------
+        DesignError
+            Where there is no derivative, as of a root at zero.
+        """
+        from bayesmig.design import complex_step
+
+        table = self._numbered_table(frame, where)
+        moving = {c: speed for c, speed in along.items() if c in table and len(table)}
+        if not moving:
+            return np.zeros((len(table), len(self.names)))
+        context, found = {**_CONTEXT, **complex_step.CONTEXT}, []
+        for step in complex_step.STEPS:
+            moved = {c: table[c] + 1j * step * speed for c, speed in moving.items()}
+            found.append(np.imag(self._evaluate(table.assign(**moved), context, where)) / step)
+        one, other = found
+        lost = ~np.isclose(one, other, rtol=1e-6, atol=0.0)
+        if lost.any():
+            column = int(np.flatnonzero(lost.any(axis=0))[0])
+            raise DesignError(
+                f"the column {self.names[column]!r} has no finite slope",
+                where=(where, rows_text(np.flatnonzero(lost[:, column]))),
+                mend="a root of zero has none: ask for the comparison with a finite change",
+            )
+        return one
+
+    def _numbered_table(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+        return _numbered(_table(self.formula, frame, where), self.levels, where)
+
+    def _evaluate(self, table: pd.DataFrame, context: Mapping[str, Any], where: str) -> np.ndarray:
         if not len(table):
             return np.empty((0, len(self.names)))
         try:
             with np.errstate(all="ignore"):
-                matrix = self._learnt.get_model_matrix(table, context=_CONTEXT)
+                matrix = self._learnt.get_model_matrix(table, context=context)
         except Exception as err:
             raise _cannot_evaluate(self.formula, err, where) from err
-        return np.ascontiguousarray(np.asarray(matrix, dtype=float)[:, list(self._keep)])
+        return np.ascontiguousarray(np.asarray(matrix)[:, list(self._keep)])
 
     def _finite(self, matrix: np.ndarray, where: str) -> np.ndarray:
         bad = ~np.isfinite(matrix)

@@ -95,10 +95,11 @@ def _probabilities(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) 
     for name, value in joint.items():
         y = places[(name, None)]
         ax.plot([value], [y], "D", color=INK, markersize=6, zorder=3, clip_on=False)
-        side = 1 if value < 0.85 else -1
+        side = -1 if value >= 0.85 else 1
         ax.annotate(
             probability(value),
-            (value, y),
+            # What cannot be computed is written where the axis begins.
+            (value if np.isfinite(value) else 0.0, y),
             xytext=(7 * side, 0),
             fontweight="bold",
             textcoords="offset points",

@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayesmig.changes import Groups
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.policy.diversion import diversion
-from bayesmig.policy.interventions import Step, World, intervene
+from bayesmig.policy.interventions import Step, World, columns_of, intervene
 from bayesmig.policy.support import warnings_of
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
     Effect,
-    Groups,
     ask_about,
     cell_table,
     finish,
@@ -167,7 +167,12 @@ def counterfactual(
         ),
         steps=_steps(steps, ask.weights),
         warnings=warnings_of(
-            scenario, World(posterior.design, ask.frame), world, steps, ask.weights
+            scenario,
+            World(posterior.design, ask.frame),
+            world,
+            steps,
+            ask.weights,
+            posterior.coefficients(),
         ),
     )
 
@@ -206,7 +211,8 @@ def _averages(ask: Ask, world: World, scenario: Scenario) -> Array:
 
 
 def _header(ask: Ask, scenario: Scenario) -> dict[str, str]:
-    return header_of(ask, "average probability") | {
+    changed = columns_of(scenario, ask.posterior.design)
+    return header_of(ask, "average probability", changed) | {
         "scenario": scenario.title or scenario.name,
         "interventions": "; ".join(map(str, scenario.interventions)),
         "baseline": "the same rows without the scenario, draw by draw",

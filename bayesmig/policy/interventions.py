@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayesmig.changes import Groups, levels_of, refuse_left_behind, theory_columns
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
-from bayesmig.predict import Groups, levels_of, theory_columns
 from bayesmig.spec.scenario import (
     AddToColumn,
     ChangeAttribute,
@@ -119,7 +119,9 @@ def intervene(
     QuestionError
         Where an intervention would change nothing (the theory does not use its column,
         or its filter matches nobody), does not fit its column, or names what is not
-        there. The message names the scenario and the intervention.
+        there; and where the codebook computes a column that the theory reads from one
+        that the scenario changes, and the scenario leaves the former as it is. The
+        message names the scenario and the intervention.
     """
     world, steps = World(design, frame), []
     for number, intervention in enumerate(scenario.interventions, 1):
@@ -127,7 +129,29 @@ def intervene(
         who = _who(frame, getattr(intervention, "where", ()), where)
         before, world = world, _applied(world, intervention, who, groups, where)
         steps.append(Step(str(intervention), who, _changed(before, world, intervention)))
+    changed = columns_of(scenario, design)
+    refuse_left_behind(design, changed, groups, where=f"scenario {scenario.name!r}")
     return world, tuple(steps)
+
+
+def columns_of(scenario: Scenario, design: Design) -> tuple[str, ...]:
+    """The columns of the survey that a scenario is about, in its order."""
+    found = [_column_of(design, intervention) for intervention in scenario.interventions]
+    return tuple(dict.fromkeys(column for column in found if column))
+
+
+def _column_of(design: Design, intervention: Intervention) -> str:
+    """The column of the survey that an intervention is about; empty where it is none."""
+    match intervention:
+        case MoveCoefficient():
+            return ""
+        case SetAvailability(alternative=alternative):
+            return design.spec.available.get(alternative, "")
+        case ChangeAttribute(attribute=attribute, alternative=alternative):
+            source = design.attributes[attribute][alternative]
+            return source if isinstance(source, str) else ""
+        case _:
+            return intervention.column
 
 
 def _applied(

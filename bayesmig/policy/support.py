@@ -5,18 +5,26 @@ Columns are looked at one by one. Combinations that nobody had may hide behind t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayesmig.changes import is_indicator, levels_of, share_of, theory_columns
+from bayesmig.choice.utility import Coefficients
 from bayesmig.policy.interventions import Mask, Step, World
-from bayesmig.predict import is_indicator, levels_of, theory_columns
-from bayesmig.spec.scenario import ScaleColumn, Scenario
+from bayesmig.spec.scenario import MoveCoefficient, ScaleColumn, Scenario
 
 Array = NDArray[np.float64]
 Range = tuple[float, float, float, float]
+#: A field of `Coefficients`, and a place in it.
+Place = tuple[str, tuple[int, ...]]
+#: Shares of rows in words.
+Shares = Callable[[Mask], str]
+#: Posterior standard deviations that a coefficient may move before a reader is told.
+_FAR = 5.0
 
 
 def warnings_of(
@@ -25,6 +33,7 @@ def warnings_of(
     after: World,
     steps: tuple[Step, ...],
     weights: Array | None,
+    coefficients: Coefficients,
 ) -> tuple[str, ...]:
     """What a reader must know before believing the numbers of a scenario.
 
@@ -38,36 +47,29 @@ def warnings_of(
         Its interventions as applied.
     weights
         ``(obs,)``: shares of rows are weighted with them; ``None``: they are not.
+    coefficients
+        The draws before the scenario.
 
     Returns
     -------
     tuple of str
         Interventions that change nobody, shares of rows that leave the observed range
-        or the 1st to 99th percentiles of a column, values that nobody had, and
-        alternatives that open to people who never had them.
+        or the 1st to 99th percentiles of a column, or go further out, values that
+        nobody had, alternatives that open to people who never had them, and
+        coefficients that move far away from their draws.
     """
-    share = _Shares(weights)
+    share = partial(share_of, weights=weights)
     found = [f"“{step.text}” changes nobody" for step in steps if not step.changed.any()]
     found += _negative_values(scenario, before, steps, share)
     for column in theory_columns(after.design):
         found += _column_warnings(column, before, after, share)
     found += _openings(before, after, share)
+    found += _far_shifts(scenario, after, coefficients)
     return tuple(found)
 
 
-class _Shares:
-    """Shares of rows in words, weighted where there are weights."""
-
-    def __init__(self, weights: Array | None) -> None:
-        self._weights = weights
-
-    def __call__(self, rows: Mask) -> str:
-        text = f"{np.average(rows, weights=self._weights):.1%}".replace("%", " %")
-        return f"{text} of the rows" + ("" if self._weights is None else " (weighted)")
-
-
 def _negative_values(
-    scenario: Scenario, before: World, steps: tuple[Step, ...], share: _Shares
+    scenario: Scenario, before: World, steps: tuple[Step, ...], share: Shares
 ) -> Iterator[str]:
     """A factor means a cut or a rise only where a column counts from zero."""
     for intervention, step in zip(scenario.interventions, steps, strict=True):
@@ -80,7 +82,7 @@ def _negative_values(
                 )
 
 
-def _column_warnings(column: str, before: World, after: World, share: _Shares) -> Iterator[str]:
+def _column_warnings(column: str, before: World, after: World, share: Shares) -> Iterator[str]:
     values = after.frame[column]
     numeric = pd.api.types.is_numeric_dtype(values) and not levels_of(after.design, column)
     if not numeric or column in after.design.spec.available.values():
@@ -100,22 +102,15 @@ def _observed(world: World, source: str | float) -> Range:
 
 
 def _range_warnings(
-    column: str, old: Array, new: Array, observed: Range, share: _Shares
+    column: str, old: Array, new: Array, observed: Range, share: Shares
 ) -> Iterator[str]:
     low, p1, p99, high = observed
-    was_in, was_central = (old >= low) & (old <= high), (old >= p1) & (old <= p99)
-    below, above = was_in & (new < low), was_in & (new > high)
-    if below.any():
-        yield (
-            f"{share(below)} fall below the lowest observed {column}, {low:g} "
-            f"(down to {new[below].min():g})"
-        )
-    if above.any():
-        yield (
-            f"{share(above)} rise above the highest observed {column}, {high:g} "
-            f"(up to {new[above].max():g})"
-        )
-    thin = was_central & ((new < p1) | (new > p99)) & ~below & ~above
+    below = ("fall", f"below the lowest observed {column}, {low:g}", "down")
+    above = ("rise", f"above the highest observed {column}, {high:g}", "up")
+    yield from _beyond(below, -1.0, old, new, low, share)
+    yield from _beyond(above, 1.0, old, new, high, share)
+    was_central, is_outside = (old >= p1) & (old <= p99), (new < low) | (new > high)
+    thin = was_central & ((new < p1) | (new > p99)) & ~is_outside
     if thin.any():
         yield (
             f"{share(thin)} leave the 1st to 99th percentiles of {column}, {p1:g} to {p99:g}, "
@@ -123,7 +118,23 @@ def _range_warnings(
         )
 
 
-def _openings(before: World, after: World, share: _Shares) -> Iterator[str]:
+def _beyond(
+    words: tuple[str, str, str], sign: float, old: Array, new: Array, bound: float, share: Shares
+) -> Iterator[str]:
+    """Rows that come to lie beyond a bound, and rows beyond it that go further."""
+    move, side, way = words
+    was, now = sign * old > sign * bound, sign * new > sign * bound
+    furthest = sign * np.max(sign * new, where=now, initial=sign * bound)
+    if (fresh := now & ~was).any():
+        yield f"{share(fresh)} {move} {side} ({way} to {furthest:g})"
+    if (further := was & (sign * new > sign * old)).any():
+        yield (
+            f"{share(was)} lie {side}, without the scenario, and {share(further)} go further "
+            f"({way} to {furthest:g})"
+        )
+
+
+def _openings(before: World, after: World, share: Shares) -> Iterator[str]:
     for alternative, column in after.design.spec.available.items():
         source = after.sources.get(column, column)
         opened = (after.frame[column] > before.values_of(source)).to_numpy()
@@ -131,4 +142,23 @@ def _openings(before: World, after: World, share: _Shares) -> Iterator[str]:
             yield (
                 f"{alternative} opens to {share(opened)}, to whom it was closed: how they value it "
                 "is inferred from others"
+            )
+
+
+def _far_shifts(scenario: Scenario, after: World, coefficients: Coefficients) -> Iterator[str]:
+    """Coefficients that move by more than the draws leave open."""
+    moves = [i for i in scenario.interventions if isinstance(i, MoveCoefficient)]
+    names: dict[Place, str] = {}
+    total: dict[Place, float] = {}
+    for move, (block, place, by) in zip(moves, after.shifts, strict=True):
+        names[block, place] = move.name + (f" of {move.alternative}" if move.alternative else "")
+        total[block, place] = total.get((block, place), 0.0) + by
+    for (block, place), by in total.items():
+        name, draws = names[block, place], getattr(coefficients, block)[(..., *place)]
+        sd = float(draws.std(ddof=1))
+        if abs(by) > _FAR * sd:
+            yield (
+                f"the coefficient {name} moves by {by:g}, more than {_FAR:g} times its posterior "
+                f"standard deviation (mean {draws.mean():.3g}, standard deviation {sd:.3g}): the "
+                "survey speaks for no such value"
             )

@@ -37,7 +37,7 @@ def standing(value: Any) -> str:
     """What a posterior probability lets one say of a claim."""
     value = float(value)
     if not np.isfinite(value):
-        return "not computed"
+        return "cannot be computed"
     if value >= SUPPORTED:
         return "supported"
     return "contradicted" if value <= CONTRADICTED else "undecided"
@@ -82,7 +82,7 @@ def code(name: Any) -> Markup:
 
 
 #: What `standing` says, as readers want to see it sorted.
-STANDINGS = ("supported", "contradicted", "undecided", "not computed")
+STANDINGS = ("supported", "contradicted", "undecided", "cannot be computed")
 _GOOD, _BAD = ("passed", "supported"), ("failed", "contradicted")
 
 

@@ -10,8 +10,10 @@ Each side is arithmetic over average effects on the probability scale:
 ``slope(x, j)``
     average derivative of the probability of ``j``.
 ``lift(x, j)``
-    ``comparison(x, j)`` as a share of the average probability of ``j`` itself, so that
-    streams of very different size can be compared.
+    ``comparison(x, j)`` as a share of the average probability of ``j`` before the
+    change: of the rows as they are where ``x`` rises by one, of all at 0 for an
+    indicator. So streams of very different size can be compared. It is what
+    ``bayesmig.comparisons(..., comparison="lift")`` gives.
 ``share(j)``
     average probability of ``j``.
 """

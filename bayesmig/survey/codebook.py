@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from bayesmig.errors import SpecError, nearest
-from bayesmig.expressions import parse_arithmetic
+from bayesmig.expressions import columns_of, parse_arithmetic
 from bayesmig.survey.derive import FUNCTIONS, check_calls
 from bayesmig.survey.labels import text_of
 
@@ -281,6 +281,36 @@ class Codebook(_Strict):
     def made(self) -> tuple[str, ...]:
         """Name the columns that the codebook makes, in its order."""
         return (*self.recode, *self.derive, *self.networks)
+
+    def sources(self, name: str, *, network: Literal["of", "prior"] = "of") -> frozenset[str]:
+        """Name the columns that a row's value of a column is computed from, at any remove.
+
+        Parameters
+        ----------
+        name
+            A column, or a role.
+        network
+            What to follow from a network. It is computed from other rows, the own part
+            left out, so that of the own row only the group ``of`` matters; ``prior``
+            are the earlier moves of those others.
+        """
+        found: dict[str, None] = {}
+        ahead = [name]
+        while ahead:
+            new = [c for c in self._inputs(ahead.pop(), network) if c != name and c not in found]
+            found |= dict.fromkeys(new)
+            ahead += new
+        return frozenset(found)
+
+    def _inputs(self, name: str, network: Literal["of", "prior"]) -> tuple[str, ...]:
+        if name in self.recode:
+            return (self.recode[name].source,)
+        if name in self.derive:
+            return columns_of(parse_arithmetic(self.derive[name], FUNCTIONS))
+        if name in self.networks:
+            return (getattr(self.networks[name], network),)
+        column = self.roles.declared().get(name)
+        return () if column is None else (column,)
 
     def codes(self) -> dict[str, str]:
         """Map the text of each choice code to its alternative."""

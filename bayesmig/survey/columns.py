@@ -7,7 +7,7 @@ are then made when first asked for, on all rows read.
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -168,20 +168,6 @@ class Columns:
             return values.astype("str")
         return labels_of(values, where=(self.where, f"column {name!r}"))
 
-    def sources(self, name: str) -> frozenset[str]:
-        """Name the columns of the file that a column is made of."""
-        inputs: Collection[str] = ()
-        if name in self.book.recode:
-            source = self.book.recode[name].source
-            inputs = (source,) if source != name else ()
-        elif name in self._trees:
-            inputs = columns_of(self._trees[name])
-        elif name in self.book.networks:
-            inputs = (self.book.networks[name].prior,)
-        elif name not in self._raw and name in self._roles:
-            inputs = (self._roles[name],)
-        return frozenset({name}).union(*(self.sources(i) for i in inputs))
-
     # ------------------------------------------------------------------ file columns
 
     def _without_codes(self) -> dict[str, pd.Series]:
@@ -296,7 +282,8 @@ class Columns:
     def _exposed(self, name: str, network: Network) -> pd.Series:
         where = (self.where, f"key networks.{name}")
         prior = self.get(network.prior)
-        if self.sources(network.prior) & self.sources(self._roles["choice"]):
+        chosen = self._roles["choice"]
+        if {network.prior, *self._lineage(network.prior)} & {chosen, *self._lineage(chosen)}:
             refuse_own_choice(network.prior, where=where)
         refuse_contemporaneous(prior, self.choice, name=network.prior, where=where)
         frame = self._network_frame(network, prior, where)
@@ -313,6 +300,9 @@ class Columns:
         except SurveyError as err:
             raise SurveyError(err.what, where=(*where, *err.where), mend=err.mend) from None
         return self._with_alone(name, exposed, network, frame)
+
+    def _lineage(self, name: str) -> frozenset[str]:
+        return self.book.sources(name, network="prior")
 
     def _network_frame(
         self, network: Network, prior: pd.Series, where: tuple[str, ...]

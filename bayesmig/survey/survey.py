@@ -79,6 +79,23 @@ class Survey:
         return {name: dict(columns) for name, columns in self.codebook.attributes.items()}
 
     @property
+    def derived(self) -> dict[str, tuple[str, ...]]:
+        """Column to the columns that the codebook computes it from, at any remove.
+
+        As the survey shows them: a role under its own name. Columns that come from the
+        file as they are have no entry.
+        """
+        columns = self.roles.declared()
+        found = {}
+        for name in map(str, self._frame.columns):
+            sources = self.codebook.sources(columns.get(name, name))
+            roles = {role for role, column in columns.items() if column in sources}
+            hidden = {c for c in columns.values() if c not in self._frame.columns}
+            if shown := ((sources - hidden) | roles) - {name}:
+                found[name] = tuple(sorted(shown))
+        return found
+
+    @property
     def n_obs(self) -> int:
         """Number of choice situations."""
         return len(self._frame)

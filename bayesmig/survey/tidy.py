@@ -292,7 +292,11 @@ def _suspicious(columns: Columns, kept: pd.DataFrame) -> tuple[Suspect, ...]:
     """Look at the file's columns that are shown or that made those shown, but not at codes."""
     roles = columns.book.roles.declared()
     weight = [roles["weight"]] if "weight" in roles else []
-    made = [s for name in columns.book.made() for s in sorted(columns.sources(name))]
+    made = [
+        source
+        for name in columns.book.made()
+        for source in sorted({name, *columns.book.sources(name, network="prior")})
+    ]
     looked = [n for n in dict.fromkeys([*weight, *kept.columns, *made]) if n in columns.table.frame]
     codes = set(roles.values()) - set(weight)
     return tuple(s for n in looked if n not in codes for s in suspects(columns.get(n), n))

@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bayesmig.changes import check_change, held, theory_columns
 from bayesmig.design.design import Design, build_design
 from bayesmig.design.formula import CONSTANT
+from bayesmig.hypotheses import validate_hypotheses
+from bayesmig.policy.counterfactual import validate_scenario
 from bayesmig.simulation import simulate
 from bayesmig.spec.library import load_model, load_scenario, model_names, scenario_names
 from bayesmig.spec.scenario import MoveCoefficient, ScaleColumn
+from bayesmig.survey.codebook import Codebook
 from bayesmig.survey.survey import Survey, read_survey
+from bayesmig.tomlfile import read_toml, validate
 
 OF_HOUSEHOLDS = ("household_strategies",)
 
@@ -113,6 +118,41 @@ def test_a_shipped_scenario_has_its_columns_in_the_theory(
             [step.column] if hasattr(step, "column") else []
         ):
             assert column in built.frame.columns
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_questions_of_a_shipped_theory_are_not_refused(
+    name: str, surveys: dict[str, Survey]
+) -> None:
+    """Simulated codebooks compute columns from sources that no theory reads itself."""
+    survey = survey_for(name, surveys)
+    built = build_design(load_model(name), survey)
+    assert built.derived or name == "baseline"
+    for column in set(theory_columns(built)) - {"period"}:
+        check_change(built, column)
+        assert held(built, [column]) == ""
+    validate_hypotheses(built)
+    for scenario in scenario_names():
+        if scenario.endswith("_households") == (name in OF_HOUSEHOLDS) and name not in (
+            "baseline",
+            "selectivity",
+        ):
+            validate_scenario(load_scenario(scenario), built, survey.frame)
+
+
+@pytest.mark.parametrize("name", ["ifls", "ifls_all"])
+def test_shipped_codebooks_compute_nothing_from_columns_of_theories(
+    name: str, repository: Path
+) -> None:
+    """But from the period, within which wealth is scaled: it cannot change alone."""
+    book = validate(
+        Codebook, read_toml(repository / "surveys" / f"{name}.toml", "codebook"), file=name
+    )
+    theory = load_model(repository / "studies" / "networks_unknown.toml")
+    read = {*theory.columns, "prior_internal", "female"}
+    for column in read:
+        assert not book.sources(column) & read
+    assert "period" in book.sources("wealth")
 
 
 @cache

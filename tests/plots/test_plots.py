@@ -364,6 +364,19 @@ def test_hypotheses_show_joint_and_single_probabilities(figures: dict[str, Figur
     assert [t for t in shown if t.startswith("+63 %")]
 
 
+def test_a_hypothesis_that_cannot_be_computed_is_drawn_as_such(
+    tables: dict[str, pd.DataFrame],
+) -> None:
+    table = tables["hypotheses"].copy()
+    numbers = ["estimate", "lower", "upper", "probability", "joint_probability", "rope_mass"]
+    table.loc[:, numbers] = np.nan
+    figure = plots.hypotheses_plot(table)
+    FigureCanvasAgg(figure).draw()
+    left = list(figure.axes[0].texts)
+    assert {t.get_text() for t in left} == {"n/a"}
+    assert all(np.isfinite(t.xy).all() for t in left)
+
+
 # ------------------------------------------------------------------------------- answers
 
 

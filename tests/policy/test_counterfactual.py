@@ -579,12 +579,50 @@ def test_leaving_the_observed_range_is_told_with_numbers(posterior: Posterior) -
     assert "100.0 % of the rows fall below the lowest observed wealth" in lower.warnings[0]
 
 
-def test_rows_that_were_outside_before_are_not_the_scenarios_doing(posterior: Posterior) -> None:
-    rich = posterior.frame.assign(wealth=posterior.frame["wealth"].max() + 1)
-    result = counterfactual(
-        posterior, scenario({"kind": "add", "column": "wealth", "value": 1}), newdata=rich
+def test_rows_that_were_outside_are_told_where_they_go_further(posterior: Posterior) -> None:
+    frame = posterior.frame
+    high = frame["wealth"].max()
+    rich = frame.assign(wealth=frame["wealth"].where(frame["female"] == 0, high + 1))
+    outside = rich["wealth"] > high
+
+    def told(newdata: pd.DataFrame, value: float, **keys: Any) -> tuple[str, ...]:
+        change = scenario({"kind": "add", "column": "wealth", "value": value, **keys})
+        return counterfactual(posterior, change, newdata=newdata, wts=False).warnings
+
+    some = [{"column": "urban", "equals": 1}]
+    further = outside & (rich["urban"] == 1)
+    [note] = [w for w in told(rich, 0.5, where=some) if "go further" in w]
+    assert note.startswith(f"{100 * outside.mean():.1f} % of the rows lie above the highest")
+    assert f"{100 * further.mean():.1f} % of the rows go further (up to {high + 1.5:g})" in note
+    # Back towards what was observed is no step out of it; nor is standing still.
+    assert not [w for w in told(rich, -0.5) if "above" in w]
+    assert not [w for w in told(rich, 0.5, where=[{"column": "female", "equals": 0}]) if
+                "go further" in w]  # fmt: skip
+    low = frame["wealth"].min()
+    poor = frame.assign(wealth=low - 1.0)
+    [note] = told(poor, -1.0)
+    assert note == (
+        f"100.0 % of the rows lie below the lowest observed wealth, {low:g}, without the "
+        f"scenario, and 100.0 % of the rows go further (down to {low - 2:g})"
     )
-    assert result.warnings == ()
+
+
+def test_coefficients_that_move_far_from_their_draws_are_told() -> None:
+    posterior = plain(spread=0.1)
+    draws = posterior.draws["beta"].sel(coefficient="wealth", nonbase="internal").to_numpy()
+    sd = draws.std(ddof=1)
+
+    def told(*shifts: float) -> tuple[str, ...]:
+        steps = [
+            {"kind": "coefficient", "name": "wealth", "alternative": "internal", "shift": by}
+            for by in shifts
+        ]
+        return counterfactual(posterior, scenario(*steps)).warnings
+
+    assert told(4.9 * sd) == told(-4.9 * sd) == told(3 * sd, -3 * sd) == ()
+    [note] = told(-3 * sd, -3 * sd)
+    assert note.startswith(f"the coefficient wealth of internal moves by {-6 * sd:g}, more than 5")
+    assert f"(mean {draws.mean():.3g}, standard deviation {sd:.3g})" in note
 
 
 def test_staying_within_the_support_is_silent(posterior: Posterior) -> None:
@@ -773,7 +811,9 @@ def test_convergence_and_options(posterior: Posterior) -> None:
     chosen = scenario({"kind": "add", "column": "wealth", "value": 1})
     with pytest.raises(ConvergenceError):
         counterfactual(poor, chosen)
-    counterfactual(poor, chosen, allow_unconverged=True)
+    marked = counterfactual(poor, chosen, allow_unconverged=True)
+    assert marked.header["convergence"].startswith("allowed although: R-hat > 1.01")
+    assert "convergence" not in counterfactual(posterior, chosen).header
     with pytest.raises(QuestionError, match="did you mean 'pairwise'"):
         counterfactual(posterior, chosen, by="region", gaps="pairwse")  # type: ignore[arg-type]
     bare = replace(posterior, survey=None)

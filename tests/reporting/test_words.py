@@ -131,6 +131,11 @@ def test_claims_are_sorted_by_what_may_be_said(study: StudyFolder) -> None:
     contrary = with_table(study, hypotheses=table.assign(joint_probability=0.01))
     assert ">contradicted<" in text_of(contrary)["Hypotheses"]
     assert ">supported<" not in text_of(contrary)["Hypotheses"]
+    none = text_of(with_table(study, hypotheses=table.assign(joint_probability=float("nan"))))
+    assert ">cannot be computed<" in none["Hypotheses"]
+    assert "(n/a)" in none["Hypotheses"]
+    for word in ("supported", "contradicted", "undecided"):
+        assert f">{word}<" not in none["Hypotheses"]
 
 
 def test_no_sentence_of_ours_claims_a_cause(study: StudyFolder) -> None:

@@ -55,6 +55,25 @@ def test_who_is_left_out() -> None:
     assert Network(prior="p", leave_out="person").leaves_out() == "person"
 
 
+def test_what_a_column_is_computed_from() -> None:
+    book = validate(
+        Codebook,
+        FULL
+        | {
+            "roles": {"choice": "y", "origin": "o", "period": "year"},
+            "derive": {"w": "scale(log(c), within=period)", "w2": "w * e"},
+            "recode": {"c": {"from": "c", "values": {"1": 0}}, **FULL["recode"]},
+            "networks": {"n": {"prior": "w2"}, "m": {"prior": "p", "of": "w"}},
+        },
+        file="f",
+    )
+    assert book.sources("w2") == {"w", "c", "period", "year", "e", "educ"}
+    assert book.sources("c") == book.sources("age") == frozenset()
+    assert book.sources("n") == {"origin", "o"}
+    assert book.sources("n", network="prior") == {"w2", *book.sources("w2")}
+    assert book.sources("m") == {"w", *book.sources("w")}
+
+
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parents[2] / "surveys").glob("*.toml")), ids=lambda p: p.stem
 )

@@ -33,7 +33,7 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             plots.hypotheses_plot(part, interval=study.interval),
             "Estimands are left minus right of each inequality: percentage points (pp) for "
             "differences of probabilities, per cent for lifts (changes as a share of the "
-            "alternative's own probability). Grey: the region of practical equivalence (ROPE).",
+            "alternative's probability before). Grey: the region of practical equivalence (ROPE).",
             "hypotheses",
             study.header("hypotheses"),
         )
