@@ -60,17 +60,17 @@ class Density:
             (_SCALE_KINDS[scales.dist], scales.scale, scales.df),
             design.spec.priors.correlation.eta,
         )
+        self.blocks, self.chosen = blocks, chosen
         self.expansion = expand(problem)
         self._whitening = (self.expansion.centre, np.ascontiguousarray(self.expansion.root))
         self._map = (self.expansion.layout, self.expansion.arrays)
-        self._arguments = (
-            blocks.arrays,
-            chosen,
+        self.map_arguments = (
             self._whitening,
             problem.prior_arrays,
             problem.scale_prior,
             *self._map,
         )
+        self._arguments = (blocks.arrays, chosen, *self.map_arguments)
 
     def __call__(self, vector: Array) -> tuple[float, Array]:
         """Log density up to a constant, and its gradient (length ``size``)."""
@@ -86,15 +86,19 @@ class Density:
 
     def parameters(self, vector: Array) -> dict[str, Array]:
         """The named parameters at a vector of coordinates."""
-        layout, (centre, root) = self._layout, self._whitening
-        theta = centre + root @ vector[: layout.n_theta]
+        centre, root = self._whitening
+        theta = centre + root @ vector[: self._layout.n_theta]
+        return self.named(theta, target.effects_at(vector, self._whitening, *self._map))
+
+    def named(self, theta: Array, effects: Array) -> dict[str, Array]:
+        """The named parameters, from theta and all effects, flat."""
+        layout = self._layout
         persons, only, attributes = layout.split(theta[: layout.n_coefficients])
         named = {"beta": persons.copy()}
         if len(only):
             named["beta_only"] = only.copy()
         if len(attributes):
             named["gamma"] = attributes.copy()
-        effects = target.effects_at(vector, self._whitening, *self._map)
         for factor in layout.factors:
             named[f"u_{factor.by}"] = factor.effects.of(effects).reshape(factor.shape)
             sigma = np.exp(factor.log_sigma.of(theta))

@@ -118,6 +118,11 @@ class Problem:
         self.outer, self.inner, self.members = nesting(layout.factors, codes)
         self.table = self._table(), np.full(len(layout.factors), eta)
 
+    @property
+    def places(self) -> Codes:
+        """The kernel's argument ``places``."""
+        return np.ascontiguousarray(self.table[0][:, [_OWN, _CROSS, _LINKS, _PARENT]])
+
     def _table(self) -> Codes:
         """`target.FIELDS` of every factor."""
         c, rows, own, cross, links = self.layout.n_coefficients, [], 0, 0, 0
@@ -207,11 +212,9 @@ class Problem:
             if table[k, _LINKS] >= 0:
                 sizes[2] += f.groups * f.width * self.layout.factors[self.outer].width
         parameters = self._parameters(theta, effects)
-        places = np.ascontiguousarray(table[:, [_OWN, _CROSS, _LINKS, _PARENT]])
-
         def work(data: tuple[Any, ...]) -> list[Array]:
             found = [np.zeros((c, c)), *map(np.zeros, sizes)]
-            kernel.curvature(data, *parameters, places, *found)
+            kernel.curvature(data, *parameters, self.places, *found)
             return found
 
         curvature, own, cross, links = (sum(part) for part in zip(*self._shared(work), strict=True))

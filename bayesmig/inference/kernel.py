@@ -616,6 +616,111 @@ def curvature(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=_SUMS)
+def group_curvatures(  # type: ignore[no-untyped-def]
+    data, places, beta, gamma, effects, pull, own, links
+):
+    """Slopes and curvatures of the log-likelihood by the effects of groups, draw by draw.
+
+    Parameters
+    ----------
+    data, places
+        As for `curvature`; its ``cross`` is not looked at.
+    beta, gamma, effects
+        As for `probability_sums`.
+    pull
+        ``(draw, effect)``: the chosen utilities' part of the slope at first.
+    own, links
+        ``(draw, ...)``: zeros at first; as for `curvature`.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    width = nonbase.shape[0]
+    v, top, total, logs, power = _scratch(width + 1, x)
+    zero, one = v.dtype.type(0.0), v.dtype.type(1.0)
+    second, product = np.zeros((width, width, BLOCK), x.dtype), np.zeros(BLOCK, x.dtype)
+    for block in range(x.shape[0]):
+        n = counts[block]
+        for d in range(beta.shape[0]):
+            _utilities(v, block, data, beta[d], gamma[d], effects[d])
+            _exponentiated(v, block, closed, top, total, power)
+            for i in range(BLOCK):
+                total[i] = one / total[i]
+            for w in range(width):
+                p = v[nonbase[w]]
+                for i in range(BLOCK):
+                    p[i] *= total[i]
+            for w in range(width):
+                p = v[nonbase[w]]
+                for u in range(w + 1):
+                    q_, row, same = v[nonbase[u]], second[w, u], one if u == w else zero
+                    for i in range(BLOCK):
+                        row[i] = n[i] * p[i] * (same - q_[i])
+            for w in range(width):
+                p = v[nonbase[w]]
+                for i in range(BLOCK):
+                    p[i] *= n[i]
+            at = 0
+            for f in range(widths.shape[0]):
+                q, size = widths[f], widths[f] * width
+                to_own, _, to_link, parent = places[f]
+                at_parent = 0
+                for k in range(max(parent, 0)):
+                    at_parent += widths[k]
+                for t in range(q):
+                    for w in range(width):
+                        row = v[nonbase[w]]
+                        for r in range(run_at[f, block], run_at[f, block + 1]):
+                            s = _run_product(row, terms[block, at + t], runs[r, 0], runs[r, 1])
+                            pull[d, starts[f] + (runs[r, 2] * width + w) * q + t] -= s
+                        for u in range(w + 1):
+                            for i in range(BLOCK):
+                                product[i] = terms[block, at + t, i] * second[w, u, i]
+                            for r in range(run_at[f, block], run_at[f, block + 1]):
+                                first, stop, group = runs[r, 0], runs[r, 1], runs[r, 2]
+                                h = to_own + group * size * size
+                                for s_ in range(q):
+                                    s = _run_product(product, terms[block, at + s_], first, stop)
+                                    own[d, h + (w * q + t) * size + u * q + s_] += s
+                                    if u < w:
+                                        own[d, h + (u * q + s_) * size + w * q + t] += s
+                                if to_link >= 0:
+                                    q_ = widths[parent]
+                                    h = to_link + group * size * q_ * width
+                                    for s_ in range(q_):
+                                        outer = terms[block, at_parent + s_]
+                                        s = _run_product(product, outer, first, stop)
+                                        links[d, h + (w * q + t) * q_ * width + u * q_ + s_] += s
+                                        if u < w:
+                                            links[
+                                                d, h + (u * q + t) * q_ * width + w * q_ + s_
+                                            ] += s
+                at += q
+
+
+@njit(fastmath=_SUMS)
+def log_sums(data, cells, cell_at, beta, gamma, effects, out):  # type: ignore[no-untyped-def]
+    """Sums over the rows of a cell of ``log sum_j exp V_j``, draw by draw.
+
+    Parameters are as for `probability_sums`, with ``effects (draw, 2, effect)`` and ``out
+    (draw, 2, cell)``: two sets of effects for every draw's coefficients.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    v, top, total, logs, power = _scratch(nonbase.shape[0] + 1, x)
+    out[:] = 0.0
+    for block in range(x.shape[0]):
+        n = counts[block]
+        for s in range(beta.shape[0]):
+            for side in range(2):
+                _utilities(v, block, data, beta[s], gamma[s], effects[s, side])
+                _exponentiated(v, block, closed, top, total, power)
+                _logarithms(total, logs, power, _bits(power))
+                for i in range(BLOCK):
+                    logs[i] += top[i]
+                for r in range(cell_at[block], cell_at[block + 1]):
+                    part = _run_product(logs, n, cells[r, 0], cells[r, 1])
+                    out[s, side, cells[r, 2]] += part
+
+
+@njit(fastmath=_SUMS)
 def probability_sums(  # type: ignore[no-untyped-def]
     data, cells, cell_at, beta, gamma, effects, out
 ):

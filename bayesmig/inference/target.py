@@ -108,17 +108,102 @@ def log_density(  # type: ignore[no-untyped-def]
 
 
 @njit()
-def log_prior(vector, whitening, prior, scale_prior, layout, expansion, effects):  # type: ignore[no-untyped-def]
-    """`log_density` without the likelihood; the effects at the vector are written."""
+def log_densities_of_pairs(  # type: ignore[no-untyped-def]
+    vectors, chosen, whitening, prior, scale_prior, layout, expansion, local, outer, effects, out
+):
+    """Parts of the log density of pairs of effects, at ``epsilon`` and at ``-epsilon``.
+
+    Given theta, groups that lie in no other are independent of each other: they and what
+    lies in them are the units here. With one factor, or none, or one in another, the log
+    density is the value returned, plus the units', plus the likelihood of `kernel.log_sums`.
+
+    Parameters
+    ----------
+    vectors
+        ``(draw, size)``: theta's white coordinates and epsilon.
+    local
+        ``r``, ``H`` and ``C`` of every draw around effects of its own, ``(draw, ...)``,
+        which take the place of the expansion's.
+    outer
+        The factor whose groups are the units, -1: everything is one unit.
+    effects
+        Overwritten, ``(draw, 2, effect)``.
+    out
+        Overwritten with the log prior of every unit's effects and the chosen utilities'
+        part of their log-likelihood, ``(draw, 2, unit)``.
+
+    Returns
+    -------
+    ndarray
+        ``(draw,)``: what both have in common, the coefficients' likelihood left out. The
+        log Jacobian of epsilon is included.
+    """
+    (centre, root), (factors, eta), member = whitening, layout, expansion[5]
+    c, t = expansion[0].shape[0], centre.shape[0]
+    common = np.empty(vectors.shape[0])
+    g_precision, slope = np.zeros(expansion[2].shape[0]), np.zeros(t)
+    # The effects' own expansions are at each draw's coefficients.
+    alone = factors.copy()
+    alone[:, 7] = -1
+    out[:] = 0.0
+    for s in range(vectors.shape[0]):
+        vector = vectors[s].copy()
+        theta = centre + root @ vector[:t]
+        here = (theta[:c].copy(), local[0][s], local[1][s], expansion[3], local[2][s], member)
+        work = _eliminate(theta, np.zeros(c), (alone, eta), here)
+        common[s] = work[0] + coefficient_prior(theta[:c], slope, prior)
+        common[s] += _hyper_priors(theta, slope, layout, scale_prior, g_precision)
+        for side in range(2):
+            effects[s, side] = _substitute(vector, layout, here, work)
+            vector[t:] = -vector[t:]
+            for f in range(factors.shape[0]):
+                groups, width, _, log_sigma, correlation, at = factors[f, :6]
+                parent, members = factors[f, 9], factors[f, 10]
+                precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
+                for g in range(groups):
+                    unit, e = 0, at + g * width
+                    if outer >= 0:
+                        unit = member[members + g] if parent >= 0 else g
+                    for i in range(width):
+                        u = effects[s, side, e + i]
+                        out[s, side, unit] += chosen[2][e + i] * u
+                        for k in range(width):
+                            q = precision[i, k] * effects[s, side, e + k]
+                            out[s, side, unit] -= 0.5 * u * q
+    return common
+
+
+@njit()
+def centres(vectors, whitening, layout, expansion, theta, effects):  # type: ignore[no-untyped-def]
+    """Theta, and effects where epsilon is zero, at every vector."""
     centre, root = whitening
     c, t = expansion[0].shape[0], centre.shape[0]
-    theta, slope = centre + root @ vector[:t], np.zeros(t)
-    work = _eliminate(theta, theta[:c] - expansion[0], layout, expansion)
-    effects[:] = _substitute(vector, layout, expansion, work)
-    g_effects, g_precision = np.zeros(effects.shape[0]), np.zeros(expansion[2].shape[0])
-    total = work[0] + coefficient_prior(theta[:c], slope, prior)
-    total += _effects_prior(theta, layout, effects, g_effects, g_precision)
-    return total + _hyper_priors(theta, slope, layout, scale_prior, g_precision)
+    nothing = np.zeros(vectors.shape[1])
+    for s in range(vectors.shape[0]):
+        theta[s] = centre + root @ vectors[s, :t]
+        work = _eliminate(theta[s], theta[s, :c] - expansion[0], layout, expansion)
+        effects[s] = _substitute(nothing, layout, expansion, work)
+
+
+@njit()
+def complete_pull(effects, layout, member, pull, own, links):  # type: ignore[no-untyped-def]
+    """From slopes at some effects to slopes at none: add the curvature times the effects."""
+    factors = layout[0]
+    for s in range(effects.shape[0]):
+        for f in range(factors.shape[0]):
+            groups, width, _, _, _, at, start, _, link, parent, members = factors[f]
+            wide = factors[max(parent, 0), 1]
+            for g in range(groups):
+                e, h = at + g * width, start + g * width * width
+                for i in range(width):
+                    for k in range(width):
+                        pull[s, e + i] += own[s, h + i * width + k] * effects[s, e + k]
+                    if parent >= 0:
+                        q = link + (g * width + i) * wide
+                        o = factors[parent, 5] + member[members + g] * wide
+                        for j in range(wide):
+                            pull[s, e + i] += links[s, q + j] * effects[s, o + j]
+                            pull[s, o + j] += links[s, q + j] * effects[s, e + i]
 
 
 @njit()

@@ -1,0 +1,287 @@
+"""Independent draws from the expansion of a posterior, corrected by importance weights.
+
+The proposal is the standard normal of the map's coordinates (`bayesmig.inference.geometry`),
+with the heavier tails of a t distribution for scales and correlations. What its weights
+would scatter by comes mostly from the third derivatives of the likelihood in the effects of
+groups, summed over groups. Three things take that away, and leave the weights exact:
+
+- At each draw of coefficients and scales, the effects' own expansion is renewed: a Newton
+  step from their mode according to the map, with the curvature there.
+- Given coefficients and scales, groups are independent of each other, so that each has a
+  weight of its own and is chosen among several candidates by it. The weight of the draw is
+  the product over groups of the mean of their candidates' weights, whose expectation is
+  the density of coefficients and scales.
+- A group's two candidates are ``epsilon`` and ``-epsilon``, whose errors of third order
+  cancel in their mean.
+
+Log weights are smoothed by a generalised Pareto distribution (Vehtari, Simpson, Gelman, Yao
+and Gabry 2024, JMLR 25:72), whose shape tells whether they can be relied on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesmig.inference import kernel as compiled_kernel
+from bayesmig.inference import target as compiled
+from bayesmig.inference.blocks import runs_of
+from bayesmig.inference.density import Density
+from bayesmig.progress import Progress
+
+Array = NDArray[np.float64]
+#: Compiled functions have no signature that a type checker could read.
+kernel: Any = compiled_kernel
+target: Any = compiled
+#: Bound of the Pareto shape below which weights are relied on.
+MAX_PARETO_K = 0.5
+#: Degrees of freedom of the proposal of scales and correlations.
+_DF = 8.0
+#: Draws that one piece of work makes, whatever the number of cores, and draws that tell
+#: whether it is worth going on.
+_PIECE, _PILOT = 50, 200
+#: Draws without which no tail is fitted.
+_LEAST = 100
+#: Effective share of the pilot's draws below which it is not.
+_HOPELESS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """Draws with weights.
+
+    Attributes
+    ----------
+    theta, effects
+        ``(draw, ...)``, as `Density.named` takes them.
+    log_weights
+        Smoothed and normalised, ``(draw,)``.
+    pareto_k
+        Shape of the raw weights' tail.
+    """
+
+    theta: Array
+    effects: Array
+    log_weights: Array
+    pareto_k: float
+
+    @property
+    def weight_ess(self) -> float:
+        """Kish's effective number of draws."""
+        return float(1 / np.square(np.exp(self.log_weights)).sum())
+
+
+def supports(density: Density) -> bool:
+    """Whether groups are independent given coefficients and scales, or can be made so.
+
+    Factors that cross each other have no units.
+    """
+    problem = density.problem
+    return len(problem.layout.factors) <= 1 + (problem.inner >= 0)
+
+
+def weighted_draws(
+    density: Density, *, seed: int, draws: int, weigh: bool, progress: Progress
+) -> Weighted | None:
+    """Draws from the expansion, weighted.
+
+    Parameters
+    ----------
+    density
+        Of a design that `supports` allows.
+    seed, draws
+        Seed and number of draws.
+    weigh
+        Whether to compute weights; without, all are equal and the Pareto shape is NaN.
+    progress
+        Told of the draws made.
+
+    Returns
+    -------
+    Weighted or None
+        ``None`` where the first draws say that the weights will not do.
+    """
+    sampler = _Sampler(density, seed)
+    sampler.recentre()
+    found: list[tuple[Array, Array, Array]] = []
+    starts = range(0, draws, _PIECE)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for start, piece in zip(starts, pool.map(sampler, _sizes(draws), starts), strict=True):
+            found.append(piece)
+            done = min(start + _PIECE, draws)
+            progress("weighted draws", done, draws)
+            if weigh and done == _PILOT and _is_hopeless(np.concatenate([f[2] for f in found])):
+                pool.shutdown(wait=False, cancel_futures=True)
+                return None
+    theta, effects, raw = (np.concatenate(part) for part in zip(*found, strict=True))
+    if not weigh:
+        return Weighted(theta, effects, np.full(draws, -np.log(draws)), float("nan"))
+    return Weighted(theta, effects, *smoothed(raw))
+
+
+def _sizes(draws: int) -> Iterator[int]:
+    return (min(_PIECE, draws - start) for start in range(0, draws, _PIECE))
+
+
+def _is_hopeless(log_weights: Array) -> bool:
+    weights = np.exp(log_weights - log_weights.max())
+    share = weights.sum() ** 2 / np.square(weights).sum() / len(weights)
+    return not share > _HOPELESS
+
+
+def smoothed(log_weights: Array) -> tuple[Array, float]:
+    """Pareto-smoothed and normalised log weights, and the shape of their tail."""
+    from arviz_stats.base.array import array_stats
+
+    n = len(log_weights)
+    # Where there is no tail to fit, or a weight is no number, nothing can be relied on.
+    if n < _LEAST or not np.isfinite(log_weights).all():
+        return np.full(n, -np.log(n)), float("inf")
+    # ArviZ's function is made for leave-one-out, where log weights are minus its argument.
+    out, k = array_stats.psislw(-(log_weights - log_weights.max()))
+    return np.asarray(out) - np.logaddexp.reduce(np.asarray(out)), float(k)
+
+
+def resampled(log_weights: Array, rng: np.random.Generator) -> NDArray[np.int64]:
+    """As many draws with equal weights, systematically, in random order."""
+    n = len(log_weights)
+    edges = np.cumsum(np.exp(log_weights))
+    points = (np.arange(n) + rng.random()) / n * edges[-1]
+    return rng.permutation(np.searchsorted(edges, points).clip(max=n - 1)).astype(np.int64)
+
+
+class _Sampler:
+    """Makes a piece of the draws; called with its size and first draw."""
+
+    def __init__(self, density: Density, seed: int) -> None:
+        self.density, self.seed = density, seed
+        problem, blocks = density.problem, density.blocks
+        self.outer = problem.outer
+        factors = problem.layout.factors
+        self.units = factors[self.outer].groups if self.outer >= 0 else 1
+        codes = np.zeros(len(blocks.order), dtype=np.int64)
+        if self.outer >= 0:
+            codes = density.design.columns.groups[factors[self.outer].by][0][blocks.order]
+        self.cells = runs_of(codes)
+        self.unit_of = self._unit_of()
+        self.whitening = density.map_arguments[0]
+        self.scales = (np.ones(problem.layout.n_theta),) * 2
+
+    def _unit_of(self) -> NDArray[np.int64]:
+        """Unit of every effect."""
+        problem = self.density.problem
+        out = np.zeros(problem.layout.n_effects, dtype=np.int64)
+        for k, factor in enumerate(problem.layout.factors):
+            units = np.arange(factor.groups) if k == self.outer else problem.members
+            factor.effects.of(out)[...] = units[:, None]
+        return out
+
+    def __call__(self, draws: int, first: int) -> tuple[Array, Array, Array]:
+        """Theta, effects and log weights."""
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(3, first)))
+        layout = self.density.problem.layout
+        t, c = layout.n_theta, layout.n_coefficients
+        standard = rng.standard_normal((draws, layout.size))
+        standard[:, c:t] *= np.sqrt(_DF / rng.chisquare(_DF, (draws, t - c)))
+        sides = rng.random((draws, self.units))
+        up, down = self.scales
+        above = rng.random((draws, t)) < up / (up + down)
+        vectors = standard.copy()
+        vectors[:, :t] = np.abs(standard[:, :t]) * np.where(above, up, -down)
+        theta, effects, of_units, log_density = self._evaluate(vectors)
+        # The first side with the probability of its share.
+        first_side = sides < 1 / (1 + np.exp(of_units[:, 1] - of_units[:, 0]))
+        chosen = np.where(first_side[:, self.unit_of], effects[:, 0], effects[:, 1])
+        log_proposal = -0.5 * np.square(standard[:, :c]).sum(axis=1)
+        log_proposal -= 0.5 * np.square(standard[:, t:]).sum(axis=1)
+        hyper = np.square(standard[:, c:t])
+        log_proposal -= (0.5 * (_DF + 1) * np.log1p(hyper / _DF)).sum(axis=1)
+        return theta, chosen, log_density - log_proposal
+
+    def recentre(self) -> None:
+        """Move and stretch theta's coordinates to where its marginal density is.
+
+        The expansion's centre is the mode of coefficients and effects together, which the
+        volume of the effects is not in. Where epsilon is zero, log densities are those of
+        Laplace's approximation at each theta; differences over a standard deviation
+        along every coordinate tell how far the centre is off, and then how far density
+        reaches to either side.
+        """
+        here, up, down = self._along_coordinates()
+        curvature = (2 * here - up - down).clip(0.3, 3.0)
+        shift = ((up - down) / 2 / curvature).clip(-2.0, 2.0)
+        centre, root = self.whitening
+        self.whitening = centre + root @ shift, root / np.sqrt(curvature)
+        here, up, down = self._along_coordinates()
+        self.scales = tuple(
+            1 / np.sqrt((2 * (here - side)).clip(0.4, 2.5)) for side in (up, down)
+        )
+
+    def _along_coordinates(self) -> tuple[Array, Array, Array]:
+        """Log marginal densities of theta at the centre, and one up and one down."""
+        layout = self.density.problem.layout
+        t = layout.n_theta
+        points = np.zeros((2 * t + 1, layout.size))
+        points[1 : t + 1, :t], points[t + 1 :, :t] = np.eye(t), -np.eye(t)
+        parts = [points[k : k + _PIECE] for k in range(0, len(points), _PIECE)]
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            values = np.concatenate([f[3] for f in pool.map(self._evaluate, parts)])
+        return values[0], values[1 : t + 1], values[t + 1 :]
+
+    def _evaluate(self, vectors: Array) -> tuple[Array, Array, Array, Array]:
+        """Theta; both sides' effects; units' log densities of each; their log density."""
+        layout, density = self.density.problem.layout, self.density
+        draws, t, c = len(vectors), layout.n_theta, layout.n_coefficients
+        theta, at = np.empty((draws, t)), np.empty((draws, layout.n_effects))
+        _, *arguments, table, expansion = density.map_arguments
+        target.centres(vectors, self.whitening, table, expansion, theta, at)
+        effects = np.empty((draws, 2, layout.n_effects))
+        of_units = np.empty((draws, 2, self.units))
+        common = target.log_densities_of_pairs(
+            vectors,
+            density.chosen,
+            self.whitening,
+            *arguments,
+            table,
+            expansion,
+            self._local(theta, at),
+            self.outer,
+            effects,
+            of_units,
+        )
+        beta, gamma = self._coefficients(theta)
+        sums = np.empty_like(of_units)
+        kernel.log_sums(
+            density.blocks.arrays, *self.cells, beta, gamma, effects.astype(beta.dtype), sums
+        )
+        of_units -= sums
+        linear = np.einsum("swk,kw->s", beta.astype(float), density.chosen[0])
+        linear += gamma.astype(float) @ density.chosen[1]
+        means = np.logaddexp(of_units[:, 0], of_units[:, 1]) - np.log(2)
+        return theta, effects, of_units, common + linear + means.sum(axis=1)
+
+    def _coefficients(self, theta: Array) -> tuple[Any, Any]:
+        """As the kernel takes those of many draws."""
+        shape, like = self.density.chosen[0].shape, self.density.blocks.arrays[0].dtype
+        n, c = int(np.prod(shape)), self.density.problem.layout.n_coefficients
+        beta = theta[:, :n].reshape(-1, *shape).transpose(0, 2, 1)
+        return np.ascontiguousarray(beta, dtype=like), theta[:, n:c].astype(like)
+
+    def _local(self, theta: Array, at: Array) -> tuple[Array, Array, Array]:
+        """The effects' expansion around some effects at each draw's coefficients."""
+        density, arrays = self.density, self.density.blocks.arrays
+        table, member = density.problem.table, density.problem.members
+        _, _, own, _, links, _ = density.expansion.arrays
+        pull = np.repeat(density.chosen[2][None], len(theta), axis=0)
+        found = pull, np.zeros((len(theta), len(own))), np.zeros((len(theta), len(links)))
+        places = density.problem.places
+        effects = at.astype(arrays[0].dtype)
+        kernel.group_curvatures(arrays, places, *self._coefficients(theta), effects, *found)
+        target.complete_pull(at, table, member, *found)
+        return found
