@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bayesmig.checks import check
     from bayesmig.hypotheses import test
     from bayesmig.inference.graph import to_pymc
-    from bayesmig.inference.sample import fit
+    from bayesmig.inference.routes import fit
     from bayesmig.model_comparison import compare
     from bayesmig.policy.counterfactual import counterfactual
     from bayesmig.posterior import Posterior, load
@@ -39,7 +39,7 @@ _PUBLIC = {
     "comparisons": "bayesmig.predict:comparisons",
     "counterfactual": "bayesmig.policy.counterfactual:counterfactual",
     "errors": "bayesmig.errors",
-    "fit": "bayesmig.inference.sample:fit",
+    "fit": "bayesmig.inference.routes:fit",
     "load": "bayesmig.posterior:load",
     "load_model": "bayesmig.spec.library:load_model",
     "load_scenario": "bayesmig.spec.library:load_scenario",

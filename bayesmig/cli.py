@@ -247,15 +247,19 @@ def fit(
     seed: Seed = 1,
     chains: Annotated[int, typer.Option(help="Chains.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws kept of each chain.")] = 1000,
-    tune: Annotated[int, typer.Option(help="Warm-up iterations of each chain.")] = 500,
-    target_accept: Annotated[float, typer.Option(help="Wanted acceptance rate.")] = 0.8,
+    method: Annotated[str, typer.Option(help="auto, surrogate, nuts, graph or preview.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, single or double.")] = "auto",
+    tune: Annotated[int | None, typer.Option(help="Warm-up of each chain, NUTS only.")] = None,
+    target_accept: Annotated[
+        float | None, typer.Option(help="Wanted acceptance rate, NUTS only.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Sample the posterior of a theory on a survey. Killed, it goes on where it stopped.
 
     Example: bayesmig fit networks surveys/ifls.toml --out networks.nc --seed 7
     """
-    from bayesmig.inference.sample import fit as sample
+    from bayesmig.inference.routes import fit as sample
     from bayesmig.spec.library import load_model
     from bayesmig.survey.survey import read_survey
 
@@ -263,15 +267,18 @@ def fit(
         load_model(theory),
         read_survey(codebook),
         seed=seed,
+        method=method,
+        precision=precision,
         chains=chains,
         draws=draws,
         tune=tune,
         target_accept=target_accept,
-        keep=out.with_suffix(".chains"),
+        keep=None if method in ("surrogate", "preview") else out.with_suffix(".chains"),
         progress=not quiet,
     )
     posterior.save(out)
     _say(posterior.summary().to_string(index=False, float_format="{:.3f}".format))
+    _say(f"{posterior.provenance.route}: {posterior.provenance.reason}")
     for problem in posterior.problems():
         _say(f"warning: {problem}")
     print(out)

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "bayesmig posterior 2"
 MAX_R_HAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
-INTERVAL = 0.95
+INTERVAL, MAX_PARETO_K = 0.95, 0.5
+#: The route of draws that are no draws from the posterior.
+PREVIEW = "preview: integrated Laplace, not corrected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,15 @@ class Provenance:
     Attributes
     ----------
     seed, chains, draws, tune, target_accept
-        As asked.
-    route
-        How the draws were made.
+        As asked; the last two are ``None`` where no chains were run.
+    method, route, reason
+        What was asked for, how the draws were made, and why so.
+    precision
+        Of the loops over rows.
+    numbers
+        What is known of the route: ``pareto_k`` and ``weight_ess``, or
+        ``gradients_per_draw`` and ``gradients_per_ess``; ``nanoseconds_per_row`` of a
+        gradient.
     versions
         Package -> version.
     survey, design, spec
@@ -56,9 +64,13 @@ class Provenance:
     seed: int
     chains: int
     draws: int
-    tune: int
-    target_accept: float
+    tune: int | None
+    target_accept: float | None
+    method: str
     route: str
+    reason: str
+    precision: str
+    numbers: Mapping[str, float]
     versions: Mapping[str, str]
     survey: str
     design: str
@@ -149,11 +161,12 @@ class Posterior:
         """What keeps the draws from being trusted, in words; empty where nothing does.
 
         R-hat ≤ 1.01 and bulk and tail ESS ≥ 400 for every parameter, group effects
-        included, no divergences, E-BFMI > 0.3 in every chain. What could not be computed
-        (NaN, as of a chain that does not move) is a problem too.
+        included, no divergences, E-BFMI > 0.3 in every chain. Of weighted draws: Pareto
+        k < 0.5, and the same ESS. What could not be computed (NaN, as of a chain that
+        does not move) is a problem too.
         """
         found, of = [], self.data["diagnostics"].to_dataset()
-        several = int(of.sizes["chain"]) > 1
+        weighted, several = "pareto_k" in of, "pareto_k" not in of and of.sizes["chain"] > 1
         rules = {
             f"R-hat > {MAX_R_HAT}": several & ~(of["r_hat"] <= MAX_R_HAT),
             f"bulk ESS < {MIN_ESS}": ~(of["ess_bulk"] >= MIN_ESS),
@@ -163,13 +176,18 @@ class Posterior:
             if count := int(broken.sum()):
                 first = str(of["parameter"].to_numpy()[broken.to_numpy()][0])
                 found.append(f"{rule} for {count:,} of {of.sizes['parameter']:,}, such as {first}")
-        if not several:
-            found.append("one chain: R-hat cannot be computed")
-        if count := int(of["divergences"].sum()):
-            found.append(f"{count} divergences")
-        if not (low := float(of["bfmi"].min(skipna=False))) > MIN_BFMI:
-            found.append(f"E-BFMI {low:.2f} ≤ {MIN_BFMI}")
-        return tuple(found)
+        return (*found, *(self._weight_problems(of) if weighted else _chain_problems(of)))
+
+    def _weight_problems(self, of: xr.Dataset) -> list[str]:
+        k = float(of["pareto_k"])
+        if self.is_preview or k < MAX_PARETO_K:
+            return []
+        return [f"Pareto k {k:.2f} of the weights ≥ {MAX_PARETO_K}"]
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether the draws are an approximation, as every answer must then say."""
+        return self.provenance.route == PREVIEW
 
     def require_convergence(self, allow_unconverged: bool = False) -> None:
         """Refuse to go on with draws that have not converged.
@@ -190,6 +208,8 @@ class Posterior:
         """What to do about draws that have not converged."""
         of, (chains, draws) = self.data["diagnostics"].to_dataset(), self.n_draws
         least = float(min(of["ess_bulk"].min(), of["ess_tail"].min()))
+        if "pareto_k" in of:
+            return "fit with more draws, or with method='nuts'"
         if int(of["divergences"].sum()) or not float(of["r_hat"].max()) < 1.05 or not least > 0:
             return "fit with more tune and draws or a higher target_accept"
         # A tenth more than proportion asks for: an estimate of ESS is noisy.
@@ -252,6 +272,17 @@ class Posterior:
         }
         write_aside(path, lambda aside: tree.to_netcdf(aside, engine="h5netcdf"))
         return path
+
+
+def _chain_problems(of: xr.Dataset) -> list[str]:
+    found = []
+    if of.sizes["chain"] == 1:
+        found.append("one chain: R-hat cannot be computed")
+    if count := int(of["divergences"].sum()):
+        found.append(f"{count} divergences")
+    if not (low := float(of["bfmi"].min(skipna=False))) > MIN_BFMI:
+        found.append(f"E-BFMI {low:.2f} ≤ {MIN_BFMI}")
+    return found
 
 
 def labelled_draws(draws: xr.Dataset) -> Iterator[tuple[str, np.ndarray]]:

@@ -33,7 +33,7 @@ from bayesmig.changes import theory_columns as theory_columns
 from bayesmig.choice.utility import Coefficients, Columns, utilities
 from bayesmig.errors import QuestionError, nearest, rows_text
 from bayesmig.inference.stream import average_probabilities, probability_blocks, take_rows
-from bayesmig.posterior import INTERVAL, Posterior, hdi
+from bayesmig.posterior import INTERVAL, PREVIEW, Posterior, hdi
 
 Change = Literal["difference", "ratio", "lift"]
 Array = NDArray[np.float64]
@@ -679,9 +679,11 @@ def header_of(
 
 
 def convergence_note(posterior: Posterior) -> str:
-    """That draws were allowed although they have not converged; empty where they have."""
+    """That draws are an approximation, or were allowed although they have not converged."""
     problems = posterior.problems()
-    return f"allowed although: {'; '.join(problems)}" if problems else ""
+    preview = f"an approximation ({PREVIEW})" if posterior.is_preview else ""
+    allowed = f"allowed although: {'; '.join(problems)}" if problems else ""
+    return "; ".join(filter(None, (preview, allowed)))
 
 
 def cell_table(ask: Ask) -> pd.DataFrame:

@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import xarray as xr
 
 from bayesmig.changes import check_change, check_slope
 from bayesmig.checks import check
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import QuestionError, StudyError, nearest
 from bayesmig.hypotheses import test, validate_hypotheses
-from bayesmig.inference.sample import Plan as FitPlan
-from bayesmig.inference.sample import fit, package_versions
+from bayesmig.inference.routes import fit
+from bayesmig.inference.sample import package_versions
 from bayesmig.model_comparison import compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
 from bayesmig.posterior import SCHEMA, Posterior, load
@@ -291,15 +292,8 @@ class _Run:
 
     def _fit_key(self, name: str) -> str:
         sampling, design = self.plan.study.sampling, self.plan.designs[name]
-        plan = FitPlan(
-            design.fingerprint,
-            self.plan.study.seed,
-            sampling.draws,
-            sampling.tune,
-            sampling.target_accept,
-            package_versions(),
-        )
-        return _key([plan.key(chain) for chain in range(sampling.chains)])
+        asked = sampling.model_dump(mode="json")
+        return _key(design.fingerprint, self.plan.study.seed, asked, package_versions())
 
     def _step(self, name: str, key: str, work: Callable[[Path], Tables]) -> None:
         """Do a step in a folder aside, unless it was done before."""
@@ -351,11 +345,9 @@ class _Run:
             self.plan.theories[name],
             self.plan.survey,
             seed=study.seed,
-            chains=study.sampling.chains,
-            draws=study.sampling.draws,
-            tune=study.sampling.tune,
-            target_accept=study.sampling.target_accept,
-            keep=self.folder / "chains" / name,
+            **study.sampling.model_dump(),
+            # Weighted draws are not made chain by chain.
+            keep=self.folder / "chains" / name if study.sampling.has_chains else None,
             progress=tell,
         )
         posterior.save(folder / "posterior.nc")
@@ -372,6 +364,7 @@ class _Run:
                 "warnings": list(provenance.warnings),
                 "seconds": provenance.seconds,
                 "route": provenance.route,
+                "reason": provenance.reason,
                 "problems": list(posterior.problems()),
                 "design": provenance.design,
             },
@@ -383,8 +376,10 @@ class _Run:
             "r_hat_max": float(diagnostics["r_hat"].max()),
             "ess_bulk_min": float(diagnostics["ess_bulk"].min()),
             "ess_tail_min": float(diagnostics["ess_tail"].min()),
-            "divergences": int(diagnostics["divergences"].sum()),
-            "bfmi_min": float(diagnostics["bfmi"].min()),
+            "divergences": _total(diagnostics, "divergences"),
+            "bfmi_min": _least(diagnostics, "bfmi"),
+            "pareto_k": _least(diagnostics, "pareto_k"),
+            "weight_ess": _least(diagnostics, "weight_ess"),
             "seconds": provenance.seconds,
             "passed": not posterior.problems(),
         }
@@ -503,6 +498,15 @@ def _as_text(table: pd.DataFrame, columns: tuple[str, ...] | None = None) -> pd.
     """Columns of mixed types as text, so that they can be written."""
     mixed = [c for c in table.columns if table[c].dtype == object] if columns is None else columns
     return table.assign(**{c: table[c].map(str) for c in mixed if c in table.columns})
+
+
+def _least(data: xr.Dataset, name: str) -> float:
+    """Smallest value of a diagnostic; NaN where the route of the draws has none."""
+    return float(data[name].min()) if name in data else float("nan")
+
+
+def _total(data: xr.Dataset, name: str) -> int:
+    return int(data[name].sum()) if name in data else 0
 
 
 def _word(passed: bool | None) -> str:

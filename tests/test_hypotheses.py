@@ -353,7 +353,7 @@ def test_saved_posterior_answers_bit_identically(posterior: Posterior) -> None:
 @pytest.mark.parametrize("world", ["true", "reversed", "void"])
 def test_fitted_worlds(world: str) -> None:
     """A network that pulls, repels, or does nothing; the theory and prior stay the same."""
-    from bayesmig.inference.sample import fit
+    from bayesmig.inference.routes import fit
     from tests.fabricate import theory
 
     sign = {"true": 1.0, "reversed": -1.0, "void": 0.0}[world]

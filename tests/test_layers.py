@@ -180,7 +180,7 @@ WRONG = [
     ("survey/files.py", "from .. import posterior"),
     ("survey/files.py", "from bayesmig.spec import model"),
     ("choice/logit.py", "from bayesmig.survey.survey import Survey"),
-    ("posterior.py", "from bayesmig.inference.sample import fit"),
+    ("posterior.py", "from bayesmig.inference.routes import fit"),
     ("attic/old.py", ""),
     ("attic.py", ""),
     ("predict.py", "import pymc as pm"),

@@ -22,7 +22,7 @@ from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import parameter_coords
-from bayesmig.inference.sample import fit
+from bayesmig.inference.routes import fit
 from bayesmig.posterior import Posterior
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey, read_survey

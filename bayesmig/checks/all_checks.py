@@ -73,7 +73,7 @@ def check(
     results = [first]
     if prior:
         results.append(prior_shares(posterior, draws=DRAWS, seed=seed))
-    if not first.passed and not allow_unconverged:
+    if first.passed is False and not allow_unconverged:
         return [*results, *_refused(posterior)]
     return [*results, *_predictive(posterior, parts, n_draws, seed)]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.checks.result import CheckResult, tabled
-from bayesmig.posterior import MAX_R_HAT, MIN_ESS, Posterior
+from bayesmig.posterior import MAX_R_HAT, MIN_ESS, PREVIEW, Posterior
 
 #: Parameters listed at most.
 _SHOWN = 20
@@ -18,7 +18,8 @@ def convergence(posterior: Posterior) -> CheckResult:
     R-hat ≤ 1.01 and bulk and tail ESS ≥ 400 for every parameter, group effects
     included; no divergences; E-BFMI > 0.3 in every chain (Vehtari et al. 2021,
     doi 10.1214/20-BA1221; Betancourt 2016, arXiv 1604.00695). A diagnostic that cannot
-    be computed counts against the draws.
+    be computed counts against the draws. Of weighted draws: Pareto k < 0.5, and the same
+    ESS. A preview is not judged.
 
     Parameters
     ----------
@@ -36,17 +37,29 @@ def convergence(posterior: Posterior) -> CheckResult:
     worst = _badness(frame).sort_values(ascending=False, kind="stable")
     table = frame.loc[worst.index[:_SHOWN]].reset_index(drop=True)
     table["passed"] = _badness(table) <= 1
+    if posterior.is_preview:
+        text = f"Not asked: the draws are an approximation ({PREVIEW})."
+        return CheckResult("convergence", None, tabled(table, "convergence"), text)
     problems = [*posterior.problems(), *_unknown(frame)]
-    if np.isnan(data["bfmi"].to_numpy()).any():
+    if "bfmi" in data and np.isnan(data["bfmi"].to_numpy()).any():
         problems.append("E-BFMI cannot be computed: the energy of a chain does not vary")
-    numbers = (
-        f"{len(frame):,} parameters in {posterior.n_draws[0]} chains of {posterior.n_draws[1]:,}: "
-        f"largest R-hat {_most(frame['r_hat'], np.nanmax):.4f}, "
+    least = (
         f"smallest bulk ESS {_most(frame['ess_bulk'], np.nanmin):,.0f}, "
-        f"tail ESS {_most(frame['ess_tail'], np.nanmin):,.0f}; "
-        f"{int(data['divergences'].sum())} divergences, "
-        f"E-BFMI {float(data['bfmi'].min()):.2f}."
+        f"tail ESS {_most(frame['ess_tail'], np.nanmin):,.0f}"
     )
+    chains, draws = posterior.n_draws
+    if "pareto_k" in data:
+        numbers = (
+            f"{len(frame):,} parameters in {chains * draws:,} weighted independent draws: Pareto k "
+            f"of the weights {float(data['pareto_k']):.2f}, {least}; R-hat does not apply."
+        )
+    else:
+        numbers = (
+            f"{len(frame):,} parameters in {chains} chains of {draws:,}: "
+            f"largest R-hat {_most(frame['r_hat'], np.nanmax):.4f}, {least}; "
+            f"{int(data['divergences'].sum())} divergences, "
+            f"E-BFMI {float(data['bfmi'].min()):.2f}."
+        )
     text = f"The draws have not converged: {'; '.join(problems)}. " if problems else ""
     return CheckResult("convergence", not problems, tabled(table, "convergence"), text + numbers)
 
@@ -58,8 +71,8 @@ def _badness(frame: pd.DataFrame) -> pd.Series:
     excess = excess.where(frame["r_hat"] > MAX_R_HAT, excess.clip(upper=1.0))
     short = MIN_ESS / frame[["ess_bulk", "ess_tail"]].min(axis=1)
     worst = pd.concat([excess, short], axis=1).max(axis=1)
-    unknown = frame[["r_hat", "ess_bulk", "ess_tail"]].isna().any(axis=1)
-    return worst.where(~unknown, np.inf)
+    known = ["ess_bulk", "ess_tail", *(["r_hat"] if frame["r_hat"].notna().any() else [])]
+    return worst.where(~frame[known].isna().any(axis=1), np.inf)
 
 
 def _unknown(frame: pd.DataFrame) -> list[str]:

@@ -39,8 +39,6 @@ Array = NDArray[np.float64]
 #: Compiled functions have no signature that a type checker could read.
 kernel: Any = compiled_kernel
 target: Any = compiled
-#: Bound of the Pareto shape below which weights are relied on.
-MAX_PARETO_K = 0.5
 #: Degrees of freedom of the proposal of scales and correlations.
 _DF = 8.0
 #: Draws that one piece of work makes, whatever the number of cores, and draws that tell
@@ -144,16 +142,23 @@ def smoothed(log_weights: Array) -> tuple[Array, float]:
     if n < _LEAST or not np.isfinite(log_weights).all():
         return np.full(n, -np.log(n)), float("inf")
     # ArviZ's function is made for leave-one-out, where log weights are minus its argument.
-    out, k = array_stats.psislw(-(log_weights - log_weights.max()))
+    out, k = array_stats.psislw(  # type: ignore[no-untyped-call]
+        -(log_weights - log_weights.max())
+    )
     return np.asarray(out) - np.logaddexp.reduce(np.asarray(out)), float(k)
 
 
-def resampled(log_weights: Array, rng: np.random.Generator) -> NDArray[np.int64]:
-    """As many draws with equal weights, systematically, in random order."""
-    n = len(log_weights)
+def resampled(log_weights: Array, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Positions of draws with equal weights, systematically, in random order."""
     edges = np.cumsum(np.exp(log_weights))
-    points = (np.arange(n) + rng.random()) / n * edges[-1]
-    return rng.permutation(np.searchsorted(edges, points).clip(max=n - 1)).astype(np.int64)
+    points = (np.arange(draws) + rng.random()) / draws * edges[-1]
+    found = np.searchsorted(edges, points).clip(max=len(edges) - 1)
+    return rng.permutation(found).astype(np.int64)
+
+
+def _reach(fall: Array) -> Array:
+    """Standard deviation of the side of a normal that falls by so much over one unit."""
+    return np.asarray(1 / np.sqrt((2 * fall).clip(0.4, 2.5)))
 
 
 class _Sampler:
@@ -171,16 +176,17 @@ class _Sampler:
         self.cells = runs_of(codes)
         self.unit_of = self._unit_of()
         self.whitening = density.map_arguments[0]
-        self.scales = (np.ones(problem.layout.n_theta),) * 2
+        ones = np.ones(problem.layout.n_theta)
+        self.scales: tuple[Array, Array] = (ones, ones)
 
     def _unit_of(self) -> NDArray[np.int64]:
         """Unit of every effect."""
         problem = self.density.problem
-        out = np.zeros(problem.layout.n_effects, dtype=np.int64)
+        units = [np.zeros(0, dtype=np.int64)]
         for k, factor in enumerate(problem.layout.factors):
-            units = np.arange(factor.groups) if k == self.outer else problem.members
-            factor.effects.of(out)[...] = units[:, None]
-        return out
+            of = np.arange(factor.groups) if k == self.outer else problem.members
+            units.append(np.repeat(of, factor.width))
+        return np.concatenate(units)
 
     def __call__(self, draws: int, first: int) -> tuple[Array, Array, Array]:
         """Theta, effects and log weights."""
@@ -219,9 +225,7 @@ class _Sampler:
         centre, root = self.whitening
         self.whitening = centre + root @ shift, root / np.sqrt(curvature)
         here, up, down = self._along_coordinates()
-        self.scales = tuple(
-            1 / np.sqrt((2 * (here - side)).clip(0.4, 2.5)) for side in (up, down)
-        )
+        self.scales = _reach(here - up), _reach(here - down)
 
     def _along_coordinates(self) -> tuple[Array, Array, Array]:
         """Log marginal densities of theta at the centre, and one up and one down."""
@@ -237,7 +241,7 @@ class _Sampler:
     def _evaluate(self, vectors: Array) -> tuple[Array, Array, Array, Array]:
         """Theta; both sides' effects; units' log densities of each; their log density."""
         layout, density = self.density.problem.layout, self.density
-        draws, t, c = len(vectors), layout.n_theta, layout.n_coefficients
+        draws, t = len(vectors), layout.n_theta
         theta, at = np.empty((draws, t)), np.empty((draws, layout.n_effects))
         _, *arguments, table, expansion = density.map_arguments
         target.centres(vectors, self.whitening, table, expansion, theta, at)

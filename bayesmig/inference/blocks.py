@@ -194,9 +194,7 @@ def chosen_sums(
         of_attributes[m] += column @ took[j]
     effects = [np.zeros(0)]
     for by, (codes, terms) in columns.groups.items():
-        sums = [
-            [np.bincount(codes, took[j] * t, groups[by]) for t in terms.T] for j in nonbase
-        ]
+        sums = [[np.bincount(codes, took[j] * t, groups[by]) for t in terms.T] for j in nonbase]
         effects.append(np.moveaxis(np.array(sums), 2, 0).ravel())
     return persons, of_attributes, np.concatenate(effects)
 

@@ -24,16 +24,18 @@ _SOURCES = ("compiled.py", "kernel.py", "target.py")
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """`numba.njit`, cached, without the interpreter's lock, dividing as NumPy does."""
     # Python's check of every divisor would keep loops from vectorising.
-    options = {"nogil": True, "error_model": "numpy"} | options
+    options = {"nogil": True, "error_model": "numpy", **options}
 
     def decorate(function: Callable[..., Any]) -> Any:
-        before = numba.config.CACHE_DIR
+        config: Any = numba.config
+        jit: Any = numba.njit
+        before = config.CACHE_DIR
         folder = _folder(before)
         try:
-            numba.config.CACHE_DIR = str(folder or "")
-            return numba.njit(**options, cache=folder is not None)(function)
+            config.CACHE_DIR = str(folder or "")
+            return jit(**options, cache=folder is not None)(function)
         finally:
-            numba.config.CACHE_DIR = before
+            config.CACHE_DIR = before
 
     return decorate
 

@@ -107,6 +107,11 @@ class Density:
                 named[f"corr_{factor.by}"] = _correlation(factor, theta)
         return named
 
+    def named_draws(self, theta: Array, effects: Array) -> dict[str, Array]:
+        """`named` of many draws, which lead."""
+        each = [self.named(*of) for of in zip(theta, effects, strict=True)]
+        return {name: np.stack([named[name] for named in each]) for name in each[0]}
+
 
 def _correlation(factor: Factor, theta: Array) -> Array:
     assert factor.correlation is not None

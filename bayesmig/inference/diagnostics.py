@@ -53,6 +53,53 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
     )
 
 
+def diagnose_weighted(draws: xr.Dataset, log_weights: np.ndarray, pareto_k: float) -> xr.Dataset:
+    """Effective numbers of weighted independent draws.
+
+    Parameters
+    ----------
+    draws
+        Dims ``(chain, draw, ...)``, one chain.
+    log_weights
+        Normalised, ``(draw,)``.
+    pareto_k
+        Shape of their tail; NaN where there are no weights.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``ess_bulk`` and ``ess_tail`` over ``parameter``: variance of the parameter, and of
+        being beyond its 5 % and 95 % quantiles, over the variance of the weighted mean
+        that estimates them (Geweke 1989, doi 10.2307/1913710). ``r_hat`` is NaN: there
+        are no chains to compare. ``pareto_k`` and ``weight_ess`` (Kish's).
+    """
+    weights = np.exp(log_weights)
+    kept = [(label, v[0]) for label, v in labelled_draws(draws) if not _is_one_by_definition(label)]
+    bulk, tail = [], []
+    for _, values in kept:
+        order = np.argsort(values)
+        below = np.cumsum(weights[order])
+        edges = values[order[np.searchsorted(below, (0.05, 0.95)).clip(max=len(values) - 1)]]
+        bulk.append(_weighted_ess(values, weights))
+        tail.append(min(_weighted_ess(values <= edge, weights) for edge in edges))
+    return xr.Dataset(
+        {
+            "r_hat": ("parameter", np.full(len(kept), np.nan)),
+            "ess_bulk": ("parameter", np.array(bulk)),
+            "ess_tail": ("parameter", np.array(tail)),
+            "pareto_k": pareto_k,
+            "weight_ess": 1 / np.square(weights).sum(),
+        },
+        {"parameter": [label for label, _ in kept]},
+    )
+
+
+def _weighted_ess(values: np.ndarray, weights: np.ndarray) -> float:
+    gap = np.square(values - weights @ values)
+    error = np.square(weights) @ gap
+    return float(weights @ gap / error) if error > 0 else np.nan
+
+
 def _is_one_by_definition(label: str) -> bool:
     """Whether a label is ``corr_*[x, x]``."""
     name, _, inside = label.partition("[")

@@ -212,6 +212,7 @@ class Problem:
             if table[k, _LINKS] >= 0:
                 sizes[2] += f.groups * f.width * self.layout.factors[self.outer].width
         parameters = self._parameters(theta, effects)
+
         def work(data: tuple[Any, ...]) -> list[Array]:
             found = [np.zeros((c, c)), *map(np.zeros, sizes)]
             kernel.curvature(data, *parameters, self.places, *found)
@@ -235,9 +236,7 @@ class Problem:
         return at
 
 
-def nesting(
-    factors: tuple[Factor, ...], codes: Mapping[str, Codes]
-) -> tuple[int, int, Codes]:
+def nesting(factors: tuple[Factor, ...], codes: Mapping[str, Codes]) -> tuple[int, int, Codes]:
     """The factor with the fewest groups, one that lies in it, and how.
 
     Parameters

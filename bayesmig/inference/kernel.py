@@ -75,7 +75,7 @@ _EXACT: dict[str, Any] = {
 # ------------------------------------------------------------------- single functions
 
 
-def _exponentials(values, power, bits):  # type: ignore[no-untyped-def]
+def _exponentials(values, power, bits):
     """Replace values, all at most zero, by their exponentials.
 
     ``exp(v) = 2**k * exp(r)`` with ``|r| <= log(2) / 2`` and a Taylor polynomial.
@@ -86,11 +86,11 @@ def _exponentials(values, power, bits):  # type: ignore[no-untyped-def]
 
 
 @overload(_exponentials, jit_options=_EXACT)
-def _exponentials_of(values, power, bits):  # type: ignore[no-untyped-def]
+def _exponentials_of(values, power, bits):
     return _exponentials_32 if values.dtype is types.float32 else _exponentials_64
 
 
-def _exponentials_32(values, power, bits):  # type: ignore[no-untyped-def]
+def _exponentials_32(values, power, bits):
     lowest, log2e, round_ = np.float32(-87.0), np.float32(1.4426950408889634), np.float32(12582912)
     high, low, one = np.float32(0.693359375), np.float32(-2.12194440e-4), np.float32(1.0)
     c2, c3, c4 = np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
@@ -118,7 +118,7 @@ def _exponentials_32(values, power, bits):  # type: ignore[no-untyped-def]
         values[i] *= power[i]
 
 
-def _exponentials_64(values, power, bits):  # type: ignore[no-untyped-def]
+def _exponentials_64(values, power, bits):
     for i in range(BLOCK):
         values[i] = max(values[i], -700.0)
     for i in range(BLOCK):
@@ -147,7 +147,7 @@ def _exponentials_64(values, power, bits):  # type: ignore[no-untyped-def]
         values[i] *= power[i]
 
 
-def _logarithms(values, out, power, bits):  # type: ignore[no-untyped-def]
+def _logarithms(values, out, power, bits):
     """Fill ``out`` with the logarithms of values, all at least one.
 
     ``log(2**e m) = e log 2 + log m`` with ``m`` around one and a polynomial in
@@ -158,11 +158,11 @@ def _logarithms(values, out, power, bits):  # type: ignore[no-untyped-def]
 
 
 @overload(_logarithms, jit_options=_EXACT)
-def _logarithms_of(values, out, power, bits):  # type: ignore[no-untyped-def]
+def _logarithms_of(values, out, power, bits):
     return _logarithms_32 if values.dtype is types.float32 else _logarithms_64
 
 
-def _logarithms_32(values, out, power, bits):  # type: ignore[no-untyped-def]
+def _logarithms_32(values, out, power, bits):
     one, two, half = np.float32(1.0), np.float32(2.0), np.float32(0.5)
     high, low = np.float32(6.9313812256e-01), np.float32(9.0580006145e-06)
     c1, c2 = np.float32(0.66666662693), np.float32(0.40000972152)
@@ -183,7 +183,7 @@ def _logarithms_32(values, out, power, bits):  # type: ignore[no-untyped-def]
         out[i] = s * (square + r) + k * low - square + f + k * high
 
 
-def _logarithms_64(values, out, power, bits):  # type: ignore[no-untyped-def]
+def _logarithms_64(values, out, power, bits):
     for i in range(BLOCK):
         power[i] = values[i]
     for i in range(BLOCK):
@@ -209,14 +209,14 @@ def _logarithms_64(values, out, power, bits):  # type: ignore[no-untyped-def]
 
 
 @njit(**_SHARED)
-def _scratch(n_alt, like):  # type: ignore[no-untyped-def]
+def _scratch(n_alt, like):
     """Utilities ``(alternative, BLOCK)``; rows for the highest, sums, logarithms, bits."""
     rows = np.zeros((4, BLOCK), like.dtype)
     return np.zeros((n_alt, BLOCK), like.dtype), rows[0], rows[1], rows[2], rows[3]
 
 
 @njit(**_SHARED)
-def _as(values, like):  # type: ignore[no-untyped-def]
+def _as(values, like):
     """Parameters in the type of the blocks."""
     out = np.empty(values.shape, like.dtype)
     out[...] = values
@@ -224,7 +224,7 @@ def _as(values, like):  # type: ignore[no-untyped-def]
 
 
 @njit(**_STRICT)
-def _dot(values, parameters):  # type: ignore[no-untyped-def]
+def _dot(values, parameters):
     """Sum of products, in the order of the memory.
 
     It is not long, and must not be reordered: whether a loop over several small arrays
@@ -238,7 +238,7 @@ def _dot(values, parameters):  # type: ignore[no-untyped-def]
 
 
 @njit(**_SHARED)
-def _add_columns(row, columns, b):  # type: ignore[no-untyped-def]
+def _add_columns(row, columns, b):
     """``row += b @ columns``."""
     n = columns.shape[0]
     whole = n - n % 4
@@ -254,7 +254,7 @@ def _add_columns(row, columns, b):  # type: ignore[no-untyped-def]
 
 
 @njit(**_SHARED)
-def _subtract_products(row, columns, out):  # type: ignore[no-untyped-def]
+def _subtract_products(row, columns, out):
     """``out -= columns @ row``."""
     n = columns.shape[0]
     whole = n - n % 4
@@ -279,7 +279,7 @@ def _subtract_products(row, columns, out):  # type: ignore[no-untyped-def]
 
 
 @njit(**_SHARED)
-def _utilities(v, block, data, beta, gamma, effects):  # type: ignore[no-untyped-def]
+def _utilities(v, block, data, beta, gamma, effects):
     """Fill ``v`` with the utilities of a block, ``(alternative, BLOCK)``.
 
     ``beta`` is ``(nonbase, coefficient)`` here.
@@ -312,7 +312,7 @@ def _utilities(v, block, data, beta, gamma, effects):  # type: ignore[no-untyped
 
 
 @njit(**_SHARED)
-def _exponentiated(v, block, closed, top, total, power):  # type: ignore[no-untyped-def]
+def _exponentiated(v, block, closed, top, total, power):
     """Replace utilities by ``exp(v - top)``, fill ``top`` and ``total``, their sums."""
     n_alt, zero = v.shape[0], v.dtype.type(0.0)
     bits = _bits(power)
@@ -335,20 +335,20 @@ def _exponentiated(v, block, closed, top, total, power):  # type: ignore[no-unty
             total[i] += row[i]
 
 
-def _bits(power):  # type: ignore[no-untyped-def]
+def _bits(power):
     """The same memory as integers."""
     raise NotImplementedError
 
 
 @overload(_bits, jit_options=_EXACT)
-def _bits_of(power):  # type: ignore[no-untyped-def]
+def _bits_of(power):
     if power.dtype is types.float32:
         return lambda power: power.view(np.int32)
     return lambda power: power.view(np.int64)
 
 
 @njit(**_SHARED)
-def _sum_of_logs(top, total, logs, power, n):  # type: ignore[no-untyped-def]
+def _sum_of_logs(top, total, logs, power, n):
     """``sum_i n_i log sum_j exp v_ji``; the counts ``n`` are zero where rows are filler."""
     _logarithms(total, logs, power, _bits(power))
     s = top.dtype.type(0.0)
@@ -358,7 +358,7 @@ def _sum_of_logs(top, total, logs, power, n):  # type: ignore[no-untyped-def]
 
 
 @njit(**_SHARED)
-def _add_to_run(row, u, column, first, stop):  # type: ignore[no-untyped-def]
+def _add_to_run(row, u, column, first, stop):
     """``row[first:stop] += u * column[first:stop]``."""
     if stop - first < _LONG:
         for i in range(first, stop):
@@ -370,7 +370,7 @@ def _add_to_run(row, u, column, first, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(**_SHARED)
-def _run_product(row, column, first, stop):  # type: ignore[no-untyped-def]
+def _run_product(row, column, first, stop):
     """``row[first:stop] @ column[first:stop]``."""
     s = row.dtype.type(0.0)
     if stop - first < _LONG:
@@ -384,7 +384,7 @@ def _run_product(row, column, first, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(**_SHARED)
-def _run_products(row, columns, first, stop, part, out):  # type: ignore[no-untyped-def]
+def _run_products(row, columns, first, stop, part, out):
     """``out = -columns[:, first:stop] @ row[first:stop]``; ``part`` is a row to work in."""
     out[:] = 0.0
     zero = row.dtype.type(0.0)
@@ -404,9 +404,7 @@ def _run_products(row, columns, first, stop, part, out):  # type: ignore[no-unty
 
 
 @njit(**_SHARED)
-def log_likelihood(  # type: ignore[no-untyped-def]
-    data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effects
-):
+def log_likelihood(data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effects):
     """Log-likelihood; its gradient is written into the last three arguments.
 
     Parameters
@@ -471,9 +469,7 @@ def log_likelihood(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=_SUMS)
-def curvature(  # type: ignore[no-untyped-def]
-    data, beta, gamma, effects, places, by_coefficients, own, cross, links
-):
+def curvature(data, beta, gamma, effects, places, by_coefficients, own, cross, links):
     """Minus the second derivatives of the log-likelihood, added to the last four arguments.
 
     With ``p`` the probabilities of a row, the curvature by two utilities is
@@ -541,8 +537,8 @@ def curvature(  # type: ignore[no-untyped-def]
                     sums[:] = 0.0
                     # Both triangles where the utilities differ, the lower where not.
                     _subtract_products(product, columns[: n_x if u < w else k + 1], sums)
-                    for l in range(n_x if u < w else k + 1):
-                        by_coefficients[k * width + w, l * width + u] -= sums[l]
+                    for other in range(n_x if u < w else k + 1):
+                        by_coefficients[k * width + w, other * width + u] -= sums[other]
         for m in range(n_gamma):
             row = by_coefficients[n_x * width + m]
             for w in range(width):
@@ -605,20 +601,18 @@ def curvature(  # type: ignore[no-untyped-def]
                                 cross[h + n_x * width + m] += s
             at += q
     for k in range(c):
-        for l in range(k):
-            upper, lower = by_coefficients[l, k], by_coefficients[k, l]
+        for other in range(k):
+            upper, lower = by_coefficients[other, k], by_coefficients[k, other]
             both = upper + lower if k < n_x * width else lower
-            by_coefficients[k, l] = both
-            by_coefficients[l, k] = both
+            by_coefficients[k, other] = both
+            by_coefficients[other, k] = both
 
 
 # ------------------------------------------------------------------------ many draws
 
 
 @njit(fastmath=_SUMS)
-def group_curvatures(  # type: ignore[no-untyped-def]
-    data, places, beta, gamma, effects, pull, own, links
-):
+def group_curvatures(data, places, beta, gamma, effects, pull, own, links):
     """Slopes and curvatures of the log-likelihood by the effects of groups, draw by draw.
 
     Parameters
@@ -697,7 +691,7 @@ def group_curvatures(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=_SUMS)
-def log_sums(data, cells, cell_at, beta, gamma, effects, out):  # type: ignore[no-untyped-def]
+def log_sums(data, cells, cell_at, beta, gamma, effects, out):
     """Sums over the rows of a cell of ``log sum_j exp V_j``, draw by draw.
 
     Parameters are as for `probability_sums`, with ``effects (draw, 2, effect)`` and ``out
@@ -721,9 +715,7 @@ def log_sums(data, cells, cell_at, beta, gamma, effects, out):  # type: ignore[n
 
 
 @njit(fastmath=_SUMS)
-def probability_sums(  # type: ignore[no-untyped-def]
-    data, cells, cell_at, beta, gamma, effects, out
-):
+def probability_sums(data, cells, cell_at, beta, gamma, effects, out):
     """Sums of choice probabilities over cells of rows, draw by draw.
 
     Parameters
@@ -756,7 +748,7 @@ def probability_sums(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=_SUMS)
-def row_probabilities(data, order, beta, gamma, effects, out):  # type: ignore[no-untyped-def]
+def row_probabilities(data, order, beta, gamma, effects, out):
     """Choice probabilities of every draw and row, into ``out (draw, obs, alternative)``.
 
     ``order`` holds the row of ``out`` for every row of the blocks.
@@ -775,9 +767,7 @@ def row_probabilities(data, order, beta, gamma, effects, out):  # type: ignore[n
 
 
 @njit(fastmath=_SUMS)
-def row_log_likelihood(  # type: ignore[no-untyped-def]
-    data, order, beta, gamma, effects, y, out
-):
+def row_log_likelihood(data, order, beta, gamma, effects, y, out):
     """Log probability of the chosen alternative ``y (obs,)``, into ``out (draw, obs)``."""
     x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
     n_alt = nonbase.shape[0] + 1

@@ -57,9 +57,7 @@ FIELDS = (
 
 
 @njit()
-def log_density(  # type: ignore[no-untyped-def]
-    vector, gradient, data, chosen, whitening, prior, scale_prior, layout, expansion
-):
+def log_density(vector, gradient, data, chosen, whitening, prior, scale_prior, layout, expansion):
     """Log posterior density up to a constant; its gradient is written.
 
     Parameters
@@ -108,7 +106,7 @@ def log_density(  # type: ignore[no-untyped-def]
 
 
 @njit()
-def log_densities_of_pairs(  # type: ignore[no-untyped-def]
+def log_densities_of_pairs(
     vectors, chosen, whitening, prior, scale_prior, layout, expansion, local, outer, effects, out
 ):
     """Parts of the log density of pairs of effects, at ``epsilon`` and at ``-epsilon``.
@@ -174,7 +172,7 @@ def log_densities_of_pairs(  # type: ignore[no-untyped-def]
 
 
 @njit()
-def centres(vectors, whitening, layout, expansion, theta, effects):  # type: ignore[no-untyped-def]
+def centres(vectors, whitening, layout, expansion, theta, effects):
     """Theta, and effects where epsilon is zero, at every vector."""
     centre, root = whitening
     c, t = expansion[0].shape[0], centre.shape[0]
@@ -186,7 +184,7 @@ def centres(vectors, whitening, layout, expansion, theta, effects):  # type: ign
 
 
 @njit()
-def complete_pull(effects, layout, member, pull, own, links):  # type: ignore[no-untyped-def]
+def complete_pull(effects, layout, member, pull, own, links):
     """From slopes at some effects to slopes at none: add the curvature times the effects."""
     factors = layout[0]
     for s in range(effects.shape[0]):
@@ -207,7 +205,7 @@ def complete_pull(effects, layout, member, pull, own, links):  # type: ignore[no
 
 
 @njit()
-def effects_at(vector, whitening, layout, expansion):  # type: ignore[no-untyped-def]
+def effects_at(vector, whitening, layout, expansion):
     """Effects of all groups of all factors at a vector, flat; arguments as above."""
     centre, root = whitening
     theta = centre + root @ vector[: centre.shape[0]]
@@ -216,9 +214,10 @@ def effects_at(vector, whitening, layout, expansion):  # type: ignore[no-untyped
 
 
 @njit()
-def marginal_density(theta, slope, scale_prior, layout, expansion):  # type: ignore[no-untyped-def]
-    """Log marginal density of theta under the expansion, up to what is quadratic in the
-    coefficients alone; its gradient is added to ``slope``.
+def marginal_density(theta, slope, scale_prior, layout, expansion):
+    """Log marginal density of theta under the expansion; its gradient is added to ``slope``.
+
+    What is quadratic in the coefficients alone is left out.
     """
     work = _eliminate(theta, theta[: expansion[0].shape[0]] - expansion[0], layout, expansion)
     inner = work[1]
@@ -231,7 +230,7 @@ def marginal_density(theta, slope, scale_prior, layout, expansion):  # type: ign
 
 
 @njit()
-def subtract_explained(theta, matrix, layout, expansion):  # type: ignore[no-untyped-def]
+def subtract_explained(theta, matrix, layout, expansion):
     """Take from the coefficients' curvature what effects would give way, ``sum P'P``.
 
     ``P = K^-1 B`` of every group; one that holds others meets ``B_v - sum Q'P``.
@@ -259,8 +258,8 @@ def subtract_explained(theta, matrix, layout, expansion):  # type: ignore[no-unt
                         explained[i, k] /= root[i, i]
                 for i in range(width):
                     for k in range(c):
-                        for l in range(k + 1):
-                            matrix[k, l] -= explained[i, k] * explained[i, l]
+                        for other in range(k + 1):
+                            matrix[k, other] -= explained[i, k] * explained[i, other]
                 if parent >= 0 and factors[parent, 7] >= 0:
                     wide = factors[parent, 1]
                     q = links + g * width * wide
@@ -272,15 +271,15 @@ def subtract_explained(theta, matrix, layout, expansion):  # type: ignore[no-unt
                                     inner_links[q + i * wide + j] * explained[i, k]
                                 )
     for k in range(c):
-        for l in range(k):
-            matrix[l, k] = matrix[k, l]
+        for other in range(k):
+            matrix[other, k] = matrix[k, other]
 
 
 # ----------------------------------------------------------------------------- priors
 
 
 @njit()
-def coefficient_prior(coefficients, slope, prior):  # type: ignore[no-untyped-def]
+def coefficient_prior(coefficients, slope, prior):
     """Add the priors' gradient to ``slope``; return their log density."""
     kind, loc, scale, df = prior
     total = 0.0
@@ -300,7 +299,7 @@ def coefficient_prior(coefficients, slope, prior):  # type: ignore[no-untyped-de
 
 
 @njit()
-def scaled_factor(theta, log_sigma, correlation, width):  # type: ignore[no-untyped-def]
+def scaled_factor(theta, log_sigma, correlation, width):
     """``diag(sigma) L``: Cholesky factor of the effects' covariance."""
     factor = np.eye(width)
     if correlation >= 0:
@@ -317,7 +316,7 @@ def scaled_factor(theta, log_sigma, correlation, width):  # type: ignore[no-unty
 
 
 @njit()
-def _length(theta, start, size):  # type: ignore[no-untyped-def]
+def _length(theta, start, size):
     """Of a free vector."""
     square = 0.0
     for k in range(size):
@@ -326,7 +325,7 @@ def _length(theta, start, size):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def _ratios(a):  # type: ignore[no-untyped-def]
+def _ratios(a):
     """Of a length: ``f = tanh(a) / a``, ``f' / a``, ``log(sinh(a) / a)`` and its ``' / a``."""
     if a < 1e-3:
         square = a * a
@@ -347,7 +346,7 @@ def _ratios(a):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def precision_of(factor):  # type: ignore[no-untyped-def]
+def precision_of(factor):
     """Inverse of ``factor factor'`` for a lower triangular factor."""
     width = factor.shape[0]
     inverse = np.zeros((width, width))
@@ -362,7 +361,7 @@ def precision_of(factor):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def _effects_prior(theta, layout, effects, g_effects, g_precision):  # type: ignore[no-untyped-def]
+def _effects_prior(theta, layout, effects, g_effects, g_precision):
     """Quadratic part of the effects' prior; its gradients are added to the last two.
 
     ``g_precision`` holds the adjoint of every factor's ``Pi`` where its ``H`` starts.
@@ -383,7 +382,7 @@ def _effects_prior(theta, layout, effects, g_effects, g_precision):  # type: ign
 
 
 @njit()
-def _hyper_priors(theta, slope, layout, scale_prior, g_precision):  # type: ignore[no-untyped-def]
+def _hyper_priors(theta, slope, layout, scale_prior, g_precision):
     """`_hyper_prior` of all factors."""
     factors, eta = layout
     total = 0.0
@@ -397,7 +396,7 @@ def _hyper_priors(theta, slope, layout, scale_prior, g_precision):  # type: igno
 
 
 @njit()
-def _hyper_prior(  # type: ignore[no-untyped-def]
+def _hyper_prior(
     theta, slope, g_precision, groups, width, log_sigma, correlation, eta, scale_prior
 ):
     """Add the adjoints of log sigma and the free vectors; return their log prior.
@@ -454,7 +453,7 @@ def _hyper_prior(  # type: ignore[no-untyped-def]
 
 
 @njit()
-def _eliminate(theta, delta, layout, expansion):  # type: ignore[no-untyped-def]
+def _eliminate(theta, delta, layout, expansion):
     """Eliminate groups from the inside out.
 
     Returns
@@ -521,7 +520,7 @@ def _eliminate(theta, delta, layout, expansion):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def _substitute(vector, layout, expansion, work):  # type: ignore[no-untyped-def]
+def _substitute(vector, layout, expansion, work):
     """Effects of all groups from the outside in, flat."""
     factors, member = layout[0], expansion[5]
     _, inner, inner_links, roots = work
@@ -551,7 +550,7 @@ def _substitute(vector, layout, expansion, work):  # type: ignore[no-untyped-def
 
 
 @njit()
-def _reverse_substitute(gradient, layout, expansion, work, effects, g_effects):  # type: ignore[no-untyped-def]
+def _reverse_substitute(gradient, layout, expansion, work, effects, g_effects):
     """Adjoints of ``s``, ``K`` and ``Q`` from those of the effects; epsilon's are written.
 
     ``g_effects`` of groups that hold others is changed.
@@ -588,9 +587,7 @@ def _reverse_substitute(gradient, layout, expansion, work, effects, g_effects): 
 
 
 @njit()
-def _reverse_eliminate(  # type: ignore[no-untyped-def]
-    theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision
-):
+def _reverse_eliminate(theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision):
     """Adjoint of theta from those of ``s``, ``K`` and ``Q``, added to ``slope``.
 
     The log Jacobian's own is included. Returns `_hyper_priors`, whose gradient is added
@@ -661,7 +658,7 @@ def _reverse_eliminate(  # type: ignore[no-untyped-def]
 
 
 @njit()
-def _factor_adjoint(root, g_root, half):  # type: ignore[no-untyped-def]
+def _factor_adjoint(root, g_root, half):
     """Write the adjoint of ``A = K K'`` into ``half``, given that of ``K`` (lower)."""
     width = root.shape[0]
     # Phi(K' G): lower triangle with the diagonal halved, then made symmetric.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,10 +18,17 @@ Count = Annotated[int, Field(ge=1)]
 class Sampling(Frozen):
     """How to sample; the meanings are those of `bayesmig.fit`."""
 
+    method: Literal["auto", "surrogate", "nuts", "graph", "preview"] = "auto"
+    precision: Literal["auto", "single", "double"] = "auto"
     chains: Annotated[int, Field(ge=1, le=64)] = 4
     draws: Annotated[int, Field(ge=10)] = 1000
-    tune: Annotated[int, Field(ge=10)] = 500
-    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    tune: Annotated[int, Field(ge=10)] | None = None
+    target_accept: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @property
+    def has_chains(self) -> bool:
+        """Whether chains may be run, which can be kept."""
+        return self.method in ("auto", "nuts", "graph")
 
 
 class Questions(Frozen):

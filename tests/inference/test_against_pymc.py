@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from bayesmig.inference.graph import to_pymc
-from bayesmig.inference.sample import fit
+from bayesmig.inference.routes import fit
 from bayesmig.posterior import labelled_draws
 from tests.fabricate import TRUTH, small_survey, theory
 

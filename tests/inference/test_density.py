@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -166,7 +165,9 @@ def test_its_gradient_is_that_of_its_values(name: str) -> None:
 # ---------------------------------------------------------------------- coordinates
 
 
-@pytest.mark.parametrize("name", ["flat", "one_correlation", "two_factors", "crossed", "everything"])
+@pytest.mark.parametrize(
+    "name", ["flat", "one_correlation", "two_factors", "crossed", "everything"]
+)
 def test_the_expansion_does_not_change_the_target(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

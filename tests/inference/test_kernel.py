@@ -232,7 +232,14 @@ def test_a_row_counted_twice_is_the_row_twice_and_one_counted_never_is_not_there
 
 def test_an_alternative_that_nobody_has_changes_nothing() -> None:
     columns, coefficients, choice = world(
-        3, n=50, alternatives=3, only=[0, 2], attributes=2, groups=[(4, 2)], availability=True, base=1
+        3,
+        n=50,
+        alternatives=3,
+        only=[0, 2],
+        attributes=2,
+        groups=[(4, 2)],
+        availability=True,
+        base=1,
     )
     value, _ = likelihood(columns, coefficients, choice)
     assert columns.available is not None

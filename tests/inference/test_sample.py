@@ -22,13 +22,15 @@ from bayesmig.errors import DesignError, InferenceError
 from bayesmig.inference import sample
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import parameter_dims
-from bayesmig.inference.sample import fit
+from bayesmig.inference.routes import fit
 from bayesmig.posterior import Posterior
 from tests.fabricate import small_frame, small_survey, survey_of, theory
 
 SURVEY = small_survey(90, origins=4)
 THEORY = theory("female")
-TINY = {"seed": 3, "chains": 3, "draws": 15, "tune": 25, "target_accept": 0.8}
+TINY = {
+    "seed": 3, "method": "nuts", "chains": 3, "draws": 15, "tune": 25, "target_accept": 0.8
+}  # fmt: skip
 
 
 def tiny(**options: Any) -> Posterior:

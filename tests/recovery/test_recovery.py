@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bayesmig.inference.sample import fit
+from bayesmig.inference.routes import fit
 from tests.recovery.worlds import simulated, theory_of
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,441 @@
+"""Fit a theory to a survey by the fastest route that gives its exact posterior.
+
+``surrogate``: independent draws from the expansion of the posterior, weighted
+(`bayesmig.inference.approximate`), where the Pareto shape of their weights is below 0.5 and
+enough of them count. ``nuts``: NUTS on the conditional-Laplace map
+(`bayesmig.inference.geometry`). ``auto`` is the first where it will do and the second
+otherwise. ``graph``: NUTS on the PyMC model, with no map, for comparison and extension.
+``preview``: the surrogate without weights, which is integrated Laplace, an approximation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from bayesmig.design.design import Design, build_design
+from bayesmig.errors import InferenceError, nearest
+from bayesmig.inference import approximate
+from bayesmig.inference.blocks import DTYPES, Precision
+from bayesmig.inference.density import Density
+from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
+from bayesmig.inference.layout import parameter_coords, parameter_dims
+from bayesmig.inference.prior import prior_draws
+from bayesmig.inference.sample import (
+    Plan,
+    Sampler,
+    density_sampler,
+    generator,
+    graph_sampler,
+    open_folder,
+    package_versions,
+    run_chains,
+)
+from bayesmig.posterior import MAX_PARETO_K, MIN_ESS, PREVIEW, Posterior, Provenance
+from bayesmig.progress import Progress, bars
+from bayesmig.spec.model import ModelSpec
+from bayesmig.survey.survey import Survey
+
+Method = Literal["auto", "surrogate", "nuts", "graph", "preview"]
+#: Rows from which loops in single precision pay.
+_MANY_ROWS = 5_000
+_TUNE, _TARGET_ACCEPT = 500, 0.8
+#: Weighted draws that are made of those asked for, at most.
+_MOST_PROPOSALS = 8
+#: Draws of one fit, at most: more would not fit into a machine's memory.
+_MOST_DRAWS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a route gives: draws and what is known of them."""
+
+    tree: xr.DataTree
+    route: str
+    reason: str
+    numbers: Mapping[str, float]
+
+
+# Chains are threads already; BLAS threads under them only get in each other's way.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
+def fit(
+    theory: ModelSpec,
+    survey: Survey,
+    *,
+    seed: int,
+    method: Method = "auto",
+    precision: Precision | Literal["auto"] = "auto",
+    chains: int = 4,
+    draws: int = 1000,
+    tune: int | None = None,
+    target_accept: float | None = None,
+    cores: int | None = None,
+    prior: bool = False,
+    keep: str | Path | None = None,
+    progress: bool | Progress = True,
+) -> Posterior:
+    """Draw from the posterior of a theory on a survey.
+
+    Parameters
+    ----------
+    theory
+        The theory.
+    survey
+        The survey.
+    seed
+        Seed of everything random, at least 0.
+    method
+        ``auto``: weighted independent draws where they will do, else NUTS; the posterior
+        says which and why. ``surrogate``, ``nuts``, ``graph`` and ``preview`` ask for
+        one route (see `bayesmig.inference.routes`); a preview is an approximation, and
+        every answer from it says so.
+    precision
+        Of the loops over rows: ``single``, ``double``, or ``auto``, which is single from
+        5,000 rows on. Sums over rows are double always.
+    chains, draws
+        Number of chains, and draws kept of each. Weighted draws are resampled to equal
+        weights and cut into as many.
+    tune, target_accept
+        Of NUTS: warm-up iterations of each chain (500), and wanted acceptance rate (0.8).
+    cores
+        Chains that run at once; all cores where it is left out.
+    prior
+        Whether to draw from the prior as well (group ``prior``).
+    keep
+        Folder in which finished chains are kept and looked for, so that an interrupted
+        fit goes on where it stopped. Weighted draws are a matter of seconds, and made
+        again.
+    progress
+        Whether to show progress bars, or what to tell instead.
+
+    Returns
+    -------
+    Posterior
+        Draws of the parameters; log-likelihoods are computed when they are asked for.
+        Equal seeds and versions give equal draws, whatever the number of cores; the
+        first chains of a longer NUTS fit equal those of a shorter one.
+
+    Raises
+    ------
+    DesignError
+        Where theory and survey do not fit together.
+    InferenceError
+        Where an option is out of range or does not apply, ``keep`` cannot be written to,
+        the density is not finite at the start, or the surrogate was asked for and does
+        not do.
+    """
+    _check_options(seed, chains, draws, tune, target_accept, cores)
+    _check_switches(method, precision, prior, progress)
+    _refuse_idle_options(method, tune=tune, target_accept=target_accept, keep=keep)
+    folder = open_folder(keep)
+    design = build_design(theory, survey)
+    # Before anything long: it refuses flat priors.
+    from_prior = prior_draws(design, seed=seed, draws=draws) if prior else None
+    plan = Plan(
+        design=design.fingerprint,
+        route="graph" if method == "graph" else "map",
+        precision=_precision(design, precision),
+        seed=seed,
+        draws=draws,
+        tune=_TUNE if tune is None else tune,
+        target_accept=_TARGET_ACCEPT if target_accept is None else float(target_accept),
+        versions=package_versions(),
+    )
+    started = time.perf_counter()
+    if callable(progress):
+        outcome = _take(method, design, plan, chains, cores, folder, progress)
+    else:
+        with bars(progress) as tell:
+            outcome = _take(method, design, plan, chains, cores, folder, tell)
+    if from_prior is not None:
+        outcome.tree["prior"] = xr.DataTree(from_prior)
+    weighted = "divergences" not in outcome.tree["diagnostics"]
+    provenance = Provenance(
+        seed=seed,
+        chains=chains,
+        draws=draws,
+        tune=None if weighted else plan.tune,
+        target_accept=None if weighted else plan.target_accept,
+        method=method,
+        route=outcome.route,
+        reason=outcome.reason,
+        precision=plan.precision,
+        numbers=outcome.numbers,
+        versions=plan.versions,
+        survey=survey.fingerprint,
+        design=design.fingerprint,
+        spec=hashlib.sha256(theory.to_toml().encode()).hexdigest(),
+        seconds=time.perf_counter() - started,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        warnings=design.support.warnings,
+    )
+    return Posterior(design, outcome.tree, provenance, survey)
+
+
+# ------------------------------------------------------------------------------ options
+
+
+def _check_options(
+    seed: int,
+    chains: int,
+    draws: int,
+    tune: int | None,
+    target_accept: float | None,
+    cores: int | None,
+) -> None:
+    whole = {"seed": (seed, 0), "chains": (chains, 1), "draws": (draws, 10)}
+    whole |= {
+        k: (v, least) for k, v, least in (("tune", tune, 10), ("cores", cores, 1)) if v is not None
+    }
+    for name, (value, least) in whole.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InferenceError(
+                f"{name} must be a whole number of at least {least}, got {value!r}",
+                where=f"fit({name}=...)",
+            )
+    if chains * draws > _MOST_DRAWS:
+        raise InferenceError(
+            f"{chains} chains of {draws:,} draws are more than {_MOST_DRAWS:,}",
+            where="fit(draws=...)",
+            mend="a few thousand draws in all give every digit that is worth printing",
+        )
+    sound = isinstance(target_accept, int | float) and not isinstance(target_accept, bool)
+    if target_accept is not None and not (sound and 0 < target_accept < 1):
+        raise InferenceError(
+            f"target_accept must lie between 0 and 1, got {target_accept!r}",
+            where="fit(target_accept=...)",
+        )
+
+
+def _check_switches(method: str, precision: str, prior: bool, progress: bool | Progress) -> None:
+    for name, value, known in (
+        ("method", method, get_args(Method)),
+        ("precision", precision, ("auto", *DTYPES)),
+    ):
+        if value not in known:
+            raise InferenceError(
+                f"{name} must be one of {', '.join(known)}, got {value!r}",
+                where=f"fit({name}=...)",
+                mend=nearest(str(value), known),
+            )
+    switches = {"prior": isinstance(prior, bool)}
+    switches["progress"] = isinstance(progress, bool) or callable(progress)
+    for name, sound in switches.items():
+        if not sound:
+            raise InferenceError(f"{name} must be True or False", where=f"fit({name}=...)")
+
+
+def _refuse_idle_options(method: str, **options: Any) -> None:
+    """What only chains have does not apply where there are none."""
+    given = [name for name, value in options.items() if value is not None]
+    if method in ("surrogate", "preview") and given:
+        raise InferenceError(
+            f"{given[0]} does not apply to weighted draws",
+            where=f"fit(method={method!r}, {given[0]}=...)",
+            mend="leave it out, or ask for method='nuts'",
+        )
+
+
+def _precision(design: Design, asked: str) -> Precision:
+    if asked == "auto":
+        return "single" if design.n_obs >= _MANY_ROWS else "double"
+    return cast("Precision", asked)
+
+
+# ------------------------------------------------------------------------------- routes
+
+
+def _take(
+    method: str,
+    design: Design,
+    plan: Plan,
+    chains: int,
+    cores: int | None,
+    folder: Path | None,
+    progress: Progress,
+) -> _Outcome:
+    """Take the route asked for, or the best."""
+    if method == "graph":
+        sampler = graph_sampler(design)
+        return _chains(sampler, design, plan, chains, cores, folder, progress, "was asked for", {})
+    progress("expansion", 0, 1)
+    density = _density(design, plan)
+    progress("expansion", 1, 1)
+    numbers = {"nanoseconds_per_row": _nanoseconds_per_row(density, plan)}
+    why = "was asked for"
+    if method != "nuts":
+        pool, why = _weighted(density, plan, chains, method, progress)
+        if pool is not None:
+            return _resampled(density, plan, chains, method, pool, why, numbers)
+        if method != "auto":
+            raise InferenceError(
+                f"weighted draws do not represent this posterior: {why}",
+                where=f"fit(method={method!r})",
+                mend="fit with method='auto', which goes on to NUTS",
+            )
+    sampler = density_sampler(density)
+    return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers)
+
+
+def _density(design: Design, plan: Plan) -> Density:
+    """The density of a design, seen to be finite where chains start."""
+    try:
+        density = Density(design, cast("Precision", plan.precision))
+        value, gradient = density(density.start(generator(plan.seed, 0)))
+        finite = np.isfinite(value) and np.isfinite(gradient).all()
+    except np.linalg.LinAlgError:
+        finite = False
+    if not finite:
+        raise InferenceError(
+            "the log density or its gradient is not finite at the starting point",
+            mend="look for columns with extreme values; scale them in the theory or codebook",
+        )
+    return density
+
+
+def _nanoseconds_per_row(density: Density, plan: Plan) -> float:
+    """Of one gradient, the best of a few."""
+    vector, times = density.start(generator(plan.seed, 0)), []
+    for _ in range(5):
+        started = time.perf_counter()
+        density(vector)
+        times.append(time.perf_counter() - started)
+    return min(times) / density.design.n_obs * 1e9
+
+
+def _chains(
+    sampler: Sampler,
+    design: Design,
+    plan: Plan,
+    chains: int,
+    cores: int | None,
+    folder: Path | None,
+    progress: Progress,
+    why: str,
+    numbers: dict[str, float],
+) -> _Outcome:
+    kept = run_chains(sampler, design, plan, chains, cores, folder, progress)
+    number = {"chain": np.arange(chains)}
+    posterior, stats = (
+        xr.concat([c[name].to_dataset() for c in kept], "chain").assign_coords(number)
+        for name in ("posterior", "sample_stats")
+    )
+    diagnostics = diagnose(posterior, stats)
+    least = float(diagnostics["ess_bulk"].min())
+    numbers |= {
+        "gradients_per_draw": float(stats["n_steps"].mean()),
+        "gradients_per_ess": float(stats["n_steps"].sum()) / least,
+    }
+    kind = "the PyMC model" if plan.route == "graph" else "the conditional-Laplace map"
+    return _Outcome(
+        _tree(design, posterior, stats, diagnostics), f"NUTS (nutpie) on {kind}", why, numbers
+    )
+
+
+def _weighted(
+    density: Density, plan: Plan, chains: int, method: str, progress: Progress
+) -> tuple[_Pool | None, str]:
+    """Weighted draws where they will do, and why they will or will not.
+
+    Where only their number is short, more are made: they are cheap.
+    """
+    if not approximate.supports(density):
+        return None, "group factors that cross each other are not independent given coefficients"
+    weigh, wanted = method != "preview", chains * plan.draws
+    size, why = wanted, ""
+    while True:
+        found = approximate.weighted_draws(
+            density, seed=plan.seed, draws=size, weigh=weigh, progress=progress
+        )
+        if found is None:
+            return None, "the first weights were too uneven"
+        pool = _pool(density, found)
+        if not weigh:
+            return pool, "was asked for"
+        k, least = found.pareto_k, pool.least_ess
+        why = f"Pareto k {k:.2f}, every parameter worth {least:,.0f} draws or more"
+        if not k < MAX_PARETO_K:
+            return None, f"{why}: k < {MAX_PARETO_K} is needed"
+        if least >= MIN_ESS:
+            return pool, f"{why}: k < {MAX_PARETO_K} and at least {MIN_ESS}"
+        size = int(1.3 * size * MIN_ESS / max(least, 1.0))
+        if size > _MOST_PROPOSALS * wanted:
+            return None, f"{why}: {MIN_ESS} are needed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Weighted draws by name, and what they are worth."""
+
+    weighted: approximate.Weighted
+    named: Mapping[str, np.ndarray]
+    diagnostics: xr.Dataset
+
+    @property
+    def least_ess(self) -> float:
+        return float(min(self.diagnostics[name].min() for name in ("ess_bulk", "ess_tail")))
+
+
+def _pool(density: Density, weighted: approximate.Weighted) -> _Pool:
+    named = density.named_draws(weighted.theta, weighted.effects)
+    dims, coords = parameter_dims(density.design), parameter_coords(density.design)
+    every = xr.Dataset({k: (("chain", "draw", *dims[k]), named[k][None]) for k in dims}, coords)
+    diagnostics = diagnose_weighted(every, weighted.log_weights, weighted.pareto_k)
+    return _Pool(weighted, named, diagnostics)
+
+
+def _resampled(
+    density: Density,
+    plan: Plan,
+    chains: int,
+    method: str,
+    pool: _Pool,
+    why: str,
+    numbers: dict[str, float],
+) -> _Outcome:
+    """Equal weights, in chains that are none."""
+    dims, coords = parameter_dims(density.design), parameter_coords(density.design)
+    shape = (chains, plan.draws)
+    if method == "preview":
+        route, chosen = PREVIEW, np.arange(chains * plan.draws)
+    else:
+        route = "weighted independent draws (surrogate, PSIS)"
+        log_weights, rng = pool.weighted.log_weights, generator(plan.seed, 2**20)
+        chosen = approximate.resampled(log_weights, chains * plan.draws, rng)
+        numbers["pareto_k"] = pool.weighted.pareto_k
+        numbers["weight_ess"] = pool.weighted.weight_ess
+        numbers["proposals"] = len(log_weights)
+    number = {"chain": np.arange(chains), "draw": np.arange(plan.draws)}
+    posterior = xr.Dataset(
+        {
+            k: (("chain", "draw", *dims[k]), all_[chosen].reshape(*shape, *all_.shape[1:]))
+            for k, all_ in pool.named.items()
+        },
+        number | coords,
+    )
+    stats = xr.Dataset({"proposal": (("chain", "draw"), chosen.reshape(shape))}, number)
+    tree = _tree(density.design, posterior, stats, pool.diagnostics)
+    return _Outcome(tree, route, why, numbers)
+
+
+def _tree(
+    design: Design, posterior: xr.Dataset, stats: xr.Dataset, diagnostics: xr.Dataset
+) -> xr.DataTree:
+    return xr.DataTree.from_dict(
+        {
+            "posterior": posterior,
+            "sample_stats": stats,
+            "observed_data": xr.Dataset({"choice": ("obs", design.choice)}),
+            "constant_data": design.to_dataset(),
+            "diagnostics": diagnostics,
+        }
+    )
