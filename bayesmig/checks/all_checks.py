@@ -31,8 +31,9 @@ def check(
     """Ask whether draws can be trusted and whether the theory reproduces the data.
 
     Five checks, in this order: convergence; prior predictive shares; posterior
-    predictive shares, overall, by columns and by origin size; clustering of choices
-    within origins, regions, households and persons; calibration of each alternative.
+    predictive shares, overall, by columns and by origin size, and their trends;
+    clustering of choices within origins, regions, households and persons; calibration
+    of each alternative.
 
     Each of the last three fails a true theory with a probability of about 5 % or less,
     however many cells it looks at.
