@@ -232,7 +232,8 @@ class _Programme:
             size = np.abs(direction).max()
             spare = self._comparisons.margins(direction) - self._need
             if spare.min() >= -_TOLERANCE * size:
-                return np.asarray(direction / size)
+                # What rounding left of the others does not move.
+                return np.where(np.abs(direction) > _FEASIBLE * size, direction / size, 0.0)
             self._cut(spare, _TOLERANCE * size)
         return None
 

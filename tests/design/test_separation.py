@@ -225,6 +225,24 @@ def test_one_tie_of_a_continuous_column_does_not_hide_the_separation() -> None:
     assert notes("ticket", frame, priors=FLAT) == []
 
 
+def test_columns_that_have_no_part_in_it_are_not_named() -> None:
+    """Counts that go with one choice only, among columns with many terms."""
+    for seed in range(8):
+        frame = people(1000, seed=seed)
+        counts = np.random.default_rng(seed).poisson(0.2, (2, 1000))
+        frame["kin"] = np.where(abroad(frame), 0, counts[0])
+        frame["friends"] = np.where(frame["choice"] == "internal", 0, counts[1])
+        found = notes("female * education * wealth + square(wealth) + kin + friends", frame)
+        assert sorted(found) == [
+            f"the column {name!r} separates {one!r} from 'stay' or {other!r} but for ties: "
+            "the coefficient rests on the prior"
+            for name, one, other in (
+                ("friends", "internal", "international"),
+                ("kin", "international", "internal"),
+            )
+        ]
+
+
 def test_an_empty_reference_level_is_found() -> None:
     frame = people()
     frame.loc[abroad(frame) & (frame["region"] == "west").to_numpy(), "region"] = "north"
