@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bayesmig.model_comparison import compare
     from bayesmig.policy.counterfactual import counterfactual
     from bayesmig.posterior import Posterior, load
-    from bayesmig.predict import comparisons, predictions, slopes
+    from bayesmig.predict import comparisons, log_likelihood, predictions, slopes
     from bayesmig.simulation import simulate
     from bayesmig.spec.library import load_model, load_scenario
     from bayesmig.spec.model import ModelSpec
@@ -43,6 +43,7 @@ _PUBLIC = {
     "load": "bayesmig.posterior:load",
     "load_model": "bayesmig.spec.library:load_model",
     "load_scenario": "bayesmig.spec.library:load_scenario",
+    "log_likelihood": "bayesmig.predict:log_likelihood",
     "predictions": "bayesmig.predict:predictions",
     "read_survey": "bayesmig.survey.survey:read_survey",
     "report": "bayesmig.study:report",
@@ -67,6 +68,7 @@ __all__ = [
     "load",
     "load_model",
     "load_scenario",
+    "log_likelihood",
     "predictions",
     "read_survey",
     "report",

@@ -18,10 +18,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesmig.choice.utility import Coefficients
+from bayesmig.choice.utility import Coefficients, take_rows
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest, rows_text
-from bayesmig.inference.stream import log_likelihood_blocks, take_rows
+from bayesmig.inference.stream import log_likelihood_blocks
 from bayesmig.posterior import Posterior
 from bayesmig.progress import Progress, silent
 

@@ -48,7 +48,8 @@ class Provenance:
     numbers
         What is known of the route: ``pareto_k`` and ``weight_ess``, or
         ``gradients_per_draw`` and ``gradients_per_ess``; ``nanoseconds_per_row`` of a
-        gradient.
+        gradient, and ``rows_in_loops``, fewer than those of the survey where identical
+        ones were counted.
     versions
         Package -> version.
     survey, design, spec

@@ -30,9 +30,13 @@ from bayesmig.changes import (
 
 # Checks by column ask for it here.
 from bayesmig.changes import theory_columns as theory_columns
-from bayesmig.choice.utility import Coefficients, Columns, utilities
+from bayesmig.choice.utility import Coefficients, Columns, take_rows, utilities
 from bayesmig.errors import QuestionError, nearest, rows_text
-from bayesmig.inference.stream import average_probabilities, probability_blocks, take_rows
+from bayesmig.inference.stream import (
+    average_probabilities,
+    log_likelihood_blocks,
+    probability_blocks,
+)
 from bayesmig.posterior import INTERVAL, PREVIEW, Posterior, hdi
 
 Change = Literal["difference", "ratio", "lift"]
@@ -640,6 +644,47 @@ def _effect(
         table, draws = _contrast_cells(table, draws, hypothesis)
         header["hypothesis"] = f"{hypothesis} contrasts of cells"
     return finish(question, header, table, draws, ask, hypothesis)
+
+
+def log_likelihood(posterior: Posterior, *, rows: Sequence[int] | None = None) -> xr.DataArray:
+    """Log-likelihood of every draw and choice situation, computed when it is asked for.
+
+    Parameters
+    ----------
+    posterior
+        Draws of a theory; whether they have converged does not matter here.
+    rows
+        Positions of choice situations; all where left out. The result holds draws × rows
+        in memory, 8 bytes each.
+
+    Returns
+    -------
+    DataArray
+        Dims ``(chain, draw, obs)``, nats. Put into a DataTree as ``log_likelihood``, it is
+        what ArviZ's functions of leave-one-out take.
+
+    Raises
+    ------
+    QuestionError
+        Where a row is not there.
+    """
+    design, n = posterior.design, posterior.design.n_obs
+    chosen = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64)
+    if chosen.ndim != 1 or not ((chosen >= 0) & (chosen < n)).all():
+        raise QuestionError(
+            f"rows must be positions from 0 to {n - 1:,}", where="log_likelihood(rows=...)"
+        )
+    columns, coefficients = take_rows(design.columns, chosen), posterior.coefficients()
+    out = np.empty((len(coefficients.persons), len(chosen)))
+    for part, block in log_likelihood_blocks(columns, coefficients, design.choice[chosen]):
+        out[:, part] = block
+    return xr.DataArray(
+        out.reshape(*posterior.n_draws, -1),
+        dims=("chain", "draw", "obs"),
+        coords={k: np.arange(m) for k, m in zip(("chain", "draw"), posterior.n_draws, strict=True)}
+        | {"obs": chosen},
+        name="choice",
+    )
 
 
 def header_of(

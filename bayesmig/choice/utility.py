@@ -8,7 +8,7 @@ Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -98,6 +98,18 @@ def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
             gamma = coefficients.attributes[..., k, None, None]
             utility = utility + columns.attributes[:, :, k] * gamma
     return utility
+
+
+def take_rows(columns: Columns, rows: Any) -> Columns:
+    """The same columns at some rows: a slice or positions."""
+    return replace(
+        columns,
+        persons=columns.persons[rows],
+        only={k: block[rows] for k, block in columns.only.items()},
+        attributes=None if columns.attributes is None else columns.attributes[rows],
+        groups={k: (codes[rows], terms[rows]) for k, (codes, terms) in columns.groups.items()},
+        available=None if columns.available is None else columns.available[rows],
+    )
 
 
 def _group_part(xp: Any, effects: Any, codes: Any, terms: Any) -> Any:

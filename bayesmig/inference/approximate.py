@@ -1,7 +1,8 @@
 """Independent draws from the expansion of a posterior, corrected by importance weights.
 
-The proposal is the standard normal of the map's coordinates (`bayesmig.inference.geometry`),
-with the heavier tails of a t distribution for scales and correlations. What its weights
+The proposal is normal in the map's coordinates (`bayesmig.inference.geometry`), with the
+heavier tails of a t distribution for scales and correlations; where groups are few,
+coefficients are whitened anew at every draw of the scales. What its weights
 would scatter by comes mostly from the third derivatives of the likelihood in the effects of
 groups, summed over groups. Three things take that away, and leave the weights exact:
 
@@ -41,11 +42,15 @@ kernel: Any = compiled_kernel
 target: Any = compiled
 #: Degrees of freedom of the proposal of scales and correlations.
 _DF = 8.0
+#: White coordinates at which the proposal's reach is measured.
+_FAR = 2.0
 #: Draws that one piece of work makes, whatever the number of cores, and draws that tell
 #: whether it is worth going on.
 _PIECE, _PILOT = 50, 200
 #: Draws without which no tail is fitted.
 _LEAST = 100
+#: Groups up to which coefficients are whitened anew at every draw.
+_FEW_GROUPS = 400
 #: Effective share of the pilot's draws below which it is not.
 _HOPELESS = 0.02
 
@@ -157,8 +162,8 @@ def resampled(log_weights: Array, draws: int, rng: np.random.Generator) -> NDArr
 
 
 def _reach(fall: Array) -> Array:
-    """Standard deviation of the side of a normal that falls by so much over one unit."""
-    return np.asarray(1 / np.sqrt((2 * fall).clip(0.4, 2.5)))
+    """Standard deviation of the side of a normal that falls by so much over `_FAR`."""
+    return np.asarray(_FAR / np.sqrt(2 * fall.clip(0.05 * _FAR**2, 2 * _FAR**2)))
 
 
 class _Sampler:
@@ -172,12 +177,12 @@ class _Sampler:
         self.units = factors[self.outer].groups if self.outer >= 0 else 1
         codes = np.zeros(len(blocks.order), dtype=np.int64)
         if self.outer >= 0:
-            codes = density.design.columns.groups[factors[self.outer].by][0][blocks.order]
+            codes = density.columns.groups[factors[self.outer].by][0][blocks.order]
         self.cells = runs_of(codes)
         self.unit_of = self._unit_of()
-        self.whitening = density.map_arguments[0]
-        ones = np.ones(problem.layout.n_theta)
-        self.scales: tuple[Array, Array] = (ones, ones)
+        t = problem.layout.n_theta
+        self.conditional = 0 < self.units <= _FEW_GROUPS and self.outer >= 0
+        self.shift, self.reach = np.zeros(t), (np.ones(t), np.ones(t))
 
     def _unit_of(self) -> NDArray[np.int64]:
         """Unit of every effect."""
@@ -195,12 +200,11 @@ class _Sampler:
         t, c = layout.n_theta, layout.n_coefficients
         standard = rng.standard_normal((draws, layout.size))
         standard[:, c:t] *= np.sqrt(_DF / rng.chisquare(_DF, (draws, t - c)))
-        sides = rng.random((draws, self.units))
-        up, down = self.scales
+        up, down = self.reach
         above = rng.random((draws, t)) < up / (up + down)
-        vectors = standard.copy()
-        vectors[:, :t] = np.abs(standard[:, :t]) * np.where(above, up, -down)
-        theta, effects, of_units, log_density = self._evaluate(vectors)
+        white = self.shift + np.abs(standard[:, :t]) * np.where(above, up, -down)
+        sides = rng.random((draws, self.units))
+        theta, effects, of_units, log_density = self._evaluate(white, standard[:, t:])
         # The first side with the probability of its share.
         first_side = sides < 1 / (1 + np.exp(of_units[:, 1] - of_units[:, 0]))
         chosen = np.where(first_side[:, self.unit_of], effects[:, 0], effects[:, 1])
@@ -219,39 +223,49 @@ class _Sampler:
         along every coordinate tell how far the centre is off, and then how far density
         reaches to either side.
         """
-        here, up, down = self._along_coordinates()
+        here, up, down = self._along_coordinates(1.0)
         curvature = (2 * here - up - down).clip(0.3, 3.0)
-        shift = ((up - down) / 2 / curvature).clip(-2.0, 2.0)
-        centre, root = self.whitening
-        self.whitening = centre + root @ shift, root / np.sqrt(curvature)
-        here, up, down = self._along_coordinates()
-        self.scales = _reach(here - up), _reach(here - down)
+        self.shift = ((up - down) / 2 / curvature).clip(-2.0, 2.0)
+        # Weights are large where density reaches further than the proposal: look far out.
+        here, up, down = self._along_coordinates(_FAR)
+        self.reach = _reach(here - up), _reach(here - down)
 
-    def _along_coordinates(self) -> tuple[Array, Array, Array]:
-        """Log marginal densities of theta at the centre, and one up and one down."""
+    def _along_coordinates(self, size: float) -> tuple[Array, Array, Array]:
+        """Log marginal densities of theta at the centre, and so far up and down."""
         layout = self.density.problem.layout
         t = layout.n_theta
-        points = np.zeros((2 * t + 1, layout.size))
-        points[1 : t + 1, :t], points[t + 1 :, :t] = np.eye(t), -np.eye(t)
+        unit = size * np.eye(t)
+        points = np.concatenate([np.zeros((1, t)), unit, -unit]) + self.shift
         parts = [points[k : k + _PIECE] for k in range(0, len(points), _PIECE)]
+
+        def density(white: Array) -> Array:
+            return self._evaluate(white, np.zeros((len(white), layout.n_effects)))[3]
+
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            values = np.concatenate([f[3] for f in pool.map(self._evaluate, parts)])
+            values = np.concatenate(list(pool.map(density, parts)))
         return values[0], values[1 : t + 1], values[t + 1 :]
 
-    def _evaluate(self, vectors: Array) -> tuple[Array, Array, Array, Array]:
+    def _evaluate(self, white: Array, epsilon: Array) -> tuple[Array, Array, Array, Array]:
         """Theta; both sides' effects; units' log densities of each; their log density."""
         layout, density = self.density.problem.layout, self.density
-        draws, t = len(vectors), layout.n_theta
-        theta, at = np.empty((draws, t)), np.empty((draws, layout.n_effects))
-        _, *arguments, table, expansion = density.map_arguments
-        target.centres(vectors, self.whitening, table, expansion, theta, at)
+        draws, log_volume = len(white), 0.0
+        theta, at = np.empty((draws, layout.n_theta)), np.empty((draws, layout.n_effects))
+        whitening, prior, scale_prior, table, expansion = density.map_arguments
+        if self.conditional:
+            quadratic = density.expansion.quadratic
+            log_volume = -target.conditional_centres(
+                white, whitening, scale_prior, table, expansion, quadratic, theta, at
+            )
+        else:
+            target.centres(white, whitening, table, expansion, theta, at)
         effects = np.empty((draws, 2, layout.n_effects))
         of_units = np.empty((draws, 2, self.units))
         common = target.log_densities_of_pairs(
-            vectors,
+            theta,
+            epsilon,
             density.chosen,
-            self.whitening,
-            *arguments,
+            prior,
+            scale_prior,
             table,
             expansion,
             self._local(theta, at),
@@ -268,7 +282,7 @@ class _Sampler:
         linear = np.einsum("swk,kw->s", beta.astype(float), density.chosen[0])
         linear += gamma.astype(float) @ density.chosen[1]
         means = np.logaddexp(of_units[:, 0], of_units[:, 1]) - np.log(2)
-        return theta, effects, of_units, common + linear + means.sum(axis=1)
+        return theta, effects, of_units, common + linear + means.sum(axis=1) + log_volume
 
     def _coefficients(self, theta: Array) -> tuple[Any, Any]:
         """As the kernel takes those of many draws."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesmig.design.collapse import collapse
 from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
 from bayesmig.inference import target as compiled
@@ -40,6 +41,8 @@ class Density:
     ----------
     size
         Length of the vector of coordinates.
+    columns
+        The rows that are looped over: those of the design, or its distinct ones.
     """
 
     def __init__(self, design: Design, precision: Precision = "double") -> None:
@@ -47,9 +50,12 @@ class Density:
         self.precision = precision
         self._layout = layout_of(design)
         self.size = self._layout.size
-        columns, groups = design.columns, group_sizes(design)
-        blocks = arrange(columns, groups, precision=precision)
+        columns, counts, groups = design.columns, None, group_sizes(design)
         chosen = chosen_sums(columns, groups, design.choice)
+        if (collapsed := collapse(columns)) is not None:
+            columns, counts = collapsed.columns, collapsed.counts
+        self.columns = columns
+        blocks = arrange(columns, groups, precision=precision, counts=counts)
         prior, scales = _flatten(design.priors), design.spec.priors.scale
         self.problem = problem = Problem(
             self._layout,

@@ -73,12 +73,15 @@ class Expansion:
         Of theta: ``theta = centre + root white``.
     layout, arrays
         The arguments ``layout`` and ``expansion`` of `bayesmig.inference.target`.
+    quadratic
+        Slope and curvature by coefficients, effects at zero.
     """
 
     centre: Array
     root: Array
     layout: tuple[Codes, Array]
     arrays: tuple[Any, ...]
+    quadratic: tuple[Array, Array]
 
 
 class Problem:
@@ -363,7 +366,8 @@ def expand(problem: Problem) -> Expansion:
         before, theta = theta, _best_scales(quadratic, theta)
         if np.abs(theta[c:] - before[c:]).max(initial=0.0) < 0.05:
             break
-    return Expansion(theta, _whitening(quadratic, theta), problem.table, quadratic.arrays)
+    root, by_coefficients = _whitening(quadratic, theta), (quadratic.slope, quadratic.curvature)
+    return Expansion(theta, root, problem.table, quadratic.arrays, by_coefficients)
 
 
 def _newton(problem: Problem, theta: Array, effects: Array) -> tuple[Quadratic, Array, Array]:

@@ -271,6 +271,7 @@ def _take(
     density = _density(design, plan)
     progress("expansion", 1, 1)
     numbers = {"nanoseconds_per_row": _nanoseconds_per_row(density, plan)}
+    numbers["rows_in_loops"] = len(density.columns.persons)
     why = "was asked for"
     if method != "nuts":
         pool, why = _weighted(density, plan, chains, method, progress)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.choice.utility import Coefficients, Columns
+from bayesmig.choice.utility import Coefficients, Columns, take_rows
 from bayesmig.inference import kernel as compiled
 from bayesmig.inference.blocks import Blocks, arrange, pieces, runs_of
 
@@ -127,20 +127,6 @@ def log_likelihood_blocks(
 
         _share(work, n_draws)
         yield rows, out
-
-
-def take_rows(columns: Columns, rows: slice | NDArray[np.int64]) -> Columns:
-    """The same columns at some rows."""
-    from dataclasses import replace
-
-    return replace(
-        columns,
-        persons=columns.persons[rows],
-        only={k: block[rows] for k, block in columns.only.items()},
-        attributes=None if columns.attributes is None else columns.attributes[rows],
-        groups={k: (codes[rows], terms[rows]) for k, (codes, terms) in columns.groups.items()},
-        available=None if columns.available is None else columns.available[rows],
-    )
 
 
 def _n_draws(coefficients: Coefficients) -> int:

@@ -107,7 +107,7 @@ def log_density(vector, gradient, data, chosen, whitening, prior, scale_prior, l
 
 @njit()
 def log_densities_of_pairs(
-    vectors, chosen, whitening, prior, scale_prior, layout, expansion, local, outer, effects, out
+    thetas, epsilon, chosen, prior, scale_prior, layout, expansion, local, outer, effects, out
 ):
     """Parts of the log density of pairs of effects, at ``epsilon`` and at ``-epsilon``.
 
@@ -117,8 +117,8 @@ def log_densities_of_pairs(
 
     Parameters
     ----------
-    vectors
-        ``(draw, size)``: theta's white coordinates and epsilon.
+    thetas, epsilon
+        ``(draw, ...)``.
     local
         ``r``, ``H`` and ``C`` of every draw around effects of its own, ``(draw, ...)``,
         which take the place of the expansion's.
@@ -136,17 +136,18 @@ def log_densities_of_pairs(
         ``(draw,)``: what both have in common, the coefficients' likelihood left out. The
         log Jacobian of epsilon is included.
     """
-    (centre, root), (factors, eta), member = whitening, layout, expansion[5]
-    c, t = expansion[0].shape[0], centre.shape[0]
-    common = np.empty(vectors.shape[0])
+    (factors, eta), member = layout, expansion[5]
+    c, t = expansion[0].shape[0], thetas.shape[1]
+    common = np.empty(thetas.shape[0])
     g_precision, slope = np.zeros(expansion[2].shape[0]), np.zeros(t)
     # The effects' own expansions are at each draw's coefficients.
     alone = factors.copy()
     alone[:, 7] = -1
     out[:] = 0.0
-    for s in range(vectors.shape[0]):
-        vector = vectors[s].copy()
-        theta = centre + root @ vector[:t]
+    vector = np.zeros(t + epsilon.shape[1])
+    for s in range(thetas.shape[0]):
+        theta = thetas[s]
+        vector[t:] = epsilon[s]
         here = (theta[:c].copy(), local[0][s], local[1][s], expansion[3], local[2][s], member)
         work = _eliminate(theta, np.zeros(c), (alone, eta), here)
         common[s] = work[0] + coefficient_prior(theta[:c], slope, prior)
@@ -172,15 +173,46 @@ def log_densities_of_pairs(
 
 
 @njit()
-def centres(vectors, whitening, layout, expansion, theta, effects):
-    """Theta, and effects where epsilon is zero, at every vector."""
+def centres(white, whitening, layout, expansion, theta, effects):
+    """Theta, and effects where epsilon is zero, at white coordinates of theta."""
     centre, root = whitening
-    c, t = expansion[0].shape[0], centre.shape[0]
-    nothing = np.zeros(vectors.shape[1])
-    for s in range(vectors.shape[0]):
-        theta[s] = centre + root @ vectors[s, :t]
+    c, nothing = expansion[0].shape[0], np.zeros(centre.shape[0] + effects.shape[1])
+    for s in range(white.shape[0]):
+        theta[s] = centre + root @ white[s]
         work = _eliminate(theta[s], theta[s, :c] - expansion[0], layout, expansion)
         effects[s] = _substitute(nothing, layout, expansion, work)
+
+
+@njit()
+def conditional_centres(
+    white, whitening, scale_prior, layout, expansion, quadratic, theta, effects
+):
+    """As `centres`, with coefficients whitened anew at each draw's scales.
+
+    With few groups the scales decide how well constants are known. ``quadratic`` holds the
+    slope and the curvature of the expansion by coefficients. Returns the log determinants
+    of the roots of the curvature that effects leave, ``(draw,)``.
+    """
+    centre, root = whitening
+    slope, curvature = quadratic
+    at, t = expansion[0], centre.shape[0]
+    c = at.shape[0]
+    nothing, out = np.zeros(t + effects.shape[1]), np.empty(white.shape[0])
+    of_scales = np.ascontiguousarray(root[c:, c:])
+    for s in range(white.shape[0]):
+        theta[s, :c] = at
+        theta[s, c:] = centre[c:] + of_scales @ white[s, c:]
+        pull = np.zeros(t)
+        marginal_density(theta[s], pull, scale_prior, layout, expansion)
+        matrix = curvature.copy()
+        subtract_explained(theta[s], matrix, layout, expansion)
+        factor = np.linalg.cholesky(matrix)
+        inner = np.linalg.solve(factor, pull[:c] + slope) + white[s, :c]
+        theta[s, :c] = at + np.linalg.solve(factor.T, inner)
+        out[s] = np.log(np.diag(factor)).sum()
+        work = _eliminate(theta[s], theta[s, :c] - at, layout, expansion)
+        effects[s] = _substitute(nothing, layout, expansion, work)
+    return out
 
 
 @njit()

@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmig.changes import Groups
-from bayesmig.choice.utility import Coefficients, Columns
+from bayesmig.choice.utility import Coefficients, Columns, take_rows
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
-from bayesmig.inference.stream import average_probabilities, probability_blocks, take_rows
+from bayesmig.inference.stream import average_probabilities, probability_blocks
 from bayesmig.policy.diversion import diversion
 from bayesmig.policy.interventions import Step, World, columns_of, intervene
 from bayesmig.policy.support import warnings_of

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from bayesmig.choice.logit import log_probabilities
-from bayesmig.choice.utility import Coefficients, Columns, utilities
+from bayesmig.choice.utility import Coefficients, Columns, take_rows, utilities
 from bayesmig.inference import kernel
 from bayesmig.inference.blocks import BLOCK, Precision, arrange, chosen_sums, runs_of
-from bayesmig.inference.stream import log_likelihood_blocks, probability_blocks, take_rows
+from bayesmig.inference.stream import log_likelihood_blocks, probability_blocks
 from tests.random_columns import (
     log_probabilities_by_loops,
     random_choice,

@@ -1,0 +1,81 @@
+"""Identical rows become one row with a count, where that saves work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmig.choice.utility import Columns, take_rows
+
+Array = NDArray[np.float64]
+#: Share of the rows that must go for the others to be worth counting.
+LEAST_SAVED = 0.3
+#: Odd multipliers that mix the hashes of columns (Knuth's, and that of splitmix64).
+_FIRST, _NEXT = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+
+
+@dataclass(frozen=True, slots=True)
+class Collapsed:
+    """Rows that differ, and how often each stands.
+
+    Attributes
+    ----------
+    columns
+        The distinct rows.
+    counts
+        ``(row,)``.
+    """
+
+    columns: Columns
+    counts: Array
+
+
+def collapse(columns: Columns) -> Collapsed | None:
+    """Count identical rows of what utilities are made of.
+
+    The choices are not part of a row: a likelihood needs them only as sums
+    (`bayesmig.inference.blocks.chosen_sums`), so that people who are alike share a row
+    whatever they chose.
+
+    Parameters
+    ----------
+    columns
+        The data of a design.
+
+    Returns
+    -------
+    Collapsed or None
+        ``None`` where fewer than 30 % of the rows would go.
+    """
+    parts = _parts(columns)
+    n = len(columns.persons)
+    marks = np.full(n, _FIRST)
+    for part in parts:
+        with np.errstate(over="ignore"):
+            marks = (marks ^ pd.util.hash_array(part)) * _NEXT
+    _, first, of, counts = np.unique(
+        marks, return_index=True, return_inverse=True, return_counts=True
+    )
+    if len(first) > (1 - LEAST_SAVED) * n:
+        return None
+    # Equal marks mean equal rows almost surely; here, surely.
+    if any((part != part[first][of]).any() for part in parts):
+        return None
+    return Collapsed(take_rows(columns, first), counts.astype(float))
+
+
+def _parts(columns: Columns) -> list[NDArray[np.generic]]:
+    """Every column that enters a utility, ``(obs,)`` each."""
+    parts: list[NDArray[np.generic]] = [*columns.persons.T]
+    for block in columns.only.values():
+        parts += [*block.T]
+    if columns.attributes is not None:
+        parts += [*columns.attributes.reshape(len(columns.persons), -1).T]
+    for codes, terms in columns.groups.values():
+        parts += [codes, *terms.T]
+    if columns.available is not None:
+        parts += [*columns.available.T]
+    return [np.ascontiguousarray(part) for part in parts]

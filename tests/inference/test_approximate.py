@@ -1,0 +1,282 @@
+"""Weighted draws: exact weights, honest shapes, equal weights afterwards."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bayesmig.choice.logit import log_probabilities
+from bayesmig.choice.utility import Coefficients, utilities
+from bayesmig.design.design import Design, build_design
+from bayesmig.errors import InferenceError
+from bayesmig.inference import approximate
+from bayesmig.inference.approximate import _Sampler, resampled, smoothed, supports, weighted_draws
+from bayesmig.inference.density import Density
+from bayesmig.inference.routes import fit
+from bayesmig.posterior import MAX_PARETO_K, PREVIEW, load
+from bayesmig.predict import predictions
+from bayesmig.progress import silent
+from tests.fabricate import small_survey, theory
+from tests.inference.theories import design_of
+
+SURVEY = small_survey(1500, origins=12)
+EXPONENTIAL = {"dist": "exponential", "scale": 1.0}
+THEORY = theory("female + education + wealth")
+
+# --------------------------------------------------------------------------- weights
+
+
+def log_posterior(density: Density, theta: np.ndarray, effects: np.ndarray) -> float:
+    """Of coefficients, log scales, Fisher's z and effects, written with SciPy's densities."""
+    design, named = density.design, density.named(theta, effects)
+    coefficients = Coefficients(
+        persons=named["beta"],
+        only=named.get("beta_only"),
+        attributes=named.get("gamma"),
+        effects={by: named[f"u_{by}"] for by in design.layouts},
+    )
+    log_p = log_probabilities(
+        np, utilities(np, design.columns, coefficients), design.columns.available
+    )
+    total = log_p[np.arange(design.n_obs), design.choice].sum()
+    prior = design.priors["persons"]
+    total += stats.norm.logpdf(named["beta"], prior.loc, prior.scale).sum()
+    for by in design.layouts:
+        sigma = named[f"sigma_{by}"].ravel()
+        total += stats.expon.logpdf(sigma).sum() + np.log(sigma).sum()
+        corr = np.eye(len(sigma))
+        if f"corr_{by}" in named:
+            corr = named[f"corr_{by}"]
+            assert len(corr) == 2
+            r = corr[0, 1]
+            # LKJ(2) of two, and the slope of tanh.
+            total += np.log(1 - r**2) + np.log(1 - r**2)
+        u = named[f"u_{by}"].reshape(-1, len(sigma))
+        covariance = np.outer(sigma, sigma) * corr
+        total += stats.multivariate_normal.logpdf(u, cov=covariance).sum()
+    return float(total)
+
+
+def small(groups: list[dict[str, Any]]) -> Design:
+    survey = small_survey(60, origins=3)
+    return build_design(
+        theory(
+            "female + wealth",
+            groups=groups,
+            priors={"scale": {"dist": "exponential", "scale": 1.0}},
+        ),
+        survey,
+    )
+
+
+def test_weights_are_those_of_all_combinations_of_sides() -> None:
+    """Three origins: the product of means over sides is the mean over eight combinations."""
+    design = small([{"by": "origin"}])
+    density = Density(design)
+    sampler = _Sampler(density, 1)
+    sampler.recentre()
+    layout = density.problem.layout
+    t, width, groups = layout.n_theta, 2, 3
+    rng = np.random.default_rng(0)
+    white, epsilon = rng.normal(size=(6, t)), rng.normal(size=(6, layout.n_effects))
+    theta, effects, _, found = sampler._evaluate(white, epsilon)
+    gaps = []
+    for s in range(6):
+        sides = effects[s].reshape(2, groups, width)
+        whole = []
+        for combination in product((0, 1), repeat=groups):
+            u = np.array([sides[side, g] for g, side in enumerate(combination)])
+            whole.append(log_posterior(density, theta[s], u.ravel()))
+        volume = log_volume(density, theta[s], epsilon[s], effects[s])
+        volume += log_volume_of_coefficients(density, theta[s])
+        gaps.append(found[s] - (np.logaddexp.reduce(whole) - np.log(8) + volume))
+    np.testing.assert_allclose(gaps, gaps[0], atol=1e-8)
+
+
+def log_volume_of_coefficients(density: Density, theta: np.ndarray) -> float:
+    """From white coordinates at these scales: the curvature of the marginal density."""
+    c, step = density.problem.layout.n_coefficients, 0.1
+    _, _, scale_prior, table, expansion = density.map_arguments
+    _, curvature = density.expansion.quadratic
+
+    def pull(at: np.ndarray) -> np.ndarray:
+        out = np.zeros_like(theta)
+        approximate.target.marginal_density(
+            np.concatenate([at, theta[c:]]), out, scale_prior, table, expansion
+        )
+        return out[:c]
+
+    # Quadratic, so that differences are exact.
+    unit = step * np.eye(c)
+    explained = np.array([(pull(e) - pull(-e)) / (2 * step) for e in unit])
+    return -0.5 * float(np.linalg.slogdet(curvature - explained)[1])
+
+
+def log_volume(
+    density: Density, theta: np.ndarray, epsilon: np.ndarray, sides: np.ndarray
+) -> float:
+    """``-sum log |K_g|`` with ``K K'`` the curvature around which effects are spread.
+
+    It is the curvature at the map's own mode, and must take epsilon to half the distance
+    of the two sides.
+    """
+    vector = np.zeros(density.size)
+    centre, root = density.map_arguments[0]
+    vector[: len(theta)] = np.linalg.solve(root, theta - centre)
+    at = density.parameters(vector)["u_origin"].reshape(3, 2)
+    p = np.exp(log_p_at(density, theta, at))
+    codes = density.design.columns.groups["origin"][0]
+    total = 0.0
+    named = density.named(theta, at.ravel())
+    sigma, corr = named["sigma_origin"].ravel(), named["corr_origin"]
+    prior = np.linalg.inv(np.outer(sigma, sigma) * corr)
+    for g in range(3):
+        rows = p[codes == g][:, 1:]
+        own = np.diag(rows.sum(axis=0)) - rows.T @ rows
+        k = np.linalg.cholesky(own + prior)
+        moved = np.linalg.solve(k.T, epsilon[2 * g : 2 * g + 2])
+        np.testing.assert_allclose(
+            (sides[0] - sides[1])[2 * g : 2 * g + 2] / 2, moved, rtol=1e-8, atol=1e-10
+        )
+        total -= np.log(np.diag(k)).sum()
+    return total
+
+
+def log_p_at(density: Density, theta: np.ndarray, effects: np.ndarray) -> np.ndarray:
+    named = density.named(theta, effects.ravel())
+    coefficients = Coefficients(persons=named["beta"], effects={"origin": named["u_origin"]})
+    return log_probabilities(np, utilities(np, density.design.columns, coefficients), None)
+
+
+@pytest.mark.parametrize("k", [0.2, 0.8])
+def test_the_shape_of_a_known_tail_is_found(k: float) -> None:
+    """The wrong sign of log weights would find a light tail in both."""
+    rng = np.random.default_rng(3)
+    weights = stats.genpareto.rvs(k, size=20_000, random_state=rng)
+    log_weights, found = smoothed(np.log(weights))
+    assert found == pytest.approx(k, abs=0.12)
+    assert np.exp(log_weights).sum() == pytest.approx(1)
+    assert smoothed(np.log(weights) + 700.0)[1] == pytest.approx(found)
+
+
+def test_weights_that_are_no_numbers_are_never_relied_on() -> None:
+    rng = np.random.default_rng(0)
+    for bad in (np.nan, np.inf, -np.inf):
+        log_weights = rng.normal(size=500)
+        log_weights[3] = bad
+        assert smoothed(log_weights)[1] == np.inf
+    assert smoothed(rng.normal(size=50))[1] == np.inf
+
+
+def test_resampling_keeps_shares() -> None:
+    rng = np.random.default_rng(1)
+    log_weights = rng.normal(size=300)
+    log_weights -= np.logaddexp.reduce(log_weights)
+    for draws in (100, 300, 5000):
+        counts = np.bincount(resampled(log_weights, draws, rng), minlength=300)
+        # Systematic: never more than one away from what the weight asks for.
+        assert (np.abs(counts - draws * np.exp(log_weights)) < 1).all()
+    order = resampled(log_weights, 300, rng)
+    assert abs(np.corrcoef(order[1:], order[:-1])[0, 1]) < 0.2
+
+
+# ------------------------------------------------------------------------------ routes
+
+
+@pytest.fixture(scope="module")
+def weighted() -> Any:
+    return fit(THEORY, SURVEY, seed=4, method="surrogate", progress=False)
+
+
+def test_a_posterior_of_weighted_draws_says_so(weighted: Any, tmp_path: Any) -> None:
+    assert "weighted" in weighted.provenance.route
+    assert "Pareto k" in weighted.provenance.reason
+    assert weighted.provenance.numbers["pareto_k"] < MAX_PARETO_K
+    assert weighted.problems() == ()
+    diagnostics = weighted.data["diagnostics"].to_dataset()
+    assert np.isnan(diagnostics["r_hat"]).all()
+    assert "divergences" not in diagnostics
+    assert (diagnostics["ess_bulk"] >= 400).all()
+    again = load(weighted.save(tmp_path / "fit.nc"))
+    assert again.draws.identical(weighted.draws)
+    assert again.provenance == weighted.provenance
+
+
+def test_weighted_draws_agree_with_nuts(weighted: Any) -> None:
+    chains = fit(THEORY, SURVEY, seed=5, method="nuts", tune=400, progress=False)
+    a, b = (of.summary(effects=True).set_index("parameter") for of in (weighted, chains))
+    assert list(a.index) == list(b.index)
+    error = np.hypot(a["sd"] / np.sqrt(a["ess_bulk"]), b["sd"] / np.sqrt(b["ess_bulk"]))
+    z = (a["mean"] - b["mean"]) / error
+    assert 0.7 < np.sqrt(np.square(z).mean()) < 1.3
+    assert np.abs(z).max() < 4.5
+    np.testing.assert_allclose(a["sd"], b["sd"], rtol=0.15)
+
+
+def test_equal_seeds_give_equal_draws_and_others_others(
+    weighted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    again = fit(THEORY, SURVEY, seed=4, method="surrogate", progress=False)
+    assert again.draws.identical(weighted.draws)
+    other = fit(THEORY, SURVEY, seed=6, method="surrogate", progress=False)
+    assert not other.draws.equals(weighted.draws)
+
+
+@pytest.fixture(scope="module")
+def hard() -> tuple[Any, Any]:
+    """Two thousand persons of whom few move, in as many places as movers."""
+    survey = small_survey(2000, origins=900)
+    return theory(
+        "female + wealth", groups=[{"by": "origin", "terms": "1 + wealth + female"}]
+    ), survey
+
+
+def test_where_weights_will_not_do_chains_are_run(hard: tuple[Any, Any]) -> None:
+    density = Density(build_design(*hard))
+    found = weighted_draws(density, seed=2, draws=1000, weigh=True, progress=silent)
+    assert found is None or found.pareto_k >= MAX_PARETO_K
+    posterior = fit(*hard, seed=2, chains=2, draws=20, tune=20, progress=False)
+    assert "NUTS" in posterior.provenance.route
+    assert "weights" in posterior.provenance.reason or "k <" in posterior.provenance.reason
+    with pytest.raises(InferenceError, match="do not represent"):
+        fit(*hard, seed=2, method="surrogate", progress=False)
+
+
+def test_crossed_factors_have_no_weights() -> None:
+    assert not supports(Density(design_of("crossed")))
+    assert supports(Density(design_of("two_factors")))
+
+
+def test_a_hopeless_pilot_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    density, seen = Density(build_design(THEORY, SURVEY)), []
+
+    def tell(task: str, done: int, total: int, note: str = "") -> None:
+        seen.append(done)
+
+    monkeypatch.setattr(approximate, "_HOPELESS", 1.0)
+    assert weighted_draws(density, seed=1, draws=2000, weigh=True, progress=tell) is None
+    assert max(seen) == 200
+
+
+def test_a_preview_says_that_it_is_one() -> None:
+    posterior = fit(THEORY, SURVEY, seed=4, method="preview", draws=200, progress=False)
+    assert posterior.is_preview
+    assert posterior.provenance.route == PREVIEW
+    assert "approximation" in predictions(posterior).header["convergence"]
+    from bayesmig.checks.convergence import convergence
+
+    judged = convergence(posterior)
+    assert judged.passed is None
+    assert "approximation" in judged.text
+
+
+@pytest.mark.parametrize("option", [{"tune": 100}, {"target_accept": 0.9}, {"keep": "somewhere"}])
+@pytest.mark.parametrize("method", ["surrogate", "preview"])
+def test_what_only_chains_have_is_refused(method: Any, option: dict[str, Any]) -> None:
+    with pytest.raises(InferenceError, match="does not apply"):
+        fit(THEORY, SURVEY, seed=1, method=method, **option)
