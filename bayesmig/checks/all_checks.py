@@ -84,13 +84,17 @@ def _predictive(
     """The checks against replicated surveys, which are drawn once for all of them."""
     design = posterior.design
     some = thinned(posterior.coefficients(), n_draws)
-    groups = clustered.clusters(design, some)
-    statistics = predictive.shares_statistics(parts, design) | clustered.gap_statistics(groups)
+    groups, bins = clustered.clusters(design, some), calibrated.bins_of(design, some)
+    statistics = (
+        predictive.shares_statistics(parts, design)
+        | clustered.gap_statistics(groups)
+        | calibrated.bin_statistics(bins)
+    )
     replicated = replicate(design.columns, some, statistics, seed=seed)
     return [
         predictive.predictive_shares(posterior, parts, replicated),
         clustered.clustering(posterior, groups, replicated),
-        calibrated.calibration(posterior, some, replicates=n_draws, seed=seed),
+        calibrated.calibration(posterior, bins, replicated),
     ]
 
 
