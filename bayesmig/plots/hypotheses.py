@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,6 @@ class Unit:
 
     factor: float
     name: str
-    long: str
 
 
 def unit_of(part: str) -> Unit:
@@ -44,10 +44,8 @@ def unit_of(part: str) -> Unit:
     lifts are shares of the starting probability; products and quotients are numbers.
     """
     if "*" in part or "/" in part:
-        return Unit(1, "", "number")
-    if "lift(" in part:
-        return Unit(100, "%", "per cent of the probability itself")
-    return Unit(100, "pp", "percentage points")
+        return Unit(1, "")
+    return Unit(100, "%") if "lift(" in part else Unit(100, "pp")
 
 
 @styled
@@ -88,7 +86,7 @@ def hypotheses_plot(
     words.set_ylim(right.get_ylim())
     words.set_title(f"estimate [{interval}]", fontsize=9.5)
     for record, key in zip(table.to_dict("records"), keys, strict=True):
-        words.text(0, rows.places[key], _numbers(record), fontsize=8.5, va="center")
+        words.text(0, rows.places[key], estimand(record), fontsize=8.5, va="center")
     return figure
 
 
@@ -153,7 +151,8 @@ def _round_end(values: np.ndarray) -> float:
     return float(power * next(step for step in steps if step * power >= widest * (1 - 1e-9)))
 
 
-def _numbers(record: dict[Any, Any]) -> str:
+def estimand(record: Mapping[Any, Any]) -> str:
+    """An estimand and its interval, in its unit: ``+1.02 pp  [0.24, 1.80]``."""
     unit = unit_of(str(record["part"]))
     x, low, high = (unit.factor * float(record[c]) for c in ("estimate", "lower", "upper"))
     digits = digits_for([(high - low) / 4])

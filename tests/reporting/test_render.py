@@ -139,9 +139,9 @@ def test_provenance_is_whole(page: Page, study_folder: Path) -> None:
 
 def test_inequalities_bear_their_hypothesis_and_the_units_of_the_figure(page: Page) -> None:
     for words in (
-        "“step migration” comparison(prior_internal, international) > 0 percentage points "
-        "+1.02 [0.24, 1.80] ±0.1",
-        "per cent of the probability itself +29.0 [19.2, 38.8] ±2",
+        "“step migration” comparison(prior_internal, international) > 0 "
+        "+1.02 pp [0.24, 1.80] ±0.1 pp",
+        "+29.0 % [19.2, 38.8] ±2 %",
     ):
         assert words.replace(" ", "") in page.text.replace(" ", "").replace("\u00a0", "")
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bayesmig import plots
-from bayesmig.plots.numbers import digits_for, number, probability
+from bayesmig.plots.numbers import probability
 from bayesmig.reporting.blocks import Block, Layout, absent, html_table, prose
 from bayesmig.reporting.figures import Numbered, chunks
 from bayesmig.reporting.findings import theory_of_hypotheses
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.readings import reading
-from bayesmig.reporting.words import badge, bracket, code, quoted, standing
+from bayesmig.reporting.words import badge, code, quoted, standing
 
 
 def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -41,9 +41,7 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             study.header("hypotheses"),
         )
     yield html_table(own.drop_duplicates("hypothesis"), _CLAIMS, "Claims", source="hypotheses")
-    yield html_table(
-        own, _PARTS, "The inequalities of the claims", source="hypotheses", folded=True
-    )
+    yield html_table(own, _PARTS, _UNITS, source="hypotheses", folded=True)
     others = table[table["theory"].astype(str) != theory]
     if len(others):
         layout: Layout = {"Theory": ("theory", None), **_CLAIMS}
@@ -65,23 +63,20 @@ _CLAIMS: Layout = {
 }
 
 
-def _scaled(row: Mapping[str, Any], *names: str) -> list[float]:
-    factor = plots.unit_of(str(row["part"])).factor
-    return [factor * float(row[name]) for name in names]
+def _rope(row: Mapping[str, Any]) -> str:
+    unit = plots.unit_of(str(row["part"]))
+    return f"±{unit.factor * row['rope']:.3g} {unit.name}".rstrip()
 
 
-def _estimand(row: Mapping[str, Any]) -> str:
-    estimate, lower, upper = _scaled(row, "estimate", "lower", "upper")
-    digits = digits_for([(upper - lower) / 4])
-    return f"{number(estimate, digits, sign=True)} {bracket(lower, upper, digits)}"
-
-
+_UNITS = (
+    "The inequalities of the claims, in percentage points (pp) or, for lifts, in per cent of the "
+    "alternative's own probability (%)"
+)
 _PARTS: Layout = {
     "Hypothesis": (lambda row: quoted(str(row["hypothesis"]).replace("_", " ")), None),
     "Inequality": ("part", None),
-    "Unit": (lambda row: plots.unit_of(str(row["part"])).long, None),
-    "Estimand and interval": (_estimand, str),
-    "ROPE": (lambda row: f"±{_scaled(row, 'rope')[0]:.3g}", str),
+    "Estimand and interval": (plots.estimand, str),
+    "ROPE": (_rope, str),
     "Mass in ROPE": ("rope_mass", probability),
     "Probability": ("probability", probability),
 }
