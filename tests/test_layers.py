@@ -42,7 +42,6 @@ NEIGHBOURS = {
     ("tomlfile", "errors"),
     ("inference", "posterior"),
     ("reporting", "plots"),
-    ("study", "plots"),
     ("study", "reporting"),
 }
 

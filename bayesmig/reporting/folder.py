@@ -13,7 +13,7 @@ import pandas as pd
 from bayesmig.errors import StudyError
 
 #: Letters of a description that fits beside a number.
-SHORT = 36
+SHORT = 50
 _INTERVAL = ("estimate", "lower", "upper")
 #: Table -> columns that the report reads.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
