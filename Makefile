@@ -14,7 +14,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench clean
+.PHONY: help demo picture test test-slow lint bench clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -22,6 +22,9 @@ help: ## say what can be made
 
 demo: $(READY) ## simulate a survey, fit theories, and write a report
 	@.venv/bin/bayesmig demo
+
+picture: demo ## draw the README's picture from the demo anew
+	@$(PYTHON) docs/picture.py
 
 test: $(READY) ## run the quick tests
 	@$(PYTHON) -m pytest

@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -33,13 +35,14 @@ from bayesmig.inference.sample import package_versions
 from bayesmig.model_comparison import compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
 from bayesmig.posterior import SCHEMA, Posterior, load
-from bayesmig.predict import comparisons, predictions, slopes
+from bayesmig.predict import comparisons, predictions, slopes, theory_columns
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.library import load_model, load_scenario
 from bayesmig.spec.model import ModelSpec
 from bayesmig.spec.references import citation
 from bayesmig.spec.scenario import Scenario
 from bayesmig.spec.study import Study
+from bayesmig.survey.codebook import Codebook
 from bayesmig.survey.survey import Survey, read_survey
 from bayesmig.tomlfile import read_toml, validate
 
@@ -303,11 +306,13 @@ class _Run:
         aside = folder.with_name(f".{name}.{os.getpid()}")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
+        started = time.monotonic()
         try:
             for table, frame in work(aside).items():
                 frame.to_parquet(aside / f"{table}.parquet", index=False)
             files = {p.name: _checksum(p) for p in sorted(aside.iterdir())}
-            (aside / RECORD).write_text(json.dumps({"key": key, "files": files}, indent=1))
+            made = {"created": _now(), "seconds": time.monotonic() - started}
+            (aside / RECORD).write_text(json.dumps({"key": key, "files": files} | made, indent=1))
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(aside, folder)
         finally:
@@ -362,11 +367,8 @@ class _Run:
                 "references": [citation(key) for key in spec.references],
                 "weights_note": posterior.design.weights_note,
                 "warnings": list(provenance.warnings),
-                "seconds": provenance.seconds,
-                "route": provenance.route,
-                "reason": provenance.reason,
                 "problems": list(posterior.problems()),
-                "design": provenance.design,
+                "provenance": asdict(provenance),
             },
         )
         diagnostics = posterior.data["diagnostics"].to_dataset()
@@ -585,8 +587,11 @@ def _results(plan: StudyPlan, folder: Path, steps: list[str]) -> dict[str, Any]:
     return {
         "title": plan.study.title,
         "seed": plan.study.seed,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": package_versions() | {"arviz-stats": version("arviz-stats")},
+        "created": _now(),
+        "versions": _versions(),
+        "files": _files(plan),
+        "steps": [_record(folder / "steps" / step) | {"step": step} for step in steps],
+        "columns": _columns(plan),
         "survey": texts["survey"],
         "main": plan.main,
         "theories": [texts[f"fit-{name}"] for name in plan.theories],
@@ -599,6 +604,53 @@ def _results(plan: StudyPlan, folder: Path, steps: list[str]) -> dict[str, Any]:
     }
 
 
+def _versions() -> dict[str, str]:
+    """Python, what draws depend on, and what reads and checks them."""
+    beside = ("pymc", "arviz", "arviz-stats", "matplotlib")
+    python = {"python": platform.python_version()}
+    return python | package_versions() | {name: version(name) for name in beside}
+
+
+def _files(plan: StudyPlan) -> dict[str, str]:
+    """Names of the files that the study was read from, without their folders."""
+    data = plan.survey.codebook.file or ""
+    return {
+        "study": plan.path.name,
+        "codebook": Path(plan.study.survey).name,
+        "data": Path(data).name,
+    }
+
+
+def _columns(plan: StudyPlan) -> list[dict[str, Any]]:
+    """What the columns of the theories mean and how the codebook makes them."""
+    used: dict[str, list[str]] = {}
+    for name, design in plan.designs.items():
+        for column in theory_columns(design):
+            used.setdefault(column, []).append(name)
+    said = {c: text for spec in plan.theories.values() for c, text in spec.columns.items()}
+    return [
+        {
+            "column": column,
+            "description": said.get(column, ""),
+            "codebook": _origin_of(plan.survey.codebook, column),
+            "theories": theories,
+        }
+        for column, theories in used.items()
+    ]
+
+
+def _origin_of(book: Codebook, column: str) -> str:
+    """How a codebook makes a column, in its own words; empty for one of the file."""
+    if column in book.derive:
+        return f"= {book.derive[column]}"
+    if (network := book.networks.get(column)) is not None:
+        own = network.leaves_out()
+        return f"{network.measure} of {network.of} with {network.prior}, own {own} left out"
+    if (recode := book.recode.get(column)) is not None:
+        return f"recoded from {recode.source}"
+    return ""
+
+
 def _drop_stale_steps(folder: Path, steps: list[str]) -> None:
     """Remove what an earlier, different study left: the manifest lists one study only."""
     for path in (folder / "steps").iterdir():
@@ -607,6 +659,16 @@ def _drop_stale_steps(folder: Path, steps: list[str]) -> None:
 
 
 # --------------------------------------------------------------------------- records
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """When a step was computed and how long it took, from its record."""
+    record = json.loads((folder / RECORD).read_text())
+    return {key: record.get(key) for key in ("created", "seconds")}
 
 
 def _key(*parts: object) -> str:

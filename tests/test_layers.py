@@ -43,7 +43,6 @@ NEIGHBOURS = {
     ("tomlfile", "errors"),
     ("inference", "posterior"),
     ("reporting", "plots"),
-    ("study", "plots"),
     ("study", "reporting"),
 }
 

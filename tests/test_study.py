@@ -92,6 +92,27 @@ def test_everything_is_there(done: StudyResult) -> None:
     }
 
 
+def test_results_say_where_they_come_from(done: StudyResult) -> None:
+    results = json.loads((done.folder / "results.json").read_text())
+    assert {s["step"] for s in results["steps"]} == set(done.computed)
+    assert all(s["created"] and s["seconds"] > 0 for s in results["steps"])
+    assert results["files"] == {
+        "study": "study.toml",
+        "codebook": "survey.toml",
+        "data": "survey.csv.gz",
+    }
+    assert {"python", "pymc", "arviz", "nutpie", "bayesmig"} <= set(results["versions"])
+    columns = {c["column"]: c for c in results["columns"]}
+    assert columns["female"]["codebook"] == "= sex - 1"
+    assert columns["female"]["description"] == "1 for women, 0 for men"
+    assert columns["wealth"]["theories"] == ["selectivity"]
+    for theory in results["theories"]:
+        provenance = theory["provenance"]
+        assert provenance["survey"] == results["survey"]["fingerprint"]
+        assert (provenance["draws"], provenance["tune"], provenance["seed"]) == (50, 50, 3)
+        assert provenance["spec"] and provenance["created"]
+
+
 def test_a_second_run_computes_nothing(home: Path, done: StudyResult) -> None:
     before = {p: p.stat().st_mtime_ns for p in (done.folder / "steps").rglob("*") if p.is_file()}
     again = run(home / "study.toml", done.folder, progress=silent)

@@ -87,13 +87,17 @@ def _predictive(
     design = posterior.design
     some = thinned(posterior.coefficients(), n_draws)
     expected = mean_probabilities(design.columns, some)
-    groups = clustered.clusters(design, expected)
-    statistics = predictive.shares_statistics(parts, design) | clustered.gap_statistics(groups)
+    groups, bins = clustered.clusters(design, expected), calibrated.bins_of(design, some)
+    statistics = (
+        predictive.shares_statistics(parts, design)
+        | clustered.gap_statistics(groups)
+        | calibrated.bin_statistics(bins)
+    )
     replicated = replicate(design.columns, some, statistics, seed=seed)
     return [
         predictive.predictive_shares(posterior, parts, replicated, expected),
         clustered.clustering(posterior, groups, replicated),
-        calibrated.calibration(posterior, some, replicates=n_draws, seed=seed),
+        calibrated.calibration(posterior, bins, replicated),
     ]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayesmig.checks.replicate import Cells, cells_of, draw_choices, generator
+from bayesmig.checks.replicate import Cells, Choices, Statistic, cells_of
 from bayesmig.checks.result import (
     ALARM,
     NAMED,
@@ -20,8 +21,9 @@ from bayesmig.checks.result import (
     stabilised,
     tabled,
 )
-from bayesmig.choice.utility import Coefficients, Columns
-from bayesmig.inference.stream import probability_blocks
+from bayesmig.choice.utility import Coefficients
+from bayesmig.design.design import Design
+from bayesmig.inference.stream import mean_probabilities
 from bayesmig.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -41,33 +43,75 @@ COLUMNS = (
 _BINS = 10
 #: Choosers of the alternative, and others, expected in a bin at least.
 _LEAST_EXPECTED = 10
-_BLOCK_SIZE = 8_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """Rows alike in what the theory says of one alternative.
+
+    Attributes
+    ----------
+    alternative
+        Its position.
+    cells
+        The bins, every row counting once.
+    predicted
+        Posterior mean of its share in each bin, group effects included, ``(bin,)``.
+    """
+
+    alternative: int
+    cells: Cells = field(repr=False)
+    predicted: Array = field(repr=False)
+
+    def share(self, choices: Choices) -> Array:
+        """Share of the alternative in every bin, ``(draw, bin)``."""
+        return self.cells.share(choices, self.alternative)
+
+
+def bins_of(design: Design, coefficients: Coefficients) -> list[Bins]:
+    """Ten bins of equal size per alternative; fewer where few choosers are expected.
+
+    Rows are put into bins by the probability that their columns give them, with effects
+    of groups at zero. Those effects are fitted to the choices of few rows each: bins by
+    them would hold rows *because* of what these chose, and a true theory would look
+    miscalibrated (leaving out the own choice turns the error round, it does not undo
+    it: two rows of an origin then differ by nothing but their choices).
+
+    Parameters
+    ----------
+    design
+        Theory × survey.
+    coefficients
+        Draws.
+    """
+    columns = replace(design.columns, groups={})
+    by = mean_probabilities(columns, replace(coefficients, effects={}))
+    predicted = mean_probabilities(design.columns, coefficients) if design.columns.groups else by
+    return [_bins(j, by[:, j], predicted[:, j]) for j in range(by.shape[1])]
+
+
+def bin_statistics(bins: Sequence[Bins]) -> dict[str, Statistic]:
+    """Statistics for `bayesmig.checks.replicate.replicate`, by their names."""
+    return {f"bins {b.alternative}": b.share for b in bins}
 
 
 def calibration(
-    posterior: Posterior, coefficients: Coefficients, *, replicates: int, seed: int
+    posterior: Posterior, bins: Sequence[Bins], replicated: Mapping[str, Array]
 ) -> CheckResult:
     """Check each alternative's predicted probabilities against observed frequencies.
 
-    Rows are put into ten bins of equal size by their predicted probability; neighbours
-    are merged until ten choosers and ten others are expected in each. Every row's
-    probability is the one predicted from all *other* rows (`loo_probabilities`):
-    predicted from itself as well, a person of a rare origin draws its own prediction
-    up, and a true theory with group effects looks miscalibrated. Observed frequencies
-    are judged against choices drawn from these probabilities, all bins of all
-    alternatives together (`bayesmig.checks.result.judge`): a true theory fails in at
-    most about 5 % of surveys. Every row counts once: weights are not used.
+    Observed frequencies in bins (`bins_of`) are judged against replicated surveys, all
+    bins of all alternatives together (`bayesmig.checks.result.judge`): a true theory
+    fails in at most about 5 % of surveys. Whether effects of groups are right is not
+    asked here, but by shares by size of origin and by clustering. Every row counts once:
+    weights are not used.
 
     Parameters
     ----------
     posterior
         Draws of a theory.
-    coefficients
-        Some of its draws.
-    replicates
-        Number of replicated surveys.
-    seed
-        Seed of replicated choices.
+    bins, replicated
+        From `bins_of` and `bayesmig.checks.replicate.replicate`.
 
     Returns
     -------
@@ -75,30 +119,24 @@ def calibration(
         Table: ``alternative``, mean ``predicted`` and ``observed`` frequency of each
         bin, ``lower`` and ``upper`` (central 95 % of replicates), ``rows``,
         ``passed``, ``p_value``, ``p_adjusted``. An alternative with a single bin is not
-        judged.
+        judged; ``passed`` is ``None`` where none has two.
     """
     design = posterior.design
-    predicted = loo_probabilities(design.columns, coefficients, design.choice)
-    bins = [_bins(predicted[:, j]) for j in range(predicted.shape[1])]
     chosen = design.choice[:, None].astype(np.int8)
-    observed = np.concatenate([b.share(chosen, j)[0] for j, b in enumerate(bins)])
-    drawn = np.concatenate(
-        [
-            np.concatenate([b.share(choices, j) for j, b in enumerate(bins)], axis=1)
-            for choices in _replicated(predicted, replicates, seed)
-        ]
-    )
-    several = np.concatenate([np.full(len(b.rows), len(b.rows) > 1) for b in bins])
+    observed = np.concatenate([b.share(chosen)[0] for b in bins])
+    drawn = np.concatenate([replicated[f"bins {b.alternative}"] for b in bins], axis=1)
+    counts = [len(b.predicted) for b in bins]
+    several = np.repeat([n > 1 for n in counts], counts)
     judgement = judge(stabilised(observed), stabilised(drawn), several)
     lower, upper = central(drawn)
     table = pd.DataFrame(
         {
-            "alternative": np.repeat(design.alternatives, [len(b.rows) for b in bins]),
-            "predicted": np.concatenate([_means(predicted[:, j], b) for j, b in enumerate(bins)]),
+            "alternative": np.repeat(design.alternatives, counts),
+            "predicted": np.concatenate([b.predicted for b in bins]),
             "observed": observed,
             "lower": lower,
             "upper": upper,
-            "rows": np.concatenate([b.rows for b in bins]),
+            "rows": np.concatenate([b.cells.rows for b in bins]),
             "passed": pd.Series(
                 [None if np.isnan(p) else p > ALARM for p in judgement.adjusted], dtype=object
             ),
@@ -110,43 +148,16 @@ def calibration(
     return CheckResult(NAME, passed, tabled(table, KIND), _text(table, judgement, passed))
 
 
-def loo_probabilities(
-    columns: Columns, coefficients: Coefficients, choice: NDArray[np.int64]
-) -> Array:
-    """Every row's probabilities as predicted from all other rows.
-
-    Draws are reweighted by the inverse probability of the row's own choice (Gelfand,
-    Dey and Chang 1992), which takes the row out of the posterior.
-
-    Parameters
-    ----------
-    columns, coefficients
-        Data and draws.
-    choice
-        Position of the chosen alternative, ``(obs,)``.
-
-    Returns
-    -------
-    ndarray
-        ``(obs, alternative)``; rows sum to one.
-    """
-    predicted = np.empty((len(choice), columns.n_alternatives))
-    for rows, block in probability_blocks(columns, coefficients):
-        own = np.take_along_axis(block, choice[None, rows, None], axis=2)[:, :, 0]
-        # The smallest is one: weights of improbable choices stay finite.
-        weights = own.min(axis=0) / own
-        predicted[rows] = np.einsum("dn,dnj->nj", weights, block) / weights.sum(axis=0)[:, None]
-    return predicted
-
-
-def _bins(predicted: Array) -> Cells:
-    """Bins of one alternative's probabilities, merged where too few are expected."""
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, _BINS + 1))[1:-1])
-    codes = np.searchsorted(edges, predicted, side="right")
-    yes = np.bincount(codes, predicted, len(edges) + 1)
-    rows = np.bincount(codes, minlength=len(edges) + 1)
-    merged = _merged(np.minimum(yes, rows - yes))
-    return cells_of(merged[codes], int(merged.max()) + 1)
+def _bins(alternative: int, by: Array, predicted: Array) -> Bins:
+    """Bins of one alternative, merged where too few are expected."""
+    # Rounded: rows that are told apart by the last digits only are not told apart.
+    by = by.round(9)
+    edges = np.unique(np.quantile(by, np.linspace(0, 1, _BINS + 1))[1:-1])
+    _, codes = np.unique(np.searchsorted(edges, by, side="right"), return_inverse=True)
+    yes, rows = np.bincount(codes, predicted), np.bincount(codes)
+    codes = _merged(np.minimum(yes, rows - yes))[codes]
+    cells = cells_of(codes, int(codes.max()) + 1)
+    return Bins(alternative, cells, cells.averages(predicted))
 
 
 def _merged(expected: Array) -> NDArray[np.int64]:
@@ -162,22 +173,12 @@ def _merged(expected: Array) -> NDArray[np.int64]:
     return np.minimum(number, max(current - 1, 0))
 
 
-def _means(predicted: Array, bins: Cells) -> Array:
-    return np.bincount(bins.codes, predicted, len(bins.rows)) / bins.rows
-
-
-def _replicated(predicted: Array, replicates: int, seed: int) -> Iterator[NDArray[np.int8]]:
-    """Choices drawn from the predicted probabilities, ``(obs, replicate)``, in blocks."""
-    rng = generator(seed, 13)
-    step = max(1, _BLOCK_SIZE // predicted.size)
-    for start in range(0, replicates, step):
-        size = min(step, replicates - start)
-        yield draw_choices(np.broadcast_to(predicted, (size, *predicted.shape)), rng).T
-
-
 def _text(table: pd.DataFrame, judgement: Judgement, passed: bool | None) -> str:
     if passed is None:
-        return "Too few rows: no alternative has two bins with ten expected choosers each."
+        return (
+            "Not asked: no alternative has two bins of rows that their columns tell apart, "
+            f"with {_LEAST_EXPECTED} expected choosers each."
+        )
     if passed:
         return (
             f"Observed frequencies follow predicted probabilities in {len(table)} bins "

@@ -37,6 +37,7 @@ COLUMNS = (
     "p_value",
     "p_adjusted",
     "groups",
+    "fitted",
 )
 #: Roles within which choices may be more alike than the theory says.
 _ROLES = ("origin", "region", "household", "person")
@@ -110,9 +111,12 @@ def clustering(
     expects there, against replicated surveys (see
     `bayesmig.checks.predictive.predictive_shares`). Larger gaps than replicated mean
     that something shared within the group is left out; intervals are then too narrow.
-    Smaller ones do not count: effects of the group itself are fitted to it. p-values are
-    adjusted for the number of roles and alternatives
-    (`bayesmig.checks.result.judge_upwards`). Every row counts once.
+    A p-value is the share of replicated surveys whose gap is at least as large. Smaller
+    gaps do not count, and are the rule where the theory gives the groups effects, which
+    are fitted to the very shares: replicated choices scatter around these effects, the
+    survey's own lie closer to them, and p is near one. Adjusted p-values allow for the
+    number of roles and alternatives (`bayesmig.checks.result.judge_upwards`). Every row
+    counts once.
 
     Parameters
     ----------
@@ -126,7 +130,8 @@ def clustering(
     CheckResult
         ``passed`` is ``None`` where no role groups rows. Table: ``by``,
         ``alternative``, ``observed`` and ``predicted`` gap, ``lower``, ``upper``,
-        ``p_value``, ``p_adjusted``, ``groups``.
+        ``p_value``, ``p_adjusted``, ``groups`` (their number), ``fitted`` (whether the
+        theory gives these groups effects).
     """
     if not groups:
         reason = "The survey declares no origins, regions, households or persons of several rows."
@@ -150,18 +155,31 @@ def clustering(
             "p_value": judgement.p_value,
             "p_adjusted": judgement.adjusted,
             "groups": np.repeat([len(c.groups.rows) for c in groups], width),
+            "fitted": np.repeat([_fitted(design, c.by) for c in groups], width),
         }
     )
     passed = not judgement.failed.any()
     return CheckResult(NAME, passed, tabled(table, KIND), _text(table, judgement))
 
 
+def _fitted(design: Design, role: str) -> bool:
+    """Whether the theory gives the groups of a role effects of their own."""
+    return not {role, design.roles[role]}.isdisjoint(design.columns.groups)
+
+
 def _text(table: pd.DataFrame, judgement: Judgement) -> str:
     roles = ", ".join(dict.fromkeys(table["by"]))
     if not judgement.failed.any():
+        fitted = ", ".join(dict.fromkeys(table.loc[table["fitted"], "by"]))
+        why = (
+            f"; p near one is the rule for {fitted}, whose effects are fitted to these shares"
+            if fitted
+            else ""
+        )
         return (
-            f"Choices within {roles} are no more alike than the theory says (smallest "
-            f"adjusted p-value {judgement.smallest:.2g})."
+            f"Choices within {roles} are no more alike than the theory says (smallest adjusted "
+            f"p-value {judgement.smallest:.2g}: the share of replicated surveys whose groups "
+            f"differ as much{why})."
         )
     failed = table[judgement.failed]
     parts = [

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from bayesmig.plots.answers import plot
 from bayesmig.plots.effects import effects_plot, estimates_plot, network_plot
-from bayesmig.plots.hypotheses import hypotheses_plot
+from bayesmig.plots.hypotheses import estimand, hypotheses_plot, unit_of
 from bayesmig.plots.scenarios import diversion_plot, scenario_plot
 from bayesmig.plots.shares import calibration_plot, shares_plot
 from bayesmig.plots.style import PERCENT, POINTS, Scale, scale_of, svg
@@ -23,6 +23,7 @@ __all__ = [
     "convergence_plot",
     "diversion_plot",
     "effects_plot",
+    "estimand",
     "estimates_plot",
     "hypotheses_plot",
     "network_plot",
@@ -31,4 +32,5 @@ __all__ = [
     "scenario_plot",
     "shares_plot",
     "svg",
+    "unit_of",
 ]

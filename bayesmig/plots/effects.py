@@ -35,6 +35,7 @@ def effects_plot(
     scale: Scale = POINTS,
     title: str = "Average differences of choice probabilities",
     interval: str = "95 % interval",
+    labels: Mapping[str, str] | None = None,
 ) -> Figure:
     """Effects by variable and alternative.
 
@@ -49,12 +50,15 @@ def effects_plot(
         Unit of the estimates.
     title, interval
         What is shown; what the intervals are.
+    labels
+        Variable -> what it means, in a few words.
     """
+    meant = table["variable"].map(lambda v: f" ({labels[v]})" if labels and v in labels else "")
     contrast = table["contrast"].astype(str).replace("dP/dx", "")
     lines = pd.DataFrame(
         {
             "group": table["group"].astype(str) if "group" in table else "",
-            "label": (table["variable"].astype(str) + "  " + contrast).str.strip(),
+            "label": (table["variable"].astype(str) + "  " + contrast).str.strip() + meant,
             "alternative": table["alternative"].astype(str),
         }
     ).join(table[["estimate", "lower", "upper"]])
@@ -67,7 +71,7 @@ def network_plot(
     networks: Mapping[str, str],
     *,
     scale: Scale = POINTS,
-    title: str = "Own and cross network effects",
+    title: str = "Average differences of choice probabilities with networks, own and other",
     interval: str = "95 % interval",
 ) -> Figure:
     """A matrix: rows are outcomes, columns are networks.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,9 +70,10 @@ def hypotheses_plot(
     Figure
         Left, the probability that all inequalities of a hypothesis hold together
         (diamond) and that each holds (points). Right, each estimand on an axis of its
-        own that ends at the widest of interval and ROPE (grey), with its numbers.
+        own that holds interval and ROPE (grey) and bears its ends, with its numbers.
     """
-    names = table["hypothesis"].astype(str).str.replace("_", " ")
+    # In quotation marks: names are the theory's words, as its claims are.
+    names = "“" + table["hypothesis"].astype(str).str.replace("_", " ") + "”"
     keys = list(zip(names, table["part"].astype(str), strict=True))
     rows = rows_of(keys, width=38)
     figure = drawing(WIDTH, 1.1 + rows.height, title)
@@ -84,7 +86,7 @@ def hypotheses_plot(
     words.set_ylim(right.get_ylim())
     words.set_title(f"estimate [{interval}]", fontsize=9.5)
     for record, key in zip(table.to_dict("records"), keys, strict=True):
-        words.text(0, rows.places[key], _numbers(record), fontsize=8.5, va="center")
+        words.text(0, rows.places[key], estimand(record), fontsize=8.5, va="center")
     return figure
 
 
@@ -119,22 +121,39 @@ def _probabilities(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) 
 
 
 def _estimands(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) -> None:
-    ax.set_xlim(-1.08, 1.08)
+    ax.set_xlim(-1.75, 1.75)
     ax.axvline(0, color=SOFT, linewidth=0.9, zorder=1)
     for record, key in zip(table.to_dict("records"), keys, strict=True):
-        values = np.array([float(record[c]) for c in ("estimate", "lower", "upper", "rope")])
-        widest = np.nanmax(np.abs(values)) if np.isfinite(values).any() else 0.0
-        x, low, high, rope = values / (widest or 1.0)
+        unit = unit_of(str(record["part"]))
+        columns = ("estimate", "lower", "upper", "rope")
+        values = unit.factor * np.array([float(record[c]) for c in columns])
+        end = _round_end(values)
+        x, low, high, rope = values / end
         y = places[key]
+        for side, where in ((-1, "right"), (1, "left")):
+            text = f"{side * end:+g}".replace("-", "−")
+            ax.text(1.08 * side, y, text, ha=where, va="center", fontsize=7.5, color=SOFT)
         ax.add_patch(Rectangle((-rope, y - 0.09), 2 * rope, 0.18, color="#d0d0d0", zorder=0.5))
         ax.hlines([y], [low], [high], color=_LOOK.color, linewidth=1.6, zorder=2)
         ax.plot([x], [y], "o", color=_LOOK.color, markersize=5, zorder=3)
-    ax.set_xticks([-1, 0, 1], ["−", "0", "+"])
+    ax.set_xticks([0], ["0"])
     ax.set_title("estimand", fontsize=9.5)
-    ax.set_xlabel("each on its own axis\ngrey: too small to matter", fontsize=8.5)
+    ax.set_xlabel("each on its own axis, ends given\ngrey: too small to matter", fontsize=8.5)
 
 
-def _numbers(record: dict[Any, Any]) -> str:
+def _round_end(values: np.ndarray) -> float:
+    """A round number that no value goes beyond."""
+    finite = np.abs(values[np.isfinite(values)])
+    if not finite.any():
+        return 1.0
+    widest = float(finite.max())
+    power = 10.0 ** np.floor(np.log10(widest))
+    steps = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
+    return float(power * next(step for step in steps if step * power >= widest * (1 - 1e-9)))
+
+
+def estimand(record: Mapping[Any, Any]) -> str:
+    """An estimand and its interval, in its unit: ``+1.02 pp  [0.24, 1.80]``."""
     unit = unit_of(str(record["part"]))
     x, low, high = (unit.factor * float(record[c]) for c in ("estimate", "lower", "upper"))
     digits = digits_for([(high - low) / 4])

@@ -170,7 +170,10 @@ def _measure_limits(ax: Axes, measure: _Measure, values: list[float]) -> None:
         ax.set_xlim(low, high)
         ax.xaxis.set_minor_locator(NullLocator())
         steps = (1, 10, 100, 1000, 10_000) if high / low > WIDE else (100, 400, 1000, 4000, 16_000)
+        room = 0.2 * np.log(high / low)
         ticks = [t for t in steps if low <= t <= high]
+        ticks = [t for t in ticks if abs(np.log(t / measure.threshold)) > room]
+        ticks = sorted([*ticks, round(measure.threshold)])
         ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bayesmig.plots.numbers import number
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import code, count, percent, verdict
+from bayesmig.reporting.words import code, count, counted, percent, verdict
 
 LEVELS = ("problem", "caution", "note")
 
@@ -75,8 +75,8 @@ def _pareto(study: StudyFolder) -> Iterator[Caution]:
         high = float(row["pareto_k_high"])
         if high > 0:
             text = Markup(
-                "{}: the leave-one-out estimate is unreliable for {} rows (Pareto k up to {})."
-            ).format(code(row["theory"]), count(high), number(row["pareto_k_max"]))
+                "{}: the leave-one-out estimate is unreliable for {} (Pareto k up to {})."
+            ).format(code(row["theory"]), counted(high, "row"), number(row["pareto_k_max"]))
             yield Caution("caution", text, "comparison")
 
 
@@ -130,7 +130,8 @@ def _notes(study: StudyFolder) -> Iterator[Caution]:
             "note",
             Markup(
                 "Scenarios are static: what migration itself would change is held as it is. "
-                "They are no forecast."
+                "They take the theory's associations for what would happen in a changed world, "
+                "and are no forecast."
             ),
         )
 

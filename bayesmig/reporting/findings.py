@@ -17,15 +17,18 @@ from markupsafe import Markup
 from bayesmig.plots.numbers import number, probability
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.networks import Family, families
+from bayesmig.reporting.readings import reading
 from bayesmig.reporting.words import (
     STANDINGS,
     badge,
     code,
     count,
+    counted,
     leaves_out_zero,
     listed,
     percent,
     points,
+    quoted,
     signed_points,
     standing,
 )
@@ -47,15 +50,15 @@ class Finding:
         What it is about, in a few words.
     text
         One or a few sentences.
-    source
-        The table that the numbers are from.
+    sources
+        The tables that the numbers are from.
     parts
         Further sentences, as a list below.
     """
 
     lead: str
     text: Markup
-    source: str = ""
+    sources: tuple[str, ...] = ()
     parts: tuple[Markup, ...] = ()
 
 
@@ -88,7 +91,8 @@ def _survey(study: StudyFolder) -> Iterator[Finding]:
         "In the population that the weights stand for," if weighted else "Of the rows,",
         listed(parts),
     )
-    yield Finding("The survey", text, "survey_shares")
+    sources = ("survey_shares", "survey_rows") if _dropped(study) else ("survey_shares",)
+    yield Finding("The survey", text, sources)
 
 
 def _dropped(study: StudyFolder) -> str:
@@ -108,9 +112,9 @@ def _theories(study: StudyFolder) -> Iterator[Finding]:
     table = study.table("comparison")
     said = str(study.results.get("texts", {}).get("comparison", ""))
     if said:
-        yield Finding("Which theory", Markup("{}").format(said), "comparison")
+        yield Finding("Which theory", Markup("{}").format(said), ("comparison",))
     elif len(table) > 1:
-        yield Finding("Which theory", separation(table), "comparison")
+        yield Finding("Which theory", separation(table), ("comparison",))
 
 
 def separation(table: pd.DataFrame) -> Markup:
@@ -141,16 +145,22 @@ def _hypotheses(study: StudyFolder) -> Iterator[Finding]:
     found = [(standing(row["joint_probability"]), _claim(row)) for row in table.to_dict("records")]
     parts = [part for word in STANDINGS for stands, part in found if stands == word]
     text = Markup(
-        "Of {} claims tested under {}, with their posterior probabilities (supported from "
-        "0.95 on, contradicted up to 0.05):"
-    ).format(len(table), code(theory))
-    yield Finding("Hypotheses", text, "hypotheses", tuple(parts))
+        "{} tested under {}. A verdict and its posterior probability (supported from 0.95 on, "
+        "contradicted up to 0.05) are about the association that is spelt out, alternatives "
+        "compared in relation to their own probabilities. The theory's claim, in quotation "
+        "marks, may say more: associations are not causes."
+    ).format(counted(len(table), "claim"), code(theory))
+    yield Finding("Hypotheses", text, ("hypotheses",), tuple(parts))
 
 
 def _claim(row: Mapping[Any, Any]) -> Markup:
     value = row["joint_probability"]
-    claim = str(row["claim"]).strip().rstrip(".")
-    return Markup("{} {} ({})").format(badge(standing(value)), claim, probability(value))
+    return Markup("{} {} ({}). The theory’s claim: {}.").format(
+        badge(standing(value)),
+        reading(str(row["statement"])),
+        probability(value),
+        quoted(row["claim"]),
+    )
 
 
 def theory_of_hypotheses(study: StudyFolder) -> str:
@@ -173,10 +183,10 @@ def _associations(study: StudyFolder) -> Iterator[Finding]:
     ]
     text = Markup(
         "Average differences of predicted probabilities under {}, in percentage points with "
-        "{}, other columns as they are. They describe who chooses what; they are not by "
-        "themselves what would happen if somebody were changed."
+        "{}, other columns as they are. They describe who chooses what; they do not say what "
+        "would happen if somebody were changed."
     ).format(code(study.main), study.interval)
-    yield Finding("Who chooses what", text, "effects", tuple(parts))
+    yield Finding("Who chooses what", text, ("effects", "shares"), tuple(parts))
 
 
 def commonest(study: StudyFolder) -> str:
@@ -195,7 +205,7 @@ def _of_alternative(study: StudyFolder, table: pd.DataFrame, alternative: str) -
         [leaves_out_zero(a, b) for a, b in zip(part["lower"], part["upper"], strict=True)]
     )
     strong = part[clear].sort_values("estimate", key=abs, ascending=False, kind="stable")
-    said = _ways(strong.head(MOST_NAMED))
+    said = _ways(study, strong.head(MOST_NAMED))
     if len(strong) > MOST_NAMED:
         said.append(Markup("{} more have a clear sign").format(len(strong) - MOST_NAMED))
     if unclear := [code(v) for v in dict.fromkeys(part[~clear]["variable"])]:
@@ -205,12 +215,12 @@ def _of_alternative(study: StudyFolder, table: pd.DataFrame, alternative: str) -
     )
 
 
-def _ways(strong: pd.DataFrame) -> list[Markup]:
+def _ways(study: StudyFolder, strong: pd.DataFrame) -> list[Markup]:
     """Where an alternative is more probable, and where less."""
     rows = strong.to_dict("records")
     said = []
     for word, sign in (("more", 1), ("less", -1)):
-        named = [_difference(row) for row in rows if sign * row["estimate"] > 0]
+        named = [_difference(study, row) for row in rows if sign * row["estimate"] > 0]
         if named:
             said.append(Markup("{} probable with {}").format(word, listed(named)))
     return said
@@ -221,18 +231,36 @@ def _predicted(study: StudyFolder, alternative: str) -> str:
     return "" if shares.empty else f" (average share {percent(shares['estimate'].iloc[0], 2)})"
 
 
-def _difference(row: Mapping[Any, Any]) -> Markup:
+def _difference(study: StudyFolder, row: Mapping[Any, Any]) -> Markup:
     numbers = signed_points(row["estimate"], row["lower"], row["upper"])
-    return Markup("{} {} ({})").format(code(row["variable"]), row["contrast"], numbers)
+    label = study.labels.get(str(row["variable"]))
+    meaning = f"{label}; " if label else ""
+    return Markup("{} {} ({}{})").format(code(row["variable"]), row["contrast"], meaning, numbers)
 
 
 def _networks(study: StudyFolder) -> Iterator[Finding]:
     for family in families(study):
         if family.prefix == "network":
             unit = "per unit of a network" if family.kind == "slope" else "for one unit more"
-            text = Markup("Percentage points {}, with {}.").format(unit, study.interval)
+            text = Markup(
+                "Differences of the average probability in percentage points {}, with {}. {}"
+            ).format(unit, study.interval, _units(study, family))
             parts = tuple(_outcome(family, outcome) for outcome in family.columns)
-            yield Finding("Networks, own and other", text, "effects", parts)
+            yield Finding("Networks, own and other", text, ("effects",), parts)
+
+
+def _units(study: StudyFolder, family: Family) -> Markup:
+    """What one unit of each network is."""
+    said = [
+        Markup("{}: {}{}.").format(
+            code(column["column"]),
+            column["description"],
+            Markup("; {}").format(code(column["codebook"])) if column["codebook"] else "",
+        )
+        for column in study.columns
+        if column["column"] in family.columns.values() and column["description"]
+    ]
+    return Markup(" ").join(said)
 
 
 def _outcome(family: Family, outcome: str) -> Markup:
@@ -267,10 +295,12 @@ def _scenarios(study: StudyFolder) -> Iterator[Finding]:
         parts.append(Markup("<strong>{}</strong>: {}.").format(title, Markup("; ").join(changes)))
     if parts:
         text = Markup(
-            "Predicted average shares with each scenario minus without it, under {}. Static: "
-            "networks and earlier moves do not react. This is no forecast."
+            "Predicted average shares with each scenario minus without it, as far as the "
+            "associations of {} would hold in the changed world. Static: networks and earlier "
+            "moves do not react. This is no forecast."
         ).format(code(study.main))
-        yield Finding("What the scenarios would change", text, "scenarios", tuple(parts))
+        sources = ("scenarios",) + (("diversion",) if "diversion" in study.tables else ())
+        yield Finding("What the scenarios would change", text, sources, tuple(parts))
 
 
 def _diverted(study: StudyFolder, scenario: str) -> list[Markup]:

@@ -12,6 +12,8 @@ import pandas as pd
 
 from bayesmig.errors import StudyError
 
+#: Letters of a description that fits beside a number.
+SHORT = 50
 _INTERVAL = ("estimate", "lower", "upper")
 #: Table -> columns that the report reads.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -19,7 +21,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "survey_shares": ("alternative", "rows", "share"),
     "convergence": (
         *("theory", "parameters", "r_hat_max", "ess_bulk_min", "ess_tail_min"),
-        *("divergences", "bfmi_min", "seconds", "passed"),
+        *("divergences", "bfmi_min", "pareto_k", "seconds", "passed"),
     ),
     "parameters": (
         *("theory", "parameter", "mean", "sd", "lower", "upper"),
@@ -110,6 +112,22 @@ class StudyFolder:
     def header(self, name: str) -> Mapping[str, str]:
         """What the numbers of a table are: unit, weights, groups, interval."""
         return {str(k): str(v) for k, v in self.results.get("headers", {}).get(name, {}).items()}
+
+    @property
+    def columns(self) -> list[Mapping[str, Any]]:
+        """What is said about each column of the theories."""
+        return list(self.results.get("columns", ()))
+
+    @property
+    def descriptions(self) -> Mapping[str, str]:
+        """Column -> what it is and its unit, where the theory says so."""
+        said = ((str(c["column"]), str(c["description"])) for c in self.columns)
+        return {column: text for column, text in said if text}
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The descriptions that are short enough to stand beside a number."""
+        return {c: text for c, text in self.descriptions.items() if len(text) <= SHORT}
 
     @property
     def interval(self) -> str:

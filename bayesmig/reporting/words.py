@@ -27,6 +27,16 @@ def count(value: Any) -> str:
     return number(known, 0 if known == int(known) else 1) if np.isfinite(known) else MISSING
 
 
+def counted(value: Any, noun: str) -> str:
+    """A number of things: ``1 row``, ``12 rows``."""
+    return f"{count(value)} {noun}" + ("" if count(value) == "1" else "s")
+
+
+def quoted(claim: Any) -> Markup:
+    """The words of a theory, told from ours by quotation marks."""
+    return Markup("“{}”").format(str(claim).strip().rstrip("."))
+
+
 def percent(share: Any, digits: int = 1) -> str:
     """A share in per cent."""
     text = number(100 * float(share), digits)

@@ -1,16 +1,18 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from bayesmig.checks.calibration import COLUMNS, calibration, loo_probabilities
-from bayesmig.checks.replicate import take_draws, thinned
+from bayesmig.checks.calibration import COLUMNS, bin_statistics, bins_of, calibration
+from bayesmig.checks.replicate import replicate, thinned
 from bayesmig.checks.result import CheckResult
 from bayesmig.choice.utility import Coefficients
 from bayesmig.posterior import Posterior
 from bayesmig.survey.survey import Survey
 from tests.checks.worlds import laplace
-from tests.fabricate import TRUTH, small_design, small_frame, small_survey, survey_of
+from tests.fabricate import ALTERNATIVES, TRUTH, small_design, small_frame, small_survey, survey_of
 
 EVERYTHING = " + ".join(name for name in TRUTH if name != "asc")
 
@@ -21,7 +23,9 @@ def fitted(survey: Survey, persons: str = EVERYTHING, **keys: object) -> Posteri
 
 def asked(posterior: Posterior, draws: int = 200, **changes: object) -> CheckResult:
     some = replace(thinned(posterior.coefficients(), draws), **changes)  # type: ignore[arg-type]
-    return calibration(posterior, some, replicates=draws, seed=1)
+    bins = bins_of(posterior.design, some)
+    replicated = replicate(posterior.design.columns, some, bin_statistics(bins), seed=1)
+    return calibration(posterior, bins, replicated)
 
 
 def test_true_theory_passes() -> None:
@@ -75,38 +79,68 @@ def test_bins_of_a_rare_alternative_are_merged() -> None:
 def test_too_few_rows_are_not_judged() -> None:
     result = asked(fitted(small_survey(24, seed=0, origins=3), "female", groups=[]))
     assert result.passed is None
-    assert "Too few rows" in result.text
+    assert "no alternative has two bins" in result.text
 
 
-def test_left_out_probabilities_equal_the_known_ones() -> None:
-    """With constants only and a flat prior, the predictive is a ratio of counts."""
-    posterior = fitted(small_survey(60, seed=4), "1", groups=[])
-    design = posterior.design
-    counts = np.bincount(design.choice, minlength=3)
-    p = np.random.default_rng(0).dirichlet(counts + 1.0, 50_000)
-    exact = Coefficients(persons=np.log(p[:, None, 1:] / p[:, None, :1]), effects={})
-    found = loo_probabilities(design.columns, exact, design.choice)
-    for row in (0, 10, 20):
-        others = counts - np.eye(3)[design.choice[row]]
-        assert found[row] == pytest.approx((others + 1) / (59 + 3), abs=2e-3)
-    assert found.sum(axis=1) == pytest.approx(1.0)
+# ------------------------------------------------- many small origins, as surveys have them
 
 
-def test_left_out_probabilities_stay_finite() -> None:
-    posterior = fitted(small_survey(50), "female")
-    extreme = posterior.coefficients()
-    extreme.persons[:, 0] += 300.0
-    found = loo_probabilities(posterior.design.columns, extreme, posterior.design.choice)
-    assert np.isfinite(found).all()
-    assert found.sum(axis=1) == pytest.approx(1.0)
+def small_origins(
+    seed: int, odds: Callable[[np.ndarray], np.ndarray], *, n: int = 1200, origins: int = 120
+) -> Survey:
+    """Ten rows per origin, whose effects have the scales that `laplace` knows."""
+    rng = np.random.default_rng(seed)
+    origin, wealth = np.arange(n) % origins, rng.normal(size=n)
+    effects = rng.normal(0.0, (0.4, 0.6), (origins, 2))[origin]
+    utility = np.column_stack([np.zeros(n), odds(wealth) + effects]) + rng.gumbel(size=(n, 3))
+    choice = np.array(ALTERNATIVES)[utility.argmax(axis=1)]
+    names = [f"o{g}" for g in origin]
+    return survey_of(pd.DataFrame({"choice": choice, "origin": names, "wealth": wealth}))
 
 
-def test_order_of_draws_does_not_matter() -> None:
-    posterior = fitted(small_survey(80))
-    coefficients = posterior.coefficients()
-    order = np.random.default_rng(0).permutation(len(coefficients.persons))
-    one, other = (
-        loo_probabilities(posterior.design.columns, c, posterior.design.choice)
-        for c in (coefficients, take_draws(coefficients, order))
+def straight(wealth: np.ndarray) -> np.ndarray:
+    return np.column_stack([-1.0 + 0.1 * wealth, -1.6 + 0.3 * wealth])
+
+
+def bent(wealth: np.ndarray) -> np.ndarray:
+    return np.column_stack([-1.4 + 0.5 * wealth**2, -1.6 + 0.3 * wealth])
+
+
+def capped(wealth: np.ndarray) -> np.ndarray:
+    """Log odds of another link: steep, and at most a third ever leave for each place."""
+    p = (1 / 3) / (1 + np.exp(-4.0 * wealth))
+    return np.log(np.column_stack([p, p]) / (1 - 2 * p)[:, None])
+
+
+@pytest.mark.parametrize("persons", ["1", "wealth"])
+def test_true_theories_with_small_origins_pass(persons: str) -> None:
+    """Bins by probabilities that hold the row's own choice failed all of these."""
+    verdicts = [asked(fitted(small_origins(seed, straight), persons)).passed for seed in range(20)]
+    # Constants and origins give all rows of an origin one probability: nothing to bin.
+    assert verdicts == [None] * 20 if persons == "1" else verdicts.count(False) <= 2
+
+
+@pytest.mark.parametrize("wrong", [bent, capped])
+def test_wrong_shapes_are_flagged_beside_small_origins(
+    wrong: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    assert asked(fitted(small_origins(1, wrong), "wealth")).passed is False
+
+
+def test_scaled_utilities_are_flagged_beside_small_origins() -> None:
+    posterior = fitted(
+        small_origins(1, lambda w: np.column_stack([w - 1, 1.5 * w - 1.6])), "wealth"
     )
-    np.testing.assert_allclose(one, other, rtol=1e-12)
+    persons = thinned(posterior.coefficients(), 200).persons.copy()
+    persons[:, 1] *= 1.8
+    assert asked(posterior, persons=persons).passed is False
+
+
+def test_own_choice_hardly_moves_a_row_to_another_bin() -> None:
+    """Rows that chose an alternative are not sorted by that they did."""
+    survey = small_origins(3, straight)
+    posterior = fitted(survey, "wealth")
+    rows = bins_of(posterior.design, thinned(posterior.coefficients(), 200))[1].cells.codes
+    order = survey.frame["wealth"].to_numpy().argsort()
+    steps = np.diff(rows[order])
+    assert (steps >= 0).all() or (steps <= 0).all()

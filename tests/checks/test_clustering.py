@@ -54,6 +54,31 @@ def test_effects_of_origins_take_care_of_them() -> None:
     assert asked(fitted(small_survey(2400, seed=1, origins=80))).passed is True
 
 
+def test_gaps_are_judged_upwards() -> None:
+    """Small p-values are those of large gaps; effects fitted to origins leave small ones."""
+    clustered = small_survey(2400, seed=1, origins=80)
+    for groups, largest in (([], True), ([{"by": "origin"}], False)):
+        result = asked(fitted(clustered, groups=groups))
+        origin = result.table[result.table["by"] == "origin"].set_index("alternative")
+        row = origin.loc["international"]
+        assert (row["observed"] > row["upper"]) is np.bool_(largest)
+        assert row["p_value"] < 0.01 if largest else row["p_value"] > 0.9
+        assert (origin["fitted"] != largest).all()
+        assert ("fitted to these shares" in result.text) is not largest
+
+
+def test_worlds_without_origins_pass_without_their_effects() -> None:
+    """Origins do not differ, and the theory has no effects of them: no alarm."""
+    verdicts = []
+    for seed in range(20):
+        frame = small_frame(600, seed=seed, origins=40)
+        shuffled = np.random.default_rng(seed).permutation(frame["origin"])
+        survey = survey_of(frame.assign(origin=shuffled, region="all"))
+        verdicts.append(asked(fitted(survey, groups=[])).passed)
+    assert verdicts.count(False) <= 2
+    assert None not in verdicts
+
+
 def test_gap_equals_loops() -> None:
     rng = np.random.default_rng(0)
     codes, choices = rng.integers(5, size=60), rng.integers(3, size=(60, 4)).astype(np.int8)

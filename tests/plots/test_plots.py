@@ -357,7 +357,7 @@ def test_comparison_puts_the_best_on_top_whatever_the_sign() -> None:
 
 def test_hypotheses_show_joint_and_single_probabilities(figures: dict[str, Figure]) -> None:
     shown = texts_of(figures["hypotheses"])
-    assert "cross network substitution" in shown
+    assert "“cross network substitution”" in shown
     assert "0.520" in shown
     assert ">\u00a00.999" in shown
     assert [t for t in shown if t.startswith("+1.02 pp")]
@@ -375,6 +375,24 @@ def test_a_hypothesis_that_cannot_be_computed_is_drawn_as_such(
     left = list(figure.axes[0].texts)
     assert {t.get_text() for t in left} == {"n/a"}
     assert all(np.isfinite(t.xy).all() for t in left)
+
+
+def test_axes_of_estimands_bear_their_ends(tables: dict[str, pd.DataFrame]) -> None:
+    table = tables["hypotheses"].iloc[[0]].assign(lower=0.355, estimate=0.63, upper=0.904)
+    shown = texts_of(plots.hypotheses_plot(table))
+    assert "−100" in shown
+    assert "+100" in shown
+    nothing = table.assign(estimate=np.nan, lower=np.nan, upper=np.nan, rope=0.0)
+    assert "+1" in texts_of(plots.hypotheses_plot(nothing))
+
+
+@pytest.mark.parametrize("largest", [500.0, 5_000.0, 9_000.0, 200_000.0])
+def test_thresholds_are_ticked(tables: dict[str, pd.DataFrame], largest: float) -> None:
+    table = tables["convergence"].assign(ess_bulk_min=largest, ess_tail_min=largest)
+    for ax in plots.convergence_plot(table).axes[1:]:
+        ticks = [t.get_text() for t in ax.get_xticklabels()]
+        assert "400" in ticks
+        assert len(ticks) == len(set(ticks))
 
 
 # ------------------------------------------------------------------------------- answers
@@ -413,8 +431,8 @@ def test_plot_draws_counterfactuals_comparisons_and_tests(tables: dict[str, pd.D
     test = SimpleNamespace(
         summary=tables["hypotheses"].loc[[5], columns], name="step", probability=0.995
     )
-    assert "step" in texts_of(plots.plot(test))
-    assert "step" in texts_of(plots.plot({"step": test}))
+    assert "“step”" in texts_of(plots.plot(test))
+    assert "“step”" in texts_of(plots.plot({"step": test}))
 
 
 def test_plot_refuses_what_cannot_be_drawn() -> None:

@@ -38,6 +38,16 @@ SLOPES = {
     "network_internal": (0.0312, -0.0011),
     "network_international": (-0.0052, 0.0098),
 }
+COLUMNS = (
+    ("female", "1 for women, 0 for men", "= sex - 1"),
+    ("education", "completed years of schooling less 8", "= education_years - 8"),
+    (
+        "network_internal",
+        "share of the community that moved within the country before, in tens of points",
+        "= share_internal / 0.1",
+    ),
+    ("urban", "", ""),
+)
 TITLES = {
     "baseline": ("Constants and origins", "Streams differ in size and over origins, no more."),
     "selectivity": (
@@ -482,7 +492,27 @@ def _results(
         "title": title,
         "seed": 7,
         "created": "2026-03-01T12:00:00+00:00",
-        "versions": {"bayesmig": "0.1.0", "pymc": "6.3.0", "nutpie": "0.16.10", "numpy": "2.4.0"},
+        "versions": {
+            "python": "3.12.11",
+            "bayesmig": "0.1.0",
+            "pymc": "6.3.0",
+            "nutpie": "0.16.10",
+            "numpy": "2.4.0",
+        },
+        "files": {"study": "study.toml", "codebook": "survey.toml", "data": "survey.csv.gz"},
+        "steps": [
+            {"step": "survey", "created": "2026-03-01T11:59:00+00:00", "seconds": 1.5},
+            {"step": "compare", "created": None, "seconds": None},
+        ],
+        "columns": [
+            {
+                "column": column,
+                "description": description,
+                "codebook": codebook,
+                "theories": [t for t in theories if t != "baseline"],
+            }
+            for column, description, codebook in COLUMNS
+        ],
         "survey": {
             "title": "Synthetic survey, Albania-like",
             "fingerprint": "9f2c4e6a" * 8,
@@ -499,9 +529,22 @@ def _results(
                 "references": ["vullnetari2020", "lindstrom2001"] if t != "baseline" else [],
                 "weights_note": weights,
                 "warnings": [],
-                "seconds": 21.4 + 3.2 * i,
-                "route": "nutpie, 4 chains",
                 "problems": [] if converged or t != theories[-1] else [problem, "7 divergences"],
+                "provenance": {
+                    "seed": 7,
+                    "chains": 4,
+                    "draws": 1000,
+                    "tune": 500,
+                    "target_accept": 0.9,
+                    "route": "nutpie, 4 chains",
+                    "versions": {"bayesmig": "0.1.0", "numba": "0.68.0"},
+                    "survey": "9f2c4e6a" * 8,
+                    "design": "1b3d5f70" * 8,
+                    "spec": "0a2c4e68" * 8,
+                    "seconds": 21.4 + 3.2 * i,
+                    "created": "2026-03-01T11:59:30+00:00",
+                    "warnings": [],
+                },
             }
             for i, t in enumerate(theories)
         ],

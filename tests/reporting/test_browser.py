@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from bayesmig.progress import silent
+from bayesmig.simulation import simulate
+from bayesmig.study import run
+
 pytestmark = pytest.mark.browser
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
@@ -39,6 +43,39 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver.quit()
 
 
+STUDY = """
+title = "A study that was run"
+survey = "survey/survey.toml"
+theories = ["baseline", "networks"]
+scenarios = ["network_cut", "border_closure"]
+seed = 3
+[sampling]
+chains = 2
+draws = 50
+tune = 50
+[questions]
+by = ["female"]
+comparisons = ["female", "wealth"]
+slopes = ["network_internal", "network_international"]
+"""
+
+
+@pytest.fixture(scope="module")
+def run_folder(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what `bayesmig run` left of a small study; after the browser, which may be absent."""
+    home = tmp_path_factory.mktemp("run")
+    simulate(home / "survey", persons=500, seed=2)
+    (home / "study.toml").write_text(STUDY)
+    return run(home / "study.toml", home / "out", progress=silent).folder
+
+
+@pytest.fixture(params=["run_folder", "study_folder"])
+def report(request: pytest.FixtureRequest) -> Path:
+    """Return a report that a run wrote, and one of made-up numbers."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder / "report.html"
+
+
 def visit(browser: Any, page: Path, width: int = 1200) -> dict[str, list[str]]:
     """Open a page; return what its console said and what it asked for."""
     # What was said about an earlier page is taken away.
@@ -64,9 +101,9 @@ def ask(browser: Any, script: str) -> Any:
     return browser.execute_script(f"return {script}")
 
 
-def test_report_opens_without_a_word_or_a_request(browser: Any, study_folder: Path) -> None:
-    assert visit(browser, study_folder / "report.html") == {"console": [], "asked": []}
-    assert browser.title == "Who goes where? A synthetic survey"
+def test_report_opens_without_a_word_or_a_request(browser: Any, report: Path) -> None:
+    assert visit(browser, report) == {"console": [], "asked": []}
+    assert browser.title in ("A study that was run", "Who goes where? A synthetic survey")
 
 
 def test_planted_request_and_error_are_seen(browser: Any, tmp_path: Path) -> None:
@@ -77,8 +114,8 @@ def test_planted_request_and_error_are_seen(browser: Any, tmp_path: Path) -> Non
     assert any("nothing is not defined" in line for line in found["console"])
 
 
-def test_figures_and_tables_are_seen(browser: Any, study_folder: Path) -> None:
-    visit(browser, study_folder / "report.html")
+def test_figures_and_tables_are_seen(browser: Any, report: Path) -> None:
+    visit(browser, report)
     sizes = ask(
         browser,
         "[...document.querySelectorAll('figure svg')]"
@@ -95,8 +132,8 @@ def test_figures_and_tables_are_seen(browser: Any, study_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [1200, 500])
-def test_page_is_as_wide_as_the_window(browser: Any, study_folder: Path, width: int) -> None:
-    visit(browser, study_folder / "report.html", width)
+def test_page_is_as_wide_as_the_window(browser: Any, report: Path, width: int) -> None:
+    visit(browser, report, width)
     inner, page = ask(browser, "[window.innerWidth, document.documentElement.scrollWidth]")
     assert page <= inner
     # Letters of figures stay readable: wide figures scroll.
@@ -108,9 +145,9 @@ def test_page_is_as_wide_as_the_window(browser: Any, study_folder: Path, width: 
     assert least > 8
 
 
-def test_words_stay_within_their_figures(browser: Any, study_folder: Path) -> None:
+def test_words_stay_within_their_figures(browser: Any, report: Path) -> None:
     """Fonts of the page differ from those that figures were laid out with."""
-    visit(browser, study_folder / "report.html")
+    visit(browser, report)
     outside = ask(
         browser,
         """[...document.querySelectorAll('figure svg')].flatMap(s => {
@@ -124,8 +161,8 @@ def test_words_stay_within_their_figures(browser: Any, study_folder: Path) -> No
     assert outside == []
 
 
-def test_contents_lead_to_their_sections(browser: Any, study_folder: Path) -> None:
-    visit(browser, study_folder / "report.html")
+def test_contents_lead_to_their_sections(browser: Any, report: Path) -> None:
+    visit(browser, report)
     missing = ask(
         browser,
         "[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href').slice(1))"

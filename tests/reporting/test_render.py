@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 from bayesmig.errors import StudyError
+from bayesmig.reporting.findings import findings
+from bayesmig.reporting.folder import read_folder
 from bayesmig.reporting.render import render_report
 from tests.reporting.pages import Page, external
 from tests.reporting.studyfolder import write_study
@@ -116,6 +119,48 @@ def test_other_numbers_other_bytes(tmp_path: Path) -> None:
     path = tmp_path / "tables" / "comparison.parquet"
     pd.read_parquet(path).assign(elpd=[-1.0, -2.0, -3.0]).to_parquet(path, index=False)
     assert render_report(tmp_path).read_text(encoding="utf-8") != first
+
+
+def test_columns_are_explained(page: Page) -> None:
+    for words in ("1 for women, 0 for men", "= sex - 1", "as in the file", "in tens of points"):
+        assert words in page.text
+
+
+def test_provenance_is_whole(page: Page, study_folder: Path) -> None:
+    results = json.loads((study_folder / "results.json").read_text(encoding="utf-8"))
+    for theory in results["theories"]:
+        for key, value in theory["provenance"].items():
+            if isinstance(value, str | float) and key != "seconds":
+                assert str(value) in page.text, key
+    for words in ("survey.csv.gz", "python 3.12.11", "1.5 s", "When each step was computed"):
+        assert words in page.text
+    assert "<code>" not in page.text
+
+
+def test_inequalities_bear_their_hypothesis_and_the_units_of_the_figure(page: Page) -> None:
+    for words in (
+        "“step migration” comparison(prior_internal, international) > 0 "
+        "+1.02 pp [0.24, 1.80] ±0.1 pp",
+        "+29.0 % [19.2, 38.8] ±2 %",
+    ):
+        assert words.replace(" ", "") in page.text.replace(" ", "").replace("\u00a0", "")
+
+
+def test_numbers_name_the_tables_that_hold_them(study_folder: Path) -> None:
+    sources = {f.lead: f.sources for f in findings(read_folder(study_folder))}
+    assert sources["Who chooses what"] == ("effects", "shares")
+    assert sources["What the scenarios would change"] == ("scenarios", "diversion")
+
+
+def test_one_of_a_thing_is_singular(tmp_path: Path) -> None:
+    write_study(tmp_path, theories=("networks",), scenarios=("network_cut",))
+    path = tmp_path / "tables" / "hypotheses.parquet"
+    pd.read_parquet(path).query("hypothesis == 'step_migration'").to_parquet(path, index=False)
+    page = Page(render_report(tmp_path).read_text(encoding="utf-8"))
+    assert "1 claim tested under" in page.text
+    assert "(1 row)" in page.text
+    for wrong in ("1 rows", "1 claims", "1 tables", "1 theories", "1 scenarios"):
+        assert not re.search(rf"\b{wrong}", page.text)
 
 
 # ------------------------------------------------------------------------ hostile words

@@ -12,6 +12,8 @@ from bayesmig.reporting.figures import MOST_LINES, Numbered, chunks, wanted_brea
 from bayesmig.reporting.findings import findings, separation
 from bayesmig.reporting.folder import StudyFolder, read_folder
 from bayesmig.reporting.networks import families
+from bayesmig.reporting.readings import reading
+from bayesmig.reporting.render import render
 from bayesmig.reporting.sections import scenarios
 from bayesmig.reporting.words import (
     count,
@@ -23,7 +25,16 @@ from bayesmig.reporting.words import (
     standing,
     verdict,
 )
+from tests.reporting.pages import Page
 from tests.reporting.studyfolder import write_study
+
+#: What says that one thing makes another happen.
+CAUSAL = re.compile(
+    r"\b(caus(e[sd]?|al|ing)|because of|leads? to|due to|impacts?|drives?|makes? people|pulls?"
+    r"|push(es)?|keeps? (people|members|others)|raises?|lowers|reduces?|increases?|decreases?"
+    r"|effects? (of|on)|network effects?|opens? the|acts? on|influences?)\b",
+    re.IGNORECASE,
+)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +118,10 @@ def test_findings_say_the_numbers(study: StudyFolder) -> None:
     said = text_of(study)
     assert "120 of 4,120 rows read were dropped" in said["The survey"]
     assert "87.6 % chose <code>stay</code>" in said["The survey"]
-    assert "less probable with <code>female</code> 0 → 1 (−1.12 [" in said["Who chooses what"]
+    assert (
+        "less probable with <code>female</code> 0 → 1 (1 for women, 0 for men; −1.12 ["
+        in said["Who chooses what"]
+    )
     assert "sign unclear for <code>education</code>" in said["Who chooses what"]
     assert "<strong>stay</strong>" not in said["Who chooses what"]
     assert (
@@ -124,7 +138,7 @@ def test_findings_say_the_numbers(study: StudyFolder) -> None:
 def test_claims_are_sorted_by_what_may_be_said(study: StudyFolder) -> None:
     said = text_of(study)["Hypotheses"]
     assert re.findall(r">(supported|undecided)<", said) == ["supported"] * 2 + ["undecided"]
-    assert "undecided</span> Each stream&#39;s" in said
+    assert "The theory’s claim: “Each stream&#39;s" in said
     table = study.tables["hypotheses"]
     other = with_table(study, hypotheses=table[table["theory"] == "selectivity"])
     assert "<code>selectivity</code>" in text_of(other)["Hypotheses"]
@@ -139,10 +153,49 @@ def test_claims_are_sorted_by_what_may_be_said(study: StudyFolder) -> None:
 
 
 def test_no_sentence_of_ours_claims_a_cause(study: StudyFolder) -> None:
-    ours = with_table(study, hypotheses=study.tables["hypotheses"].assign(claim="x", statement="y"))
-    said = " ".join([*text_of(ours).values(), *(str(c.text) for c in cautions(ours))])
-    causal = r"\b(causes?|caused|because of|leads? to|due to|impacts?|drives?|makes? people)\b"
-    assert re.findall(causal, said) == []
+    """Claims are the theories', and stand in quotation marks; all other words are ours."""
+    page = Page(render(study)).text
+    said = re.sub(r"“[^“”]*”", "", page)
+    assert len(said) < len(page)
+    for fine in ("not causes", "nothing about causes", "group effects", "effects of groups"):
+        said = said.replace(fine, "")
+    assert [m.group() for m in CAUSAL.finditer(said)] == []
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "Earlier movers pull others.",
+        "Networks keep people from moving.",
+        "Effects of gender on both streams",
+        "Schooling raises internal moves",
+    ],
+)
+def test_causal_words_are_seen(claim: str) -> None:
+    assert CAUSAL.search(claim)
+
+
+def test_statements_are_read_as_associations() -> None:
+    for statement, read in (
+        ("lift(x, a) > 0", "x + 1 is associated with a higher probability of a"),
+        ("slope(x, a) < 0", "more x is associated with a lower probability of a"),
+        (
+            "lift(x, a) < lift(x, b)",
+            "x + 1 is associated with a lower probability of a, compared with b",
+        ),
+        (
+            "comparison(x, a) != comparison(x, b)",
+            "x + 1 is associated with a different probability of a, compared with b "
+            "in percentage points",
+        ),
+        ("share(a) > share(b)", "the average share of a is higher, compared with b"),
+        ("lift(x, a) > lift(z, a)", "lift(x, a) is larger than lift(z, a)"),
+        ("share(a) > 0.5", "share(a) is larger than 0.5"),
+        ("slope(x, a) / share(a) > 1", "slope(x, a) / share(a) is larger than 1"),
+    ):
+        assert reading(statement).striptags() == read
+    both = reading("lift(x, a) > 0 and lift(z, b) > 0").striptags()
+    assert both.count("is associated with") == 2
 
 
 def test_separation_speaks_of_standard_errors() -> None:

@@ -8,11 +8,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from bayesmig import plots
-from bayesmig.plots.numbers import number
+from bayesmig.plots.numbers import number, probability
 from bayesmig.reporting.blocks import Block, Heading, Layout, absent, html_table, prose
 from bayesmig.reporting.figures import Numbered, chunks, wanted_breakdowns
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import badge, code, count, seconds, verdict
+from bayesmig.reporting.words import badge, bracket, code, count, seconds, verdict
 
 #: Figures of breakdowns; all of them are in the table.
 MOST_FIGURES = 2
@@ -53,8 +53,9 @@ def _convergence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     yield figures.block(
         plots.convergence_plot(table, parameters),
         "R-hat compares the chains of a parameter and should be at most 1.01; the effective "
-        "sample size (ESS) says how many independent draws its chains are worth, and should be "
-        f"at least 400. {_shaded(table, parameters)}",
+        "sample size (ESS) says how many independent draws its draws are worth, and should be "
+        "at least 400. Weighted independent draws have no chains to compare: there the Pareto k of "
+        f"their weights should be below 0.5. {_shaded(table, parameters)}",
         "convergence" if parameters is None else "parameters",
     )
     layout: Layout = {
@@ -65,6 +66,7 @@ def _convergence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "Tail ESS, least": ("ess_tail_min", lambda v: number(v, 0)),
         "Divergences": ("divergences", count),
         "E-BFMI, least": ("bfmi_min", number),
+        "Pareto k": ("pareto_k", number),
         "Sampling": ("seconds", seconds),
         "Result": (lambda row: badge(verdict(row["passed"])), None),
     }
@@ -129,17 +131,29 @@ def _clustering(study: StudyFolder) -> Iterator[Block]:
         "Groups": ("by", None),
         "How many": ("groups", count),
         "Alternative": ("alternative", None),
-        "Gap of shares": ("observed", number),
-        "Replicated": ("predicted", number),
-        "From": ("lower", number),
-        "To": ("upper", number),
-        "p-value": ("p_value", number),
+        "Gap": ("observed", _points),
+        "Gap in replicated surveys": ("predicted", _points),
+        "95 % of them": (lambda r: bracket(100 * r["lower"], 100 * r["upper"], 2), str),
+        "p-value": ("p_value", probability),
+        "Fitted": (lambda r: "yes" if r.get("fitted") else "no", None),
     }
-    caption = Markup(
-        "Root mean square gap between the shares of groups and those that {} expects, in the "
-        "survey and in replicated ones"
-    ).format(code(study.main))
+    caption = Markup("Are choices within groups more alike than {} says? Percentage points").format(
+        code(study.main)
+    )
+    yield Heading("Clustering", "clustering")
+    yield prose(
+        "The gap is the root mean square distance between the shares of groups and those that "
+        "the theory expects there; the p-value is the share of replicated surveys whose gap is at "
+        "least as large. Only a small p-value counts against the theory: something that the "
+        "group shares is left out. Where the theory fits effects of the groups (or of groups "
+        "within them) to these very shares, the survey lies closer to them than surveys "
+        "replicated around them, and p is near one."
+    )
     yield html_table(table, layout, caption, source="clustering", folded=True)
+
+
+def _points(share: float) -> str:
+    return number(100 * share, 2)
 
 
 def _calibration(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -151,9 +165,10 @@ def _calibration(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     yield figures.block(
         plots.calibration_plot(table, alternatives=study.alternatives),
         Markup(
-            "Rows of {} in bins of similar predicted probability: the share that chose the "
-            "alternative should lie near the diagonal, within the line for about 19 bins of 20. "
-            "Hollow: too far off, all bins considered together."
+            "Rows of {} in bins alike in what their columns say, effects of groups left out of "
+            "the sorting: the share that chose the alternative should lie near the diagonal, "
+            "within the line for about 19 bins of 20. Hollow: too far off, all bins considered "
+            "together."
         ).format(code(study.main)),
         "calibration",
     )

@@ -21,8 +21,12 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     """Who chooses what: shares, differences, slopes, networks."""
     yield prose(
         "Everything here is under {} and on the scale of probabilities, averaged over the "
-        "rows. Panels have axes of their own, since the streams differ much in size.",
+        "rows: associations, not causes. {}Panels have axes of their own, since the streams "
+        "differ much in size.",
         code(study.main),
+        Markup('What the columns are stands <a href="#columns">with the survey</a>. ')
+        if study.columns
+        else "",
     )
     yield from _predicted(study, figures)
     for kind, words in _KINDS.items():
@@ -34,14 +38,15 @@ _KINDS = {
     "comparison": (
         "Differences",
         "Average differences of choice probabilities",
-        "Average change of the predicted probability when a column goes from one value to "
-        "another, with the other columns as they are.",
+        "Average difference of the predicted probability between two values of a column, with "
+        "the other columns as they are.",
         "No column was compared.",
     ),
     "slope": (
         "Slopes",
         "Average slopes of choice probabilities",
-        "Average change of the predicted probability per unit of a column, for a small change.",
+        "Average difference of the predicted probability per unit of a column, for a small "
+        "difference.",
         "No slope was asked for.",
     ),
 }
@@ -91,11 +96,12 @@ def _kind(
             scale=scale,
             title=title,
             interval=study.interval,
+            labels=study.labels,
         )
         yield figures.block(figure, caption, "effects", header)
     names: Layout = {
         "Column": ("variable", None),
-        "Change": (lambda row: str(row["contrast"]).replace("dP/dx", "per unit"), None),
+        "Difference": (lambda row: str(row["contrast"]).replace("dP/dx", "per unit"), None),
         "Alternative": ("alternative", None),
     }
     yield html_table(
@@ -152,4 +158,4 @@ def _matrices(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
 
 def _matrix_title(prefix: str) -> str:
     words = "networks" if prefix == "network" else f"the columns {prefix}_…"
-    return f"Own and cross effects of {words}"
+    return f"Average differences of choice probabilities with {words}, own and other"

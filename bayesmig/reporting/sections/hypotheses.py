@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bayesmig import plots
-from bayesmig.plots.numbers import number, probability
+from bayesmig.plots.numbers import probability
 from bayesmig.reporting.blocks import Block, Layout, absent, html_table, prose
 from bayesmig.reporting.figures import Numbered, chunks
 from bayesmig.reporting.findings import theory_of_hypotheses
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import badge, bracket, code, standing
+from bayesmig.reporting.readings import reading
+from bayesmig.reporting.words import badge, code, quoted, standing
 
 
 def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -23,29 +24,27 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     theory = theory_of_hypotheses(study)
     own = table[table["theory"].astype(str) == theory]
     yield prose(
-        "Each claim is an inequality between average effects on the probability scale, "
-        "computed draw by draw under {}. Its probability is the share of draws in which it "
-        "holds: what the theory and the data say together, and nothing about causes.",
+        "Each hypothesis is one or more inequalities between average differences of "
+        "probabilities, computed draw by draw under {}. Its probability is the share of draws in "
+        "which all of them hold: what the theory and the data say together about associations, "
+        "and nothing about causes, whatever words the theory's own claim uses.",
         code(theory),
     )
     for part in chunks(own, "hypothesis", "part"):
         yield figures.block(
             plots.hypotheses_plot(part, interval=study.interval),
             "Estimands are left minus right of each inequality: percentage points (pp) for "
-            "differences of probabilities, per cent for lifts (changes as a share of the "
-            "alternative's probability before). Grey: the region of practical equivalence (ROPE).",
+            "differences of probabilities, per cent for lifts (differences as a share of the "
+            "alternative's probability before). Each has an axis of its own, whose ends are "
+            "written beside it. Grey: the region of practical equivalence (ROPE).",
             "hypotheses",
             study.header("hypotheses"),
         )
-    yield html_table(
-        own.drop_duplicates("hypothesis"), _claims(study), "Claims", source="hypotheses"
-    )
-    yield html_table(
-        own, _PARTS, "The inequalities of the claims", source="hypotheses", folded=True
-    )
+    yield html_table(own.drop_duplicates("hypothesis"), _CLAIMS, "Claims", source="hypotheses")
+    yield html_table(own, _PARTS, _UNITS, source="hypotheses", folded=True)
     others = table[table["theory"].astype(str) != theory]
     if len(others):
-        layout: Layout = {"Theory": ("theory", None), **_claims(study)}
+        layout: Layout = {"Theory": ("theory", None), **_CLAIMS}
         yield html_table(
             others.drop_duplicates(["theory", "hypothesis"]),
             layout,
@@ -55,30 +54,29 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         )
 
 
-def _claims(study: StudyFolder) -> dict[str, Any]:
-    said: Mapping[str, str] = study.results.get("texts", {}).get("hypotheses", {})
-    # Sentences are kept by name; the last theory that states a name wrote the sentence.
-    writers = study.table("hypotheses").groupby("hypothesis")["theory"].last()
-
-    def sentence(row: Mapping[str, Any]) -> str:
-        name, theory = str(row["hypothesis"]), str(row["theory"])
-        if (own := said.get(f"{theory}/{name}")) is not None:
-            return own
-        return said[name] if name in said and writers[name] == theory else str(row["claim"])
-
-    return {
-        "Hypothesis": (lambda row: str(row["hypothesis"]).replace("_", " "), None),
-        "Probability": ("joint_probability", probability),
-        "Verdict": (lambda row: badge(standing(row["joint_probability"])), None),
-        "In words": (sentence, None),
-    }
+_CLAIMS: Layout = {
+    "Hypothesis": (lambda row: quoted(str(row["hypothesis"]).replace("_", " ")), None),
+    "Probability": ("joint_probability", probability),
+    "Verdict": (lambda row: badge(standing(row["joint_probability"])), None),
+    "Association": (lambda row: reading(str(row["statement"])), None),
+    "The theory’s claim": (lambda row: quoted(row["claim"]), None),
+}
 
 
+def _rope(row: Mapping[str, Any]) -> str:
+    unit = plots.unit_of(str(row["part"]))
+    return f"±{unit.factor * row['rope']:.3g} {unit.name}".rstrip()
+
+
+_UNITS = (
+    "The inequalities of the claims, in percentage points (pp) or, for lifts, in per cent of the "
+    "alternative's own probability (%)"
+)
 _PARTS: Layout = {
+    "Hypothesis": (lambda row: quoted(str(row["hypothesis"]).replace("_", " ")), None),
     "Inequality": ("part", None),
-    "Estimand": ("estimate", lambda v: number(v, 4)),
-    "Interval": (lambda row: bracket(row["lower"], row["upper"], 4), str),
-    "ROPE": ("rope", lambda v: f"±{number(v, 3)}"),
+    "Estimand and interval": (plots.estimand, str),
+    "ROPE": (_rope, str),
     "Mass in ROPE": ("rope_mass", probability),
     "Probability": ("probability", probability),
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from bayesmig.plots.numbers import number
-from bayesmig.reporting.blocks import Block, Facts, Layout, html_table, prose
+from bayesmig.plots.numbers import MISSING, number
+from bayesmig.reporting.blocks import Block, Facts, HtmlTable, Layout, html_table, prose
 from bayesmig.reporting.figures import Numbered
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.words import bracket, code, count, seconds
@@ -21,33 +22,21 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     """Where everything comes from."""
     results = study.results
     survey = results.get("survey", {})
-    versions = results.get("versions", {})
+    read: Mapping[str, str] = results.get("files", {})
+    known = [s["seconds"] for s in results.get("steps", ()) if s.get("seconds") is not None]
     yield Facts(
         (
+            ("Study, codebook, data", ", ".join(name for name in read.values() if name)),
             ("Seed", results.get("seed", "")),
-            ("Computed", results.get("created", "")),
+            ("Assembled", results.get("created", "")),
+            ("Wall time, all steps", seconds(sum(known)) if known else "unknown"),
             ("Main theory", code(study.main)),
             ("Survey fingerprint", code(survey.get("fingerprint", ""))),
-            ("Versions", ", ".join(f"{k} {v}" for k, v in versions.items())),
+            ("Versions", _versions(results.get("versions", {}))),
         )
     )
-    if study.theories:
-        layout: Layout = {
-            "Theory": ("name", None),
-            "Route": ("route", None),
-            "Sampling": ("seconds", seconds),
-            "Design fingerprint": (
-                lambda r: code(str(r["design"])[:12]) if r["design"] else "–",
-                None,
-            ),
-            "Weights": ("weights_note", None),
-        }
-        keys = ("name", "route", "seconds", "design", "weights_note")
-        rows = [
-            {k: t.get(k, float("nan") if k == "seconds" else "") for k in keys}
-            for t in study.theories
-        ]
-        yield html_table(pd.DataFrame(rows), layout, "How each theory was fitted")
+    yield from _fits(study)
+    yield from _steps(study)
     yield from _parameters(study)
     files = [f"tables/{name}.csv" for name in study.tables]
     yield prose(
@@ -55,6 +44,63 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "parquet: {}. Checksums of all files are in manifest.json.",
         ", ".join(files),
     )
+
+
+#: What is said of a fit, in this order -> how it is written.
+_FIT: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "route": ("How", str),
+    "reason": ("Why so", str),
+    "numbers": ("What is known of it", lambda known: _numbers(known)),
+    "precision": ("Precision of loops over rows", str),
+    "seed": ("Seed", str),
+    "chains": ("Chains", count),
+    "draws": ("Draws per chain", count),
+    "tune": ("Tuning steps per chain", count),
+    "target_accept": ("Target acceptance", str),
+    "seconds": ("Sampling", seconds),
+    "created": ("Sampled at", str),
+    "survey": ("Fingerprint of the survey", code),
+    "design": ("Fingerprint of the design", code),
+    "spec": ("Fingerprint of the theory", code),
+}
+
+
+def _fits(study: StudyFolder) -> Iterator[Block]:
+    """All that is known of where each theory's draws came from."""
+    for theory in study.theories:
+        said: Mapping[str, Any] = theory.get("provenance", {})
+        rows: list[tuple[str, Any]] = [
+            (term, write(said[key]))
+            for key, (term, write) in _FIT.items()
+            if said.get(key) is not None
+        ]
+        rows += [("Weights", theory["weights_note"])] if theory.get("weights_note") else []
+        if "versions" in said:
+            rows.append(("Versions", _versions(said["versions"])))
+        if rows:
+            caption = Markup("How {} was fitted").format(code(theory.get("name")))
+            columns, folded = (("", ""), ("Value", "w")), theory.get("name") != study.main
+            yield HtmlTable(caption, columns, tuple(rows), folded=folded)
+
+
+def _numbers(known: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {number(v, 2)}" for name, v in known.items())
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _steps(study: StudyFolder) -> Iterator[Block]:
+    """When each step was computed: steps of earlier runs are kept."""
+    table = pd.DataFrame(study.results.get("steps", ()))
+    if len(table):
+        layout: Layout = {
+            "Step": ("step", None),
+            "Computed": (lambda row: row["created"] or MISSING, None),
+            "Wall time": ("seconds", seconds),
+        }
+        yield html_table(table, layout, "When each step was computed", folded=True)
 
 
 def _parameters(study: StudyFolder) -> Iterator[Block]:

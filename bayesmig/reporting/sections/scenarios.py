@@ -32,8 +32,9 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         return
     yield prose(
         "Each scenario lets the same rows choose again in a changed world, draw by draw under "
-        "{}, and subtracts what they choose in the world as it is. Static: networks, earlier "
-        "moves and prices do not react. This is no forecast.",
+        "{}, and subtracts what they choose in the world as it is. This takes the theory's "
+        "associations for what would happen. Static: networks, earlier moves and prices do not "
+        "react. This is no forecast.",
         code(study.main),
     )
     for scenario in study.scenarios:

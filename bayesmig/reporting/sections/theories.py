@@ -12,7 +12,7 @@ from bayesmig.reporting.blocks import Block, Layout, absent, html_table, prose
 from bayesmig.reporting.figures import Numbered
 from bayesmig.reporting.findings import separation
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import count
+from bayesmig.reporting.words import count, quoted
 
 
 def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -22,10 +22,10 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         layout: Layout = {
             "Theory": ("name", None),
             "Title": ("title", None),
-            "Claim": ("claim", None),
-            "References": (lambda row: "; ".join(map(str, row["references"])) or "–", None),
+            "Claims, in its own words": (lambda row: quoted(row["claim"]), None),
         }
         yield html_table(said, layout, "Theories of this study")
+        yield from _references(said)
     table = study.table("comparison")
     if table.empty:
         yield absent(
@@ -58,6 +58,18 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "Comparison of theories",
         source="comparison",
     )
+
+
+def _references(said: pd.DataFrame) -> Iterator[Block]:
+    """Each reference once, with the theories that name it."""
+    named: dict[str, list[str]] = {}
+    for theory in said.to_dict("records"):
+        for reference in theory["references"]:
+            named.setdefault(str(reference), []).append(str(theory["name"]))
+    if named:
+        table = pd.DataFrame({"reference": list(named), "theories": map(", ".join, named.values())})
+        layout: Layout = {"Reference": ("reference", None), "Theories": ("theories", None)}
+        yield html_table(table, layout, "References of the theories", folded=True)
 
 
 _THEORY = ("name", "title", "claim", "references")
