@@ -46,11 +46,15 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     )
 
 
+def _numbers(known: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {number(v, 2)}" for name, v in known.items())
+
+
 #: What is said of a fit, in this order -> how it is written.
 _FIT: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "route": ("How", str),
     "reason": ("Why so", str),
-    "numbers": ("What is known of it", lambda known: _numbers(known)),
+    "numbers": ("What is known of it", _numbers),
     "precision": ("Precision of loops over rows", str),
     "seed": ("Seed", str),
     "chains": ("Chains", count),
@@ -81,10 +85,6 @@ def _fits(study: StudyFolder) -> Iterator[Block]:
             caption = Markup("How {} was fitted").format(code(theory.get("name")))
             columns, folded = (("", ""), ("Value", "w")), theory.get("name") != study.main
             yield HtmlTable(caption, columns, tuple(rows), folded=folded)
-
-
-def _numbers(known: Mapping[str, float]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {number(v, 2)}" for name, v in known.items())
 
 
 def _versions(versions: Mapping[str, str]) -> str:
