@@ -17,7 +17,8 @@ import ast
 import io
 import keyword
 import tokenize
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bayesmig.errors import SpecError, nearest
@@ -190,11 +191,29 @@ def _bounded(text: str, where: str) -> None:
         )
 
 
-def _python_tree(text: str, where: str) -> ast.expr:
+def python_tree(text: str, refusal: Callable[[Exception], SpecError]) -> ast.expr:
+    """Parse one Python expression, which nothing ever runs.
+
+    Parameters
+    ----------
+    text
+        The expression.
+    refusal
+        Makes the error where it does not parse.
+    """
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            # Advice to programmers: "\d" in a text, a number that is called.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-        raise _refused(text, f"it does not parse ({err.__class__.__name__})", where) from None
+        raise refusal(err) from None
+
+
+def _python_tree(text: str, where: str) -> ast.expr:
+    return python_tree(
+        text, lambda err: _refused(text, f"it does not parse ({type(err).__name__})", where)
+    )
 
 
 def _refused(text: str, why: str, where: str) -> SpecError:
@@ -316,8 +335,10 @@ class _FormulaParser:
         text = " ".join(self.text.split())
         try:
             found = list(tokenize.generate_tokens(io.StringIO(text).readline))
-        except (tokenize.TokenError, SyntaxError, IndentationError):
+        except (tokenize.TokenError, SyntaxError):
             raise self._no("brackets or quotes do not close") from None
+        except ValueError as err:
+            raise self._no(f"it is no text ({type(err).__name__})") from None
         tokens = [t for t in found if t.type not in skip]
         for t in tokens:
             plain = t.type in (tokenize.NAME, tokenize.NUMBER, tokenize.STRING)

@@ -144,6 +144,9 @@ def test_arithmetic_keeps_the_order_of_its_columns() -> None:
 @example("\x00")
 @example("'")
 @example("a\\")
+@example("\ud800")
+@example("C(a, reference='\\d')")
+@example("a + 1(b)")
 def test_any_text_is_parsed_or_refused_with_a_spec_error(text: str) -> None:
     for parse in (parse_formula, lambda t: parse_arithmetic(t, FUNCTIONS), parse_statement):
         try:
