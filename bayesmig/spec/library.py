@@ -8,16 +8,9 @@ from typing import Any
 
 from bayesmig.errors import SpecError, nearest
 from bayesmig.spec.model import ModelSpec, merge
+from bayesmig.spec.references import models_folder as models_folder
 from bayesmig.spec.scenario import Scenario
 from bayesmig.tomlfile import read_toml, validate
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-
-
-def models_folder() -> Path:
-    """The folder of packaged models: inside the wheel, or beside the sources."""
-    inside = _PACKAGE / "models"
-    return inside if inside.is_dir() else _PACKAGE.parent / "models"
 
 
 def model_names() -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def test_a_mistake_names_the_file_and_the_key(tmp_path: Path) -> None:
 def test_a_child_adds_to_its_parent(tmp_path: Path) -> None:
     write(
         tmp_path / "parent.toml",
-        'title = "P"\nreferences = ["a"]\n' + CHOICE
+        'title = "P"\nreferences = ["A. Author (2020)"]\n' + CHOICE
         + '[utility]\npersons = "x"\n[columns]\nx = "years"\n[[groups]]\nby = "origin"\n'
         '[expect]\npersons = 2\n[hypotheses.h]\nclaim = "."\nstatement = "share(go) > 0"\n',
     )  # fmt: skip
@@ -73,7 +73,7 @@ def test_a_child_adds_to_its_parent(tmp_path: Path) -> None:
     assert list(child.hypotheses) == ["h"]
     assert (child.name, child.title) == ("child", "")  # its own, never the parent's
     assert child.expect.persons is None
-    assert child.references == ("a",)
+    assert child.references == ("A. Author (2020)",)
 
 
 def test_a_mistake_in_a_parent_is_reported_under_its_own_name(tmp_path: Path) -> None:
