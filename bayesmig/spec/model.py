@@ -300,15 +300,36 @@ class ModelSpec(Frozen):
 
     @classmethod
     def json_schema(cls) -> str:
-        """The JSON schema of a model file."""
-        return json.dumps(cls.model_json_schema(), indent=2)
+        """The JSON schema of a model file; one that ``extends`` another may say less."""
+        schema = cls.model_json_schema()
+        schema["properties"]["extends"] = {
+            "type": "string",
+            "title": "Extends",
+            "description": "Name of a packaged model, or path of a model file, to build on.",
+        }
+        tables = {key: schema["$defs"][kind].pop("required") for key, kind in _PARTIAL.items()}
+        whole = {
+            "required": schema.pop("required"),
+            "properties": {
+                "choice": {"required": tables["choice"]},
+                "hypotheses": {"additionalProperties": {"required": tables["hypotheses"]}},
+            },
+        }
+        schema |= {"if": {"not": {"required": ["extends"]}}, "then": whole}
+        return json.dumps(schema, indent=2)
+
+
+#: Tables of which a model file may give a part, where it extends one with the rest.
+_PARTIAL = {"choice": "ChoiceSet", "hypotheses": "Hypothesis"}
 
 
 def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
     """A model file on top of the one that it extends.
 
-    Tables are merged key by key, anything else is replaced, and a formula that starts
-    with ``+`` is added to the parent's.
+    Tables are merged key by key, and a formula that starts with ``+`` is added to the
+    parent's. An entry of ``[[priors.coefficient]]`` takes the place of the parent's of
+    the same block, name and alternative, or is added. Anything else is replaced, other
+    lists as a whole.
     """
     merged = dict(parent)
     for key, value in child.items():
@@ -317,6 +338,20 @@ def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]
             merged[key] = merge(below, value)
         elif isinstance(value, str) and isinstance(below, str) and value.lstrip()[:1] == "+":
             merged[key] = f"{below} {value.strip()}"
+        elif key == "coefficient" and isinstance(value, list) and isinstance(below, list):
+            merged[key] = _merge_coefficients(below, value)
         else:
             merged[key] = value
     return merged
+
+
+def _merge_coefficients(parent: list[Any], child: list[Any]) -> list[Any]:
+    """The parent's entries that the child does not state, then the child's."""
+
+    def whose(entry: Any) -> tuple[Any, ...] | None:
+        if not isinstance(entry, Mapping):
+            return None
+        return entry.get("block", "persons"), entry.get("name"), entry.get("alternative")
+
+    stated = [whose(entry) for entry in child]
+    return [*(entry for entry in parent if whose(entry) not in stated), *child]

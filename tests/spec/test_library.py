@@ -40,6 +40,17 @@ def test_an_unknown_name_lists_the_known_ones(load: object) -> None:
     assert "or give the path of a .toml file" in caught.value.mend
 
 
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "x" * 5000, "a\0b", "", "x" * 300 + ".toml", "a\0.toml"]
+)
+@pytest.mark.parametrize("load", [load_model, load_scenario])
+def test_a_name_too_long_or_too_odd_for_a_file_is_refused(name: str, load: object) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(name)  # type: ignore[operator]
+    assert caught.value.where and caught.value.mend
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_file_is_named_by_itself_unless_it_says_otherwise(tmp_path: Path) -> None:
     assert load_model(write(tmp_path / "mine.toml", CHOICE)).name == "mine"
     assert load_model(write(tmp_path / "a.toml", 'name = "b"\n' + CHOICE)).name == "b"
@@ -99,6 +110,16 @@ def test_a_child_may_extend_a_packaged_model_or_a_path(tmp_path: Path) -> None:
     assert nested.choice.nonbase == ("go",)
 
 
+def test_a_child_keeps_its_parent_s_priors_of_coefficients(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.toml",
+        'extends = "networks"\n[[priors.coefficient]]\nname = "female"\nscale = 0.5\n',
+    )
+    parent = [p.name for p in load_model("networks").priors.coefficient]
+    assert parent
+    assert [p.name for p in load_model(path).priors.coefficient] == [*parent, "female"]
+
+
 def test_a_sibling_comes_before_a_packaged_model_of_the_same_name(tmp_path: Path) -> None:
     write(tmp_path / "baseline.toml", CHOICE)
     child = load_model(write(tmp_path / "mine.toml", 'extends = "baseline"\n'))
@@ -117,7 +138,11 @@ def test_a_circle_is_refused_and_shown(tmp_path: Path, circle: list[str]) -> Non
 
 @pytest.mark.parametrize(
     ("parent", "says"),
-    [('"nowhere"', "there is no packaged model 'nowhere'"), ("3", "expected the name of a model")],
+    [
+        ('"nowhere"', "there is no packaged model 'nowhere'"),
+        (f'"{"x" * 300}"', "there is no packaged model 'xxx"),
+        ("3", "expected the name of a model"),
+    ],
 )
 def test_a_parent_must_exist(tmp_path: Path, parent: str, says: str) -> None:
     path = write(tmp_path / "a.toml", f"extends = {parent}\n" + CHOICE)

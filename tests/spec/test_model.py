@@ -317,8 +317,8 @@ def test_replace_checks_like_a_file() -> None:
 
 def test_the_schema_prints_and_knows_every_key() -> None:
     schema = json.loads(ModelSpec.json_schema())
-    assert set(ModelSpec.model_fields) == set(schema["properties"])
-    assert schema["required"] == ["choice"]
+    assert {*ModelSpec.model_fields, "extends"} == set(schema["properties"])
+    assert schema["then"]["required"] == ["choice"]
     assert schema["additionalProperties"] is False
 
 
@@ -332,6 +332,28 @@ def test_merging_adds_formulas_that_start_with_plus_and_replaces_the_rest() -> N
         "k": "y",
     }
     assert parent["utility"]["persons"] == "1 + a"  # type: ignore[index]
+
+
+def test_merging_puts_priors_of_coefficients_beside_the_parent_s() -> None:
+    def priors(*entries: dict[str, Any]) -> dict[str, Any]:
+        return {"priors": {"coefficient": list(entries)}}
+
+    parent = priors(
+        {"name": "x", "scale": 1.0, "per": "unit"},
+        {"name": "x", "alternative": "internal"},
+        {"name": "y"},
+    )
+    child = priors({"block": "persons", "name": "x", "scale": 2.0}, {"name": "y", "block": "only"})
+    merged = merge(parent, child)["priors"]["coefficient"]
+    # An entry replaces as a whole: ``per`` is not inherited.
+    assert merged == [
+        {"name": "x", "alternative": "internal"},
+        {"name": "y"},
+        {"block": "persons", "name": "x", "scale": 2.0},
+        {"name": "y", "block": "only"},
+    ]
+    assert len(parent["priors"]["coefficient"]) == 3
+    assert merge(parent, priors(3))["priors"]["coefficient"][-1] == 3  # refused later
     assert merge({"utility": {"persons": "a"}}, {"utility": {"persons": "b"}}) == {
         "utility": {"persons": "b"}
     }
