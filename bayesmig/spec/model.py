@@ -15,7 +15,9 @@ from bayesmig.spec.references import Mechanism, Reference
 from bayesmig.spec.statement import Inequality, parse_statement
 from bayesmig.tomlfile import write_toml
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$", max_length=64)]
+#: What an alternative or a hypothesis may be called, so that statements can name it.
+NAME = r"^[A-Za-z]\w*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 #: That of a file without its ending.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$", max_length=64)]
 Count = Annotated[int, Field(ge=0)]
