@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -150,7 +150,10 @@ def _by_name[SpecT: (ModelSpec, Scenario)](
     """Read what a study lists; a name stands for one of them in every table of results."""
     found: dict[str, SpecT] = {}
     for name in listed:
-        spec = read(_beside(path, name))
+        source = _beside(path, name)
+        # A file says itself where its mistakes are; a name is a mistake of the study.
+        with _from(path, f"key {key}") if isinstance(source, str) else nullcontext():
+            spec = read(source)
         if spec.name in found:
             first = listed[list(found).index(spec.name)]
             raise SpecError(

@@ -499,7 +499,7 @@ def _choice(spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]) -> n
         never = [a for a, n in zip(known, counts, strict=True) if n == 0]
         raise DesignError(
             f"nobody chose {', '.join(map(repr, never))}: its constant is not identified",
-            where=f"column {roles['choice']}",
+            where=("key choice.alternatives", f"column {roles['choice']}"),
             mend="leave the alternative out of the theory, or merge it with another",
         )
     return codes
