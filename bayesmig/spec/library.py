@@ -97,7 +97,10 @@ def _with_parents(path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]) -
             mend='write extends = "networks", or the path of a model file',
         )
     sibling = path.parent / f"{parent_name}.toml"
-    parent = sibling if _is_file(sibling) else _find(parent_name, models_folder(), "model")
+    try:
+        parent = sibling if _is_file(sibling) else _find(parent_name, models_folder(), "model")
+    except SpecError as err:
+        raise SpecError(err.what, where=(str(path), "key extends"), mend=err.mend) from None
     if not parent.is_absolute() and not _is_file(parent):
         parent = path.parent / parent
     if parent.resolve() in seen:

@@ -149,6 +149,7 @@ def test_a_parent_must_exist(tmp_path: Path, parent: str, says: str) -> None:
     with pytest.raises(SpecError) as caught:
         load_model(path)
     assert says in caught.value.what
+    assert caught.value.where == (str(path), "key extends")
 
 
 def test_a_mistake_in_a_parent_is_found_through_its_child(tmp_path: Path) -> None:
