@@ -8,7 +8,7 @@ for stacking; Sivula et al. 2020 (arXiv 2008.10296) for when a difference says l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,11 @@ from bayesmig.progress import Progress, silent
 Array = NDArray[np.float64]
 #: Differences of elpd that say nothing, in nats and in standard errors.
 _SMALL, _FEW_ERRORS = 4.0, 2.0
+#: Units below which a normal approximation to their sum is not to be trusted, and the
+#: share of them with unreliable estimates above which nothing is claimed.
+_FEW_UNITS, _MANY_HIGH = 100, 0.1
+#: Theories are alike that differ by at most so many times what another seed makes.
+_ALIKE = 2.0
 #: Numbers in one block of draws × rows, and of draws × units that one thread smooths.
 _BLOCK_SIZE, _THREAD_SIZE = 8_000_000, 500_000
 #: Draws that a fitted tail needs.
@@ -46,13 +51,15 @@ class Comparison:
         One row per theory, best first: ``theory``, ``elpd`` (expected log predictive
         density, summed over units), ``se``, ``elpd_diff`` (against the best, at most 0),
         ``diff_se`` (from paired units), ``p_loo`` (effective number of parameters),
-        ``weight`` (stacking), ``pareto_k_max``, ``pareto_k_high`` (units above the
-        bound up to which smoothing is reliable).
+        ``weight`` (stacking, shared equally by theories that differ by no more than
+        another seed of one of them would), ``pareto_k_max``, ``pareto_k_high`` (units
+        above the bound up to which smoothing is reliable).
     pointwise
         ``elpd`` and ``pareto_k`` over ``(theory, unit)``; attributes ``unit`` and
         ``good_k``.
     text
-        The verdict in words.
+        The verdict in words: first what makes it unreliable, then what it is. No theory
+        is said to predict better where that rests on units with a high Pareto k.
     """
 
     summary: pd.DataFrame = field(repr=False)
@@ -110,6 +117,7 @@ def compare(
     found = {name: _loo(name, p, units, progress) for name, p in posteriors.items()}
     good_k = {name: _good_k(p) for name, p in posteriors.items()}
     summary = _summary(found, good_k)
+    text = _verdict(summary, found, good_k, unit, posteriors)
     pointwise = xr.Dataset(
         {
             "elpd": (("theory", "unit"), np.stack([loo.elpd for loo in found.values()])),
@@ -119,7 +127,7 @@ def compare(
         {"theory": list(found), "unit": labels},
         {"unit": unit},
     )
-    return Comparison(summary, pointwise, _verdict(summary, good_k, unit, len(labels), posteriors))
+    return Comparison(summary, pointwise, text)
 
 
 # ------------------------------------------------------------------- what is comparable
@@ -184,24 +192,36 @@ def _units(design: Design, unit: str) -> tuple[NDArray[np.int64] | None, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Loo:
-    """Pointwise estimates, each ``(unit,)``."""
+    """Pointwise estimates, each ``(unit,)``, and the effective number of draws."""
 
     elpd: Array
     p_loo: Array
     pareto_k: Array
+    draws: float
+
+    @property
+    def noise(self) -> float:
+        """Sum of squares by which other draws of the same posterior move ``elpd``.
+
+        A mean of parameters moves by its variance over the number of draws, and log
+        densities by as much relative to what the data know: one per parameter.
+        """
+        return max(float(self.p_loo.sum()), 0.0) / self.draws
 
 
 def _loo(
     name: str, posterior: Posterior, units: NDArray[np.int64] | None, progress: Progress
 ) -> _Loo:
     design, coefficients = posterior.design, posterior.coefficients()
-    tail = tail_length(len(coefficients.persons), relative_efficiency(posterior))
+    n_draws, efficiency = len(coefficients.persons), relative_efficiency(posterior)
+    tail = tail_length(n_draws, efficiency)
     n_units = design.n_obs if units is None else int(units.max()) + 1
     numbers = np.empty((3, n_units))
     for which, block in _blocks(design, coefficients, units):
         numbers[:, which] = _smoothed_in_threads(block, tail)
         progress(f"leave-one-out, {name}", which.stop, n_units)
-    return _Loo(*numbers)
+    elpd, p_loo, pareto_k = numbers
+    return _Loo(elpd, p_loo, pareto_k, n_draws * efficiency)
 
 
 def _blocks(
@@ -377,23 +397,34 @@ def fit_pareto(excess: Array) -> tuple[Array, Array]:
 # ------------------------------------------------------------------------------ summary
 
 
-def stacking_weights(elpd: Array) -> Array:
+def stacking_weights(elpd: Array, alike: Sequence[int] | None = None) -> Array:
     """Weights of theories that together predict best.
 
     Parameters
     ----------
     elpd
         Pointwise, ``(theory, unit)``.
+    alike
+        Number of the group of every theory, from 0; the theories of a group count as
+        one, their average, and share its weight equally. Left out: each is its own.
 
     Returns
     -------
     ndarray
         ``(theory,)``, at least 0, summing to one. They maximise the mean log of the
-        weighted predictive densities; theories that predict alike share alike.
+        weighted predictive densities: where one theory is hardly ever better, a small
+        difference gives all the weight to the other.
     """
+    groups = np.arange(len(elpd)) if alike is None else np.asarray(alike)
+    shared = (groups == np.unique(groups)[:, None]) / np.bincount(groups)[:, None]
+    density = np.exp(elpd - elpd.max(axis=0)).T @ shared.T
+    return np.asarray(_mixture(density) @ shared)
+
+
+def _mixture(density: Array) -> Array:
+    """Weights of the columns of ``(unit, theory)`` whose mixture has the best mean log."""
     from scipy.optimize import minimize
 
-    density = np.exp(elpd - elpd.max(axis=0)).T
     n, width = density.shape
 
     def loss(weights: Array) -> tuple[float, Array]:
@@ -413,6 +444,22 @@ def stacking_weights(elpd: Array) -> Array:
     return np.asarray(weights / weights.sum())
 
 
+def _alike(found: Sequence[_Loo]) -> list[int]:
+    """Groups of theories that differ by no more than another seed of one would."""
+    groups: list[int] = []
+    firsts: list[_Loo] = []
+    for loo in found:
+        near = (
+            np.square(loo.elpd - first.elpd).sum() <= _ALIKE**2 * (loo.noise + first.noise)
+            for first in firsts
+        )
+        group = next((g for g, is_near in enumerate(near) if is_near), len(firsts))
+        if group == len(firsts):
+            firsts.append(loo)
+        groups.append(group)
+    return groups
+
+
 def _good_k(posterior: Posterior) -> float:
     chains, per_chain = posterior.n_draws
     return float(min(1 - 1 / np.log10(chains * per_chain), 0.7))
@@ -430,7 +477,7 @@ def _summary(found: Mapping[str, _Loo], good_k: Mapping[str, float]) -> pd.DataF
             "elpd_diff": gap.sum(axis=1),
             "diff_se": np.sqrt(n * gap.var(axis=1, ddof=1)),
             "p_loo": [float(loo.p_loo.sum()) for loo in found.values()],
-            "weight": stacking_weights(elpd),
+            "weight": stacking_weights(elpd, _alike(list(found.values()))),
             "pareto_k_max": [float(loo.pareto_k.max()) for loo in found.values()],
             "pareto_k_high": [
                 int((loo.pareto_k > good_k[name]).sum()) for name, loo in found.items()
@@ -445,29 +492,20 @@ def _summary(found: Mapping[str, _Loo], good_k: Mapping[str, float]) -> pd.DataF
 
 def _verdict(
     summary: pd.DataFrame,
+    found: Mapping[str, _Loo],
     good_k: Mapping[str, float],
     unit: str,
-    n_units: int,
     posteriors: Mapping[str, Posterior],
 ) -> str:
-    best, others = summary.iloc[0], summary.iloc[1:]
-    close = [r for r in others.itertuples() if _cannot_separate(r.elpd_diff, r.diff_se)]
-    behind = [r for r in others.itertuples() if not _cannot_separate(r.elpd_diff, r.diff_se)]
-    name = best["theory"]
-    says = []
-    if close:
-        says.append(
-            f"The data cannot separate {name!r} from "
-            + " or ".join(f"{r.theory!r} ({_gap(r)})" for r in close)
-            + "."
-        )
-    if behind:
-        says.append(
-            f"{name!r} predicts better than "
-            + ", ".join(f"{r.theory!r} ({_gap(r)})" for r in behind)
-            + "."
-        )
+    n_units = len(next(iter(found.values())).elpd)
+    says = _allowed(posteriors)
     says += [_unreliable(r, good_k[str(r.theory)], n_units, unit) for r in _high(summary)]
+    says += _claims(summary, found, good_k)
+    if n_units < _FEW_UNITS:
+        says.append(
+            f"Standard errors of differences between {n_units:,} units are not to be trusted: "
+            f"they lean on a normal approximation that needs {_FEW_UNITS} or more."
+        )
     if any(unit in p.design.layouts for p in posteriors.values()):
         says.append(
             f"A theory with effects of each {unit} predicts a left-out one from weights alone, "
@@ -481,14 +519,63 @@ def _verdict(
     return " ".join(says)
 
 
+def _claims(
+    summary: pd.DataFrame, found: Mapping[str, _Loo], good_k: Mapping[str, float]
+) -> Iterator[str]:
+    """How the best theory stands to the others, as far as the estimates carry it."""
+    best = str(summary["theory"].iloc[0])
+    high = {name: loo.pareto_k > good_k[name] for name, loo in found.items()}
+    unknown, close, behind = [], [], []
+    for row in summary.iloc[1:].itertuples():
+        name = str(row.theory)
+        gap = found[name].elpd - found[best].elpd
+        if _cannot_separate(row.elpd_diff, row.diff_se):
+            close.append(row)
+        elif _rests_on(gap, high[best] | high[name]):
+            unknown.append(row)
+        else:
+            behind.append(row)
+    if unknown:
+        yield f"Whether {best!r} predicts better than {_against(unknown, ' or ')} is not known."
+    if close:
+        yield f"The data cannot separate {best!r} from {_against(close, ' or ')}."
+    if behind:
+        yield f"{best!r} predicts better than {_against(behind, ', ')}."
+
+
+def _allowed(posteriors: Mapping[str, Posterior]) -> list[str]:
+    """Theories whose draws have not converged, which was allowed."""
+    problems = {name: "; ".join(p.problems()) for name, p in posteriors.items()}
+    found = [
+        f"the draws of {name!r} have not converged: {text}"
+        for name, text in problems.items()
+        if text
+    ]
+    return [f"Allowed although {', and '.join(found)}."] if found else []
+
+
+def _rests_on(gap: Array, high: NDArray[np.bool_]) -> bool:
+    """Whether a difference is none without the units whose estimates are unreliable."""
+    rest = gap[~high]
+    if not high.any() or high.mean() > _MANY_HIGH:
+        return bool(high.any())
+    error = np.sqrt(len(rest) * rest.var(ddof=1))
+    return _cannot_separate(rest.sum(), error) or bool(rest.sum() * gap.sum() < 0)
+
+
 def _cannot_separate(difference: Any, error: Any) -> bool:
     return bool(abs(difference) < _SMALL or abs(difference) < _FEW_ERRORS * error)
 
 
+def _against(rows: Sequence[Any], between: str) -> str:
+    return between.join(f"{row.theory!r} ({_gap(row)})" for row in rows)
+
+
 def _gap(row: Any) -> str:
-    text = f"elpd lower by {-row.elpd_diff:.1f}, standard error {row.diff_se:.1f}"
+    behind = abs(row.elpd_diff)
+    text = f"elpd lower by {behind:.1f}, standard error {row.diff_se:.1f}"
     if row.diff_se > 0:
-        text += f", {-row.elpd_diff / row.diff_se:.1f} of them"
+        text += f", {behind / row.diff_se:.1f} of them"
     return text
 
 

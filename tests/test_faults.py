@@ -316,11 +316,11 @@ DATA = [
     ),
     fault(
         "perfect separation by a column", data(separate), "female", "international",
-        file="data.csv", key="utility.persons", mend="merge alternatives",
+        file="data.csv", key="utility", mend="merge alternatives",
     ),
     fault(
-        "perfect separation by two columns", data(separate_together), "international",
-        file="data.csv", key="utility.persons",
+        "perfect separation by two columns", data(separate_together), "'female', 'wealth'",
+        file="data.csv", key="utility",
     ),
     fault(
         "missing value in a column of the theory",

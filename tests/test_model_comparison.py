@@ -10,6 +10,7 @@ from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import utilities
 from bayesmig.errors import ConvergenceError, QuestionError
 from bayesmig.model_comparison import (
+    _rests_on,
     compare,
     fit_pareto,
     leave_one_out,
@@ -301,6 +302,91 @@ def test_identical_theories_tie(theories: dict[str, Posterior]) -> None:
     assert found.summary["weight"].to_numpy() == pytest.approx(0.5)
     assert "The data cannot separate 'one' from 'other'" in found.text
     assert "predicts better" not in found.text
+
+
+def test_a_tie_is_not_lower_by_minus_nothing(theories: dict[str, Posterior]) -> None:
+    tie = compare({"one": theories["people"], "other": theories["people"]})
+    assert "elpd lower by 0.0, standard error 0.0" in tie.text
+    assert "-0.0" not in tie.text
+
+
+def test_what_is_unreliable_is_said_first_and_claims_no_winner() -> None:
+    """Twelve origins of 200 rows, effects of their own: Pareto k is high in most."""
+    survey = survey_of(small_frame(2400, seed=1))
+    names = ("female + education", EVERYTHING)
+    fits = {n: laplace(small_design(n, survey=survey), survey=survey) for n in names}
+    found = compare(fits, unit="origin")
+    assert (found.summary["pareto_k_high"] > 6).all()
+    assert found.summary["elpd_diff"].min() < -4
+    assert found.text.startswith("Leave-one-out is unreliable for")
+    assert f"Whether {EVERYTHING!r} predicts better than 'female + education' (" in found.text
+    assert "is not known" in found.text
+    assert found.text.count("predicts better than") == 1
+    assert "between 12 units are not to be trusted" in found.text
+    # By rows, the same posteriors say who predicts better, and of enough units.
+    by_rows = compare(fits).text
+    assert by_rows.startswith(f"{EVERYTHING!r} predicts better than")
+    assert "not known" not in by_rows
+    assert "not to be trusted" not in by_rows
+
+
+@pytest.mark.parametrize(
+    ("gap", "high", "rests"),
+    [
+        ([-1.0] * 200, [0], False),
+        ([-1.0] * 200, [], False),
+        ([-1.0] * 200, range(30), True),
+        ([-0.01] * 190 + [-20.0] * 10, range(190, 200), True),
+        ([0.2] * 190 + [-20.0] * 10, range(190, 200), True),
+    ],
+)
+def test_a_difference_stands_without_the_units_that_are_unreliable(
+    gap: list[float], high: Any, rests: bool
+) -> None:
+    assert _rests_on(np.array(gap), np.isin(np.arange(200), list(high))) is rests
+
+
+def test_unconverged_draws_are_marked_where_they_are_allowed(survey: Survey) -> None:
+    sound = fabricated(small_design("female", survey=survey))
+    stuck = fabricated(small_design("wealth", survey=survey), r_hat=1.2)
+    with pytest.raises(ConvergenceError):
+        compare({"sound": sound, "stuck": stuck})
+    text = compare({"sound": sound, "stuck": stuck}, allow_unconverged=True).text
+    assert text.startswith("Allowed although the draws of 'stuck' have not converged: R-hat > 1.01")
+    assert "draws of 'sound'" not in text
+    assert "Allowed" not in compare({"a": sound, "b": sound}, allow_unconverged=True).text
+
+
+@pytest.mark.parametrize("draws", [100, 500])
+def test_another_seed_of_a_theory_shares_its_weight(draws: int) -> None:
+    """Neither takes all; a theory that predicts otherwise gets what it is worth."""
+    frame = small_frame(700, seed=1)
+    survey = survey_of(frame)
+
+    def fitted(persons: str, seed: int) -> Posterior:
+        design = small_design(persons, survey=survey)
+        return laplace(design, survey=survey, seed=seed, draws=draws)
+
+    for persons in (EVERYTHING, "female"):
+        one, other = fitted(persons, 0), fitted(persons, 1)
+        assert compare({"a": one, "b": other}).summary["weight"].to_list() == [0.5, 0.5]
+    both = {"a": fitted(EVERYTHING, 0), "b": fitted("female", 1)}
+    alone = compare(both).summary.set_index("theory")["weight"]
+    assert 0.8 < alone["a"] < 0.95
+    with_twin = compare(both | {"twin": fitted(EVERYTHING, 2)}).summary.set_index("theory")[
+        "weight"
+    ]
+    assert with_twin["a"] == with_twin["twin"]
+    assert with_twin["a"] + with_twin["twin"] == pytest.approx(alone["a"], abs=0.01)
+
+
+def test_alike_theories_count_as_their_average() -> None:
+    elpd = np.log(np.random.default_rng(0).dirichlet([2.0, 2.0, 1.0], 500).T)
+    density = np.exp(elpd)
+    averaged = np.log(np.stack([(density[0] + density[2]) / 2, density[1]]))
+    two = stacking_weights(averaged)
+    assert stacking_weights(elpd, [0, 1, 0]) == pytest.approx([two[0] / 2, two[1], two[0] / 2])
+    assert stacking_weights(elpd, [0, 1, 2]) == pytest.approx(stacking_weights(elpd))
 
 
 def test_stacking_finds_the_best_mixture() -> None:

@@ -12,6 +12,7 @@ from bayesmig.checks.prior_shares import prior_shares
 from bayesmig.checks.replicate import replicate, thinned
 from bayesmig.checks.result import CheckResult, not_asked
 from bayesmig.errors import QuestionError
+from bayesmig.inference.stream import mean_probabilities
 from bayesmig.posterior import Posterior
 
 #: Draws used where their number is left open, and at least where it is not.
@@ -30,8 +31,9 @@ def check(
     """Ask whether draws can be trusted and whether the theory reproduces the data.
 
     Five checks, in this order: convergence; prior predictive shares; posterior
-    predictive shares, overall, by columns and by origin size; clustering of choices
-    within origins, regions, households and persons; calibration of each alternative.
+    predictive shares, overall, by columns and by origin size, and their trends;
+    clustering of choices within origins, regions, households and persons; calibration
+    of each alternative.
 
     Each of the last three fails a true theory with a probability of about 5 % or less,
     however many cells it looks at.
@@ -84,11 +86,12 @@ def _predictive(
     """The checks against replicated surveys, which are drawn once for all of them."""
     design = posterior.design
     some = thinned(posterior.coefficients(), n_draws)
-    groups = clustered.clusters(design, some)
+    expected = mean_probabilities(design.columns, some)
+    groups = clustered.clusters(design, expected)
     statistics = predictive.shares_statistics(parts, design) | clustered.gap_statistics(groups)
     replicated = replicate(design.columns, some, statistics, seed=seed)
     return [
-        predictive.predictive_shares(posterior, parts, replicated),
+        predictive.predictive_shares(posterior, parts, replicated, expected),
         clustered.clustering(posterior, groups, replicated),
         calibrated.calibration(posterior, some, replicates=n_draws, seed=seed),
     ]

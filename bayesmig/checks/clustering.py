@@ -21,9 +21,7 @@ from bayesmig.checks.result import (
     percent,
     tabled,
 )
-from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design
-from bayesmig.inference.stream import mean_probabilities
 from bayesmig.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -77,21 +75,18 @@ class Cluster:
         return np.asarray(np.sqrt(np.einsum("g,dgj->dj", rows, square)))
 
 
-def clusters(design: Design, coefficients: Coefficients) -> list[Cluster]:
+def clusters(design: Design, expected: Array) -> list[Cluster]:
     """The declared roles that hold several rows per group on average.
 
     Parameters
     ----------
     design
         Theory × survey.
-    coefficients
-        Draws, whose mean probabilities are what the theory expects.
+    expected
+        Posterior mean of every row's probabilities, ``(obs, alternative)``.
     """
     roles = {role: _groups(design, role) for role in _ROLES if role in design.roles}
     roles = {r: g for r, g in roles.items() if 1 < len(g.rows) <= design.n_obs / _LEAST_ROWS}
-    if not roles:
-        return []
-    expected = mean_probabilities(design.columns, coefficients)
     return [Cluster(role, groups, groups.averages(expected)) for role, groups in roles.items()]
 
 

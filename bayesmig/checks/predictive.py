@@ -17,12 +17,16 @@ from bayesmig.checks.result import (
     NAMED,
     CheckResult,
     Judgement,
+    Scores,
+    adjust,
     central,
+    freed_scores,
     furthest,
-    judge_groups,
+    group_scores,
     percent,
     stabilised,
     tabled,
+    two_sided,
 )
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
@@ -42,6 +46,7 @@ COLUMNS = (
     "upper",
     "p_value",
     "p_adjusted",
+    "p_trend",
     "rows",
 )
 #: Columns looked at where none is named, and levels of one of them.
@@ -52,6 +57,7 @@ _LEVELS_BOUND = 5_000
 _LEAST_EXPECTED = 5
 #: A name that no result uses, so that any column can be broken down by.
 _LEVEL = "level of the column"
+_MISSING = "missing"
 _IDENTIFIERS = ("choice", "person", "household", "origin", "weight", "strata", "psu")
 
 
@@ -67,11 +73,15 @@ class Breakdown:
         Label of every cell.
     cells
         The cells.
+    trend
+        What the share in every cell counts in the trend over them, ``(cell,)``: its
+        weight times its mean rank, from the middle. Zeros where cells have no order.
     """
 
     by: str
     levels: tuple[str, ...]
     cells: Cells = field(repr=False)
+    trend: Array = field(repr=False)
 
 
 # --------------------------------------------------------------------------- by columns
@@ -105,7 +115,7 @@ def breakdowns(posterior: Posterior, by: Sequence[str] | None) -> list[Breakdown
     """
     design, frame = posterior.design, posterior.frame
     everybody = cells_of(np.zeros(len(frame), dtype=np.int64), 1, design.weights)
-    found = [Breakdown("all", ("all",), everybody)]
+    found = [Breakdown("all", ("all",), everybody, np.zeros(1))]
     if by is None:
         columns = _default(posterior, frame)
     else:
@@ -156,12 +166,32 @@ def _breakdown(design: Design, frame: pd.DataFrame, name: str) -> Breakdown:
             mend="cut it into bins in the codebook, or ask by a coarser column",
         )
     levels = tuple(_label(v) for v in labels[_LEVEL])
-    return Breakdown(name, levels, cells_of(codes, len(levels), design.weights))
+    mass = np.bincount(codes, design.weights, len(levels))
+    placed = labels[_LEVEL].notna().to_numpy() & _is_ordered(frame[name])
+    return Breakdown(
+        name,
+        levels,
+        cells_of(codes, len(levels), design.weights),
+        _trend(np.where(placed, mass, 0)),
+    )
+
+
+def _is_ordered(values: pd.Series) -> bool:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return bool(values.cat.ordered)
+    return pd.api.types.is_numeric_dtype(values)
+
+
+def _trend(mass: Array) -> Array:
+    """Weights of cells in a covariance with their mean rank, from 0 to 1."""
+    share = mass / max(mass.sum(), 1e-300)
+    rank = np.cumsum(share) - share / 2
+    return np.asarray(share * (rank - share @ rank))
 
 
 def _label(value: object) -> str:
     if pd.isna(value):  # type: ignore[call-overload]
-        return "missing"
+        return _MISSING
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 
@@ -193,22 +223,31 @@ def shares_statistics(parts: Sequence[Breakdown], design: Design) -> dict[str, S
 
 
 def predictive_shares(
-    posterior: Posterior, parts: Sequence[Breakdown], replicated: Mapping[str, Array]
+    posterior: Posterior,
+    parts: Sequence[Breakdown],
+    replicated: Mapping[str, Array],
+    expected: Array,
 ) -> CheckResult:
     """Check shares of alternatives in every cell against those of replicated choices.
 
     A replicated survey draws every choice from the probabilities of one posterior draw.
     Shares are weighted where the theory weights its averages. ``lower`` and ``upper``
     bound the central 95 % of replicated shares; ``p_value`` is the two-sided posterior
-    predictive p-value of each cell alone (Gelman, Meng and Stern 1996). ``p_adjusted``
-    judges all cells of a column together, by their squared deviations, adjusted for the
-    number of columns (`bayesmig.checks.result.judge_groups`): the check fails
-    where one is at most 0.05. Since the data were also used to fit, a true theory fails
-    it less often than that. Cells where fewer than five are expected to choose the
-    alternative, or fewer than five not to, are shown and do not count.
+    predictive p-value of each cell alone (Gelman, Meng and Stern 1996).
 
-    Columns of the theory are nearly always reproduced: the fit sees to it. Misfit shows
-    in columns that the theory leaves out.
+    Two things are judged of a column, all columns together, so that a true theory fails
+    in at most about 5 % of surveys: its cells, by their squared deviations
+    (`bayesmig.checks.result.group_scores`); and, where they are in an order, the trend of
+    each alternative's share over them, one number that a steady rise cannot hide in
+    (`bayesmig.checks.result.freed_scores`). The check fails where an adjusted p-value is
+    at most 0.05. Cells where fewer than five are expected to choose the alternative, or
+    fewer than five not to, are shown and do not count.
+
+    Since the data were also used to fit, replicates lie around what is observed more
+    loosely than chance alone would have it, and p-values of cells are too large, the
+    more so the better the theory's columns explain theirs. Trends are freed of that, and
+    not judged where the fit leaves little of them. Columns of the theory are nearly
+    always reproduced: the fit sees to it. Misfit shows in columns that it leaves out.
 
     Parameters
     ----------
@@ -216,24 +255,33 @@ def predictive_shares(
         Draws of a theory.
     parts, replicated
         From `breakdowns` and `bayesmig.checks.replicate.replicate`.
+    expected
+        Posterior mean of every row's probabilities, ``(obs, alternative)``.
 
     Returns
     -------
     CheckResult
         Table: ``by``, ``level``, ``alternative``, ``observed``, ``predicted``,
-        ``lower``, ``upper``, ``p_value``, ``p_adjusted`` (missing where no cell counts),
-        ``rows``.
+        ``lower``, ``upper``, ``p_value``, ``p_adjusted`` (of the column: the smallest
+        adjusted one of its cells and trends), ``p_trend`` (of the alternative's trend
+        over the column, adjusted), ``rows``. Those that do not count are missing.
     """
     design = posterior.design
     chosen, width = design.choice[:, None].astype(np.int8), len(design.alternatives)
-    observed = np.concatenate([p.cells.shares(chosen, width)[0].ravel() for p in parts])
+    shares = [p.cells.shares(chosen, width)[0] for p in parts]
     drawn = [replicated[f"shares {i}"] for i in range(len(parts))]
+    observed = np.concatenate([s.ravel() for s in shares])
     together = np.concatenate([d.reshape(len(d), -1) for d in drawn], axis=1)
     effective = np.concatenate([np.repeat(p.cells.effective, width) for p in parts])
     mean = together.mean(axis=0)
     enough = np.minimum(mean, 1 - mean) * effective >= _LEAST_EXPECTED
     column = np.repeat(np.arange(len(parts)), [d[0].size for d in drawn])
-    judgement = judge_groups(stabilised(observed), stabilised(together), enough, column)
+    of_cells, of_trends = adjust(
+        group_scores(stabilised(observed), stabilised(together), enough, column),
+        _trend_scores(parts, shares, drawn, expected),
+    )
+    of_trends = of_trends.reshape(len(parts), width)
+    smallest = np.fmin(of_cells, np.fmin.reduce(of_trends, axis=1))
     lower, upper = central(together)
     table = pd.concat(
         [_cells_frame(part, design.alternatives) for part in parts], ignore_index=True
@@ -242,14 +290,34 @@ def predictive_shares(
         predicted=mean,
         lower=lower,
         upper=upper,
-        p_value=judgement.p_value,
-        p_adjusted=judgement.adjusted[column],
+        p_value=two_sided(observed, together),
+        p_adjusted=smallest[column],
+        p_trend=np.concatenate([np.tile(of_trends[i], len(s)) for i, s in enumerate(shares)]),
     )[list(COLUMNS)]
+    judgement = Judgement(table["p_value"].to_numpy(), smallest)
     return CheckResult(
         NAME,
         not judgement.failed.any(),
         tabled(table, KIND, design.weights_note),
-        _text(posterior, table[enough], judgement, len(together)),
+        _text(posterior, table, enough, judgement, len(together)),
+    )
+
+
+def _trend_scores(
+    parts: Sequence[Breakdown], shares: Sequence[Array], drawn: Sequence[Array], expected: Array
+) -> Scores:
+    """Trends of every column and alternative."""
+    uncertain = expected * (1 - expected)
+    rows = np.array([p.cells.rows[p.trend != 0].sum() for p in parts])
+    rare = np.minimum(expected, 1 - expected).mean(axis=0)
+    spread = [np.square(p.trend) @ np.nan_to_num(p.cells.variances(uncertain)) for p in parts]
+    return freed_scores(
+        np.concatenate([p.trend @ np.nan_to_num(s) for p, s in zip(parts, shares, strict=True)]),
+        np.concatenate(
+            [p.trend @ np.nan_to_num(d) for p, d in zip(parts, drawn, strict=True)], axis=1
+        ),
+        (np.outer(rows, rare) >= 2 * _LEAST_EXPECTED).ravel(),
+        np.sqrt(np.concatenate(spread)),
     )
 
 
@@ -265,16 +333,23 @@ def _cells_frame(part: Breakdown, alternatives: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def _text(posterior: Posterior, tested: pd.DataFrame, judgement: Judgement, replicates: int) -> str:
+def _text(
+    posterior: Posterior,
+    table: pd.DataFrame,
+    enough: NDArray[np.bool_],
+    judgement: Judgement,
+    replicates: int,
+) -> str:
+    tested = table[enough]
     n = tested["by"].nunique()
     family = f"{len(tested):,} shares, overall and by {n - 1} columns"
     weights = f" Weights: {posterior.design.weights_note}."
     if not judgement.failed.any():
         return (
-            f"{replicates} replicated surveys reproduce {family} (smallest p-value of a column, "
-            f"adjusted for their number, {judgement.smallest:.2g})." + weights
+            f"{replicates} replicated surveys reproduce {family}, and their trends (smallest "
+            f"p-value of a column, adjusted for their number, {judgement.smallest:.2g})." + weights
         )
-    failed = tested[tested["p_adjusted"] <= ALARM]
+    failed = table[table["p_adjusted"] <= ALARM]
     known = theory_columns(posterior.design)
     names = list(dict.fromkeys(failed["by"]))
     outside = [c for c in names if c in posterior.frame.columns and c not in known]
@@ -283,12 +358,24 @@ def _text(posterior: Posterior, tested: pd.DataFrame, judgement: Judgement, repl
     return (
         f"The theory does not reproduce shares by {', '.join(names)} (of {family}; p at most "
         f"{ALARM:g}, adjusted for the number of columns): "
-        + "; ".join(_sentence(row) for row in worst.itertuples())
+        + "; ".join(_sentence(row, table) for row in worst.itertuples())
         + f".{advice}{weights}"
     )
 
 
-def _sentence(row: Any) -> str:
+def _sentence(row: Any, table: pd.DataFrame) -> str:
+    """The cell that is furthest off, or the trend where that is what fails."""
+    trends = table[(table["by"] == row.by) & (table["p_trend"] <= ALARM)]
+    if len(trends):
+        name = trends.loc[trends["p_trend"].idxmin(), "alternative"]
+        first, *_, last = trends[
+            (trends["alternative"] == name) & (trends["level"] != _MISSING)
+        ].itertuples()
+        return (
+            f"{name} from {row.by} {first.level} to {last.level}: observed "
+            f"{percent(first.observed)} to {percent(last.observed)}, expected "
+            f"{percent(first.predicted)} to {percent(last.predicted)}"
+        )
     place = "" if row.by == "all" else f" where {row.by} is {row.level}"
     return (
         f"{row.alternative}{place}: observed {percent(row.observed)}, replicated "

@@ -116,6 +116,10 @@ class Cells:
         """Averages of ``(obs, ...)`` over the rows of every cell, ``(cell, ...)``."""
         return np.asarray(self._averages @ values)
 
+    def variances(self, values: Array) -> Array:
+        """Variances of such averages from those of independent rows, ``(cell, ...)``."""
+        return np.asarray(self._averages.power(2) @ values)
+
     def share(self, choices: Choices, alternative: int) -> Array:
         """Shares of one alternative among choices ``(obs, draw)``, as ``(draw, cell)``.
 

@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 ALARM = 0.05
 #: Failures that a text names.
 NAMED = 3
+#: Part of a value's sampling variance that the fit must leave for it to be tested.
+_LEAST_LEFT = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +64,8 @@ class Judgement:
     p_value
         Of each value alone, ``(value,)``; NaN where there is none.
     adjusted
-        Adjusted for looking at all tested values (or groups of them), ``(value,)`` (or
-        ``(group,)``); NaN where nothing was tested.
+        Adjusted for looking at all tested values, ``(value,)``; NaN where nothing was
+        tested.
     """
 
     p_value: Array
@@ -103,7 +105,7 @@ def judge(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Judg
         Each p-value is at least one over the number of replicates plus one.
     """
     z, drawn, tested = _standardised(observed, replicated, tested)
-    alone = _two_sided(observed, replicated)
+    alone = two_sided(observed, replicated)
     return Judgement(alone, _adjusted(np.abs(z), np.abs(drawn), tested))
 
 
@@ -114,10 +116,27 @@ def judge_upwards(observed: Array, replicated: Array, tested: NDArray[np.bool_])
     return Judgement(alone, _adjusted(z, drawn, tested))
 
 
-def judge_groups(
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Deviations that are judged together, the larger the worse.
+
+    Attributes
+    ----------
+    observed, replicated
+        ``(value,)`` and ``(replicate, value)``.
+    tested
+        Values that count, ``(value,)``.
+    """
+
+    observed: Array
+    replicated: Array
+    tested: NDArray[np.bool_]
+
+
+def group_scores(
     observed: Array, replicated: Array, tested: NDArray[np.bool_], groups: NDArray[np.int64]
-) -> Judgement:
-    """As `judge`, where groups of values are judged by their sum of squared deviations.
+) -> Scores:
+    """Groups of values by their sum of squared deviations, one score per group.
 
     Many small deviations of a group count as much as a large one. Sums are compared on
     the scale of their cube root, where their distribution is nearly normal whatever the
@@ -129,17 +148,51 @@ def judge_groups(
         As for `judge`.
     groups
         Group of every value, from 0, ``(value,)``.
-
-    Returns
-    -------
-    Judgement
-        ``adjusted`` has one value per group.
     """
     z, drawn, tested = _standardised(observed, replicated, tested)
     member = (groups[:, None] == np.arange(groups.max() + 1)) & tested[:, None]
     here, there = np.cbrt(np.square(z) @ member), np.cbrt(np.square(drawn) @ member)
-    size, sizes, several = _standardised(here, there, member.any(axis=0))
-    return Judgement(_two_sided(observed, replicated), _adjusted(size, sizes, several))
+    return Scores(*_standardised(here, there, member.any(axis=0)))
+
+
+def freed_scores(
+    observed: Array, replicated: Array, tested: NDArray[np.bool_], spread: Array
+) -> Scores:
+    """Values by their deviation in either direction, freed of what the fit absorbed.
+
+    Replicates vary by the sampling of choices and by the draws of parameters. What is
+    observed lies closer to them than that, for parameters were fitted to it: where the
+    draws add a variance ``B`` to that of sampling, ``V``, the observed value of a true
+    theory varies by ``V - B`` around the mean of the replicates, and theirs is
+    ``V + B`` (exactly so for normal data; Robins, van der Vaart and Ventura 2000, doi
+    10.1080/01621459.2000.10474310). Observed deviations are standardised by the one,
+    replicated ones by the other. Where less than a quarter of ``V`` is left, the theory
+    fits the value whether it is true or not, and it is not tested.
+
+    Parameters
+    ----------
+    observed, replicated, tested
+        As for `judge`.
+    spread
+        Standard deviation of each value by sampling alone, ``(value,)``.
+    """
+    _, drawn, tested = _standardised(observed, replicated, tested)
+    left = 2 * np.square(spread) - replicated.var(axis=0, ddof=1)
+    tested = tested & (left > _LEAST_LEFT * np.square(spread))
+    gap = np.abs(observed - replicated.mean(axis=0))
+    z = gap / np.sqrt(np.where(tested, left, 1.0))
+    return Scores(np.where(tested, z, 0.0), np.where(tested, np.abs(drawn), 0.0), tested)
+
+
+def adjust(*families: Scores) -> tuple[Array, ...]:
+    """Adjusted p-values of several families, each for looking at all of them (`judge`)."""
+    joined = _adjusted(
+        np.concatenate([f.observed for f in families]),
+        np.concatenate([f.replicated for f in families], axis=1),
+        np.concatenate([f.tested for f in families]),
+    )
+    ends = np.cumsum([len(f.observed) for f in families])[:-1]
+    return tuple(np.split(joined, ends))
 
 
 def _standardised(
@@ -153,7 +206,8 @@ def _standardised(
     return np.where(tested, z, 0.0), np.where(tested, drawn, 0.0), tested
 
 
-def _two_sided(observed: Array, replicated: Array) -> Array:
+def two_sided(observed: Array, replicated: Array) -> Array:
+    """Two-sided p-value of each value alone, ``(value,)``; NaN where there is none."""
     above, below = (replicated >= observed).sum(axis=0), (replicated <= observed).sum(axis=0)
     alone = np.minimum(1.0, 2 * (1 + np.minimum(above, below)) / (1 + len(replicated)))
     return np.asarray(np.where(np.isnan(observed), np.nan, alone))

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.choice.utility import Columns
+from bayesmig.design.differences import Labels
 from bayesmig.design.formula import CONSTANT, Encoder, RowsError, in_order, learn
 from bayesmig.design.priors import PriorArray, resolve
-from bayesmig.design.support import Labels, Support, check_support
+from bayesmig.design.support import Support, check_support
 from bayesmig.errors import DesignError, SpecError, nearest
 from bayesmig.expressions import parse_formula
 from bayesmig.spec.model import NAME, Group, ModelSpec

@@ -24,6 +24,8 @@ _CONTEXT = {"log1p": np.log1p, "sqrt": np.sqrt, "square": np.square}
 CONSTANT = "asc"
 #: Labels of the constant, here and in formulaic: no column may have them.
 _TAKEN = (CONSTANT, "Intercept")
+#: Sizes of the largest number of a column between which a fit keeps its digits.
+_SMALLEST, _LARGEST = 1e-12, 1e50
 
 
 class RowsError(DesignError):
@@ -208,8 +210,10 @@ def learn(
     names = [_label(str(n), formula, texts, levels) for n in learnt.column_names]
     keep = tuple(i for i, n in enumerate(names) if constant or n != CONSTANT)
     encoder = Encoder(formula, tuple(names[i] for i in keep), levels, learnt, keep)
-    columns = np.ascontiguousarray(np.asarray(matrix, dtype=float)[:, list(keep)])
-    return encoder, encoder._finite(columns, where)
+    columns = encoder._finite(np.asarray(matrix, dtype=float)[:, list(keep)], where)
+    for name, values in zip(encoder.names, columns.T, strict=True):
+        _refuse_extreme(values, name, where)
+    return encoder, np.ascontiguousarray(columns)
 
 
 def _categories(formula: Formula) -> list[Factor]:
@@ -283,11 +287,27 @@ def _numbered(
 
 def _numbers(values: pd.Series, column: str, where: str) -> pd.Series:
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
-        return values.astype(float)
+        numbers = values.astype(float)
+        _refuse_extreme(numbers.to_numpy(), column, where)
+        return numbers
     raise DesignError(
         f"the column {column!r} holds text ({values.iloc[0]!r}, …), a number was expected",
         where=(where, f"column {column}"),
         mend=f"write C({column}, reference=...) and name the reference level",
+    )
+
+
+def _refuse_extreme(values: np.ndarray, name: str, where: str) -> None:
+    """Sums of products of a column must neither overflow nor vanish."""
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    if not len(sizes) or _SMALLEST <= sizes.max() <= _LARGEST:
+        return
+    rows = np.flatnonzero(np.abs(values) == sizes.max())
+    raise DesignError(
+        f"the largest number of the column {name!r} is {sizes.max():.3g} in size: its products "
+        "with other columns leave the range of numbers",
+        where=(where, f"column {name}", rows_text(rows)),
+        mend="give the column another unit in the codebook, or declare the value as missing",
     )
 
 

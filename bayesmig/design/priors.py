@@ -34,9 +34,14 @@ class PriorArray:
         return PriorArray(self.dist[index], self.loc[index], self.scale[index], self.df[index])
 
     @property
+    def flat(self) -> np.ndarray:
+        """Which coefficients have a flat prior."""
+        return np.asarray(self.dist == _CODES["flat"])
+
+    @property
     def is_flat(self) -> bool:
         """Whether any coefficient has a flat prior."""
-        return bool((self.dist == _CODES["flat"]).any())
+        return bool(self.flat.any())
 
     def log_density(self, value: np.ndarray) -> tuple[float, np.ndarray]:
         """Sum of log densities up to a constant, and its gradient (shape of ``value``)."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmig.changes import Groups
+from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
+from bayesmig.inference.stream import average_probabilities, probability_blocks, take_rows
 from bayesmig.policy.diversion import diversion
 from bayesmig.policy.interventions import Step, World, columns_of, intervene
 from bayesmig.policy.support import warnings_of
@@ -37,10 +39,13 @@ from bayesmig.spec.library import load_scenario
 from bayesmig.spec.scenario import Scenario
 
 Array = NDArray[np.float64]
+Prepared = tuple[Columns, Coefficients]
 Gaps = Literal["reference", "sequential", "pairwise"]
 QUANTITIES = ("baseline", "scenario", "difference")
 _NUMBERS = ["estimate", "sd", "lower", "upper"]
 _MOST_GAPS = 5_000
+#: Probabilities that differ by less are the same.
+_SAME = 1e-12
 
 
 @dataclass(frozen=True)
@@ -143,8 +148,9 @@ def counterfactual(
         raise QuestionError(f"gaps={gaps!r} is unknown; {nearest(gaps, kinds)}", where="gaps")
     ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
     world, steps = intervene(posterior.design, ask.frame, scenario, groups)
-    baseline = ask.averages(ask.frame)
-    changed = _averages(ask, world, scenario)
+    without = prepare(posterior, ask.frame, groups, seed)
+    within = _prepared(ask, world, scenario)
+    baseline, changed = ask.averages_of(*without), ask.averages_of(*within)
     arms = np.stack([baseline, changed, changed - baseline], axis=2)
     effect = finish(
         f"Scenario {scenario.title or scenario.name!r}",
@@ -163,7 +169,11 @@ def counterfactual(
         totals=_totals(effect.summary, mass),
         gaps=_gaps(ask, arms, gaps),
         diversion=diversion(
-            _overall(baseline, mass), _overall(changed, mass), posterior.design.alternatives, prob
+            _overall(baseline, mass),
+            _overall(changed, mass),
+            _reached(ask, without, within),
+            posterior.design.alternatives,
+            prob,
         ),
         steps=_steps(steps, ask.weights),
         warnings=warnings_of(
@@ -198,13 +208,44 @@ def validate_scenario(scenario: Scenario, design: Design, frame: pd.DataFrame) -
     world.design.apply(world.frame, where=f"scenario {scenario.name!r}")
 
 
-def _averages(ask: Ask, world: World, scenario: Scenario) -> Array:
-    """Average probabilities in the changed world, ``(draw, cell, alternative)``."""
+def _prepared(ask: Ask, world: World, scenario: Scenario) -> Prepared:
+    """Columns and draws in the changed world."""
     posterior = replace(ask.posterior, design=world.design)
     columns, coefficients = prepare(
         posterior, world.frame, ask.groups, ask.seed, where=f"scenario {scenario.name!r}"
     )
-    return ask.averages_of(columns, world.moved(coefficients))
+    return columns, world.moved(coefficients)
+
+
+def _reached(ask: Ask, without: Prepared, within: Prepared) -> Array:
+    """Baseline averages of those whose probabilities the scenario changes.
+
+    ``(draw, alternative)``. Whom it leaves as they are has no part in who substitutes
+    what. One draw shows who that is.
+    """
+    one = [_row_probabilities(columns, _first_draw(c)) for columns, c in (without, within)]
+    rows = np.flatnonzero((np.abs(one[1] - one[0]) > _SAME).any(axis=1))
+    rows = rows if len(rows) else np.arange(len(ask.frame))
+    weights = None if ask.weights is None else ask.weights[rows]
+    columns, coefficients = without
+    return average_probabilities(take_rows(columns, rows), coefficients, weights=weights)[:, 0]
+
+
+def _row_probabilities(columns: Columns, coefficients: Coefficients) -> Array:
+    blocks = [block[0] for _, block in probability_blocks(columns, coefficients)]
+    return np.concatenate(blocks)
+
+
+def _first_draw(coefficients: Coefficients) -> Coefficients:
+    def first(values: Any) -> Any:
+        return None if values is None else values[:1]
+
+    return Coefficients(
+        persons=first(coefficients.persons),
+        only=first(coefficients.only),
+        attributes=first(coefficients.attributes),
+        effects={by: first(u) for by, u in (coefficients.effects or {}).items()},
+    )
 
 
 # ---------------------------------------------------------------------------- tables
@@ -218,9 +259,9 @@ def _header(ask: Ask, scenario: Scenario) -> dict[str, str]:
         "baseline": "the same rows without the scenario, draw by draw",
         "kind": "static: networks and prior moves do not respond",
         "diversion": "share of those who leave the source that goes to the target; its IIA value "
-        "is the target's baseline share among all but the source. Each person of a logit "
-        "substitutes proportionally: differences come from who leaves, and from what the scenario "
-        "does to the target itself",
+        "is the target's baseline share among all but the source, over the rows whose "
+        "probabilities the scenario changes. Each person of a logit substitutes proportionally: "
+        "differences come from who leaves, and from what the scenario does to the target itself",
     }
 
 

@@ -29,18 +29,21 @@ COLUMNS = (
 
 
 def diversion(
-    baseline: Array, scenario: Array, alternatives: Sequence[str], prob: float
+    baseline: Array, scenario: Array, reached: Array, alternatives: Sequence[str], prob: float
 ) -> pd.DataFrame:
     """Diversion ratios from every alternative whose average share falls.
 
     ``D_jk = (P_k' - P_k) / (P_j - P_j')`` is computed within each draw from average
-    shares. Beside it stands what independence of irrelevant alternatives would give
-    those shares, ``P_k / (1 - P_j)`` at the baseline.
+    shares. Beside it stands what independence of irrelevant alternatives would give,
+    were all whom the scenario reaches alike: ``P_k / (1 - P_j)`` of their baseline shares.
 
     Parameters
     ----------
     baseline, scenario
         Average probabilities, ``(draw, alternative)``.
+    reached
+        Those of the baseline among the rows that the scenario changes. Others choose as
+        they did: what they would substitute is no part of the ratio.
     alternatives
         Their names.
     prob
@@ -72,16 +75,16 @@ def diversion(
         falls = float((loss[:, j] > _SMALLEST_LOSS).mean())
         for k, target in enumerate(alternatives):
             if k != j:
-                numbers = _ratio(baseline, loss, j, k, prob, stable=falls == 1)
+                numbers = _ratio(reached, loss, j, k, prob, stable=falls == 1)
                 rows.append((source, target, *numbers, _note(source, falls)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _ratio(
-    baseline: Array, loss: Array, j: int, k: int, prob: float, *, stable: bool
+    reached: Array, loss: Array, j: int, k: int, prob: float, *, stable: bool
 ) -> tuple[float, ...]:
     """Summaries of the ratio and of its IIA value, and how often it is larger."""
-    iia = baseline[:, k] / (1 - baseline[:, j])
+    iia = reached[:, k] / (1 - reached[:, j])
     iia_mean, _, iia_low, iia_high = summarise(iia, prob)
     if not stable:
         return (np.nan,) * 4 + (iia_mean, iia_low, iia_high, np.nan)

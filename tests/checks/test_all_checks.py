@@ -70,6 +70,16 @@ def test_false_alarms_are_rare() -> None:
     assert max(alarms.values()) <= 2, alarms
 
 
+def test_origins_left_out_fail_some_check() -> None:
+    """Groups that a theory leaves out show in clustering, whatever their sizes."""
+    for seed in range(3):
+        survey = small_survey(2400, seed=seed, origins=80)
+        posterior = laplace(small_design(EVERYTHING, survey=survey, groups=[]), survey=survey)
+        found = {r.name: r for r in check(posterior, draws=200, prior=False, seed=seed)}
+        assert found["clustering"].passed is False
+        assert "origin" in found["clustering"].text
+
+
 def test_tables_hold_what_later_steps_read(results: list[CheckResult]) -> None:
     assert [r.table.attrs["table"] for r in results] == list(CONTRACT)
     for result in results:

@@ -6,6 +6,7 @@ from bayesmig.checks.replicate import cells_of, replicate, thinned
 from bayesmig.checks.result import CheckResult
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import utilities
+from bayesmig.inference.stream import mean_probabilities
 from bayesmig.posterior import Posterior
 from bayesmig.survey.survey import Survey
 from tests.checks.worlds import laplace
@@ -16,7 +17,7 @@ EVERYTHING = " + ".join(name for name in TRUTH if name != "asc")
 
 def asked(posterior: Posterior, draws: int = 200) -> CheckResult:
     some = thinned(posterior.coefficients(), draws)
-    groups = clusters(posterior.design, some)
+    groups = clusters(posterior.design, mean_probabilities(posterior.design.columns, some))
     statistics = gap_statistics(groups)
     replicated = replicate(posterior.design.columns, some, statistics, seed=1)
     return clustering(posterior, groups, replicated)
@@ -72,7 +73,9 @@ def test_gap_equals_loops() -> None:
 def test_expected_shares_are_those_of_the_mean_probabilities() -> None:
     posterior = fitted(small_survey(200))
     coefficients = posterior.coefficients()
-    origin = clusters(posterior.design, coefficients)[0]
+    origin = clusters(posterior.design, mean_probabilities(posterior.design.columns, coefficients))[
+        0
+    ]
     log_p = log_probabilities(np, utilities(np, posterior.design.columns, coefficients))
     mine = posterior.design.frame["origin"].to_numpy() == posterior.design.frame["origin"][0]
     wanted = np.exp(log_p)[:, mine].mean(axis=(0, 1))
@@ -81,7 +84,8 @@ def test_expected_shares_are_those_of_the_mean_probabilities() -> None:
 
 def test_only_roles_with_several_rows_are_looked_at() -> None:
     posterior = fabricated(small_design("female"))
-    groups = clusters(posterior.design, posterior.coefficients())
+    design = posterior.design
+    groups = clusters(design, mean_probabilities(design.columns, posterior.coefficients()))
     assert [g.by for g in groups] == ["origin", "region", "household"]
 
 

@@ -390,6 +390,26 @@ def test_what_is_missing_of_a_closed_alternative_carries_nothing() -> None:
     assert err.where[2].startswith(f"rows {rows[0]}, {rows[1]}, ")
 
 
+@pytest.mark.parametrize("persons", ["0", "-1"])
+@pytest.mark.parametrize(
+    ("utility", "labels"),
+    [
+        ({"alternatives": "cost"}, ((), (), ("cost",))),
+        ({"only": {"internal": "1 + wealth"}},
+         ((), (("internal", "asc"), ("internal", "wealth")), ())),
+    ],
+)  # fmt: skip
+def test_a_theory_may_have_no_coefficients_of_persons(
+    persons: str, utility: dict[str, Any], labels: tuple[Any, ...]
+) -> None:
+    spec = theory(persons, utility=utility, groups=[{"by": "origin"}])
+    built = design(spec, roles=("origin",), attributes=COST)
+    assert (built.persons, built.only, built.attribute_terms) == labels
+    assert built.columns.persons.shape == (built.n_obs, 0)
+    same_columns(built.apply(built.frame), built.columns)
+    assert "no coefficient" in refused(theory(persons, groups=[{"by": "origin"}])).what
+
+
 # ------------------------------------------------------------------ periods, weights
 
 

@@ -236,7 +236,6 @@ def test_missing_values_are_refused_with_their_rows(column: str) -> None:
         ("log1p(x)", lambda f: f.assign(x=f["x"].where(f.index != 4, -1.0))),
         ("sqrt(x)", lambda f: f.assign(x=f["x"].where(f.index != 4, -2.0))),
         ("x", lambda f: f.assign(x=f["x"].where(f.index != 4, np.inf))),
-        ("square(x)", lambda f: f.assign(x=f["x"].where(f.index != 4, 1e200))),
     ],
 )
 def test_what_is_not_finite_is_refused_with_its_rows(
@@ -247,6 +246,24 @@ def test_what_is_not_finite_is_refused_with_its_rows(
     for err in (refused(text, spoilt), refused(text, table(), spoilt)):
         assert f"the column {text!r} is not finite" in err.what
         assert "rows 4" in err.where
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e60, 1e-20, 1e-200])
+@pytest.mark.parametrize("text", ["x", "scale(x)", "square(x)", "C(region, reference='north'):x"])
+def test_a_unit_out_of_all_proportion_is_refused(text: str, factor: float) -> None:
+    spoilt = table().assign(x=lambda f: factor * f["x"])
+    err = refused(text, spoilt)
+    assert err.what.startswith("the largest number of the column 'x' is ")
+    assert "column x" in err.where
+    assert "another unit" in err.mend
+
+
+def test_a_product_out_of_all_proportion_is_refused() -> None:
+    spoilt = table().assign(x=lambda f: 1e40 * f["x"])
+    assert "the column 'square(x)' is " in refused("square(x)", spoilt).what
+    _, columns = learnt("x", spoilt)
+    assert np.isfinite(columns).all()
+    assert "the column 'x' is 1e+200" in refused("x", table(), spoilt.assign(x=1e200)).what
 
 
 def test_a_spline_is_not_extrapolated() -> None:

@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesmig.choice.utility import Coefficients, Columns, utilities
-from bayesmig.design.support import difference_rows, observed_ranges
+from bayesmig.design.differences import difference_rows
+from bayesmig.design.support import observed_ranges
 from bayesmig.errors import DesignError
 from tests.design.people import design, people, theory
 from tests.random_columns import random_columns
-
-FLAT = {"persons": {"dist": "flat"}}
 
 
 def refused(persons: str, frame: pd.DataFrame, **keys: object) -> DesignError:
@@ -129,80 +128,6 @@ def test_difference_rows_are_derivatives_of_utility_differences(seed: int, n: in
                 )
                 expected = v[i, j] - v[i, columns.base] if both else 0.0
                 assert abs(rows[i * width + w, c] - expected) < 1e-12
-
-
-# ----------------------------------------------------------------------- separation
-
-
-def test_one_column_that_separates_is_named() -> None:
-    frame = people().assign(
-        ticket=lambda f: np.where(f["choice"] == "international", 1.0, -(f["wealth"] ** 2))
-    )
-    err = refused("wealth + ticket", frame)
-    assert "the column 'ticket' separate(s) 'international' from 'stay' perfectly" in err.what
-    assert "consequence of the choice" in err.mend
-
-
-def test_columns_that_separate_together_are_found() -> None:
-    rng = np.random.default_rng(3)
-    a, noise = rng.normal(size=(2, 300))
-    frame = people().assign(
-        a=a, b=lambda f: a + np.where(f["choice"] == "international", 1, -1) * np.abs(noise)
-    )
-    err = refused("a + b + female", frame)
-    assert "the columns together separate(s) 'international' from 'stay'" in err.what
-    for alone in ("a", "b"):
-        assert design(theory(f"{alone} + female"), frame).n_obs == 300
-
-
-def test_one_case_that_does_not_fit_undoes_the_separation() -> None:
-    """The negative control: as above, but for a single person."""
-    frame = people().assign(
-        ticket=lambda f: np.where(f["choice"] == "international", 1.0, -(f["wealth"] ** 2))
-    )
-    first = frame.index[frame["choice"] == "stay"][0]
-    frame.loc[first, "ticket"] = 2.0
-    assert design(theory("wealth + ticket"), frame).n_obs == 300
-
-
-CELLS = {
-    "nobody with visa = 1": lambda y, r: ~y & (r > 0.5),
-    "nobody with visa = 0": lambda y, r: y | (r > 0.5),
-    "everybody with visa = 1": lambda y, r: y & (r > 0.5),
-    "everybody with visa = 0": lambda y, r: ~y | (r > 0.5),
-}
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_an_empty_cell_is_a_note_under_a_proper_prior_and_refused_under_a_flat_one(
-    cell: str,
-) -> None:
-    frame = people()
-    moved = (frame["choice"] == "international").to_numpy()
-    lucky = np.random.default_rng(5).uniform(size=len(frame))
-    frame["visa"] = CELLS[cell](moved, lucky).astype(int)
-    notes = design(theory("wealth + visa"), frame).support.warnings
-    assert any(n.startswith(f"{cell} chose 'international' rather than 'stay'") for n in notes)
-    assert all(n.endswith("the coefficient rests on the prior") for n in notes)
-    err = refused("wealth + visa", frame, priors=FLAT)
-    assert cell in err.what
-    assert "the prior is flat" in err.what
-
-
-def test_full_cells_are_neither_noted_nor_refused() -> None:
-    assert design(theory("wealth + female + urban", priors=FLAT)).support.warnings == ()
-
-
-def test_only_those_who_could_choose_it_count_towards_separation() -> None:
-    """Holders of a visa who stay behind a closed border do not make it look harmless."""
-    frame = people()
-    moved = (frame["choice"] == "international").to_numpy()
-    frame["open"] = (moved | (frame["urban"] == 1)).astype(int)
-    frame["visa"] = np.where(frame["open"] == 1, moved & (frame["female"] == 1), frame["female"])
-    limited = {"available": {"international": "open"}, "priors": FLAT}
-    err = refused("wealth + visa", frame, **limited)
-    assert "everybody with visa = 1 chose 'international' rather than 'stay'" in err.what
-    assert design(theory("wealth + visa", priors=FLAT), frame).support.warnings == ()
 
 
 # --------------------------------------------------------------------------- ranges

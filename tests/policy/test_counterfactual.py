@@ -404,27 +404,65 @@ def test_diversion_of_alike_people_is_proportional() -> None:
         assert (table["probability_above_iia"] == 0).all()
 
 
+FOR_MEN = {"where": [{"column": "female", "equals": 0}]}
+FEMALE = {"kind": "coefficient", "name": "female", "shift": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("persons", "change", "source"),
+    [
+        ("1", CLOSED, "international"),
+        ("1", CLOSED | FOR_MEN, "international"),
+        ("female", CLOSED | FOR_MEN, "international"),
+        ("female", FEMALE | {"alternative": "internal"}, "internal"),
+    ],
+)
+@pytest.mark.parametrize("wts", [True, False])
+def test_diversion_of_alike_people_is_proportional_whoever_else_there_is(
+    persons: str, change: dict[str, Any], source: str, wts: bool
+) -> None:
+    """A logit without groups: all whom the scenario reaches substitute alike, in every draw.
+
+    Women move abroad ten times as often as men, and have no part in what men would do.
+    """
+    survey = small_survey(300)
+    slopes = {"beta": np.array([[-1.0, -2.0], [-0.5, 2.5]])[: 1 + (persons == "female")]}
+    design = small_design(persons, survey=survey, groups=[])
+    posterior = fabricated(design, survey=survey, centre=slopes)
+    table = counterfactual(posterior, scenario(change), wts=wts).diversion
+    assert set(table["source"]) == {source}
+    for theirs, ours in (("estimate", "iia_estimate"), ("lower", "iia_lower")):
+        np.testing.assert_allclose(table[theirs], table[ours], rtol=1e-9)
+    assert (table["probability_above_iia"] == 0).all()
+
+
 def test_diversion_by_hand(posterior: Posterior) -> None:
-    result = counterfactual(posterior, scenario(CLOSED), by="region", wts="half")
-    overall = counterfactual(posterior, scenario(CLOSED), wts="half")
-    base, closed = arms(overall)[:, 0, 0].tolist(), arms(overall)[:, 0, 1].tolist()
-    for table in (result.diversion, overall.diversion):
-        assert table["target"].tolist() == ["stay", "internal"]
-        assert table["estimate"].sum() == pytest.approx(1, abs=1e-12)
-        for k, row in enumerate(table.itertuples()):
-            pairs = list(zip(base, closed, strict=True))
-            ratio = [(b[k] - a[k]) / (a[2] - b[2]) for a, b in pairs]
-            iia = [a[k] / (1 - a[2]) for a, _ in pairs]
-            expected = summary_of(ratio)
-            assert (row.estimate, row.sd, row.lower, row.upper) == pytest.approx(
-                expected, abs=1e-10
-            )
-            mean, _, low, high = summary_of(iia)
-            assert (row.iia_estimate, row.iia_lower, row.iia_upper) == pytest.approx(
-                (mean, low, high), abs=1e-10
-            )
-            above = sum(r > i for r, i in zip(ratio, iia, strict=True)) / len(iia)
-            assert row.probability_above_iia == above
+    """Shares without the scenario of those to whom it closes what was open."""
+    frame = posterior.frame
+    effects = effects_for(posterior, frame, "observed", 0)
+    for women in (False, True):
+        change = CLOSED | ({"where": [{"column": "female", "equals": 1}]} if women else {})
+        result = counterfactual(posterior, scenario(change), by="region", wts="half")
+        overall = counterfactual(posterior, scenario(change), wts="half")
+        base, closed = arms(overall)[:, 0, 0].tolist(), arms(overall)[:, 0, 1].tolist()
+        reached = [r for r in rows_of(frame) if r["open"] and (r["female"] or not women)]
+        by_hand = averages(
+            posterior, reached, [0] * len(reached), [r["half"] for r in reached], effects
+        )
+        for table in (result.diversion, overall.diversion):
+            assert table["target"].tolist() == ["stay", "internal"]
+            assert table["estimate"].sum() == pytest.approx(1, abs=1e-12)
+            for k, row in enumerate(table.itertuples()):
+                pairs = zip(base, closed, strict=True)
+                ratio = [(b[k] - a[k]) / (a[2] - b[2]) for a, b in pairs]
+                iia = [d[0][row.target] / (1 - d[0]["international"]) for d in by_hand]
+                numbers = (row.estimate, row.sd, row.lower, row.upper)
+                assert numbers == pytest.approx(summary_of(ratio), abs=1e-10)
+                mean, _, low, high = summary_of(iia)
+                numbers = (row.iia_estimate, row.iia_lower, row.iia_upper)
+                assert numbers == pytest.approx((mean, low, high), abs=1e-10)
+                above = sum(r > i for r, i in zip(ratio, iia, strict=True)) / len(iia)
+                assert row.probability_above_iia == above
 
 
 def test_diversion_shows_who_leaves() -> None:

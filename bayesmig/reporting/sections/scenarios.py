@@ -120,7 +120,8 @@ def _diversion(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             plots.diversion_plot(drawn, interval=study.interval),
             "Of those who leave the first alternative, the share that turns to the second. "
             "Independence of irrelevant alternatives (IIA) would send them in proportion to "
-            "the shares of what is left; the distance from it comes from who leaves.",
+            "the shares of what is left, among those whom the scenario reaches; the distance "
+            "from it comes from who leaves.",
             "diversion",
         )
     layout: dict[str, Any] = {
