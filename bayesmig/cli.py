@@ -532,7 +532,9 @@ def _schema(kind: str) -> str:
         "codebook": lambda: json.dumps(Codebook.model_json_schema(), indent=2),
     }
     if kind not in kinds:
-        raise SpecError(f"there is no schema of a {kind!r}", mend=nearest(kind, tuple(kinds)))
+        raise SpecError(
+            f"there is no schema of a {kind!r}", where="--schema", mend=nearest(kind, tuple(kinds))
+        )
     return kinds[kind]()
 
 
