@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bayesmig.errors import BayesmigError, QuestionError, SpecError
+from bayesmig.errors import BayesmigError, PosteriorError, QuestionError, SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +91,9 @@ def main() -> None:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("bayesmig-demo"),
-    persons: Annotated[int, typer.Option(help="Persons to simulate.", min=500)] = 2000,
+    persons: Annotated[
+        int, typer.Option(help="Persons to simulate.", min=500, max=1_000_000)
+    ] = 2000,
     seed: Seed = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -98,12 +102,14 @@ def demo(
     Example: bayesmig demo --out my-demo
     """
     from bayesmig.simulation import simulate as write_survey
+    from bayesmig.study import output_folder
     from bayesmig.study import run as run_study
 
+    study = output_folder(out, _is_of_a_demo) / "study.toml"
+    # First, since it says whose folder this is.
+    study.write_text(_DEMO_STUDY.format(seed=seed))
     _say(f"simulating {persons:,} persons")
     write_survey(out / "survey", persons=persons, seed=seed, overwrite=True)
-    study = out / "study.toml"
-    study.write_text(_DEMO_STUDY.format(seed=seed))
     result = run_study(study, out / "results", progress=not quiet)
     _show_run(result.failed, result.report)
 
@@ -146,7 +152,11 @@ def report(
 def validate(
     file: Annotated[Path, typer.Argument(help="Study, codebook, model or scenario (.toml).")],
 ) -> None:
-    """Find every error in a file in seconds, before anything is sampled.
+    """Check a file in seconds, before anything is sampled.
+
+    A study is checked with all that it names, a codebook with its data. A model or a
+    scenario is checked by itself: whether a survey has its columns, and whether a
+    theory uses them, only shows in a study that names them together.
 
     Example: bayesmig validate studies/ifls.toml
     """
@@ -259,21 +269,26 @@ def fit(
 
     Example: bayesmig fit networks surveys/ifls.toml --out networks.nc --seed 7
     """
+    from bayesmig.design.design import build_design
+    from bayesmig.hypotheses import validate_hypotheses
     from bayesmig.inference.routes import fit as sample
     from bayesmig.spec.library import load_model
+    from bayesmig.spec.study import Sampling
     from bayesmig.survey.survey import read_survey
+    from bayesmig.tomlfile import validate as checked
 
+    _refuse_output(out, Path(theory), codebook)
+    options: dict[str, Any] = {"method": method, "precision": precision, "chains": chains}
+    options |= {"draws": draws, "tune": tune, "target_accept": target_accept}
+    sampling = checked(Sampling, options, file="bayesmig fit")
+    spec, survey = load_model(theory), read_survey(codebook)
+    validate_hypotheses(build_design(spec, survey))
     posterior = sample(
-        load_model(theory),
-        read_survey(codebook),
+        spec,
+        survey,
         seed=seed,
-        method=method,
-        precision=precision,
-        chains=chains,
-        draws=draws,
-        tune=tune,
-        target_accept=target_accept,
-        keep=None if method in ("surrogate", "preview") else out.with_suffix(".chains"),
+        **sampling.model_dump(),
+        keep=out.with_suffix(".chains") if sampling.has_chains else None,
         progress=not quiet,
     )
     posterior.save(out)
@@ -419,6 +434,69 @@ def predict(
     _print_json({"header": dict(effect.header), "summary": _records(effect.summary)})
 
 
+# ---------------------------------------------------------------- what may be replaced
+
+
+def _is_of_a_demo(folder: Path) -> bool:
+    """Whether a folder holds a demo and nothing else, its study as it was written."""
+    if {path.name for path in folder.iterdir()} - {"study.toml", "survey", "results"}:
+        return False
+    try:
+        text = (folder / "study.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    start, end = _DEMO_STUDY.split("{seed}")
+    return re.fullmatch(re.escape(start) + r"\d+" + re.escape(end), text) is not None
+
+
+def _refuse_output(out: Path, *inputs: Path) -> None:
+    """Refuse to write draws where they would take the place of anything but draws.
+
+    Raises
+    ------
+    PosteriorError
+        Before anything is read; also where the file could not be written in the end.
+    """
+    try:
+        wrong = _wrong_output(out, inputs)
+    except OSError as err:
+        wrong = f"the output cannot be written: {err.strerror}"
+    if wrong:
+        raise PosteriorError(
+            wrong,
+            where=("--out", str(out)),
+            mend="name a new file that ends in .nc, in a folder that you may write to",
+        )
+
+
+def _wrong_output(out: Path, inputs: tuple[Path, ...]) -> str:
+    if out.suffix != ".nc":
+        return f"draws are written to a file that ends in .nc, not to {out.name!r}"
+    if out.is_dir():
+        return "the output is a folder, a file was expected"
+    if out.exists() and any(os.path.exists(i) and out.samefile(i) for i in inputs):
+        return "the output is one of the inputs: it would be lost"
+    if out.exists() and not _holds_draws(out):
+        return "the file that is there holds no draws of bayesmig: it would be lost"
+    folder = next(path for path in out.absolute().parents if path.exists())
+    with TemporaryFile(dir=folder):
+        return ""
+
+
+def _holds_draws(path: Path) -> bool:
+    import h5py
+
+    from bayesmig.posterior import SCHEMA
+
+    try:
+        with h5py.File(path) as file:
+            found = str(file.attrs.get("schema", ""))
+    except OSError:
+        return False
+    # Of this or an earlier version.
+    return found.startswith(SCHEMA.rstrip("0123456789"))
+
+
 # ------------------------------------------------------------------------- showing
 
 
@@ -460,7 +538,9 @@ def _schema(kind: str) -> str:
         "codebook": lambda: json.dumps(Codebook.model_json_schema(), indent=2),
     }
     if kind not in kinds:
-        raise SpecError(f"there is no schema of a {kind!r}", mend=nearest(kind, tuple(kinds)))
+        raise SpecError(
+            f"there is no schema of a {kind!r}", where="--schema", mend=nearest(kind, tuple(kinds))
+        )
     return kinds[kind]()
 
 

@@ -9,6 +9,9 @@ walks; nothing is ever compiled or evaluated by Python.
 *Formulas* (utilities): Wilkinson algebra over factors, ``+ - : * **``, where a factor
 is a column or a call of an allowed transform. It becomes an explicit list of terms,
 so that formulaic later sees only ``a + b + a:b`` over factors that were vetted here.
+
+Whether a name is a column shows when the formula meets a survey: a name that is none,
+that of a Python variable included, is a `DesignError` there, which gives the nearest.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import ast
 import io
 import keyword
 import tokenize
-from collections.abc import Iterable, Mapping
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bayesmig.errors import SpecError, nearest
@@ -190,11 +195,29 @@ def _bounded(text: str, where: str) -> None:
         )
 
 
-def _python_tree(text: str, where: str) -> ast.expr:
+def python_tree(text: str, refusal: Callable[[Exception], SpecError]) -> ast.expr:
+    """Parse one Python expression, which nothing ever runs.
+
+    Parameters
+    ----------
+    text
+        The expression.
+    refusal
+        Makes the error where it does not parse.
+    """
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            # Advice to programmers: "\d" in a text, a number that is called.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-        raise _refused(text, f"it does not parse ({err.__class__.__name__})", where) from None
+        raise refusal(err) from None
+
+
+def _python_tree(text: str, where: str) -> ast.expr:
+    return python_tree(
+        text, lambda err: _refused(text, f"it does not parse ({type(err).__name__})", where)
+    )
 
 
 def _refused(text: str, why: str, where: str) -> SpecError:
@@ -287,6 +310,10 @@ _Terms = dict[frozenset[str], tuple[Factor, ...]]
 _ONE: frozenset[str] = frozenset()
 
 
+def _shown(term: tuple[Factor, ...]) -> str:
+    return ":".join(factor.name for factor in term)
+
+
 class _FormulaParser:
     """Recursive descent over ``sum := product (± product)*`` and tighter levels.
 
@@ -298,11 +325,14 @@ class _FormulaParser:
         self.tokens = self._tokenize()
         self.at = 0
         self.intercept: bool | None = None
+        self.removed: list[str] = []
 
     def parse(self) -> Formula:
         terms = self._sum(top=True)
         if self.at < len(self.tokens):
             raise self._no(f"unexpected {self.tokens[self.at].string!r}")
+        if self.removed and not terms:
+            raise self._no(f"it takes {', '.join(self.removed)} away again, and nothing is left")
         if _ONE in terms:
             del terms[_ONE]
         return Formula(self.text, self.intercept, tuple(terms.values()))
@@ -316,8 +346,10 @@ class _FormulaParser:
         text = " ".join(self.text.split())
         try:
             found = list(tokenize.generate_tokens(io.StringIO(text).readline))
-        except (tokenize.TokenError, SyntaxError, IndentationError):
+        except (tokenize.TokenError, SyntaxError):
             raise self._no("brackets or quotes do not close") from None
+        except ValueError as err:
+            raise self._no(f"it is no text ({type(err).__name__})") from None
         tokens = [t for t in found if t.type not in skip]
         for t in tokens:
             plain = t.type in (tokenize.NAME, tokenize.NUMBER, tokenize.STRING)
@@ -325,6 +357,10 @@ class _FormulaParser:
                 raise self._no(f"{t.string!r} is not allowed")
             if t.type == tokenize.NAME and (keyword.iskeyword(t.string) or t.string[:2] == "__"):
                 raise self._no(f"{t.string!r} is not a column name")
+            read = unicodedata.normalize("NFKC", t.string)
+            if t.type == tokenize.NAME and read != t.string:
+                # Python itself would read the other name, silently.
+                raise self._no(f"the name {t.string!r} is read as {read!r}: rename the column so")
         self.source = text
         return tokens
 
@@ -345,14 +381,21 @@ class _FormulaParser:
             if number is not None:
                 if not top:
                     raise self._no("0 and 1 may stand only at the top level")
-                self.intercept = (number == 1) == (sign == "+")
+                self._set_intercept((number == 1) == (sign == "+"))
             elif sign == "+":
                 terms.update({k: v for k, v in part.items() if k not in terms})
             else:
+                taken = [_shown(v) for k, v in terms.items() if k in part]
+                self.removed += taken
                 terms = {k: v for k, v in terms.items() if k not in part}
             sign = self._accept("+", "-")
             if not sign:
                 return terms
+
+    def _set_intercept(self, asked: bool) -> None:
+        if self.intercept not in (None, asked):
+            raise self._no("it asks for a constant and for none")
+        self.intercept = asked
 
     def _term(self) -> tuple[_Terms, int | None]:
         if self.at < len(self.tokens) and self.tokens[self.at].type == tokenize.NUMBER:
@@ -397,7 +440,7 @@ class _FormulaParser:
     def _refuse_itself(self, left: _Terms, right: _Terms) -> None:
         """Refuse ``wealth ** 2``: in this algebra it is ``wealth``, not its square."""
         if len(left) == 1 and left.keys() == right.keys():
-            name = ":".join(f.name for f in next(iter(left.values())))
+            name = _shown(next(iter(left.values())))
             raise self._no(
                 f"{name!r} crossed with itself is {name!r} again (a square is square(column))"
             )

@@ -14,12 +14,14 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -28,14 +30,14 @@ import xarray as xr
 from bayesmig.changes import check_change, check_slope
 from bayesmig.checks import check
 from bayesmig.design.design import Design, build_design
-from bayesmig.errors import QuestionError, StudyError, nearest
+from bayesmig.errors import BayesmigError, QuestionError, SpecError, StudyError, nearest
 from bayesmig.hypotheses import test, validate_hypotheses
 from bayesmig.inference.routes import fit
 from bayesmig.inference.sample import package_versions
 from bayesmig.model_comparison import compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
 from bayesmig.posterior import SCHEMA, Posterior, load
-from bayesmig.predict import comparisons, predictions, slopes, theory_columns
+from bayesmig.predict import comparisons, make_cells, predictions, slopes, theory_columns
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.library import load_model, load_scenario
 from bayesmig.spec.model import ModelSpec
@@ -124,22 +126,57 @@ def read_study(path: str | Path) -> StudyPlan:
     path = Path(path)
     study = validate(Study, read_toml(path, "study"), file=str(path))
     survey = read_survey(path.parent / study.survey)
-    theories = {}
-    for name in study.theories:
-        spec = load_model(_beside(path, name))
-        theories[spec.name] = spec
-    designs = {name: build_design(spec, survey) for name, spec in theories.items()}
-    for design in designs.values():
-        validate_hypotheses(design)
-    scenarios = {}
-    for name in study.scenarios:
-        scenario = load_scenario(_beside(path, name))
-        scenarios[scenario.name] = scenario
+    theories = _by_name(path, "theories", study.theories, load_model)
+    scenarios = _by_name(path, "scenarios", study.scenarios, load_scenario)
+    if study.main is not None and study.main not in theories:
+        raise SpecError(
+            f"the main theory {study.main!r} is not in theories; "
+            + nearest(study.main, list(theories)),
+            where=(str(path), "key main"),
+            mend="name one of " + ", ".join(theories),
+        )
+    designs = {}
+    for listed, (name, spec) in zip(study.theories, theories.items(), strict=True):
+        with _from(_beside(path, listed)):
+            designs[name] = build_design(spec, survey)
+            validate_hypotheses(designs[name])
     plan = StudyPlan(study, path, survey, theories, designs, scenarios)
     _check_questions(plan)
-    for scenario in scenarios.values():
-        validate_scenario(scenario, designs[plan.main], survey.frame)
+    for listed, scenario in zip(study.scenarios, scenarios.values(), strict=True):
+        with _from(_beside(path, listed)):
+            validate_scenario(scenario, designs[plan.main], survey.frame)
     return plan
+
+
+def _by_name[SpecT: (ModelSpec, Scenario)](
+    path: Path, key: str, listed: Sequence[str], read: Callable[[str | Path], SpecT]
+) -> dict[str, SpecT]:
+    """Read what a study lists; a name stands for one of them in every table of results."""
+    found: dict[str, SpecT] = {}
+    for name in listed:
+        source = _beside(path, name)
+        # A file says itself where its mistakes are; a name is a mistake of the study.
+        with _from(path, f"key {key}") if isinstance(source, str) else nullcontext():
+            spec = read(source)
+        if spec.name in found:
+            first = listed[list(found).index(spec.name)]
+            raise SpecError(
+                f"two {key} have the name {spec.name!r}: {first} and {name}",
+                where=(str(path), f"key {key}"),
+                mend='give one of them another name, name = "…" at the top of its file',
+            )
+        found[spec.name] = spec
+    return found
+
+
+@contextmanager
+def _from(*where: str | Path) -> Iterator[None]:
+    """Put the file, or other places, in front of where an error says that it is."""
+    try:
+        yield
+    except BayesmigError as err:
+        err.where = (*(str(w) for w in where), *err.where)
+        raise
 
 
 def _beside(study: Path, name: str) -> str | Path:
@@ -157,11 +194,24 @@ def _check_questions(plan: StudyPlan) -> None:
                     where=(str(plan.path), f"key questions.{key}"),
                     mend="name a column that bayesmig describe shows",
                 )
-    design = plan.designs[plan.main]
-    for name in (*questions.comparisons, *questions.slopes):
-        check_change(design, name, where=(str(plan.path), "key questions"))
-    for name in questions.slopes:
-        check_slope(design, name, where=(str(plan.path), "key questions.slopes"))
+            _check_question(plan, key, name)
+
+
+def _check_question(plan: StudyPlan, key: str, name: str) -> None:
+    design, where = plan.designs[plan.main], (str(plan.path), f"key questions.{key}")
+    if key == "by":
+        if name == "choice":
+            raise QuestionError(
+                "shares by what was chosen say nothing: a prediction is for those of any choice",
+                where=where,
+                mend="name a column that was known before the choice",
+            )
+        with _from(*where):
+            make_cells(plan.survey.frame, (name,))
+        return
+    check_change(design, name, where=where)
+    if key == "slopes":
+        check_slope(design, name, where=where)
 
 
 def run(
@@ -192,7 +242,7 @@ def run(
         Where a file is wrong (before anything is computed) or a step fails.
     """
     plan = read_study(path)
-    folder = _writable(Path(out))
+    folder = output_folder(Path(out), _is_of_a_run)
     if callable(progress):
         return _Run(plan, folder, progress).everything()
     with bars(progress) as tell:
@@ -213,20 +263,32 @@ def report(path: str | Path, out: str | Path | None = None) -> Path:
     return run(path, path.with_suffix("") if out is None else out).report
 
 
-def _writable(folder: Path) -> Path:
-    if folder.exists() and any(folder.iterdir()) if folder.is_dir() else folder.exists():
-        known = [MANIFEST, "steps", "chains"]
-        if not folder.is_dir() or not any((folder / name).exists() for name in known):
+def output_folder(folder: Path, is_ours: Callable[[Path], bool]) -> Path:
+    """Make a folder for output, or find that it may be used again.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    is_ours
+        Whether what a folder holds was made by the same command.
+
+    Raises
+    ------
+    StudyError
+        Where it holds anything else, or cannot be written to.
+    """
+    try:
+        empty = not (any(folder.iterdir()) if folder.is_dir() else folder.exists())
+        if not empty and not (folder.is_dir() and is_ours(folder)):
             raise StudyError(
                 "the output folder holds something else",
                 where=str(folder),
-                mend="name a new folder",
+                mend="name a new folder, or remove what is there if it is not needed",
             )
-    try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.probe"
-        probe.touch()
-        probe.unlink()
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as err:
         raise StudyError(
             f"the output folder is not writable: {err.strerror}",
@@ -234,6 +296,10 @@ def _writable(folder: Path) -> Path:
             mend="name a folder that you may write to",
         ) from err
     return folder
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (MANIFEST, "steps", "chains"))
 
 
 # ---------------------------------------------------------------------------- steps

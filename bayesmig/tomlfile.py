@@ -25,6 +25,7 @@ from bayesmig.errors import SpecError, nearest
 
 _MOST_MISTAKES = 6
 _LONGEST_VALUE = 60
+_LONGEST_PATH = 200
 
 
 # -------------------------------------------------------------------------- reading
@@ -57,7 +58,11 @@ def read_toml(path: str | Path, what: str = "file") -> dict[str, Any]:
     except tomllib.TOMLDecodeError as err:
         raise _syntax_error(path, what, text, str(err)) from None
     except RecursionError:
-        raise SpecError(f"the {what} is nested too deeply to be read", where=str(path)) from None
+        raise SpecError(
+            f"the {what} is nested too deeply to be read",
+            where=str(path),
+            mend="write nested values as tables, [a.b]",
+        ) from None
 
 
 def _text(path: Path, what: str) -> str:
@@ -69,10 +74,18 @@ def _text(path: Path, what: str) -> str:
         ) from None
     except IsADirectoryError:
         raise SpecError(
-            f"the {what} is a folder, a .toml file was expected", where=str(path)
+            f"the {what} is a folder, a .toml file was expected",
+            where=str(path),
+            mend="name the file in it",
         ) from None
-    except OSError as err:
-        raise SpecError(f"the {what} cannot be read: {err.strerror}", where=str(path)) from None
+    # A path that holds a null byte is a ValueError.
+    except (OSError, ValueError) as err:
+        reason = getattr(err, "strerror", None) or err
+        raise SpecError(
+            f"the {what} cannot be read: {reason}",
+            where=str(path)[:_LONGEST_PATH],
+            mend="give the path of a .toml file that you may read",
+        ) from None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as err:
@@ -201,7 +214,9 @@ def validate[ModelT: BaseModel](
     ------
     SpecError
         One error for all mistakes: the first in full, the others listed. A validator
-        may raise ``ValueError(what)`` or a `SpecError` of its own; the file is added.
+        may raise ``ValueError(what)``, or ``ValueError(SpecError(...))`` with a key
+        that counts from its own table: the tables around it are added. Of a `SpecError`
+        by itself the key is the whole one. The file is added to all.
     """
     try:
         return model_class.model_validate(data)
@@ -209,7 +224,7 @@ def validate[ModelT: BaseModel](
         where = err.where if file in err.where else (file, *err.where)
         raise SpecError(err.what, where=where, mend=err.mend) from None
     except ValidationError as err:
-        raise _as_spec_error(err, model_class, data, file) from None
+        raise as_spec_error(err, model_class, data, file) from None
 
 
 class _Mistake:
@@ -219,7 +234,15 @@ class _Mistake:
         self.path, self.value = path, value
         self.expected: list[str] = []
         self.what = self.mend = ""
+        self.within: tuple[str, ...] = ()
         self.rank = 1
+
+    def where(self) -> list[str]:
+        """The whole key, and what a validator says beside it."""
+        first, *others = self.within or ("",)
+        inner = first.removeprefix("key ")
+        key = ".".join(part for part in (dotted(self.path), inner) if part)
+        return [f"key {key}", *others] if key else others
 
     def sentence(self) -> str:
         if self.what:
@@ -228,9 +251,10 @@ class _Mistake:
         return f"expected {wanted}, got {_shown(self.value)}"
 
 
-def _as_spec_error(
+def as_spec_error(
     err: ValidationError, model_class: type[BaseModel], data: Mapping[str, Any], file: str
 ) -> SpecError:
+    """Pydantic's error as one of ours; the arguments are those of `validate`."""
     mistakes: dict[_Path, _Mistake] = {}
     for detail in err.errors(include_url=False):
         path = _path_in(data, detail)
@@ -241,11 +265,12 @@ def _as_spec_error(
     what = first.sentence()
     for other in others[: _MOST_MISTAKES - 1]:
         hint = f"; {other.mend}" if other.mend else ""
-        what += f"\n  also:  key {dotted(other.path) or '(whole file)'}: {other.sentence()}{hint}"
+        place = " · ".join(other.where()) or "(whole file)"
+        what += f"\n  also:  {place}: {other.sentence()}{hint}"
     if len(others) >= _MOST_MISTAKES:
         what += f"\n  also:  {len(others) - _MOST_MISTAKES + 1} more"
-    where = [file] + ([f"key {dotted(first.path)}"] if first.path else [])
-    return SpecError(what, where=where, mend=first.mend or "correct the key, or leave it out")
+    mend = first.mend or "correct the key, or leave it out"
+    return SpecError(what, where=[file, *first.where()], mend=mend)
 
 
 def _path_in(data: Any, detail: ErrorDetails) -> _Path:
@@ -283,7 +308,7 @@ def _describe(mistake: _Mistake, detail: ErrorDetails, model_class: type[BaseMod
             mistake.what = f"unknown {tag} {context['tag']!r}"
             mistake.mend = nearest(str(context["tag"]), known)
         case "value_error" | "assertion_error":
-            mistake.what = str(context.get("error", "")) or _lower(detail["msg"])
+            _quote(mistake, context.get("error"), detail["msg"])
         case _ if kind in _EXPECTED:
             mistake.expected.append(_EXPECTED[kind].format(**context))
             if kind in ("literal_error", "enum"):
@@ -291,6 +316,15 @@ def _describe(mistake: _Mistake, detail: ErrorDetails, model_class: type[BaseMod
                 mistake.mend = nearest(str(mistake.value), known) if known else ""
         case _:
             mistake.what = f"{_lower(detail['msg'])}, got {_shown(mistake.value)}"
+
+
+def _quote(mistake: _Mistake, error: Any, message: str) -> None:
+    """Say what a validator of our own said."""
+    inner = error.args[0] if isinstance(error, Exception) and error.args else None
+    if isinstance(inner, SpecError):
+        mistake.what, mistake.within, mistake.mend = inner.what, inner.where, inner.mend
+    else:
+        mistake.what = str(error or "") or _lower(message)
 
 
 def _without_echoes(mistakes: Mapping[_Path, _Mistake]) -> list[_Mistake]:

@@ -34,7 +34,7 @@ HYPOTHESES = {
         "statement": "2 * comparison(female, internal) ** 2 - -slope(wealth, international)"
         " / share(stay) > 0.01 + lift(education, internal)",
         "rope": 0.05,
-        "mechanism": "M00",
+        "mechanism": "M45",
     },
     "both": {
         "claim": "Both at once",

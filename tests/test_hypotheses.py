@@ -94,7 +94,7 @@ def test_estimands_and_probabilities_by_hand(posterior: Posterior, ways: dict[st
 
 def test_shape_of_the_result(posterior: Posterior) -> None:
     result = hypotheses.test(posterior, "arithmetic")
-    assert (result.name, result.mechanism) == ("arithmetic", "M00")
+    assert (result.name, result.mechanism) == ("arithmetic", "M45")
     assert result.claim == HYPOTHESES["arithmetic"]["claim"]
     assert result.statement == HYPOTHESES["arithmetic"]["statement"]
     assert list(result.summary.columns) == [
@@ -135,9 +135,7 @@ def test_averages_are_computed_once(posterior: Posterior, monkeypatch: pytest.Mo
 
 
 def test_closed_alternative_gives_no_estimand_and_no_warning(posterior: Posterior) -> None:
-    stated = {
-        "x": {"claim": "x", "statement": "lift(wealth, international) > -1 / (share(stay) * 0)"}
-    }
+    stated = {"x": {"claim": "x", "statement": "lift(wealth, international) > -1000"}}
     closed = posterior.frame.assign(open=0)
     result = hypotheses.test(with_hypotheses(posterior, stated), "x", newdata=closed)
     assert np.isnan(result.probability)

@@ -201,6 +201,22 @@ def test_nothing_is_written_before_everything_is_valid(home: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_the_main_theory_goes_by_its_own_name(home: Path) -> None:
+    """Not by that of its file; a name may hold a dash."""
+    text = load_model("selectivity").to_toml()
+    assert "name = " in text
+    (home / "mine.toml").write_text(text.replace('"selectivity"', '"my-theory"', 1))
+    changed = home / "main.toml"
+    changed.write_text(
+        STUDY.replace('["baseline", "selectivity"]', '["mine.toml", "baseline"]').replace(
+            "seed = 3", 'seed = 3\nmain = "my-theory"'
+        )
+    )
+    plan = read_study(changed)
+    assert plan.main == "my-theory"
+    assert list(plan.designs) == ["my-theory", "baseline"]
+
+
 def test_reading_a_study_samples_nothing(home: Path) -> None:
     plan = read_study(home / "study.toml")
     assert plan.main == "selectivity"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,12 +17,12 @@ import pandas as pd
 
 from bayesmig.choice.utility import Columns
 from bayesmig.design.differences import Labels
-from bayesmig.design.formula import CONSTANT, Encoder, learn
+from bayesmig.design.formula import CONSTANT, Encoder, RowsError, in_order, learn
 from bayesmig.design.priors import PriorArray, resolve
 from bayesmig.design.support import Support, check_support
-from bayesmig.errors import DesignError, nearest, rows_text
+from bayesmig.errors import DesignError, SpecError, nearest
 from bayesmig.expressions import parse_formula
-from bayesmig.spec.model import Group, ModelSpec
+from bayesmig.spec.model import NAME, Group, ModelSpec
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -195,7 +198,8 @@ class Design:
         available = _available(self.spec, frame, where)
         if "alternatives" in self.encoders:
             stacked = _stack(self.spec, self.attributes, frame, available, where)
-            attributes = self.encoders["alternatives"].apply(stacked, where=where)
+            with _situations(self.alternatives):
+                attributes = self.encoders["alternatives"].apply(stacked, where=where)
             attributes = attributes.reshape(len(frame), len(self.alternatives), -1)
         groups = {
             by: (
@@ -250,7 +254,8 @@ class Design:
         if attributes is not None:
             stacked = _stack(self.spec, self.attributes, frame, columns.available, where)
             speeds = {c: self._speeds(c, column, len(frame)) for c in map(str, stacked)}
-            found = self.encoders["alternatives"].derivative(stacked, speeds, where=where)
+            with _situations(self.alternatives):
+                found = self.encoders["alternatives"].derivative(stacked, speeds, where=where)
             attributes = found.reshape(attributes.shape)
         return replace(
             columns,
@@ -321,18 +326,37 @@ def build_design(spec: ModelSpec, survey: Survey) -> Design:
 
     Raises
     ------
-    DesignError
-        Where they do not fit together; the message names the column and the mend.
+    DesignError, SpecError
+        Where they do not fit together; the message names the theory, the data, the key
+        or column, the first rows as the file numbers them, and the mend.
     """
-    frame = used_columns(spec, survey)
-    return design_from_frame(
-        spec,
-        frame,
-        roles={role: role for role in survey.roles.declared()},
-        attributes=survey.attributes,
-        derived={c: sources for c, sources in survey.derived.items() if c in frame},
-        survey_fingerprint=survey.fingerprint,
-    )
+    try:
+        frame = used_columns(spec, survey)
+        return design_from_frame(
+            spec,
+            frame,
+            roles={role: role for role in survey.roles.declared()},
+            attributes=survey.attributes,
+            derived={c: sources for c, sources in survey.derived.items() if c in frame},
+            survey_fingerprint=survey.fingerprint,
+        )
+    except (DesignError, SpecError) as err:
+        raise _of_survey(err, spec, survey) from None
+
+
+def _of_survey(
+    err: DesignError | SpecError, spec: ModelSpec, survey: Survey
+) -> DesignError | SpecError:
+    """The same error with its theory and data, columns and rows as the file has them."""
+    names = {
+        f"column {role}": f"column {column!r} (role {role})"
+        for role, column in survey.roles.declared().items()
+    }
+    stated = err.place if isinstance(err, RowsError) else err.where
+    where = (f"theory {spec.name!r}", survey.report.source, *(names.get(w, w) for w in stated))
+    if isinstance(err, RowsError):
+        return RowsError(err.what, where=where, mend=err.mend, rows=survey.rows[err.rows])
+    return type(err)(err.what, where=where, mend=err.mend)
 
 
 def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
@@ -352,10 +376,11 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
     attributes = [a for a in survey.attributes if generic is not None and a in generic.columns]
     for column in named:
         if column not in frame.columns and column not in attributes:
+            known = [*map(str, frame.columns), *survey.attributes]
             raise DesignError(
                 f"the theory names the column {column!r}, which the survey does not have; "
-                + nearest(column, [*map(str, frame.columns), *survey.attributes]),
-                where=(f"theory {spec.name!r}", f"survey {survey.title!r}"),
+                + (_spelt_otherwise(column, known) or nearest(column, known)),
+                where=_keys_that_name(spec, column),
                 mend=_meaning(spec, column)
                 or "derive the column in the codebook, or change the theory",
             )
@@ -370,6 +395,23 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
         for a in part.averages
     )
     return frame[[c for c in wanted if c in frame.columns]]
+
+
+def _keys_that_name(spec: ModelSpec, column: str) -> str:
+    """The first key of a theory whose formula names a column."""
+    keys = {
+        "utility.persons": spec.utility.persons_formula,
+        **{f"utility.only.{a}": f for a, f in spec.utility.only_formulas.items()},
+        **{f"groups[{i}].terms": g.formula for i, g in enumerate(spec.groups)},
+    }
+    named = [key for key, formula in keys.items() if column in formula.columns]
+    return f"key {named[0] if named else 'utility.alternatives'}"
+
+
+def _spelt_otherwise(column: str, known: list[str]) -> str:
+    """Formulas are read as Python reads names: in the composed forms of Unicode (NFKC)."""
+    same = [k for k in known if unicodedata.normalize("NFKC", k) == column]
+    return f"a formula cannot name {same[0]!r}: rename it to {column!r} in the file" if same else ""
 
 
 def _meaning(spec: ModelSpec, column: str) -> str:
@@ -388,16 +430,22 @@ def design_from_frame(
     survey_fingerprint: str,
     derived: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Design:
-    """As `build_design`, from the columns themselves (used when a fit is loaded)."""
+    """As `build_design`, from the columns themselves (used when a fit is loaded).
+
+    Raises
+    ------
+    DesignError, SpecError
+        As for `build_design`; rows are positions in the frame.
+    """
     frame = frame.reset_index(drop=True)
     choice = _choice(spec, frame, roles)
     encoders: dict[str, Encoder] = {}
     persons = _persons(spec, frame, roles, encoders)
     only = _only(spec, frame, encoders)
-    available = _available(spec, frame, "survey")
+    available = _available(spec, frame, "")
     _chosen_are_available(spec, choice, available)
     attribute_columns = _attributes(spec, attributes, frame, available, encoders)
-    layouts = {g.by: _layout(g, frame, roles) for g in spec.groups}
+    layouts = {g.by: _layout(i, g, frame, roles) for i, g in enumerate(spec.groups)}
     weights, note = _weights(spec, frame, roles)
     columns = Columns(
         n_alternatives=len(spec.choice.alternatives),
@@ -406,7 +454,7 @@ def design_from_frame(
         only=only,
         attributes=attribute_columns,
         groups={
-            by: (_codes(lay, frame, "refuse", "survey"), lay.encoder.apply(frame, where="survey"))
+            by: (_codes(lay, frame, "refuse", ""), lay.encoder.apply(frame, where=""))
             for by, lay in layouts.items()
         },
         available=available,
@@ -416,6 +464,7 @@ def design_from_frame(
         only=tuple((a, n) for a in spec.utility.only for n in encoders[f"only.{a}"].names),
         attribute_terms=encoders["alternatives"].names if "alternatives" in encoders else (),
     )
+    _some_coefficient(labels)
     _expected_counts(spec, labels)
     priors = _priors(spec, columns, choice, labels)
     return Design(
@@ -444,25 +493,37 @@ def _choice(spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]) -> n
     known = spec.choice.alternatives
     strange = ~labels.isin(known).to_numpy()
     if strange.any():
-        rows = np.flatnonzero(strange)
-        got = labels.iloc[rows[0]]
-        raise DesignError(
-            f"the survey has the choice {got!r}, which the theory {spec.name!r} does not know; "
-            + nearest(got, known),
-            where=(f"column {roles['choice']}", rows_text(rows)),
-            mend="map its codes to an alternative of the theory in the codebook, or use a theory "
-            "with this alternative",
-        )
+        raise _unknown_choice(spec, labels, np.flatnonzero(strange), roles["choice"])
     codes = pd.Categorical(labels, categories=list(known)).codes.astype(np.int64)
     counts = np.bincount(codes, minlength=len(known))
     if (counts == 0).any():
         never = [a for a, n in zip(known, counts, strict=True) if n == 0]
         raise DesignError(
             f"nobody chose {', '.join(map(repr, never))}: its constant is not identified",
-            where=f"column {roles['choice']}",
+            where=("key choice.alternatives", f"column {roles['choice']}"),
             mend="leave the alternative out of the theory, or merge it with another",
         )
     return codes
+
+
+def _unknown_choice(spec: ModelSpec, labels: pd.Series, rows: np.ndarray, column: str) -> RowsError:
+    got = str(labels.iloc[rows[0]])
+    if not re.match(NAME, got):
+        return RowsError(
+            f"no theory can name the alternative {got!r} of the survey: a name is a letter, then "
+            "letters, digits and underscores",
+            where=("key alternatives", f"column {column}"),
+            mend=f"call it {re.sub(r'\W+', '_', got)!r} under [alternatives] of the codebook",
+            rows=rows,
+        )
+    return RowsError(
+        f"the survey has the choice {got!r}, which the theory {spec.name!r} does not know; "
+        + nearest(got, spec.choice.alternatives),
+        where=(f"column {column}",),
+        mend="map its codes to an alternative of the theory in the codebook, or use a theory "
+        "with this alternative",
+        rows=rows,
+    )
 
 
 def _with_period(spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
@@ -479,11 +540,12 @@ def _persons(
     constant = formula.intercept is not False
     if spec.utility.period_constants and "period" in roles:
         frame = _with_period(spec, frame, roles)
-        periods = sorted(frame["period"].unique())
+        periods = in_order(frame["period"].unique())
         if len(periods) > 1:
             added = f"{formula.text} + C(period, reference={periods[0]!r})"
             formula = parse_formula(added, where="key utility.period_constants")
-    encoders["persons"], columns = learn(formula, frame, constant=constant)
+    where = "key utility.persons"
+    encoders["persons"], columns = learn(formula, frame, constant=constant, where=where)
     return columns
 
 
@@ -492,7 +554,9 @@ def _only(
 ) -> dict[int, np.ndarray]:
     blocks = {}
     for alternative, formula in spec.utility.only_formulas.items():
-        encoder, columns = learn(formula, frame, constant=formula.intercept is True)
+        where = f"key utility.only.{alternative}"
+        constant = formula.intercept is True
+        encoder, columns = learn(formula, frame, constant=constant, where=where)
         encoders[f"only.{alternative}"] = encoder
         blocks[spec.choice.alternatives.index(alternative)] = columns
     return blocks
@@ -508,9 +572,25 @@ def _attributes(
     formula = spec.utility.alternatives_formula
     if formula is None:
         return None
-    stacked = _stack(spec, attributes, frame, available, "survey")
-    encoders["alternatives"], columns = learn(formula, stacked, constant=False)
+    stacked = _stack(spec, attributes, frame, available, "")
+    with _situations(spec.choice.alternatives):
+        encoders["alternatives"], columns = learn(
+            formula, stacked, constant=False, where="key utility.alternatives"
+        )
     return columns.reshape(len(frame), len(spec.choice.alternatives), -1)
+
+
+@contextmanager
+def _situations(alternatives: tuple[str, ...]) -> Iterator[None]:
+    """Faults of stacked rows, told by the choice situation and alternative that they are of."""
+    try:
+        yield
+    except RowsError as err:
+        rows, positions = np.divmod(err.rows, len(alternatives))
+        of = ", ".join(alternatives[j] for j in np.unique(positions))
+        raise RowsError(
+            err.what, where=(*err.place, f"of {of}"), mend=err.mend, rows=np.unique(rows)
+        ) from None
 
 
 def _stack(
@@ -539,10 +619,9 @@ def _stack(
             continue
         values = np.empty((n, width))
         for j, alternative in enumerate(alternatives):
-            values[:, j] = _attribute(attributes[column], column, alternative, frame, where)
-        if available is not None:
-            # A closed alternative's attributes are often absent: they carry nothing.
-            values = np.where(available, values, np.where(np.isnan(values), 0.0, values))
+            is_open = np.ones(n, dtype=bool) if available is None else available[:, j]
+            by_alternative = attributes[column]
+            values[:, j] = _attribute(by_alternative, column, alternative, frame, is_open, where)
         stacked[column] = pd.Series(values.ravel())
     return pd.DataFrame(stacked)
 
@@ -552,8 +631,10 @@ def _attribute(
     name: str,
     alternative: str,
     frame: pd.DataFrame,
+    is_open: np.ndarray,
     where: str,
-) -> np.ndarray | float:
+) -> np.ndarray:
+    """An attribute of one alternative, finite in the rows where it is open, ``(obs,)``."""
     if alternative not in by_alternative:
         raise DesignError(
             f"the attribute {name!r} has no column for {alternative!r}",
@@ -561,24 +642,37 @@ def _attribute(
             mend=f"add '{alternative} = \"column\"' (or a number) to [attributes.{name}]",
         )
     source = by_alternative[alternative]
-    if not isinstance(source, str):
-        return float(source)
-    if source not in frame.columns:
+    key = f"key attributes.{name}.{alternative}"
+    if isinstance(source, str) and source not in frame.columns:
         raise DesignError(
             f"the attribute {name!r} of {alternative!r} reads the column {source!r}, "
             "which is not there; " + nearest(source, list(map(str, frame.columns))),
-            where=(where, f"key attributes.{name}"),
+            where=(where, key),
             mend="correct the codebook's [attributes]",
         )
-    return _numbers(frame, source, where)
+    number = not isinstance(source, str)
+    values = np.full(len(frame), source) if number else _numbers(frame, str(source), where, key)
+    finite = np.isfinite(values)
+    if (rows := np.flatnonzero(~finite & is_open)).size:
+        got = values[rows[0]]
+        raise RowsError(
+            f"the attribute {name!r} of {alternative!r} is "
+            + ("missing" if np.isnan(got) else f"{got:g}, a finite number was expected"),
+            where=(where, key, *([] if number else [f"column {source}"])),
+            mend="correct the values, or say under [available] of the theory where the "
+            "alternative is closed",
+            rows=rows,
+        )
+    # A closed alternative's attributes are often absent: they carry nothing.
+    return np.where(finite, values, 0.0)
 
 
-def _numbers(frame: pd.DataFrame, column: str, where: str) -> np.ndarray:
+def _numbers(frame: pd.DataFrame, column: str, *where: str) -> np.ndarray:
     values = frame[column]
     if not pd.api.types.is_numeric_dtype(values):
         raise DesignError(
             f"the column {column!r} holds text ({values.iloc[0]!r}, …), a number was expected",
-            where=(where, f"column {column}"),
+            where=(*where, f"column {column}"),
             mend="recode the column in the codebook",
         )
     return values.to_numpy(dtype=float)
@@ -596,21 +690,24 @@ def _available(spec: ModelSpec, frame: pd.DataFrame, where: str) -> np.ndarray |
                 where=(where, f"key available.{alternative}"),
                 mend="derive the column in the codebook, or correct [available]",
             )
-        values = _numbers(frame, column, where)
+        key = f"key available.{alternative}"
+        values = _numbers(frame, column, where, key)
         odd = ~np.isin(values, (0.0, 1.0))
         if odd.any():
-            raise DesignError(
+            raise RowsError(
                 f"availability must be 0 or 1, got {values[odd][0]:g}",
-                where=(where, f"column {column}", rows_text(np.flatnonzero(odd))),
+                where=(where, key, f"column {column}"),
                 mend="recode the column in the codebook",
+                rows=np.flatnonzero(odd),
             )
         available[:, spec.choice.alternatives.index(alternative)] = values == 1.0
     none = ~available.any(axis=1)
     if none.any():
-        raise DesignError(
+        raise RowsError(
             "no alternative is available",
-            where=(where, rows_text(np.flatnonzero(none))),
+            where=(where, "key available"),
             mend="drop these rows in the codebook",
+            rows=np.flatnonzero(none),
         )
     return available
 
@@ -623,37 +720,48 @@ def _chosen_are_available(
     wrong = np.flatnonzero(~available[np.arange(len(choice)), choice])
     if len(wrong):
         name = spec.choice.alternatives[choice[wrong[0]]]
-        raise DesignError(
+        raise RowsError(
             f"{name!r} was chosen where it is not available",
-            where=(f"column {spec.available.get(name, '?')}", rows_text(wrong)),
+            where=(f"key available.{name}", f"column {spec.available[name]}"),
             mend="correct the availability column or the choice",
+            rows=wrong,
         )
 
 
-def _layout(group: Group, frame: pd.DataFrame, roles: Mapping[str, str]) -> GroupLayout:
-    column = roles.get(group.by, group.by)
+def _layout(
+    number: int, group: Group, frame: pd.DataFrame, roles: Mapping[str, str]
+) -> GroupLayout:
+    column, key = roles.get(group.by, group.by), f"key groups[{number}]"
+    if column == roles["choice"]:
+        raise DesignError(
+            "effects cannot vary by what was chosen: the outcome would explain itself",
+            where=f"{key}.by",
+            mend="name a role or column that was known before the choice",
+        )
     if column not in frame.columns:
         raise DesignError(
             f"effects vary by {group.by!r}, which is neither a declared role nor a column; "
             + nearest(group.by, [*roles, *map(str, frame.columns)]),
-            where="key groups.by",
+            where=f"{key}.by",
             mend=f"declare the role {group.by!r} in the codebook, or name a column",
         )
     labels = frame[column]
     if labels.isna().any():
-        raise DesignError(
+        raise RowsError(
             f"{column!r} has {int(labels.isna().sum()):,} missing labels",
-            where=rows_text(np.flatnonzero(labels.isna())),
+            where=(f"{key}.by", f"column {column}"),
             mend="name the column under [missing] columns in the codebook",
+            rows=np.flatnonzero(labels.isna()),
         )
     levels = pd.Index(sorted(labels.astype(str).unique()), dtype=object)
     if len(levels) < 2:
         raise DesignError(
             f"effects vary by {group.by!r}, which has only the level {levels[0]!r}",
-            where=f"column {column}",
+            where=(f"{key}.by", f"column {column}"),
             mend="leave the group out of the theory",
         )
-    encoder, _ = learn(group.formula, frame, constant=group.formula.intercept is not False)
+    constant = group.formula.intercept is not False
+    encoder, _ = learn(group.formula, frame, constant=constant, where=f"{key}.terms")
     return GroupLayout(group.by, column, levels, encoder, group.correlated)
 
 
@@ -671,10 +779,11 @@ def _codes(layout: GroupLayout, frame: pd.DataFrame, unseen: str, where: str) ->
     codes = layout.levels.get_indexer(pd.Index(labels))
     if unseen == "refuse" and (codes < 0).any():
         rows = np.flatnonzero(codes < 0)
-        raise DesignError(
+        raise RowsError(
             f"the {layout.by} {labels.iloc[rows[0]]!r} was not in the survey of the fit",
-            where=(where, f"column {layout.column}", rows_text(rows)),
+            where=(where, f"column {layout.column}"),
             mend='ask with groups="new" (drawn) or groups="typical" (zero)',
+            rows=rows,
         )
     return np.asarray(codes, dtype=np.int64)
 
@@ -690,12 +799,21 @@ def _weights(
     if not weights.sum() > 0:
         raise DesignError(
             "the survey weights sum to zero",
-            where=f"column {roles['weight']}",
+            where=("key weights", f"column {roles['weight']}"),
             mend='correct the weights, or let the theory say weights = "ignore"',
         )
     return weights / weights.mean(), (
         f"averages weighted by {roles['weight']}; the likelihood is unweighted"
     )
+
+
+def _some_coefficient(labels: Labels) -> None:
+    if not (labels.persons or labels.only or labels.attribute_terms):
+        raise DesignError(
+            "the theory has no coefficient: it says the same of everybody, whatever the data",
+            where="key utility",
+            mend='let persons hold a constant, persons = "1", or name columns',
+        )
 
 
 def _expected_counts(spec: ModelSpec, labels: Labels) -> None:

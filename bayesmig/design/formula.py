@@ -9,8 +9,9 @@ Of a category it sees the number of each row's level, never the text of a level.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,22 @@ CONSTANT = "asc"
 _TAKEN = (CONSTANT, "Intercept")
 #: Sizes of the largest number of a column between which a fit keeps its digits.
 _SMALLEST, _LARGEST = 1e-12, 1e50
+
+
+class RowsError(DesignError):
+    """A fault of some rows of a table.
+
+    Parameters
+    ----------
+    what, where, mend
+        As for every error; the rows are added to ``where``.
+    rows
+        Their positions in the table, from 0.
+    """
+
+    def __init__(self, what: str, *, where: Iterable[str], mend: str, rows: np.ndarray) -> None:
+        self.place, self.rows = tuple(where), np.asarray(rows)
+        super().__init__(what, where=(*self.place, rows_text(self.rows.tolist())), mend=mend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +126,11 @@ class Encoder:
         lost = ~np.isclose(one, other, rtol=1e-6, atol=0.0)
         if lost.any():
             column = int(np.flatnonzero(lost.any(axis=0))[0])
-            raise DesignError(
+            raise RowsError(
                 f"the column {self.names[column]!r} has no finite slope",
-                where=(where, rows_text(np.flatnonzero(lost[:, column]))),
+                where=(where,),
                 mend="a root of zero has none: ask for the comparison with a finite change",
+                rows=np.flatnonzero(lost[:, column]),
             )
         return one
 
@@ -133,18 +151,18 @@ class Encoder:
         bad = ~np.isfinite(matrix)
         if bad.any():
             column = int(np.flatnonzero(bad.any(axis=0))[0])
-            rows = np.flatnonzero(bad[:, column])
-            raise DesignError(
+            raise RowsError(
                 f"the column {self.names[column]!r} is not finite",
-                where=(where, rows_text(rows)),
+                where=(where,),
                 mend="a logarithm or root of a number out of its range gives this; "
                 "use log1p, or recode the column in the codebook",
+                rows=np.flatnonzero(bad[:, column]),
             )
         return matrix
 
 
 def learn(
-    formula: Formula, frame: pd.DataFrame, *, constant: bool, where: str = "survey"
+    formula: Formula, frame: pd.DataFrame, *, constant: bool, where: str = ""
 ) -> tuple[Encoder, np.ndarray]:
     """Learn an encoding on a table.
 
@@ -160,7 +178,7 @@ def learn(
         a product whose other factor does not stand alone (``C(region, …):wealth``
         without ``wealth``).
     where
-        What the table is, for messages.
+        The key of the formula, for messages.
 
     Returns
     -------
@@ -237,10 +255,11 @@ def _column(formula: Formula, frame: pd.DataFrame, column: str, where: str) -> p
     values = frame[column].reset_index(drop=True)
     missing = values.isna().to_numpy()
     if missing.any():
-        raise DesignError(
+        raise RowsError(
             f"the column {column!r} has {missing.sum():,} missing values",
-            where=(where, rows_text(np.flatnonzero(missing))),
+            where=(where, f"column {column}"),
             mend="name the column under [missing] columns in the codebook",
+            rows=np.flatnonzero(missing),
         )
     return values
 
@@ -255,11 +274,12 @@ def _numbered(
         unseen = np.flatnonzero(positions.isna())
         if len(unseen):
             got = labels.iloc[unseen[0]]
-            raise DesignError(
+            raise RowsError(
                 f"the level {got!r} of {column!r} was not in the survey of the fit; "
                 + nearest(str(got), [str(v) for v in known]),
-                where=(where, f"column {column}", rows_text(unseen)),
+                where=(where, f"column {column}"),
                 mend="recode it to a known level, or fit on a survey that has it",
+                rows=unseen,
             )
         table[_level_of(column)] = positions.astype(np.int64)
     return table
@@ -293,12 +313,12 @@ def _refuse_extreme(values: np.ndarray, name: str, where: str) -> None:
 
 def _levels(factor: Factor, table: pd.DataFrame, where: str) -> tuple[Any, ...]:
     column = factor.columns[0]
-    found = sorted(table[_level_of(column)].unique(), key=lambda v: (str(type(v)), v))
+    found = in_order(table[_level_of(column)].unique())
     if factor.reference not in found:
         raise DesignError(
             f"the reference {factor.reference!r} is not a level of {column!r}; "
             + nearest(str(factor.reference), [str(v) for v in found]),
-            where=where,
+            where=(where, f"column {column}"),
             mend="name one of " + ", ".join(map(repr, found[:10])),
         )
     if len(found) < 2:
@@ -308,6 +328,19 @@ def _levels(factor: Factor, table: pd.DataFrame, where: str) -> tuple[Any, ...]:
             mend="leave it out of the theory, or correct its recodes in the codebook",
         )
     return tuple(found)
+
+
+def in_order(labels: Iterable[Any]) -> list[Any]:
+    """Labels in order: as numbers where all of them are (wave 8 before wave 11), else as text."""
+    found = list(labels)
+    try:
+        numbers = [float(label) for label in found]
+    except (TypeError, ValueError):
+        numbers = [np.nan]
+    if not all(map(isfinite, numbers)):
+        return sorted(found, key=lambda label: (str(type(label)), label))
+    ordered = sorted(range(len(found)), key=lambda i: (numbers[i], str(found[i])))
+    return [found[i] for i in ordered]
 
 
 def _formulaic_text(factor: Factor, levels: Mapping[str, tuple[Any, ...]]) -> str:

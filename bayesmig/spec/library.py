@@ -8,16 +8,11 @@ from typing import Any
 
 from bayesmig.errors import SpecError, nearest
 from bayesmig.spec.model import ModelSpec, merge
+from bayesmig.spec.references import models_folder as models_folder
 from bayesmig.spec.scenario import Scenario
 from bayesmig.tomlfile import read_toml, validate
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-
-
-def models_folder() -> Path:
-    """The folder of packaged models: inside the wheel, or beside the sources."""
-    inside = _PACKAGE / "models"
-    return inside if inside.is_dir() else _PACKAGE.parent / "models"
+_LONGEST_NAME = 64
 
 
 def model_names() -> tuple[str, ...]:
@@ -70,15 +65,23 @@ def _find(name: str | Path, folder: Path, what: str) -> Path:
     text = str(name)
     if isinstance(name, Path) or text.endswith(".toml") or "/" in text:
         return Path(name)
-    path = folder / f"{text}.toml"
-    if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.toml"))
+    known = sorted(p.stem for p in folder.glob("*.toml"))
+    if text not in known:
+        shown = text if len(text) <= _LONGEST_NAME else text[:_LONGEST_NAME] + "…"
         raise SpecError(
-            f"there is no packaged {what} {text!r}; {nearest(text, known)}",
+            f"there is no packaged {what} {shown!r}; {nearest(text, known)}",
             where=str(folder),
             mend=f"name one of {', '.join(known)}, or give the path of a .toml file",
         )
-    return path
+    return folder / f"{text}.toml"
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; no name is too long or too odd to ask for."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _with_parents(path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -94,8 +97,11 @@ def _with_parents(path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]) -
             mend='write extends = "networks", or the path of a model file',
         )
     sibling = path.parent / f"{parent_name}.toml"
-    parent = sibling if sibling.is_file() else _find(parent_name, models_folder(), "model")
-    if not parent.is_absolute() and not parent.is_file():
+    try:
+        parent = sibling if _is_file(sibling) else _find(parent_name, models_folder(), "model")
+    except SpecError as err:
+        raise SpecError(err.what, where=(str(path), "key extends"), mend=err.mend) from None
+    if not parent.is_absolute() and not _is_file(parent):
         parent = path.parent / parent
     if parent.resolve() in seen:
         circle = " → ".join(p.stem for p in (*seen, parent))

@@ -6,17 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import Formula, parse_formula
 from bayesmig.spec.priors import Frozen, Priors
+from bayesmig.spec.references import Mechanism, Reference
 from bayesmig.spec.statement import Inequality, parse_statement
 from bayesmig.tomlfile import write_toml
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$", max_length=64)]
+#: What an alternative or a hypothesis may be called, so that statements can name it.
+NAME = r"^[A-Za-z]\w*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 #: That of a file without its ending.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$", max_length=64)]
+Count = Annotated[int, Field(ge=0)]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=128)]
 
 
@@ -35,23 +39,22 @@ class ChoiceSet(Frozen):
     alternatives: tuple[Name, ...] = Field(min_length=2)
     base: Name
 
-    @model_validator(mode="after")
-    def _base_is_an_alternative(self) -> ChoiceSet:
+    def check(self) -> None:
+        """The base is one of different alternatives."""
         twice = [a for a in self.alternatives if self.alternatives.count(a) > 1]
         if twice:
             raise SpecError(
                 f"alternative {twice[0]!r} is named twice",
-                where="key choice.alternatives",
+                where="key alternatives",
                 mend="name each alternative once",
             )
         if self.base not in self.alternatives:
             raise SpecError(
                 f"the base {self.base!r} is not an alternative; "
                 + nearest(self.base, self.alternatives),
-                where="key choice.base",
+                where="key base",
                 mend="name one of " + ", ".join(self.alternatives),
             )
-        return self
 
     @property
     def nonbase(self) -> tuple[str, ...]:
@@ -83,22 +86,20 @@ class Utility(Frozen):
     alternatives: str | None = None
     period_constants: bool = False
 
-    @model_validator(mode="after")
-    def _formulas_parse(self) -> Utility:
+    def check(self) -> None:
+        """Formulas parse."""
         self.persons_formula, self.only_formulas, self.alternatives_formula  # noqa: B018
-        return self
 
     @property
     def persons_formula(self) -> Formula:
         """``persons``, parsed."""
-        return parse_formula(self.persons, where="key utility.persons")
+        return parse_formula(self.persons, where="key persons")
 
     @property
     def only_formulas(self) -> dict[str, Formula]:
         """``only``, parsed."""
         return {
-            name: parse_formula(text, where=f"key utility.only.{name}")
-            for name, text in self.only.items()
+            name: parse_formula(text, where=f"key only.{name}") for name, text in self.only.items()
         }
 
     @property
@@ -106,11 +107,11 @@ class Utility(Frozen):
         """``alternatives``, parsed."""
         if self.alternatives is None:
             return None
-        formula = parse_formula(self.alternatives, where="key utility.alternatives")
+        formula = parse_formula(self.alternatives, where="key alternatives")
         if formula.intercept or not formula.terms:
             raise SpecError(
                 "a generic constant is not identified: it moves all utilities alike",
-                where="key utility.alternatives",
+                where="key alternatives",
                 mend="name attributes only; constants belong to utility.persons",
             )
         return formula
@@ -134,21 +135,20 @@ class Group(Frozen):
     terms: str = "1"
     correlated: bool = True
 
-    @model_validator(mode="after")
-    def _formula_parses(self) -> Group:
+    def check(self) -> None:
+        """The formula parses and has terms."""
         formula = self.formula
         if formula.intercept is False and not formula.terms:
             raise SpecError(
                 "a group has no terms",
-                where=f"key groups (by = {self.by!r})",
+                where="key terms",
                 mend='write terms = "1" for a constant of its own, or leave the group out',
             )
-        return self
 
     @property
     def formula(self) -> Formula:
         """``terms``, parsed."""
-        return parse_formula(self.terms, where=f"key groups.terms (by = {self.by!r})")
+        return parse_formula(self.terms, where="key terms")
 
 
 class Hypothesis(Frozen):
@@ -169,23 +169,22 @@ class Hypothesis(Frozen):
 
     claim: str
     statement: str
-    rope: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    mechanism: str = ""
+    rope: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    mechanism: Mechanism | Literal[""] = ""
 
-    @model_validator(mode="after")
-    def _statement_parses(self) -> Hypothesis:
+    def check(self) -> None:
+        """The statement parses, and can fail."""
         if any(part.sign == "!=" for part in self.inequalities) and self.rope == 0:
             raise SpecError(
                 "'!=' holds for every draw unless rope > 0",
-                where="key hypotheses.*.rope",
+                where="key rope",
                 mend="state the difference that would matter as rope",
             )
-        return self
 
     @property
     def inequalities(self) -> tuple[Inequality, ...]:
         """``statement``, parsed."""
-        return parse_statement(self.statement, where="key hypotheses.*.statement")
+        return parse_statement(self.statement, where="key statement")
 
 
 class Expect(Frozen):
@@ -200,9 +199,9 @@ class Expect(Frozen):
         Coefficients in all of these blocks.
     """
 
-    persons: int | None = None
-    only: int | None = None
-    alternatives: int | None = None
+    persons: Count | None = None
+    only: Count | None = None
+    alternatives: Count | None = None
 
 
 class ModelSpec(Frozen):
@@ -214,8 +213,10 @@ class ModelSpec(Frozen):
         Short name; the file's own name where it comes from a file.
     title, claim
         One line, one sentence.
-    references, mechanisms
-        Keys of ``references.bib``; codes of the mechanism map.
+    references
+        Keys of ``references.bib``, or citations in full.
+    mechanisms
+        Codes of the mechanism map.
     columns
         What the theory expects of a survey: column -> meaning and unit.
     choice, utility, groups, priors
@@ -236,8 +237,8 @@ class ModelSpec(Frozen):
     name: FileName = "model"
     title: str = ""
     claim: str = ""
-    references: tuple[str, ...] = ()
-    mechanisms: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
+    mechanisms: tuple[Mechanism, ...] = ()
     columns: dict[Column, str] = {}
     choice: ChoiceSet
     utility: Utility = Utility()
@@ -248,28 +249,23 @@ class ModelSpec(Frozen):
     hypotheses: dict[Name, Hypothesis] = {}
     expect: Expect = Expect()
 
-    @field_validator("groups")
-    @classmethod
-    def _groups_differ(cls, groups: tuple[Group, ...]) -> tuple[Group, ...]:
-        names = [g.by for g in groups]
-        twice = [n for n in names if names.count(n) > 1]
-        if twice:
-            raise SpecError(
-                f"the group {twice[0]!r} stands twice",
-                where="key groups",
-                mend="put all its terms into one entry",
-            )
-        return groups
-
-    @model_validator(mode="after")
-    def _alternatives_are_known(self) -> ModelSpec:
+    def check(self) -> None:
+        """Groups differ, and every alternative is one of the choice set."""
+        names = [g.by for g in self.groups]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise SpecError(
+                    f"the group {name!r} stands twice",
+                    where=f"key groups[{number}].by",
+                    mend="put all its terms into one entry",
+                )
         known = self.choice.alternatives
         mentions = [
             *((f"utility.only.{a}", a) for a in self.utility.only),
             *((f"available.{a}", a) for a in self.available),
             *(
-                ("priors.coefficient.alternative", p.alternative)
-                for p in self.priors.coefficient
+                (f"priors.coefficient[{number}].alternative", p.alternative)
+                for number, p in enumerate(self.priors.coefficient)
                 if p.alternative
             ),
             *(
@@ -286,7 +282,6 @@ class ModelSpec(Frozen):
                     where=f"key {key}",
                     mend="name one of " + ", ".join(known),
                 )
-        return self
 
     def to_toml(self) -> str:
         """The theory as TOML text; reading it back gives an equal value."""
@@ -307,15 +302,36 @@ class ModelSpec(Frozen):
 
     @classmethod
     def json_schema(cls) -> str:
-        """The JSON schema of a model file."""
-        return json.dumps(cls.model_json_schema(), indent=2)
+        """The JSON schema of a model file; one that ``extends`` another may say less."""
+        schema = cls.model_json_schema()
+        schema["properties"]["extends"] = {
+            "type": "string",
+            "title": "Extends",
+            "description": "Name of a packaged model, or path of a model file, to build on.",
+        }
+        tables = {key: schema["$defs"][kind].pop("required") for key, kind in _PARTIAL.items()}
+        whole = {
+            "required": schema.pop("required"),
+            "properties": {
+                "choice": {"required": tables["choice"]},
+                "hypotheses": {"additionalProperties": {"required": tables["hypotheses"]}},
+            },
+        }
+        schema |= {"if": {"not": {"required": ["extends"]}}, "then": whole}
+        return json.dumps(schema, indent=2)
+
+
+#: Tables of which a model file may give a part, where it extends one with the rest.
+_PARTIAL = {"choice": "ChoiceSet", "hypotheses": "Hypothesis"}
 
 
 def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
     """A model file on top of the one that it extends.
 
-    Tables are merged key by key, anything else is replaced, and a formula that starts
-    with ``+`` is added to the parent's.
+    Tables are merged key by key, and a formula that starts with ``+`` is added to the
+    parent's. An entry of ``[[priors.coefficient]]`` takes the place of the parent's of
+    the same block, name and alternative, or is added. Anything else is replaced, other
+    lists as a whole.
     """
     merged = dict(parent)
     for key, value in child.items():
@@ -324,6 +340,20 @@ def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]
             merged[key] = merge(below, value)
         elif isinstance(value, str) and isinstance(below, str) and value.lstrip()[:1] == "+":
             merged[key] = f"{below} {value.strip()}"
+        elif key == "coefficient" and isinstance(value, list) and isinstance(below, list):
+            merged[key] = _merge_coefficients(below, value)
         else:
             merged[key] = value
     return merged
+
+
+def _merge_coefficients(parent: list[Any], child: list[Any]) -> list[Any]:
+    """The parent's entries that the child does not state, then the child's."""
+
+    def whose(entry: Any) -> tuple[Any, ...] | None:
+        if not isinstance(entry, Mapping):
+            return None
+        return entry.get("block", "persons"), entry.get("name"), entry.get("alternative")
+
+    stated = [whose(entry) for entry in child]
+    return [*(entry for entry in parent if whose(entry) not in stated), *child]

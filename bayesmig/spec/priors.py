@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bayesmig.errors import SpecError
+from bayesmig.tomlfile import as_spec_error
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+# Log odds beyond a few hundred are certainties; what is far outside these bounds is a
+# mistake, and would overflow in the density.
+Location = Annotated[float, Field(ge=-1e6, le=1e6)]
+Scale = Annotated[float, Field(ge=1e-6, le=1e6)]
+Shape = Annotated[float, Field(ge=0.01, le=1e6)]
 
 
 class Frozen(BaseModel):
-    """A value of a declarative file: frozen, unknown keys refused."""
+    """A value of a declarative file: frozen, unknown keys and lax types refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A whole number may stand for a number, and nothing else for anything else.
+
+    Raises
+    ------
+    SpecError
+        As `bayesmig.tomlfile.validate` does for a file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as err:
+            raise as_spec_error(err, type(self), data, type(self).__name__) from None
+
+    # Files are not read through it: for pydantic, this is the constructor that it knows.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        try:
+            self.check()
+        except SpecError as err:
+            # pydantic adds the tables that this one stands in.
+            raise ValueError(err) from None
+        return self
+
+    def check(self) -> None:
+        """Refuse what no single key shows; a `SpecError` counts keys from here."""
 
 
 class Prior(Frozen):
@@ -36,33 +77,27 @@ class Prior(Frozen):
     """
 
     dist: Literal["normal", "student_t", "laplace", "flat"] = "normal"
-    loc: Finite | None = None
-    scale: Positive = 1.0
-    df: Positive = 4.0
+    loc: Location | None = None
+    scale: Scale = 1.0
+    df: Shape = 4.0
     per: Literal["sd", "unit"] = "sd"
 
-    @model_validator(mode="after")
-    def _only_keys_that_apply(self) -> Prior:
+    def check(self) -> None:
+        """Only keys that apply."""
         given = self.model_fields_set
-        if self.dist == "flat" and given & {"loc", "scale", "df", "per"}:
+        if self.dist == "flat" and (idle := given & {"loc", "scale", "df", "per"}):
             raise SpecError(
                 "a flat prior has no loc, scale, df or per",
-                where="key priors",
+                where=f"key {min(idle)}",
                 mend="leave them out",
             )
-        if self.dist != "student_t" and "df" in given:
-            raise SpecError(
-                f"df applies to student_t, not to {self.dist}",
-                where="key priors",
-                mend="leave df out",
-            )
-        return self
+        _only_of(self, "student_t")
 
 
 class ConstantPrior(Prior):
     """Prior of the constants: on the scale of log odds, whatever the columns."""
 
-    scale: Positive = 2.5
+    scale: Scale = 2.5
     per: Literal["unit"] = "unit"
 
 
@@ -91,24 +126,25 @@ class ScalePrior(Frozen):
     """
 
     dist: Literal["exponential", "half_normal", "half_student_t"] = "exponential"
-    scale: Positive = 1.0
-    df: Positive = 4.0
+    scale: Scale = 1.0
+    df: Shape = 4.0
 
-    @model_validator(mode="after")
-    def _only_keys_that_apply(self) -> ScalePrior:
-        if self.dist != "half_student_t" and "df" in self.model_fields_set:
-            raise SpecError(
-                f"df applies to half_student_t, not to {self.dist}",
-                where="key priors.scale",
-                mend="leave df out",
-            )
-        return self
+    def check(self) -> None:
+        """Only keys that apply."""
+        _only_of(self, "half_student_t")
+
+
+def _only_of(prior: Prior | ScalePrior, dist: str) -> None:
+    if prior.dist != dist and "df" in prior.model_fields_set:
+        raise SpecError(
+            f"df applies to {dist}, not to {prior.dist}", where="key df", mend="leave df out"
+        )
 
 
 class CorrelationPrior(Frozen):
     """LKJ prior of the correlations of group effects (Lewandowski et al. 2009)."""
 
-    eta: Positive = 2.0
+    eta: Shape = 2.0
 
 
 class Priors(Frozen):
@@ -122,14 +158,14 @@ class Priors(Frozen):
     correlation: CorrelationPrior = CorrelationPrior()
     coefficient: tuple[CoefficientPrior, ...] = ()
 
-    @model_validator(mode="after")
-    def _each_once(self) -> Priors:
+    def check(self) -> None:
+        """Each coefficient once."""
         keys = [(p.block, p.name, p.alternative) for p in self.coefficient]
-        twice = {k for k in keys if keys.count(k) > 1}
-        if twice:
-            raise SpecError(
-                f"the prior of {sorted(map(str, twice))[0]} is stated twice",
-                where="key priors.coefficient",
-                mend="keep one of them",
-            )
-        return self
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                of = " of ".join(filter(None, key[1:]))
+                raise SpecError(
+                    f"the prior of {of!r} in {key[0]} is stated twice",
+                    where=f"key coefficient[{number}]",
+                    mend="keep one of them",
+                )

@@ -1,17 +1,57 @@
-"""Full references of the works that model files name by a key."""
+"""What model files name by a key: works of the bibliography, codes of mechanisms."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
+from typing import Annotated
 
-from bayesmig.spec.library import models_folder
+from pydantic import AfterValidator
+
+from bayesmig.errors import SpecError, nearest
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_MECHANISMS = 45
 
 _ENTRY = re.compile(r"^@\w+\{(?P<key>[^,\s]+),(?P<body>.*?)^\}", re.DOTALL | re.MULTILINE)
 _FIELD = re.compile(r"^\s*(?P<name>\w+)\s*=\s*\{(?P<value>.*)\},?\s*$", re.MULTILINE)
 _ACCENTS = {"{\\'i}": "í", "{\\'e}": "é", "{\\'a}": "á", "{\\'o}": "ó", "{\\~n}": "ñ"}
 _WHERE = ("journal", "booktitle", "institution", "publisher")
+
+
+def models_folder() -> Path:
+    """The folder of packaged models: inside the wheel, or beside the sources."""
+    inside = _PACKAGE / "models"
+    return inside if inside.is_dir() else _PACKAGE.parent / "models"
+
+
+def _known_reference(text: str) -> str:
+    """A key of the bibliography, or (it holds a space) a citation in full."""
+    if text not in _entries() and " " not in text.strip():
+        raise ValueError(
+            SpecError(
+                f"references.bib has no entry {text!r}",
+                mend=nearest(text, sorted(_entries())) + "; or write the citation in full",
+            )
+        )
+    return text
+
+
+def _known_mechanism(code: str) -> str:
+    if code not in {f"M{number:02d}" for number in range(1, _MECHANISMS + 1)}:
+        raise ValueError(
+            SpecError(
+                f"there is no mechanism {code!r}",
+                mend=f"name one of M01 to M{_MECHANISMS}, or leave it out",
+            )
+        )
+    return code
+
+
+Reference = Annotated[str, AfterValidator(_known_reference)]
+Mechanism = Annotated[str, AfterValidator(_known_mechanism)]
 
 
 def citation(key: str) -> str:
@@ -20,7 +60,7 @@ def citation(key: str) -> str:
     Parameters
     ----------
     key
-        Of ``models/references.bib``; any other text is returned as it is.
+        Of ``models/references.bib``; a citation in full is returned as it is.
     """
     entry = _entries().get(key)
     if entry is None:

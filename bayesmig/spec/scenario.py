@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from bayesmig.errors import SpecError
 from bayesmig.spec.model import Column, FileName, Name
 from bayesmig.spec.priors import Finite, Frozen
+from bayesmig.spec.references import Mechanism, Reference
 from bayesmig.tomlfile import write_toml
 
 Value = Finite | str
@@ -38,16 +39,14 @@ class Filter(Frozen):
     above: Finite | None = None
     below: Finite | None = None
 
-    @model_validator(mode="after")
-    def _one_condition(self) -> Filter:
+    def check(self) -> None:
+        """One condition."""
         given = {k for k in ("equals", "one_of", "above", "below") if getattr(self, k) is not None}
         if given not in ({"equals"}, {"one_of"}, {"above"}, {"below"}, {"above", "below"}):
             raise SpecError(
                 f"a filter on {self.column!r} needs one condition, got {sorted(given) or 'none'}",
-                where="key interventions.where",
                 mend="give equals, or one_of, or above and/or below",
             )
-        return self
 
     def __str__(self) -> str:
         if self.equals is not None:
@@ -106,19 +105,12 @@ class ClipColumn(_Intervention):
     lower: Finite | None = None
     upper: Finite | None = None
 
-    @model_validator(mode="after")
-    def _has_bounds(self) -> ClipColumn:
+    def check(self) -> None:
+        """Some bound, and in order."""
         if self.lower is None and self.upper is None:
-            raise SpecError(
-                "clip needs lower, upper or both",
-                where="key interventions",
-                mend="state a bound",
-            )
+            raise SpecError("clip needs lower, upper or both", mend="state a bound")
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
-            raise SpecError(
-                "clip has lower > upper", where="key interventions", mend="exchange the bounds"
-            )
-        return self
+            raise SpecError("clip has lower > upper", where="key lower", mend="exchange the bounds")
 
     def __str__(self) -> str:
         bounds = [("at least", self.lower), ("at most", self.upper)]
@@ -169,15 +161,14 @@ class MoveCoefficient(Frozen):
     alternative: Name | None = None
     shift: Finite
 
-    @model_validator(mode="after")
-    def _names_an_alternative(self) -> MoveCoefficient:
+    def check(self) -> None:
+        """An alternative where the coefficient belongs to one."""
         if (self.alternative is None) != (self.block == "alternatives"):
             raise SpecError(
                 "a coefficient of persons or only belongs to an alternative, a generic one to none",
-                where="key interventions.alternative",
+                where="key alternative",
                 mend='name an alternative, or say block = "alternatives" for a generic one',
             )
-        return self
 
     def __str__(self) -> str:
         of = f" of {self.alternative}" if self.alternative else ""
@@ -206,7 +197,7 @@ class Scenario(Frozen):
     title, description
         One line; what is assumed, in plain words.
     mechanisms, references
-        Codes of the mechanism map; keys of ``references.bib``.
+        Codes of the mechanism map; keys of ``references.bib`` or citations in full.
     interventions
         Applied in order, each to the result of the one before.
     """
@@ -214,8 +205,8 @@ class Scenario(Frozen):
     name: FileName = "scenario"
     title: str = ""
     description: str = ""
-    mechanisms: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
+    mechanisms: tuple[Mechanism, ...] = ()
+    references: tuple[Reference, ...] = ()
     interventions: tuple[Intervention, ...] = Field(min_length=1)
 
     def to_toml(self) -> str:

@@ -21,13 +21,25 @@ Each side is arithmetic over average effects on the probability scale:
 from __future__ import annotations
 
 import ast
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf, isfinite
+from random import Random
+from typing import Any
 
 from bayesmig.errors import SpecError
-from bayesmig.expressions import MAX_LENGTH, vet_arithmetic
+from bayesmig.expressions import MAX_LENGTH, python_tree, vet_arithmetic
 
 ESTIMANDS = {"comparison": 2, "slope": 2, "lift": 2, "share": 1}
 _SIGNS = {ast.Lt: "<", ast.Gt: ">", ast.NotEq: "!="}
+_OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +105,7 @@ def parse_statement(text: str, *, where: str = "") -> tuple[Inequality, ...]:
     if len(text) > MAX_LENGTH:
         raise _refused(text[:40] + "…", f"it has more than {MAX_LENGTH:,} characters", where)
     text = " ".join(text.split())
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise _refused(text, "it does not parse", where) from None
+    tree = python_tree(text, lambda _: _refused(text, "it does not parse", where))
     parts = [tree]
     if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And):
         parts = tree.values
@@ -115,7 +124,44 @@ def _inequality(node: ast.expr, text: str, where: str) -> Inequality:
     found = Inequality(ast.unparse(node), sign, left, right)
     if not found.averages:
         raise _refused(text, "it names no estimand", where)
+    differences = _some_differences(found)
+    if not all(map(isfinite, differences)):
+        raise _refused(text, f"{found.text!r} has no finite value", where)
+    if max(differences) - min(differences) < 1e-12:
+        why = f"the sides of {found.text!r} differ by the same number whatever the data say"
+        raise _refused(text, why, where)
     return found
+
+
+def _some_differences(part: Inequality) -> list[float]:
+    """Left minus right at three sets of unrelated values of the averages."""
+    differences = []
+    for seed in range(3):
+        random = Random(seed)
+        values = {average: random.uniform(0.1, 0.9) for average in part.averages}
+        differences.append(_number(part.left, values) - _number(part.right, values))
+    return differences
+
+
+def _number(node: ast.expr, values: Mapping[Average, float]) -> float:
+    """Arithmetic at some values of the averages; infinite where it cannot be done."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.UnaryOp(op=op, operand=operand):
+            return (
+                -_number(operand, values) if isinstance(op, ast.USub) else _number(operand, values)
+            )
+        case ast.BinOp(left=left, op=op, right=right):
+            try:
+                done = _OPERATORS[type(op)](_number(left, values), _number(right, values))
+            except (ZeroDivisionError, OverflowError):
+                return inf
+            return float(done) if isinstance(done, float) else inf
+        case ast.Call():
+            return values[as_average(node)]
+        case _:
+            return inf
 
 
 def _vet_side(tree: ast.expr, text: str, where: str) -> None:
@@ -128,6 +174,20 @@ def _vet_side(tree: ast.expr, text: str, where: str) -> None:
             raise _refused(text, f"{n.value!r} is text, where a number was expected", where)
         if isinstance(n, ast.Call):
             _check_call(n, text, where)
+        if isinstance(n, ast.BinOp):
+            _check_constants(n, text, where)
+
+
+def _check_constants(node: ast.BinOp, text: str, where: str) -> None:
+    """What does not depend on draws is a finite number, and never a divisor of zero."""
+    fixed = not any(isinstance(n, ast.Call) for n in ast.walk(node))
+    divisor = isinstance(node.op, ast.Div) and not any(
+        isinstance(n, ast.Call) for n in ast.walk(node.right)
+    )
+    if fixed and not isfinite(_number(node, {})):
+        raise _refused(text, f"{ast.unparse(node)!r} is not a finite number", where)
+    if divisor and _number(node.right, {}) == 0:
+        raise _refused(text, f"{ast.unparse(node)!r} divides by zero", where)
 
 
 def _check_call(call: ast.Call, text: str, where: str) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from bayesmig.errors import SpecError, nearest
-from bayesmig.spec.model import Column, Name
+from bayesmig.errors import SpecError
+from bayesmig.spec.model import Column, FileName
 from bayesmig.spec.priors import Frozen
 from bayesmig.tomlfile import write_toml
 
-Count = Annotated[int, Field(ge=1)]
+# More of them would not fit into memory; a chain that needs them has another problem.
+Iterations = Annotated[int, Field(ge=10, le=100_000)]
 
 
 class Sampling(Frozen):
@@ -21,14 +22,21 @@ class Sampling(Frozen):
     method: Literal["auto", "surrogate", "nuts", "graph", "preview"] = "auto"
     precision: Literal["auto", "single", "double"] = "auto"
     chains: Annotated[int, Field(ge=1, le=64)] = 4
-    draws: Annotated[int, Field(ge=10)] = 1000
-    tune: Annotated[int, Field(ge=10)] | None = None
+    draws: Iterations = 1000
+    tune: Iterations | None = None
     target_accept: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @property
     def has_chains(self) -> bool:
         """Whether chains may be run, which can be kept."""
         return self.method in ("auto", "nuts", "graph")
+
+
+def _each_once(value: Frozen, *keys: str) -> None:
+    for key in keys:
+        names = getattr(value, key)
+        if twice := [n for n in names if names.count(n) > 1]:
+            raise SpecError(f"{twice[0]!r} stands twice", where=f"key {key}", mend="name it once")
 
 
 class Questions(Frozen):
@@ -46,6 +54,10 @@ class Questions(Frozen):
     comparisons: tuple[Column, ...] = ()
     slopes: tuple[Column, ...] = ()
 
+    def check(self) -> None:
+        """Nothing is asked twice."""
+        _each_once(self, "by", "comparisons", "slopes")
+
 
 class Study(Frozen):
     """One study.
@@ -58,11 +70,12 @@ class Study(Frozen):
         Path of a codebook, relative to the study file.
     theories
         Names of packaged models or paths of model files, relative to the study file.
+        No two of these theories have one name.
     main
-        The theory that effects and scenarios are computed from; the last one where it
-        is left out.
+        The name of the theory that effects and scenarios are computed from; the last
+        one where it is left out.
     scenarios
-        Names of packaged scenarios or paths.
+        Names of packaged scenarios or paths. No two of these have one name.
     seed
         Seed of everything random.
     sampling, questions
@@ -72,29 +85,15 @@ class Study(Frozen):
     title: str = "Study"
     survey: str
     theories: tuple[str, ...] = Field(min_length=1)
-    main: Name | None = None
+    main: FileName | None = None
     scenarios: tuple[str, ...] = ()
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     sampling: Sampling = Sampling()
     questions: Questions = Questions()
 
-    @model_validator(mode="after")
-    def _main_is_a_theory(self) -> Study:
-        for key in ("theories", "scenarios"):
-            names = getattr(self, key)
-            twice = [n for n in names if names.count(n) > 1]
-            if twice:
-                raise SpecError(
-                    f"{twice[0]!r} stands twice", where=f"key {key}", mend="name it once"
-                )
-        names = [n.rsplit("/", 1)[-1].removesuffix(".toml") for n in self.theories]
-        if self.main is not None and self.main not in names:
-            raise SpecError(
-                f"the main theory {self.main!r} is not in theories; {nearest(self.main, names)}",
-                where="key main",
-                mend="name one of " + ", ".join(names),
-            )
-        return self
+    def check(self) -> None:
+        """No file is named twice; names inside files show when these are read."""
+        _each_once(self, "theories", "scenarios")
 
     def to_toml(self) -> str:
         """The study as TOML text; reading it back gives an equal value."""

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 
 from bayesmig.choice.utility import Columns
 from bayesmig.design.design import Design, build_design, used_columns
-from bayesmig.errors import DesignError
-from bayesmig.survey.survey import read_survey
+from bayesmig.errors import DesignError, SpecError
+from bayesmig.spec.model import ModelSpec
+from bayesmig.survey.survey import Survey, read_survey
+from bayesmig.tomlfile import write_toml
 from tests.design.people import ALTERNATIVES, COST, design, people, rich, theory
 
 BY_ORIGIN = {"groups": [{"by": "origin"}]}
@@ -150,6 +152,7 @@ def test_an_alternative_that_nobody_chose_is_refused() -> None:
         ({"by": "village"}, "neither a declared role nor a column"),
         ({"by": "lonely"}, "has only the level 'x'"),
         ({"by": "holed"}, "has 2 missing labels"),
+        ({"by": "choice"}, "effects cannot vary by what was chosen"),
         ({"by": "origin", "terms": "1 + nothing"}, "'nothing', which is not there"),
         ({"by": "origin", "terms": "1 + region"}, "holds text"),
     ],
@@ -179,6 +182,129 @@ def test_an_unseen_level_is_an_error_whatever_is_asked_of_groups() -> None:
     built = design(theory("C(region, reference='west')"))
     with pytest.raises(DesignError, match="the level 'east'"):
         built.apply(people().assign(region="east"), unseen="code")
+
+
+# ------------------------------------------------------------ as the file has them
+
+
+def from_file(folder: Path, change: Callable[[pd.DataFrame], Any], **keys: Any) -> Survey:
+    """A survey whose first 40 rows are incomplete, read from a file."""
+    raw = people().rename(columns={"choice": "moved", "origin": "village"})
+    raw = change(raw.assign(education=raw["education"].where(raw.index >= 40)))
+    raw.to_csv(folder / "data.csv", index=False)
+    book = {
+        "file": "data.csv",
+        "roles": {"choice": "moved", "origin": "village"},
+        "alternatives": {a: [a] for a in ALTERNATIVES},
+        "missing": {"rule": "drop", "columns": ["education"]},
+    }
+    (folder / "survey.toml").write_text(write_toml(book | keys))
+    return read_survey(folder / "survey.toml")
+
+
+ATTRIBUTES = {"attributes": {"cost": {"stay": 0, "internal": "c1", "international": "c2"}}}
+IN_THE_FILE: dict[str, tuple[Any, dict[str, Any], ModelSpec, tuple[str, ...]]] = {
+    "missing value": (
+        lambda f: f.assign(wealth=f["wealth"].mask(f.index == 77)),
+        {},
+        theory(),
+        ("key utility.persons", "column wealth", "rows 77"),
+    ),
+    "missing value of a group's term": (
+        lambda f: f.assign(urban=f["urban"].mask(f.index.isin([77, 90]))),
+        {},
+        theory(groups=[{"by": "origin"}, {"by": "region", "terms": "urban"}]),
+        ("key groups[1].terms", "column urban", "rows 77, 90"),
+    ),
+    "infinite logarithm": (
+        lambda f: f.assign(wealth=f["wealth"].abs().mask(f.index == 77, 0.0)),
+        {},
+        theory("log(wealth)"),
+        ("key utility.persons", "rows 77"),
+    ),
+    "unavailable yet chosen": (
+        lambda f: f.assign(
+            road=1 * (f.index != 77), moved=f["moved"].mask(f.index == 77, "internal")
+        ),
+        {},
+        theory(available={"internal": "road"}),
+        ("key available.internal", "column road", "rows 77"),
+    ),
+    "availability that is no indicator": (
+        lambda f: f.assign(road=1 + (f.index == 77)),
+        {},
+        theory(available={"internal": "road"}),
+        ("key available.internal", "column road", "rows 77"),
+    ),
+    "logarithm of an attribute of zero": (
+        lambda f: f.assign(c1=1.0 * (f.index != 77), c2=2.0 * (f.index != 88)),
+        ATTRIBUTES | {"attributes": {"cost": ATTRIBUTES["attributes"]["cost"] | {"stay": 1}}},
+        theory("1", utility={"alternatives": "log(cost)"}),
+        ("key utility.alternatives", "of internal, international", "rows 77, 88"),
+    ),
+    "missing value of a column beside attributes": (
+        lambda f: f.assign(c1=1.0, c2=f["wealth"], urban=f["urban"].mask(f.index == 77)),
+        ATTRIBUTES,
+        theory("1", utility={"alternatives": "cost:urban"}),
+        ("key utility.alternatives", "column urban",
+         "of stay, internal, international", "rows 77"),
+    ),
+    "alternative that no theory can name": (
+        lambda f: f.assign(moved=f["moved"].replace("stay", "stay home")),
+        {"alternatives": {"stay home": ["stay home"], "internal": ["internal"],
+                          "international": ["international"]}},
+        theory(),
+        ("key alternatives", "column 'moved' (role choice)", "rows 40, "),
+    ),
+    "group by what was chosen": (
+        lambda f: f,
+        {},
+        theory(groups=[{"by": "choice"}]),
+        ("key groups[0].by",),
+    ),
+    "constant group": (
+        lambda f: f.assign(village=1),
+        {},
+        theory(groups=[{"by": "origin"}]),
+        ("key groups[0].by", "column 'village' (role origin)"),
+    ),
+    "unknown column": (
+        lambda f: f,
+        {},
+        theory("1", groups=[{"by": "origin", "terms": "1 + welth"}]),
+        ("key groups[0].terms",),
+    ),
+    "name of a Python variable": (lambda f: f, {}, theory("np"), ("key utility.persons",)),
+    "prior of no coefficient": (
+        lambda f: f,
+        {},
+        theory(priors={"coefficient": [{"name": "femal"}]}),
+        ("key priors.coefficient",),
+    ),
+    "wrong count": (lambda f: f, {}, theory(expect={"persons": 9}), ("key expect.persons",)),
+    "no coefficient": (lambda f: f, {}, theory("0", groups=[{"by": "origin"}]), ("key utility",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "keys", "spec", "where"), IN_THE_FILE.values(), ids=IN_THE_FILE)
+def test_a_fault_is_told_as_the_file_has_it(
+    change: Any, keys: dict[str, Any], spec: ModelSpec, where: tuple[str, ...], tmp_path: Path
+) -> None:
+    survey = from_file(tmp_path, change, **keys)
+    assert list(survey.rows[:2]) == [40, 41]
+    with pytest.raises((DesignError, SpecError)) as caught:
+        build_design(spec, survey)
+    found = caught.value.where
+    assert found[:2] == ("theory 'model'", str(tmp_path / "data.csv"))
+    assert len(found) == 2 + len(where)
+    assert all(part.startswith(start) for part, start in zip(found[2:], where, strict=True))
+    assert caught.value.mend
+
+
+def test_a_column_that_no_formula_can_name_is_told(tmp_path: Path) -> None:
+    survey = from_file(tmp_path, lambda f: f.rename(columns={"wealth": "ﬁeld"}))
+    with pytest.raises(DesignError, match="a formula cannot name 'ﬁeld': rename it to 'field'"):
+        build_design(theory("field"), survey)
 
 
 # -------------------------------------------------------------------- availability
@@ -241,6 +367,8 @@ WITH_COST = {"utility": {"alternatives": "cost"}}
             "reads the column 'cost_intrnal', which is not there; did you mean 'cost_internal'?",
         ),
         ({"cost": COST["cost"] | {"internal": "region"}}, "'region' holds text"),
+        ({"cost": COST["cost"] | {"stay": np.inf}}, "of 'stay' is inf, a finite number"),
+        ({"cost": COST["cost"] | {"stay": np.nan}}, "of 'stay' is missing"),
     ],
 )
 def test_attributes_that_do_not_fit_are_refused(attributes: Any, says: str) -> None:
@@ -255,7 +383,31 @@ def test_what_is_missing_of_a_closed_alternative_carries_nothing() -> None:
     closed = frame["open"] == 0
     assert (built.columns.attributes[closed, 2, 0] == 0).all()
     err = refused(theory("1", **WITH_COST), frame, attributes=COST)
-    assert "missing values" in err.what  # the same hole in an open alternative
+    # The same hole in an open alternative.
+    assert err.what == "the attribute 'cost' of 'international' is missing"
+    assert err.where[:2] == ("key attributes.cost.international", "column cost_international")
+    rows = np.flatnonzero(frame["cost_international"].isna())
+    assert err.where[2].startswith(f"rows {rows[0]}, {rows[1]}, ")
+
+
+@pytest.mark.parametrize("persons", ["0", "-1"])
+@pytest.mark.parametrize(
+    ("utility", "labels"),
+    [
+        ({"alternatives": "cost"}, ((), (), ("cost",))),
+        ({"only": {"internal": "1 + wealth"}},
+         ((), (("internal", "asc"), ("internal", "wealth")), ())),
+    ],
+)  # fmt: skip
+def test_a_theory_may_have_no_coefficients_of_persons(
+    persons: str, utility: dict[str, Any], labels: tuple[Any, ...]
+) -> None:
+    spec = theory(persons, utility=utility, groups=[{"by": "origin"}])
+    built = design(spec, roles=("origin",), attributes=COST)
+    assert (built.persons, built.only, built.attribute_terms) == labels
+    assert built.columns.persons.shape == (built.n_obs, 0)
+    same_columns(built.apply(built.frame), built.columns)
+    assert "no coefficient" in refused(theory(persons, groups=[{"by": "origin"}])).what
 
 
 # ------------------------------------------------------------------ periods, weights
@@ -272,6 +424,25 @@ def test_each_period_after_the_first_has_constants_of_its_own() -> None:
     assert design(theory("wealth"), roles=("period",)).persons == ("asc", "wealth")
     with pytest.raises(DesignError, match="the level '2030'"):
         built.apply(people().assign(period="2030"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "first", "others"),
+    [
+        (["8", "9", "10", "11"], "8", ["9", "10", "11"]),
+        (["-1", "0.5", "2"], "-1", ["0.5", "2"]),
+        (["2010", "1997-2000", "9"], "1997-2000", ["2010", "9"]),  # not all are numbers
+        (["nan", "2", "10"], "10", ["2", "nan"]),
+    ],
+)
+def test_the_first_period_is_the_earliest_not_the_first_in_the_alphabet(
+    labels: list[str], first: str, others: list[str]
+) -> None:
+    frame = people().assign(period=lambda f: np.resize(labels, len(f)))
+    spec = theory("wealth", utility={"period_constants": True})
+    built = design(spec, frame, roles=("period",))
+    assert built.persons == ("asc", "wealth", *(f"period[{label}]" for label in others))
+    assert first not in "".join(built.persons[2:])
 
 
 def test_weights_are_scaled_to_mean_one_or_left_out_and_a_note_says_which() -> None:

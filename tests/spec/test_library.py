@@ -40,6 +40,17 @@ def test_an_unknown_name_lists_the_known_ones(load: object) -> None:
     assert "or give the path of a .toml file" in caught.value.mend
 
 
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "x" * 5000, "a\0b", "", "x" * 300 + ".toml", "a\0.toml"]
+)
+@pytest.mark.parametrize("load", [load_model, load_scenario])
+def test_a_name_too_long_or_too_odd_for_a_file_is_refused(name: str, load: object) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(name)  # type: ignore[operator]
+    assert caught.value.where and caught.value.mend
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_file_is_named_by_itself_unless_it_says_otherwise(tmp_path: Path) -> None:
     assert load_model(write(tmp_path / "mine.toml", CHOICE)).name == "mine"
     assert load_model(write(tmp_path / "a.toml", 'name = "b"\n' + CHOICE)).name == "b"
@@ -58,7 +69,7 @@ def test_a_mistake_names_the_file_and_the_key(tmp_path: Path) -> None:
 def test_a_child_adds_to_its_parent(tmp_path: Path) -> None:
     write(
         tmp_path / "parent.toml",
-        'title = "P"\nreferences = ["a"]\n' + CHOICE
+        'title = "P"\nreferences = ["A. Author (2020)"]\n' + CHOICE
         + '[utility]\npersons = "x"\n[columns]\nx = "years"\n[[groups]]\nby = "origin"\n'
         '[expect]\npersons = 2\n[hypotheses.h]\nclaim = "."\nstatement = "share(go) > 0"\n',
     )  # fmt: skip
@@ -73,7 +84,7 @@ def test_a_child_adds_to_its_parent(tmp_path: Path) -> None:
     assert list(child.hypotheses) == ["h"]
     assert (child.name, child.title) == ("child", "")  # its own, never the parent's
     assert child.expect.persons is None
-    assert child.references == ("a",)
+    assert child.references == ("A. Author (2020)",)
 
 
 def test_a_mistake_in_a_parent_is_reported_under_its_own_name(tmp_path: Path) -> None:
@@ -99,6 +110,16 @@ def test_a_child_may_extend_a_packaged_model_or_a_path(tmp_path: Path) -> None:
     assert nested.choice.nonbase == ("go",)
 
 
+def test_a_child_keeps_its_parent_s_priors_of_coefficients(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.toml",
+        'extends = "networks"\n[[priors.coefficient]]\nname = "female"\nscale = 0.5\n',
+    )
+    parent = [p.name for p in load_model("networks").priors.coefficient]
+    assert parent
+    assert [p.name for p in load_model(path).priors.coefficient] == [*parent, "female"]
+
+
 def test_a_sibling_comes_before_a_packaged_model_of_the_same_name(tmp_path: Path) -> None:
     write(tmp_path / "baseline.toml", CHOICE)
     child = load_model(write(tmp_path / "mine.toml", 'extends = "baseline"\n'))
@@ -117,13 +138,18 @@ def test_a_circle_is_refused_and_shown(tmp_path: Path, circle: list[str]) -> Non
 
 @pytest.mark.parametrize(
     ("parent", "says"),
-    [('"nowhere"', "there is no packaged model 'nowhere'"), ("3", "expected the name of a model")],
+    [
+        ('"nowhere"', "there is no packaged model 'nowhere'"),
+        (f'"{"x" * 300}"', "there is no packaged model 'xxx"),
+        ("3", "expected the name of a model"),
+    ],
 )
 def test_a_parent_must_exist(tmp_path: Path, parent: str, says: str) -> None:
     path = write(tmp_path / "a.toml", f"extends = {parent}\n" + CHOICE)
     with pytest.raises(SpecError) as caught:
         load_model(path)
     assert says in caught.value.what
+    assert caught.value.where == (str(path), "key extends")
 
 
 def test_a_mistake_in_a_parent_is_found_through_its_child(tmp_path: Path) -> None:

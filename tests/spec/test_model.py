@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayesmig.errors import SpecError
-from bayesmig.spec.model import ModelSpec, merge
+from bayesmig.spec.model import ChoiceSet, Hypothesis, ModelSpec, merge
+from bayesmig.spec.scenario import Scenario
+from bayesmig.spec.study import Study
 from bayesmig.tomlfile import validate
 
 CHOICE = {"alternatives": ["stay", "internal", "international"], "base": "stay"}
@@ -76,12 +78,28 @@ def test_a_misspelt_key_names_the_nearest(keys: dict[str, Any], key: str, says: 
         ({"choice": CHOICE | {"alternatives": ["stay"]}}, "at least 2 entries"),
         ({"choice": CHOICE | {"alternatives": ["stay", "go", "go"]}}, "'go' is named twice"),
         ({"choice": CHOICE | {"alternatives": ["stay", "go abroad"]}}, "of the form"),
-        ({"priors": {"persons": {"scale": 0}}}, "a number > 0"),
-        ({"priors": {"persons": {"scale": -1.0}}}, "a number > 0"),
-        ({"priors": {"persons": {"scale": float("inf")}}}, "finite"),
-        ({"priors": {"asc": {"loc": float("nan")}}}, "finite"),
-        ({"priors": {"scale": {"scale": 0.0}}}, "a number > 0"),
-        ({"priors": {"correlation": {"eta": 0}}}, "a number > 0"),
+        ({"priors": {"persons": {"scale": 0}}}, "a number ≥ 1e-06"),
+        ({"priors": {"persons": {"scale": -1.0}}}, "a number ≥ 1e-06"),
+        ({"priors": {"persons": {"scale": 1e-300}}}, "a number ≥ 1e-06, got 1e-300"),
+        ({"priors": {"persons": {"scale": 1e300}}}, "a number ≤ 1e+06, got 1e+300"),
+        ({"priors": {"persons": {"scale": float("inf")}}}, "a number ≤ 1e+06"),
+        ({"priors": {"persons": {"scale": float("nan")}}}, "got nan"),
+        ({"priors": {"asc": {"loc": float("nan")}}}, "got nan"),
+        ({"priors": {"asc": {"loc": -1e300}}}, "a number ≥ -1e+06"),
+        ({"priors": {"scale": {"scale": 0.0}}}, "a number ≥ 1e-06"),
+        ({"priors": {"correlation": {"eta": 0}}}, "a number ≥ 0.01"),
+        ({"expect": {"persons": -1}}, "a number ≥ 0"),
+        ({"mechanisms": ["M46"]}, "there is no mechanism 'M46'"),
+        ({"mechanisms": ["M04", "M4"]}, "there is no mechanism 'M4'"),
+        (
+            {
+                "hypotheses": {
+                    "h": {"claim": "", "statement": "share(stay) > 0.1", "mechanism": "M00"}
+                }
+            },
+            "there is no mechanism 'M00'",
+        ),
+        ({"references": ["nosuchbook2020"]}, "references.bib has no entry 'nosuchbook2020'"),
         ({"priors": {"persons": {"dist": "flat", "scale": 2.0}}}, "a flat prior has no"),
         ({"priors": {"persons": {"dist": "normal", "df": 3.0}}}, "df applies to student_t"),
         ({"priors": {"scale": {"dist": "half_normal", "df": 3.0}}}, "df applies to half_student_t"),
@@ -123,6 +141,95 @@ def test_a_misspelt_key_names_the_nearest(keys: dict[str, Any], key: str, says: 
 )
 def test_what_a_model_may_not_say(keys: dict[str, Any], says: str) -> None:
     assert says in refused(**keys).what
+
+
+LAX: list[tuple[str, dict[str, Any], str]] = [
+    ("key priors.persons.scale", {"priors": {"persons": {"scale": "1.0"}}}, "a number"),
+    ("key priors.persons.scale", {"priors": {"persons": {"scale": True}}}, "a number"),
+    ("key groups[0].correlated", {"groups": [{"by": "o", "correlated": "off"}]}, "true or false"),
+    ("key groups[0].correlated", {"groups": [{"by": "o", "correlated": 0}]}, "true or false"),
+    ("key utility.period_constants", {"utility": {"period_constants": "no"}}, "true or false"),
+    ("key expect.only", {"expect": {"only": 2.0}}, "a whole number"),
+    ("key expect.only", {"expect": {"only": True}}, "a whole number"),
+    (
+        "key hypotheses.h.rope",
+        {"hypotheses": {"h": {"claim": "", "statement": "share(stay) > 0.1", "rope": "0.1"}}},
+        "a number",
+    ),
+    ("key title", {"title": 3}, "text"),
+    ("key groups", {"groups": {"by": "o"}}, "a list"),
+]
+
+
+@pytest.mark.parametrize(("key", "keys", "wanted"), LAX)
+def test_nothing_but_a_whole_number_stands_for_another_type(
+    key: str, keys: dict[str, Any], wanted: str
+) -> None:
+    err = refused(**keys)
+    assert f"expected {wanted}, got" in err.what
+    assert err.where == ("mine.toml", key)
+    assert model(priors={"persons": {"scale": 1}}).priors.persons.scale == 1.0
+
+
+@pytest.mark.parametrize(
+    ("key", "keys"),
+    [
+        ("key choice.base", {"choice": CHOICE | {"base": "sty"}}),
+        ("key utility.only.internal", {"utility": {"only": {"internal": "x.y"}}}),
+        ("key groups[1].terms", {"groups": [{"by": "a"}, {"by": "b", "terms": "exp(x)"}]}),
+        ("key groups[1].by", {"groups": [{"by": "a"}, {"by": "a"}]}),
+        ("key priors.persons.df", {"priors": {"persons": {"df": 3}}}),
+        ("key priors.scale.df", {"priors": {"scale": {"df": 3}}}),
+        ("key priors.coefficient[1]", {"priors": {"coefficient": [{"name": "x"}] * 2}}),
+        (
+            "key priors.coefficient[0].alternative",
+            {"priors": {"coefficient": [{"name": "x", "alternative": "abroad"}]}},
+        ),
+        ("key mechanisms[1]", {"mechanisms": ["M04", "M4"]}),
+        ("key references[0]", {"references": ["dehas2009"]}),
+        (
+            "key hypotheses.women.statement",
+            {"hypotheses": {"women": {"claim": "", "statement": "share(stay) < share(stay)"}}},
+        ),
+        (
+            "key hypotheses.women.rope",
+            {"hypotheses": {"women": {"claim": "", "statement": "share(stay) != 0.5"}}},
+        ),
+    ],
+)
+def test_a_refusal_names_the_whole_key(key: str, keys: dict[str, Any]) -> None:
+    assert refused(**keys).where == ("mine.toml", key)
+
+
+def test_several_refusals_are_told_at_once() -> None:
+    err = refused(choice=CHOICE | {"base": "sty"}, groups=[{"by": "a", "terms": "exp(x)"}])
+    assert err.where == ("mine.toml", "key choice.base")
+    assert "also:  key groups[0].terms: 'exp(x)' is not in the formula language" in err.what
+
+
+def test_a_misspelt_reference_names_the_nearest_and_a_citation_stands_for_itself() -> None:
+    assert "did you mean 'dehaas2009'?" in refused(references=["dehas2009"]).mend
+    assert model(references=["My own book, 2020", "dehaas2009"], mechanisms=["M01", "M45"])
+
+
+CONSTRUCTED: list[tuple[Any, dict[str, Any], str, str]] = [
+    (ModelSpec, {"choice": CHOICE, "titel": "x"}, "key titel", "did you mean 'title'?"),
+    (ModelSpec, {"choice": CHOICE | {"base": "c"}}, "key choice.base", "name one of"),
+    (ChoiceSet, CHOICE | {"base": "c"}, "key base", "name one of"),
+    (Hypothesis, {"claim": "", "statement": "1 > 0"}, "key statement", "for instance"),
+    (Scenario, {"interventons": []}, "key interventons", "did you mean 'interventions'?"),
+    (Study, {"survey": "s", "theories": ["a"], "seeds": 1}, "key seeds", "did you mean 'seed'?"),
+]
+
+
+@pytest.mark.parametrize(("kind", "keys", "key", "mend"), CONSTRUCTED)
+def test_a_value_built_in_python_is_refused_as_a_file_is(
+    kind: Any, keys: dict[str, Any], key: str, mend: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        kind(**keys)
+    assert caught.value.where == (kind.__name__, key)
+    assert mend in caught.value.mend
 
 
 def test_a_model_with_every_table_is_accepted() -> None:
@@ -210,8 +317,8 @@ def test_replace_checks_like_a_file() -> None:
 
 def test_the_schema_prints_and_knows_every_key() -> None:
     schema = json.loads(ModelSpec.json_schema())
-    assert set(ModelSpec.model_fields) == set(schema["properties"])
-    assert schema["required"] == ["choice"]
+    assert {*ModelSpec.model_fields, "extends"} == set(schema["properties"])
+    assert schema["then"]["required"] == ["choice"]
     assert schema["additionalProperties"] is False
 
 
@@ -225,6 +332,28 @@ def test_merging_adds_formulas_that_start_with_plus_and_replaces_the_rest() -> N
         "k": "y",
     }
     assert parent["utility"]["persons"] == "1 + a"  # type: ignore[index]
+
+
+def test_merging_puts_priors_of_coefficients_beside_the_parent_s() -> None:
+    def priors(*entries: dict[str, Any]) -> dict[str, Any]:
+        return {"priors": {"coefficient": list(entries)}}
+
+    parent = priors(
+        {"name": "x", "scale": 1.0, "per": "unit"},
+        {"name": "x", "alternative": "internal"},
+        {"name": "y"},
+    )
+    child = priors({"block": "persons", "name": "x", "scale": 2.0}, {"name": "y", "block": "only"})
+    merged = merge(parent, child)["priors"]["coefficient"]
+    # An entry replaces as a whole: ``per`` is not inherited.
+    assert merged == [
+        {"name": "x", "alternative": "internal"},
+        {"name": "y"},
+        {"block": "persons", "name": "x", "scale": 2.0},
+        {"name": "y", "block": "only"},
+    ]
+    assert len(parent["priors"]["coefficient"]) == 3
+    assert merge(parent, priors(3))["priors"]["coefficient"][-1] == 3  # refused later
     assert merge({"utility": {"persons": "a"}}, {"utility": {"persons": "b"}}) == {
         "utility": {"persons": "b"}
     }

@@ -52,6 +52,18 @@ def test_each_average_is_asked_for_once() -> None:
         ("share(a) > 'abc'", "'abc' is text, where a number was expected"),
         ("slope(x, a) > 0 and", "it does not parse"),
         ("slope(x, a) > x.mean()", "is not allowed"),
+        ("share(a) < 0/0", "'0 / 0' is not a finite number"),
+        ("share(a) > 1 + share(b) * (1/0)", "'1 / 0' is not a finite number"),
+        ("share(a) / 0 > 1", "'share(a) / 0' divides by zero"),
+        ("share(a) < 1e300 * 1e300", "is not a finite number"),
+        ("share(a) < 10**10 * 10**10 * 1e300", "is not a finite number"),
+        ("share(a) < 1e999", "has no finite value"),
+        ("share(a) < share(a)", "differ by the same number whatever the data say"),
+        ("share(a) - share(a) > 0.1", "differ by the same number"),
+        ("0 * share(a) < 1", "differ by the same number"),
+        ("share(a) * share(b) < share(b) * share(a)", "differ by the same number"),
+        ("share(b) > 0 and share(a) ** 0 < 2", "differ by the same number"),
+        ("\ud800 > 1", "it does not parse"),
         ("slope(x, a) > " + "0 + " * 600 + "0", "more than 2,000 characters"),
     ],
 )
@@ -60,3 +72,16 @@ def test_anything_else_is_refused(text: str, says: str) -> None:
         parse_statement(text, where="key hypotheses.mine.statement")
     assert says in caught.value.what
     assert caught.value.where == ("key hypotheses.mine.statement",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slope(x, a) ** 2 > slope(x, b) ** 2",
+        "share(a) / share(b) > 1 / 3",
+        "lift(x, a) - lift(x, b) > 1e-9",
+        "share(a) > 10 ** -10",
+    ],
+)
+def test_sides_that_only_look_alike_are_accepted(text: str) -> None:
+    assert parse_statement(text)
