@@ -22,7 +22,7 @@ from pydantic import (
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import parse_arithmetic
 from bayesmig.survey.derive import FUNCTIONS, check_calls
-from bayesmig.survey.labels import text_of
+from bayesmig.survey.labels import spelling, text_of
 
 #: The roles that a column may play, in the order in which a survey shows them.
 ROLES = (
@@ -255,7 +255,7 @@ class Codebook(_Strict):
         owner: dict[str, str] = {}
         for name, codes in value.items():
             for code in codes:
-                other = owner.setdefault(text_of(code), name)
+                other = owner.setdefault(spelling(text_of(code)), name)
                 if other != name:
                     raise ValueError(f"the code {code!r} is mapped to both {other!r} and {name!r}")
         return value
@@ -284,7 +284,8 @@ class Codebook(_Strict):
 
     def codes(self) -> dict[str, str]:
         """Map the text of each choice code to its alternative."""
-        return {text_of(c): name for name, codes in self.alternatives.items() for c in codes}
+        pairs = [(text_of(c), name) for name, codes in self.alternatives.items() for c in codes]
+        return {spelling(code): name for code, name in pairs} | dict(pairs)
 
 
 def _each_made_once(book: Codebook) -> None:

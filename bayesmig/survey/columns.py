@@ -18,7 +18,14 @@ from bayesmig.expressions import columns_of
 from bayesmig.survey.codebook import ROLES, Codebook, Network, Range, Recode
 from bayesmig.survey.derive import Context, derive, numbers_of
 from bayesmig.survey.files import Table
-from bayesmig.survey.labels import labels_of, numbers_if_all, numbers_or_text, text_of
+from bayesmig.survey.labels import (
+    labels_of,
+    numbers_if_all,
+    numbers_or_text,
+    one_spelling,
+    spelling,
+    text_of,
+)
 from bayesmig.survey.networks import exposure, refuse_contemporaneous, refuse_own_choice
 
 # ------------------------------------------------------------- which columns are read
@@ -135,6 +142,7 @@ class Columns:
         self._trees = book.trees()
         self._roles = book.roles.declared()
         self._made: dict[str, pd.Series] = {}
+        self._spelt: dict[str, pd.Series] = {}
         self._underway: list[str] = []
         self.coded_missing: list[tuple[str, str, int]] = []
         self.out_of_range: list[tuple[str, str, int]] = []
@@ -161,12 +169,21 @@ class Columns:
         """Give a column as text: as written in the file where that is known."""
         if name not in self._raw and name not in self.book.made():
             name = self._roles[name]
-        if name in self.table.written and name not in self.book.recode:
-            return self._raw[name]
-        values = self.get(name)
+        if name not in self._spelt:
+            self._spelt[name] = self._label(name, self._text(name))
+        return self._spelt[name]
+
+    def _text(self, name: str) -> pd.Series:
+        """Give a column as written in the file where that is known, else as it is."""
+        written = name in self.table.written and name not in self.book.recode
+        return self._raw[name] if written else self.get(name)
+
+    def _label(self, name: str, values: pd.Series) -> pd.Series:
         if isinstance(values.dtype, pd.CategoricalDtype):
-            return values.astype("str")
-        return labels_of(values, where=(self.where, f"column {name!r}"))
+            values = values.astype("str")
+        text = isinstance(values.dtype, pd.StringDtype)
+        where = (self.where, f"column {name!r}")
+        return (one_spelling if text else labels_of)(values, where=where)
 
     def sources(self, name: str) -> frozenset[str]:
         """Name the columns of the file that a column is made of."""
@@ -212,7 +229,8 @@ class Columns:
         plain = labels_of(numbers_if_all(values)) if name in self.table.written else spelt
         masked = pd.Series(False, index=values.index)
         for code in dict.fromkeys(codes):
-            hit = (spelt == code).fillna(False) | (plain == code).fillna(False)
+            alike = [t for t in spelt.dropna().unique() if spelling(t) == spelling(code)]
+            hit = spelt.isin([code, *alike]) | (plain == code).fillna(False)
             self.coded_missing.append((name, code, int(hit.sum())))
             masked |= hit
             if not hit.any():
@@ -260,9 +278,9 @@ class Columns:
 
     def _recoded(self, name: str, recode: Recode) -> pd.Series:
         own = recode.source == name
-        listed: Mapping[str, str | int | float] = recode.values  # noqa: PD011
+        listed = {spelling(old): new for old, new in recode.values.items()}  # noqa: PD011
         values = self._raw[name] if own else self.get(recode.source)
-        spelt = labels_of(values) if own else self.labels(recode.source)
+        spelt = self._label(name, values) if own else self.labels(recode.source)
         seen = set(spelt.dropna().unique())
         unlisted = sorted(seen.difference(listed))
         self.unused += [f"recode.{name}: {v}" for v in listed if v not in seen]
@@ -348,12 +366,12 @@ class Columns:
     def choice(self) -> pd.Series:
         """The choice as a categorical of the alternatives, missing where unknown."""
         column, codes = self._roles["choice"], self.book.codes()
-        written = self.labels(column)
+        written = labels_of(self._text(column))
         alternatives = written.map(codes)
-        if (alternatives.isna() & written.notna()).any():
-            # "1.0" in a file is the code 1 of the codebook.
-            plain = labels_of(self.get(column))
-            alternatives = alternatives.where(alternatives.notna(), plain.map(codes))
+        # As written first: "TRUE" may be a code, and is 1. Then "01" is the code 1.
+        for spell in (self.labels, lambda name: labels_of(self.get(name))):
+            if (alternatives.isna() & written.notna()).any():
+                alternatives = alternatives.where(alternatives.notna(), spell(column).map(codes))
         rows = np.flatnonzero(alternatives.isna() & written.notna())
         if len(rows):
             lost = written.iloc[rows].value_counts()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bayesmig.errors import SpecError, SurveyError, rows_text
-from bayesmig.survey.labels import text_of
+from bayesmig.survey.labels import spelling, text_of
 
 Numbers = npt.NDArray[np.float64]
 
@@ -275,7 +275,7 @@ def numbers_of(values: pd.Series, name: str, where: tuple[str, ...]) -> Numbers:
 def _is_in(args: list[ast.expr], context: Context) -> Numbers:
     assert isinstance(args[0], ast.Name)
     spelt = context.labels(args[0].id)
-    wanted = [text_of(_constant(a)) for a in args[1:]]
+    wanted = [spelling(text_of(_constant(a))) for a in args[1:]]
     found = spelt.isin(wanted).to_numpy(dtype="float64")
     return np.where(spelt.isna(), np.nan, found)
 

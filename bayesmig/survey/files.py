@@ -241,6 +241,8 @@ def _read_delimited(
             low_memory=False,
         )
     written = frozenset(columns).intersection(identifiers)
+    for name in written:
+        frame[name] = frame[name].mask(frame[name].str.strip().isin(missing))
     return Table(str(path), _tidied(frame[list(columns)]), written)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from bayesmig.errors import SurveyError
 from bayesmig.survey.survey import Survey, read_survey
+from bayesmig.tomlfile import write_toml
 
 ALTERNATIVES = {"stay": 0, "internal": [1, 2], "international": 3}
 ROLES = {
@@ -168,6 +169,51 @@ def test_written_codes_keep_their_zeros(tmp_path: Path) -> None:
     read = read_survey(tmp_path / "b.toml")
     assert read.role("origin").unique().tolist() == ["007"]
     assert read.role("person").iloc[0] == "001000"
+
+
+IDS = {
+    "floats": ["1.0", "1.0", "2.0", "3.0"],
+    "floats and blanks": ["1", "1.0", "2 ", "3"],
+    "thousands by R": ["1e+05", "100000", "200000", "3e5"],
+    "true and false": ["True", "False", "True", "True"],
+    "words": ["a ", "a", " b", "c"],
+}
+
+
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
+@pytest.mark.parametrize("role", ["origin", "household", "choice"])
+def test_a_file_and_a_dataframe_spell_alike(tmp_path: Path, ids: list[str], role: str) -> None:
+    """As pandas would read the file: the levels and the fingerprint are the same."""
+    text = "id,y,g\n" + "".join(f"{i},{i % 2},{g}\n" for i, g in enumerate(ids * 2))
+    (tmp_path / "rows.csv").write_text(text)
+    frame = pd.read_csv(tmp_path / "rows.csv")
+    roles = {"choice": "y", "person": "id"} | {role: "g"}
+    chosen = frame[roles["choice"]].map(lambda v: v.strip() if isinstance(v, str) else v)
+    stay, *move = dict.fromkeys(chosen)
+    book: dict[str, Any] = {"roles": roles, "alternatives": {"stay": [stay], "move": move}}
+    (tmp_path / "b.toml").write_text(write_toml({"file": "rows.csv"} | plain(book)))
+    from_file, from_frame = read_survey(tmp_path / "b.toml"), read_survey(frame, **book)
+    pd.testing.assert_frame_equal(from_file.frame, from_frame.frame)
+    assert from_file.fingerprint == from_frame.fingerprint
+
+
+def plain(book: dict[str, Any]) -> dict[str, Any]:
+    codes = {k: [getattr(c, "item", lambda c=c: c)() for c in v]
+             for k, v in book["alternatives"].items()}  # fmt: skip
+    return book | {"alternatives": codes}
+
+
+@pytest.mark.parametrize("codes", [(False, True), (0, 1), ("False", "True")])
+def test_true_and_false_are_codes(tmp_path: Path, codes: tuple[Any, Any]) -> None:
+    frame = pd.DataFrame({"y": [True, False, True]})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    book = {"roles": {"choice": "y"}, "alternatives": {"stay": [codes[0]], "go": [codes[1]]}}
+    (tmp_path / "b.toml").write_text(write_toml({"file": "rows.csv"} | book))
+    surveys = [read_survey(tmp_path / "b.toml")]
+    if codes[0] != "False":
+        surveys.append(read_survey(frame, **book))
+    for read in surveys:
+        assert read.frame["choice"].tolist() == ["go", "stay", "go"]
 
 
 def test_a_role_may_be_computed_with(codebook: Path) -> None:
