@@ -109,7 +109,7 @@ def _refuse_hidden(book: Codebook, header: list[str], where: str) -> None:
         if name in header and not own:
             raise SpecError(
                 f"the new column {name!r} has the name of a column of the data",
-                where=(where, f"key {name} of recode, derive or networks"),
+                where=(where, f"key {book.key_of(name)}"),
                 mend="give the new column another name",
             )
     for role, column in book.roles.declared().items():
@@ -119,11 +119,14 @@ def _refuse_hidden(book: Codebook, header: list[str], where: str) -> None:
             other and role != column and any(role in columns_of(t) for t in book.trees().values())
         )
         if other and role != column and (shown or read):
+            made = role in book.made()
             raise SpecError(
-                f"the column {role!r} of the data is not the {role} (that is {column!r}), "
-                "but the survey shows the role under this name",
-                where=(where, f"key roles.{role}"),
-                mend=f'rename the column, or leave it out: state keep = [...] without "{role}"',
+                f"the column {role!r} {'' if made else 'of the data '}is not the {role} (that is "
+                f"{column!r}), but the survey shows the role under this name",
+                where=(where, f"key {book.key_of(role) if made else f'roles.{role}'}"),
+                mend="give the new column another name"
+                if made
+                else f'rename the column, or leave it out: state keep = [...] without "{role}"',
             )
 
 
@@ -143,20 +146,21 @@ class Columns:
         self._roles = book.roles.declared()
         self._made: dict[str, pd.Series] = {}
         self._spelt: dict[str, pd.Series] = {}
-        self._underway: list[str] = []
         self.coded_missing: list[tuple[str, str, int]] = []
+        self.coded_by_file: list[tuple[str, str, int]] = []
         self.out_of_range: list[tuple[str, str, int]] = []
         self.recoded_missing: dict[str, int] = {}
         self.unused: list[str] = []
         self.alone: dict[str, int] = {}
         self._raw = self._without_codes()
+        self._refuse_made_of_choice()
 
     def get(self, name: str) -> pd.Series:
         """Give a column of any type, shape ``(obs,)``; roles may be named by their role."""
         if name in self._made:
             return self._made[name]
         if name in self.book.made():
-            self._made[name] = self._make(name)
+            self._made[name] = self._made_column(name)
             return self._made[name]
         if name not in self._raw:
             return self.get(self._roles[name])
@@ -185,8 +189,21 @@ class Columns:
         where = (self.where, f"column {name!r}")
         return (one_spelling if text else labels_of)(values, where=where)
 
-    def sources(self, name: str) -> frozenset[str]:
-        """Name the columns of the file that a column is made of."""
+    def sources(self, name: str, underway: tuple[str, ...] = ()) -> frozenset[str]:
+        """Name the columns that a column is made of, itself included.
+
+        Raises
+        ------
+        SpecError
+            Where a column is made of itself.
+        """
+        if name in underway:
+            circle = " → ".join([*underway[underway.index(name) :], name])
+            raise SpecError(
+                f"the new columns are circular: {circle}",
+                where=(self.where, f"key {self.book.key_of(name)}"),
+                mend="make one of them from columns of the data only",
+            )
         inputs: Collection[str] = ()
         if name in self.book.recode:
             source = self.book.recode[name].source
@@ -197,7 +214,20 @@ class Columns:
             inputs = (self.book.networks[name].prior,)
         elif name not in self._raw and name in self._roles:
             inputs = (self._roles[name],)
-        return frozenset({name}).union(*(self.sources(i) for i in inputs))
+        return frozenset({name}).union(*(self.sources(i, (*underway, name)) for i in inputs))
+
+    def _refuse_made_of_choice(self) -> None:
+        """Refuse columns that are made of themselves, or of what is chosen.
+
+        The choice may be made, through columns of its own, and so may a weight (samples
+        are drawn by choice); what explains the choice may not.
+        """
+        chosen, weight = self.sources(self._roles["choice"]), self._roles.get("weight")
+        allowed = chosen.union(self.sources(weight) if weight else ())
+        for name in self.book.made():
+            found = self.sources(name) & chosen
+            if found and name not in allowed and name not in self.book.networks:
+                refuse_own_choice(name, where=(self.where, f"key {self.book.key_of(name)}"))
 
     # ------------------------------------------------------------------ file columns
 
@@ -206,6 +236,10 @@ class Columns:
         for name, codes in self.book.missing_codes.items():
             if name in raw:
                 raw[name] = self._mask_codes(name, raw[name], [text_of(c) for c in codes])
+        for name, coded in self.table.coded.items():
+            declared = {spelling(text_of(c)) for c in self.book.missing_codes.get(name, ())}
+            counts = coded.value_counts().sort_index().items()
+            self.coded_by_file += [(name, str(c), int(n)) for c, n in counts if c not in declared]
         for name, valid in self.book.valid_range.items():
             if name in raw:
                 raw[name] = self._mask_range(name, raw[name], valid)
@@ -231,6 +265,8 @@ class Columns:
         for code in dict.fromkeys(codes):
             alike = [t for t in spelt.dropna().unique() if spelling(t) == spelling(code)]
             hit = spelt.isin([code, *alike]) | (plain == code).fillna(False)
+            if name in self.table.coded:
+                hit |= (self.table.coded[name] == spelling(code)).fillna(False)
             self.coded_missing.append((name, code, int(hit.sum())))
             masked |= hit
             if not hit.any():
@@ -255,16 +291,6 @@ class Columns:
         return values.mask(outside) if outside.any() else values
 
     # ------------------------------------------------------------------ made columns
-
-    def _make(self, name: str) -> pd.Series:
-        if name in self._underway:
-            circle = " → ".join([*self._underway[self._underway.index(name) :], name])
-            raise SpecError(f"derived columns are circular: {circle}", where=self.where)
-        self._underway.append(name)
-        try:
-            return self._made_column(name)
-        finally:
-            self._underway.pop()
 
     def _made_column(self, name: str) -> pd.Series:
         if name in self.book.recode:
@@ -315,7 +341,7 @@ class Columns:
         where = (self.where, f"key networks.{name}")
         prior = self.get(network.prior)
         if self.sources(network.prior) & self.sources(self._roles["choice"]):
-            refuse_own_choice(network.prior, where=where)
+            refuse_own_choice(network.prior, where=(*where, f"column {network.prior!r}"))
         refuse_contemporaneous(prior, self.choice, name=network.prior, where=where)
         frame = self._network_frame(network, prior, where)
         try:

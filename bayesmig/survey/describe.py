@@ -128,6 +128,7 @@ def _missing(survey: Survey) -> pd.DataFrame:
 def _coded(survey: Survey) -> pd.DataFrame:
     report = survey.report
     lines = [(column, f"code {code}", n) for column, code, n in report.coded_missing]
+    lines += [(column, f"code {code} (of the file)", n) for column, code, n in report.coded_by_file]
     lines += [(column, f"outside {rule}", n) for column, rule, n in report.out_of_range]
     lines += [(column, "not in the recode", n) for column, n in report.recoded_missing.items()]
     lines += [(name, "nobody else in the group", n) for name, n in report.alone.items() if n]
@@ -296,6 +297,7 @@ def _codes(survey: Survey) -> list[str]:
     found += [
         f"value labels of {c!r} do not cover it; left as numbers" for c in report.partly_labelled
     ]
+    found += [f"two values of {c!r} have one label; left as numbers" for c in report.alike_labelled]
     return found
 
 

@@ -84,8 +84,9 @@ def one_spelling(values: pd.Series, *, where: tuple[str, ...] = ()) -> pd.Series
     _refuse_control(texts, codes, where)
     spelt = _spellings(texts)
     _refuse_two_spellings(texts, spelt, codes, where)
-    known = pd.array(spelt.mask(spelt == ""), dtype="str").take(codes, allow_fill=True)
-    return pd.Series(known, index=values.index, name=values.name)
+    known = spelt.mask(spelt == "").reindex(codes).set_axis(values.index)
+    known.name = values.name
+    return known
 
 
 def _spellings(texts: pd.Series) -> pd.Series:

@@ -21,10 +21,10 @@ from bayesmig.survey.derive import numbers_of
 Measure = Literal["share", "count"]
 
 _REFLECTION = (
-    "a share of others who make the choice now is moved by the same shocks and by the own "
-    "choice (the reflection problem, Manski 1993); its effect would not be one of networks"
+    "it contains the own choice, and a share of others who choose now is moved by the same "
+    "shocks (the reflection problem, Manski 1993); its effect would not be one of networks"
 )
-_ENOUGH_MOVERS = 30
+_ENOUGH_MOVERS, _NEARLY_ALL, _MOST = 15, 0.97, 0.5
 
 
 def exposure(
@@ -200,14 +200,6 @@ def zero_or_one(
 # -------------------------------------------------------------------------- reflection
 
 
-@dataclass(frozen=True)
-class _Counts:
-    """Earlier moves by choice made now: persons and movers, shape ``(alternative,)``."""
-
-    persons: npt.NDArray[np.int64]
-    movers: npt.NDArray[np.float64]
-
-
 def refuse_contemporaneous(
     prior: pd.Series, choice: pd.Series, *, name: str, where: tuple[str, ...] = ()
 ) -> None:
@@ -226,49 +218,85 @@ def refuse_contemporaneous(
     ------
     SurveyError
         Where `prior` is a function of `choice` (an indicator of an alternative, or of
-        several), or where everybody who now moves has "moved before" while most others
-        have not.
+        several), or where at least 97 % of those who now move (15 persons and more) have
+        "moved before" while most others have not, a missing value counted as not.
+
+    Notes
+    -----
+    Where four of five present movers have truly moved before, 15 of them all have with a
+    probability of 4 %; where two of three have, of 0.2 %.
     """
-    counts = _by_choice(zero_or_one(prior, name, where), choice)
-    seen = counts.persons > 0
-    shares = counts.movers[seen] / counts.persons[seen]
-    if len(shares) > 1 and set(shares) == {0.0, 1.0}:
-        alternatives = [a for a, s in zip(choice.cat.categories[seen], shares, strict=True) if s]
+    moved = zero_or_one(prior, name, where)
+    at = (*where, f"column {name!r}")
+    mend = "use moves made before the period"
+    if the_choice := _indicated(moved, choice):
         raise SurveyError(
             f"the column {name!r} of earlier moves is the choice itself: it is 1 exactly where "
-            f"{' or '.join(map(repr, alternatives))} is chosen in the same period; {_REFLECTION}",
-            where=(*where, f"column {name!r}"),
-            mend="use moves made before the period",
+            f"{' or '.join(map(repr, the_choice))} is chosen in the same period; {_REFLECTION}",
+            where=at,
+            mend=mend,
         )
-    for i, alternative in enumerate(choice.cat.categories):
-        rest = np.arange(len(counts.persons)) != i
-        others, other_movers = counts.persons[rest].sum(), counts.movers[rest].sum()
-        always = counts.persons[i] >= _ENOUGH_MOVERS and counts.movers[i] == counts.persons[i]
-        if always and other_movers < 0.5 * others:
+    for values in (moved, np.nan_to_num(moved)):
+        if found := _nearly_all(values, choice):
             raise SurveyError(
                 f"the column {name!r} of earlier moves seems to count the present one: it is 1 for "
-                f"all {counts.persons[i]:,} who choose {alternative!r} in the same period, but for "
-                f"{other_movers / others:.0%} of the others; {_REFLECTION}",
-                where=(*where, f"column {name!r}"),
-                mend="use moves made before the period",
+                f"{found.share:.0%} of the {found.persons:,} who choose "
+                f"{' or '.join(map(repr, found.alternatives))} in the same period, but for "
+                f"{found.others:.0%} of the others; {_REFLECTION}",
+                where=at,
+                mend=mend,
             )
 
 
-def _by_choice(prior: npt.NDArray[np.float64], choice: pd.Series) -> _Counts:
+@dataclass(frozen=True)
+class _Movers:
+    """Who choose some alternatives: how many, the share that moved before, and that of others."""
+
+    alternatives: list[str]
+    persons: int
+    share: float
+    others: float
+
+
+def _indicated(prior: npt.NDArray[np.float64], choice: pd.Series) -> list[str]:
+    """Name the alternatives of which a column is the indicator, if it is one."""
+    persons, movers = _by_choice(prior, choice)
+    seen = persons > 0
+    shares = movers[seen] / persons[seen]
+    if set(shares) != {0.0, 1.0}:
+        return []
+    return [a for a, s in zip(choice.cat.categories[seen], shares, strict=True) if s]
+
+
+def _nearly_all(prior: npt.NDArray[np.float64], choice: pd.Series) -> _Movers | None:
+    """Find alternatives, one or all such together, whose choosers nearly all moved before."""
+    persons, movers = _by_choice(prior, choice)
+    high = movers >= np.maximum(_NEARLY_ALL * persons, 1)
+    single = [np.arange(len(persons)) == i for i in np.flatnonzero(high)]
+    for these in [*single, high]:
+        n, rest = int(persons[these].sum()), int(persons[~these].sum())
+        others = movers[~these].sum() / max(rest, 1)
+        if n >= _ENOUGH_MOVERS and rest and others < _MOST:
+            names = choice.cat.categories[these].tolist()
+            return _Movers(names, n, movers[these].sum() / n, others)
+    return None
+
+
+def _by_choice(
+    prior: npt.NDArray[np.float64], choice: pd.Series
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Count persons, and those who moved before, by what they choose, ``(alternative,)``."""
     codes = choice.cat.codes.to_numpy()
     known = np.isfinite(prior) & (codes >= 0)
     n = len(choice.cat.categories)
-    return _Counts(
-        np.bincount(codes[known], minlength=n),
-        np.bincount(codes[known], weights=prior[known], minlength=n),
-    )
+    persons = np.bincount(codes[known], minlength=n)
+    return persons, np.bincount(codes[known], weights=prior[known], minlength=n)
 
 
 def refuse_own_choice(name: str, *, where: tuple[str, ...] = ()) -> None:
-    """Raise for earlier moves that are computed from the choice column."""
+    """Raise for a column that would explain the choice and is computed from it."""
     raise SurveyError(
-        f"the column {name!r} of earlier moves is the choice column or is derived from it; "
-        f"{_REFLECTION}",
-        where=(*where, f"column {name!r}"),
-        mend="use a column of moves made before the period",
+        f"the column {name!r} is the choice column or is derived from it: {_REFLECTION}",
+        where=where,
+        mend="use a column of what was known before the period, such as earlier moves",
     )

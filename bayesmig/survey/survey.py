@@ -24,6 +24,7 @@ from bayesmig.survey.files import (
     table_of,
     unique_names,
 )
+from bayesmig.survey.labels import text_of
 from bayesmig.survey.tidy import ReadReport, Tidy, tidy
 from bayesmig.tomlfile import read_toml, validate
 
@@ -216,7 +217,8 @@ def _from_codebook(path: Path) -> Survey:
             "the key 'file' is missing", where=str(path), mend='add file = "DATA" (relative to it)'
         )
     data = (path.parent / book.file).resolve()
-    options = FileOptions(book.encoding, book.separator, book.missing_text, book.labels)
+    declared = {name: [text_of(c) for c in codes] for name, codes in book.missing_codes.items()}
+    options = FileOptions(book.encoding, book.separator, book.missing_text, book.labels, declared)
     header = read_header(data, options)
     columns = columns_needed(book, header, str(path))
     codes = {column for role, column in book.roles.declared().items() if role != "weight"}
@@ -243,7 +245,8 @@ def _from_frame(
                 where=("DataFrame", f"key {key}"),
                 mend="leave it out",
             )
-    stated = {**keys, **({} if roles is None else {"roles": dict(roles)})}
+    told = dict(roles) if isinstance(roles, Mapping) else roles
+    stated = {**keys, **({} if roles is None else {"roles": told})}
     book = validate(Codebook, stated, file="DataFrame")
     if isinstance(frame.columns, pd.MultiIndex):
         raise SurveyError("the DataFrame has columns of several levels", where="DataFrame")

@@ -40,6 +40,8 @@ class ReadReport:
         Column to rows dropped for its sake alone.
     coded_missing
         (column, code, rows) for each declared missing code.
+    coded_by_file
+        The same for codes that the file calls missing and the codebook does not name.
     out_of_range
         (column, rule, rows) for each declared valid range.
     recoded_missing
@@ -52,6 +54,8 @@ class ReadReport:
         Undeclared numbers that look like missing codes.
     partly_labelled
         Columns left as numbers since their value labels do not cover them.
+    alike_labelled
+        Columns left as numbers since two of their values have one label.
     """
 
     source: str
@@ -60,12 +64,14 @@ class ReadReport:
     missing: Mapping[str, int] = field(default_factory=dict)
     missing_alone: Mapping[str, int] = field(default_factory=dict)
     coded_missing: tuple[tuple[str, str, int], ...] = ()
+    coded_by_file: tuple[tuple[str, str, int], ...] = ()
     out_of_range: tuple[tuple[str, str, int], ...] = ()
     recoded_missing: Mapping[str, int] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     alone: Mapping[str, int] = field(default_factory=dict)
     suspicious: tuple[Suspect, ...] = ()
     partly_labelled: tuple[str, ...] = ()
+    alike_labelled: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------- the tidy columns
@@ -103,12 +109,14 @@ def tidy(table: Table, book: Codebook, where: str) -> Tidy:
         missing=missing,
         missing_alone=alone,
         coded_missing=tuple(columns.coded_missing),
+        coded_by_file=tuple(columns.coded_by_file),
         out_of_range=tuple(columns.out_of_range),
         recoded_missing=columns.recoded_missing,
         unused=tuple(columns.unused),
         alone=columns.alone,
         suspicious=_suspicious(columns, kept),
         partly_labelled=table.partly_labelled,
+        alike_labelled=table.alike_labelled,
     )
     return Tidy(kept, rows, report)
 

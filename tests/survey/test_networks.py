@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -153,17 +154,47 @@ def test_the_choice_itself_is_refused(alternatives: list[str]) -> None:
         refuse_contemporaneous(prior, choice, name="moved")
 
 
-def test_ever_moved_including_now_is_refused() -> None:
-    choice = choices()
-    earlier = np.random.default_rng(6).random(len(choice)) < 0.2
+def earlier(choice: pd.Series, seed: int = 6, share: float = 0.2) -> pd.Series:
+    """Moves that have nothing to do with the choice."""
+    return pd.Series(np.random.default_rng(seed).random(len(choice)) < share, dtype="float64")
+
+
+def noisy(choice: pd.Series) -> pd.Series:
+    """Own moves of the period, of any kind, with 2 % lost."""
+    kept = np.random.default_rng(7).random(len(choice)) < 0.98
+    return np.maximum(earlier(choice), (choice != "stay") & kept).astype("float64")
+
+
+INCLUDES_NOW = {
+    "ever moved": (choices(), lambda c: np.maximum(earlier(c), c == "internal")),
+    "few movers": (choices(110), lambda c: np.maximum(earlier(c), c == "internal")),
+    "few movers of two kinds": (choices(80), lambda c: np.maximum(earlier(c), c != "stay")),
+    "with noise": (choices(), noisy),
+    "coded for movers only": (choices(), lambda c: (c == "internal").where(c == "internal")),
+}
+
+
+@pytest.mark.parametrize(("choice", "prior"), INCLUDES_NOW.values(), ids=INCLUDES_NOW)
+def test_moves_that_include_the_present_one_are_refused(choice: pd.Series, prior: Any) -> None:
     with pytest.raises(SurveyError, match="seems to count the present one"):
-        ever = ((choice == "internal") | earlier).astype("float64")
-        refuse_contemporaneous(ever, choice, name="ever")
+        refuse_contemporaneous(prior(choice).astype("float64"), choice, name="ever")
 
 
-def test_earlier_moves_pass_even_when_they_predict_well() -> None:
-    choice = choices()
-    noise = np.random.default_rng(6).random(len(choice))
-    prior = np.where(choice == "internal", noise < 0.9, noise < 0.2).astype("float64")
-    refuse_contemporaneous(pd.Series(prior), choice, name="prior")
-    refuse_contemporaneous(pd.Series(np.zeros(len(choice))), choice, name="nobody")
+@pytest.mark.parametrize("share", [0.6, 0.75, 0.9])
+@pytest.mark.parametrize("n", [60, 200, 2_000])
+def test_earlier_moves_pass_even_when_they_predict_well(share: float, n: int) -> None:
+    """Persons who move often: the share of present movers who moved before, over many samples."""
+    refused = 0
+    for seed in range(100):
+        drawn = np.random.default_rng(seed).choice(ALTERNATIVES, n, p=[0.8, 0.15, 0.05])
+        choice = pd.Series(pd.Categorical(drawn, categories=ALTERNATIVES))
+        prior = earlier(choice, seed).where(choice == "stay", earlier(choice, seed + 1, share))
+        try:
+            refuse_contemporaneous(prior, choice, name="prior")
+        except SurveyError:
+            refused += 1
+    assert refused <= (1 if share < 0.9 or n > 500 else 25)
+
+
+def test_nobody_moved_before() -> None:
+    refuse_contemporaneous(pd.Series(np.zeros(900)), choices(), name="nobody")

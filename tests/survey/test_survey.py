@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyreadstat
 import pytest
 
 from bayesmig.errors import SurveyError
@@ -322,6 +323,49 @@ def test_missing_codes_ranges_and_recodes_are_counted() -> None:
     assert read.report.recoded_missing == {"education": 3}
     assert read.report.unused == ("missing_codes.age: 97", "recode.education: tertiary")
     assert read.report.rows_read - read.n_obs == 7
+
+
+@pytest.mark.parametrize(
+    ("declared", "by_hand", "by_file"),
+    [
+        ({}, (), (("inc", "998", 4), ("inc", "999", 2))),
+        ({"inc": [998, 997]}, (("inc", "998", 4), ("inc", "997", 0)), (("inc", "999", 2),)),
+        ({"inc": [998, 999], "edu": 3}, (("inc", "998", 4), ("inc", "999", 2), ("edu", "3", 6)),
+         ()),
+    ],
+)  # fmt: skip
+def test_missing_codes_of_the_file_are_counted(
+    tmp_path: Path, declared: dict[str, Any], by_hand: tuple[Any, ...], by_file: tuple[Any, ...]
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "y": np.resize([0.0, 1.0], 24),
+            "inc": [998.0] * 4 + [999.0] * 2 + [100.0] * 18,
+            "edu": np.resize([1.0, 2.0, 3.0, 1.0], 24),
+        }
+    )
+    pyreadstat.write_sav(
+        frame,
+        tmp_path / "rows.sav",
+        missing_ranges={"inc": [{"lo": 998, "hi": 999}]},
+        variable_value_labels={"edu": {1: "none", 2: "school", 3: "no answer"}},
+    )
+    book = {
+        "file": "rows.sav",
+        "labels": ["edu"],
+        "roles": {"choice": "y"},
+        "alternatives": {"a": [0], "b": [1]},
+        "missing": {"rule": "drop"},
+        "missing_codes": declared,
+    }
+    (tmp_path / "b.toml").write_text(write_toml(book))
+    read = read_survey(tmp_path / "b.toml")
+    assert read.report.coded_missing == by_hand
+    assert read.report.coded_by_file == by_file
+    assert read.report.unused == tuple(f"missing_codes.{c}: {k}" for c, k, n in by_hand if n == 0)
+    assert "edu" not in declared or "no answer" not in set(read.frame["edu"])
+    told = str(read.describe())
+    assert all(f"code {code} (of the file)" in told for _, code, _ in by_file)
 
 
 def test_recode_keeps_or_replaces() -> None:
