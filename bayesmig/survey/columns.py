@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from bayesmig.errors import SpecError, SurveyError, nearest, rows_text
@@ -26,7 +27,8 @@ from bayesmig.survey.labels import (
     spelling,
     text_of,
 )
-from bayesmig.survey.networks import exposure, refuse_contemporaneous, refuse_own_choice
+from bayesmig.survey.networks import exposure
+from bayesmig.survey.reflection import refuse_contemporaneous, refuse_own_choice
 
 # ------------------------------------------------------------- which columns are read
 
@@ -362,8 +364,9 @@ class Columns:
         self, network: Network, prior: pd.Series, where: tuple[str, ...]
     ) -> pd.DataFrame:
         parts = {"prior": prior, "group": self.labels(self._roles.get(network.of, network.of))}
-        if network.leaves_out() == "household":
-            parts["own"] = self.labels(self._role("household", where))
+        own = network.leaves_out()
+        if own == "household" or own in self._roles:
+            parts["own"] = self.labels(self._role(own, where))
         if "period" in self._roles:
             parts["period"] = self.labels(self._roles["period"])
         if network.weighted:
@@ -385,6 +388,13 @@ class Columns:
         if role == "household":
             mend += ', or state leave_out = "person"'
         raise SurveyError(f"this network needs the role {role!r}", where=where, mend=mend)
+
+    def feeds_networks(self) -> npt.NDArray[np.bool_]:
+        """Mark the rows that count in some network, shape ``(obs,)``."""
+        feeds = np.zeros(self.n, dtype=bool)
+        for network in self.book.networks.values():
+            feeds |= self.get(network.prior).notna().to_numpy()
+        return feeds
 
     # ------------------------------------------------------------------------ choice
 

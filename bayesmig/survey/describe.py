@@ -255,16 +255,17 @@ def _dropped(survey: Survey) -> list[str]:
 
 
 def _repeats(survey: Survey) -> list[str]:
-    found = []
-    frame = survey.frame
-    if survey.has("person") and not survey.has("period") and frame["person"].duplicated().any():
-        found.append("persons have several rows but no period is declared")
-    if survey.has("household") and survey.has("origin"):
-        by = ["household", *(["period"] if survey.has("period") else [])]
-        places = frame[[*by, "origin"]].drop_duplicates()
-        if n := int(places.duplicated(by).sum()):
-            found.append(f"{n:,} households stand in more than one origin of the same period")
-    return found
+    if not survey.has("person") or survey.has("period"):
+        return []
+    again = bool(survey.role("person").duplicated().any())
+    return ["persons have several rows but no period is declared"] if again else []
+
+
+def _reflected(survey: Survey) -> list[str]:
+    return [
+        f"{m.column!r} goes with {m.share} (correlation {m.r:.4f}): it contains the own choice"
+        for m in survey.report.mirrors
+    ]
 
 
 def _undeclared_roles(survey: Survey) -> list[str]:
@@ -309,6 +310,7 @@ _RULES: tuple[Callable[[Survey], list[str]], ...] = (
     _constant,
     _incomplete,
     _codes,
+    _reflected,
     _repeats,
     _undeclared_roles,
 )

@@ -2,13 +2,12 @@
 
 A network effect is identified only from moves made *before* the choice. The share of
 others who choose the same now moves with them for reasons that have nothing to do with
-networks, and contains the own outcome through its neighbours: the reflection problem
-(Manski 1993, doi:10.2307/2298123). Such columns are refused here.
+networks, and contains the own outcome through its neighbours: such columns are refused
+in `bayesmig.survey.reflection`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,12 +18,6 @@ from bayesmig.errors import SurveyError, nearest, rows_text
 from bayesmig.survey.derive import numbers_of
 
 Measure = Literal["share", "count"]
-
-_REFLECTION = (
-    "it contains the own choice, and a share of others who choose now is moved by the same "
-    "shocks (the reflection problem, Manski 1993); its effect would not be one of networks"
-)
-_ENOUGH_MOVERS, _NEARLY_ALL, _MOST = 15, 0.97, 0.5
 
 
 def exposure(
@@ -49,7 +42,8 @@ def exposure(
     group, period
         Columns; exposure is computed within group and period.
     own
-        Column of the part that is left out (the household); None leaves out the own row.
+        Column of the part that is left out (the household, or the person where one has
+        several rows of a period); None leaves out the own row.
     measure
         ``"share"`` of the others, or ``"count"`` (with weights: sum of weights) among them.
     weight
@@ -76,12 +70,12 @@ def exposure(
     known = np.isfinite(moved)
     heads = np.where(known, _weights(frame, weight), 0.0)
     movers = heads * np.where(known, moved, 0.0)
-    outer = _codes(frame, keys)
-    inner = None if own is None else _codes(frame, [*keys, own])
-    others = _others(heads, outer, inner)
-    exposed = np.where(others > 0, _others(movers, outer, inner), 0.0)
+    outer = group_codes(frame, keys)
+    inner = None if own is None else group_codes(frame, [*keys, own])
+    left = others(heads, outer, inner)
+    exposed = np.where(left > 0, others(movers, outer, inner), 0.0)
     if measure == "share":
-        exposed = np.divide(exposed, others, out=np.full(len(others), np.nan), where=others > 0)
+        exposed = np.divide(exposed, left, out=np.full(len(left), np.nan), where=left > 0)
     exposed[(outer if inner is None else np.minimum(outer, inner)) < 0] = np.nan
     return pd.Series(exposed, index=frame.index)
 
@@ -151,17 +145,18 @@ def _weights(frame: pd.DataFrame, weight: str | None) -> npt.NDArray[np.float64]
     return values
 
 
-def _codes(frame: pd.DataFrame, by: list[str]) -> npt.NDArray[np.intp]:
+def group_codes(frame: pd.DataFrame, by: list[str]) -> npt.NDArray[np.intp]:
     """Number the groups; -1 where one of the keys is missing."""
     codes = frame.groupby(by, sort=False, dropna=True, observed=True).ngroup()
     return codes.fillna(-1).to_numpy().astype(np.intp)
 
 
-def _others(
+def others(
     values: npt.NDArray[np.float64],
     outer: npt.NDArray[np.intp],
     inner: npt.NDArray[np.intp] | None,
 ) -> npt.NDArray[np.float64]:
+    """Sum values over each row's group, less the own part (the own row where it is None)."""
     total = _sums(values, outer)
     own = values if inner is None else _sums(values, inner)
     # Sums of weights cancel inexactly: a remainder at the rounding of the total is none.
@@ -195,108 +190,3 @@ def zero_or_one(
             mend=f'derive one, for instance {name}_any = "minimum({name}, 1)"',
         )
     return numbers
-
-
-# -------------------------------------------------------------------------- reflection
-
-
-def refuse_contemporaneous(
-    prior: pd.Series, choice: pd.Series, *, name: str, where: tuple[str, ...] = ()
-) -> None:
-    """Refuse earlier moves that contain the choice of the same period.
-
-    Parameters
-    ----------
-    prior
-        0/1 with NaN, shape ``(obs,)``.
-    choice
-        Categorical of alternatives, shape ``(obs,)``, same rows and periods.
-    name, where
-        Of the column, for messages.
-
-    Raises
-    ------
-    SurveyError
-        Where `prior` is a function of `choice` (an indicator of an alternative, or of
-        several), or where at least 97 % of those who now move (15 persons and more) have
-        "moved before" while most others have not, a missing value counted as not.
-
-    Notes
-    -----
-    Where four of five present movers have truly moved before, 15 of them all have with a
-    probability of 4 %; where two of three have, of 0.2 %.
-    """
-    moved = zero_or_one(prior, name, where)
-    at = (*where, f"column {name!r}")
-    mend = "use moves made before the period"
-    if the_choice := _indicated(moved, choice):
-        raise SurveyError(
-            f"the column {name!r} of earlier moves is the choice itself: it is 1 exactly where "
-            f"{' or '.join(map(repr, the_choice))} is chosen in the same period; {_REFLECTION}",
-            where=at,
-            mend=mend,
-        )
-    for values in (moved, np.nan_to_num(moved)):
-        if found := _nearly_all(values, choice):
-            raise SurveyError(
-                f"the column {name!r} of earlier moves seems to count the present one: it is 1 for "
-                f"{found.share:.0%} of the {found.persons:,} who choose "
-                f"{' or '.join(map(repr, found.alternatives))} in the same period, but for "
-                f"{found.others:.0%} of the others; {_REFLECTION}",
-                where=at,
-                mend=mend,
-            )
-
-
-@dataclass(frozen=True)
-class _Movers:
-    """Who choose some alternatives: how many, the share that moved before, and that of others."""
-
-    alternatives: list[str]
-    persons: int
-    share: float
-    others: float
-
-
-def _indicated(prior: npt.NDArray[np.float64], choice: pd.Series) -> list[str]:
-    """Name the alternatives of which a column is the indicator, if it is one."""
-    persons, movers = _by_choice(prior, choice)
-    seen = persons > 0
-    shares = movers[seen] / persons[seen]
-    if set(shares) != {0.0, 1.0}:
-        return []
-    return [a for a, s in zip(choice.cat.categories[seen], shares, strict=True) if s]
-
-
-def _nearly_all(prior: npt.NDArray[np.float64], choice: pd.Series) -> _Movers | None:
-    """Find alternatives, one or all such together, whose choosers nearly all moved before."""
-    persons, movers = _by_choice(prior, choice)
-    high = movers >= np.maximum(_NEARLY_ALL * persons, 1)
-    single = [np.arange(len(persons)) == i for i in np.flatnonzero(high)]
-    for these in [*single, high]:
-        n, rest = int(persons[these].sum()), int(persons[~these].sum())
-        others = movers[~these].sum() / max(rest, 1)
-        if n >= _ENOUGH_MOVERS and rest and others < _MOST:
-            names = choice.cat.categories[these].tolist()
-            return _Movers(names, n, movers[these].sum() / n, others)
-    return None
-
-
-def _by_choice(
-    prior: npt.NDArray[np.float64], choice: pd.Series
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Count persons, and those who moved before, by what they choose, ``(alternative,)``."""
-    codes = choice.cat.codes.to_numpy()
-    known = np.isfinite(prior) & (codes >= 0)
-    n = len(choice.cat.categories)
-    persons = np.bincount(codes[known], minlength=n)
-    return persons, np.bincount(codes[known], weights=prior[known], minlength=n)
-
-
-def refuse_own_choice(name: str, *, where: tuple[str, ...] = ()) -> None:
-    """Raise for a column that would explain the choice and is computed from it."""
-    raise SurveyError(
-        f"the column {name!r} is the choice column or is derived from it: {_REFLECTION}",
-        where=where,
-        mend="use a column of what was known before the period, such as earlier moves",
-    )

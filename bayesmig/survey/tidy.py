@@ -17,11 +17,16 @@ import pandas as pd
 from bayesmig.errors import SurveyError, rows_text
 from bayesmig.survey.codebook import Codebook
 from bayesmig.survey.columns import Columns
+from bayesmig.survey.deciders import check_deciders, refuse_counted_twice
 from bayesmig.survey.derive import numbers_of
 from bayesmig.survey.files import Table
+from bayesmig.survey.reflection import Mirror, mirrors, refuse_mirrors
 from bayesmig.survey.suspicious import Suspect, suspects
 
 Rows = npt.NDArray[np.int64]
+
+#: A weight of so many typical ones is a mistake; weights of real surveys differ by thousands.
+_ABSURD = 1e6
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class ReadReport:
         Network to rows without others to be exposed to.
     suspicious
         Undeclared numbers that look like missing codes.
+    mirrors
+        Columns that go with the share of those who choose now.
     partly_labelled
         Columns left as numbers since their value labels do not cover them.
     alike_labelled
@@ -70,6 +77,7 @@ class ReadReport:
     unused: tuple[str, ...] = ()
     alone: Mapping[str, int] = field(default_factory=dict)
     suspicious: tuple[Suspect, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
     partly_labelled: tuple[str, ...] = ()
     alike_labelled: tuple[str, ...] = ()
 
@@ -98,10 +106,15 @@ def tidy(table: Table, book: Codebook, where: str) -> Tidy:
     columns = Columns(table, book, where)
     frame = _assemble(columns)
     _refuse_empty_columns(frame, columns)
+    _check_networks(frame, columns)
     complete, missing, alone = _complete(_required(frame, columns), book, where)
     rows = np.flatnonzero(complete)
     kept = frame if len(rows) == len(frame) else frame.iloc[rows].reset_index(drop=True)
     _check_rows(kept, rows, columns)
+    mirrored = _mirrors(frame, columns)
+    if len(kept) < len(frame) and not mirrored:
+        mirrored = _mirrors(kept, columns)
+    refuse_mirrors(mirrored, where=(where,))
     report = ReadReport(
         source=table.name,
         rows_read=len(frame),
@@ -115,6 +128,7 @@ def tidy(table: Table, book: Codebook, where: str) -> Tidy:
         unused=tuple(columns.unused),
         alone=columns.alone,
         suspicious=_suspicious(columns, kept),
+        mirrors=mirrored,
         partly_labelled=table.partly_labelled,
         alike_labelled=table.alike_labelled,
     )
@@ -226,9 +240,31 @@ def _refuse_incomplete(
 # --------------------------------------------------------------- checks of kept rows
 
 
+def _check_networks(frame: pd.DataFrame, columns: Columns) -> None:
+    """Check who stands in the rows that count in networks, those dropped later included."""
+    rows = np.flatnonzero(columns.feeds_networks())
+    if len(rows):
+        feeding = frame[list(columns.book.roles.declared())].iloc[rows].reset_index(drop=True)
+        check_deciders(feeding, rows, columns.book, columns.where)
+        refuse_counted_twice(feeding, rows, columns.book, columns.where)
+
+
+def _mirrors(frame: pd.DataFrame, columns: Columns) -> tuple[Mirror, ...]:
+    roles = columns.book.roles.declared()
+    if "origin" not in roles:
+        return ()
+    needed = ["choice", "origin", "period", "household", "weight"]
+    numbers = {
+        str(name): values
+        for name, values in frame.items()
+        if name not in roles and pd.api.types.is_numeric_dtype(values)
+    }
+    return mirrors(frame[[role for role in needed if role in roles]], numbers)
+
+
 def _check_rows(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
     _check_weight(frame, rows, columns)
-    _check_persons(frame, rows, columns)
+    check_deciders(frame, rows, columns.book, columns.where)
     counts = frame["choice"].value_counts()
     never = [a for a in columns.book.alternatives if counts.get(a, 0) == 0]
     if never:
@@ -254,46 +290,19 @@ def _check_weight(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
             mend="correct them, or declare such values under [missing_codes]",
         )
     if not (weight > 0).any():
-        raise SurveyError("all weights are 0", where=where)
-
-
-def _check_persons(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
-    roles = columns.book.roles.declared()
-    if "person" not in roles:
-        return
-    by = ["person", *(["period"] if "period" in roles else [])]
-    if "household" in roles:
-        _refuse_two_households(frame, rows, columns, by)
-    if "period" in roles:
-        again = np.flatnonzero(frame.duplicated(by, keep=False))
-        if len(again):
-            one = frame.loc[again[0], by]
-            raise SurveyError(
-                f"the person {one['person']!r} stands in more than one row of the period "
-                f"{one['period']!r}; {len(again):,} rows are such duplicates",
-                where=(columns.where, "keys roles.person, roles.period",
-                       rows_text(rows[again].tolist())),
-                mend="keep one row per person and period, or check the period column",
-            )  # fmt: skip
-
-
-def _refuse_two_households(
-    frame: pd.DataFrame, rows: Rows, columns: Columns, by: list[str]
-) -> None:
-    if not frame.duplicated(by).any():
-        return
-    groups = frame.groupby(by, sort=False)["household"].transform("nunique").to_numpy()
-    bad = np.flatnonzero(groups > 1)
-    if len(bad):
-        person = frame["person"].iloc[bad[0]]
-        when = " of the same period" if "period" in by else ""
-        more = "" if when else "; declare the period if people change household over time"
+        raise SurveyError("all weights are 0", where=where, mend="give somebody a weight")
+    typical = float(np.median(weight[weight > 0]))
+    far = np.flatnonzero(weight > _ABSURD * typical)
+    with np.errstate(over="ignore", under="ignore"):
+        countable = 0 < np.square(weight).sum() < np.inf
+    if len(far) or not countable:
+        far = far if len(far) else np.array([int(weight.argmax())])
         raise SurveyError(
-            f"the person {person!r} stands in more than one household{when}",
-            where=(columns.where, "keys roles.person, roles.household",
-                   rows_text(rows[bad].tolist())),
-            mend=f"assign each person to one household{more}",
-        )  # fmt: skip
+            f"a weight is {weight[far[0]]:g} where the typical one is {typical:g}: no sums of such "
+            "weights can be trusted",
+            where=(*where, rows_text(rows[far].tolist())),
+            mend="correct it, or declare such values under [missing_codes] or [valid_range]",
+        )
 
 
 def _suspicious(columns: Columns, kept: pd.DataFrame) -> tuple[Suspect, ...]:

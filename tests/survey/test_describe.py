@@ -106,8 +106,9 @@ def rare(frame: pd.DataFrame) -> pd.DataFrame:
 
 WARNINGS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("rare", rare, {}, "'international' is rare: 3 rows, 0.75%"),
-    ("thin", lambda d: d.assign(place=d["pid"] // 3), {}, "origins are thin: 134 origins"),
-    ("thin by share", lambda d: d.assign(place=[*range(30), *[40] * 10] * 1 + [41] * 360), {},
+    ("thin", lambda d: d.assign(place=d["pid"] // 4), {}, "origins are thin: 100 origins"),
+    ("thin by share", lambda d: d.assign(place=np.repeat([*range(20), 40, 41],
+                                                         [*[2] * 20, 10, 350])), {},
      "origins are thin"),
     ("constant", lambda d: d.assign(age=30), {}, "the column 'age' is constant"),
     ("no weight", lambda d: d.drop(columns="w"),
@@ -124,8 +125,6 @@ WARNINGS: list[tuple[str, Any, dict[str, Any], str]] = [
      "'age' holds 99 in 4 rows (others 15 to 59)"),
     ("unused", lambda d: d, {"missing_codes": {"age": [97]}},
      "no row has a code that the codebook lists (missing_codes.age: 97)"),
-    ("two origins", lambda d: d.assign(place=d["place"].where(d["pid"] != 1, 7)), {},
-     "1 households stand in more than one origin"),
     ("persons again", lambda d: d.assign(pid=d["pid"] // 2),
      {"roles": {k: v for k, v in ROLES.items() if k != "period"}},
      "persons have several rows but no period"),

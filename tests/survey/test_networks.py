@@ -1,9 +1,8 @@
-"""Exposure against loops over persons; what contains the own choice is refused."""
+"""Exposure against loops over persons."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,6 @@ from bayesmig.survey.networks import (
     community_exposure,
     exposure,
     household_exposure,
-    refuse_contemporaneous,
 )
 
 
@@ -131,70 +129,3 @@ def test_refusals(change: dict[str, object], keys: dict[str, str], what: str) ->
     stated = {"prior": "prior", "household": "household", "community": "community"} | keys
     with pytest.raises(SurveyError, match=what):
         community_exposure(persons().assign(**change), **stated)
-
-
-# -------------------------------------------------------------------------- reflection
-
-ALTERNATIVES = ["stay", "internal", "international"]
-
-
-def choices(n: int = 900) -> pd.Series:
-    drawn = np.random.default_rng(5).choice(ALTERNATIVES, n, p=[0.8, 0.15, 0.05])
-    return pd.Series(pd.Categorical(drawn, categories=ALTERNATIVES))
-
-
-@pytest.mark.parametrize(
-    "alternatives", [["internal"], ["international"], ["internal", "international"], ["stay"]]
-)
-def test_the_choice_itself_is_refused(alternatives: list[str]) -> None:
-    choice = choices()
-    prior = choice.isin(alternatives).astype("float64")
-    prior[::7] = np.nan
-    with pytest.raises(SurveyError, match=r"is the choice itself.*reflection problem"):
-        refuse_contemporaneous(prior, choice, name="moved")
-
-
-def earlier(choice: pd.Series, seed: int = 6, share: float = 0.2) -> pd.Series:
-    """Moves that have nothing to do with the choice."""
-    return pd.Series(np.random.default_rng(seed).random(len(choice)) < share, dtype="float64")
-
-
-def noisy(choice: pd.Series) -> pd.Series:
-    """Own moves of the period, of any kind, with 2 % lost."""
-    kept = np.random.default_rng(7).random(len(choice)) < 0.98
-    return np.maximum(earlier(choice), (choice != "stay") & kept).astype("float64")
-
-
-INCLUDES_NOW = {
-    "ever moved": (choices(), lambda c: np.maximum(earlier(c), c == "internal")),
-    "few movers": (choices(110), lambda c: np.maximum(earlier(c), c == "internal")),
-    "few movers of two kinds": (choices(80), lambda c: np.maximum(earlier(c), c != "stay")),
-    "with noise": (choices(), noisy),
-    "coded for movers only": (choices(), lambda c: (c == "internal").where(c == "internal")),
-}
-
-
-@pytest.mark.parametrize(("choice", "prior"), INCLUDES_NOW.values(), ids=INCLUDES_NOW)
-def test_moves_that_include_the_present_one_are_refused(choice: pd.Series, prior: Any) -> None:
-    with pytest.raises(SurveyError, match="seems to count the present one"):
-        refuse_contemporaneous(prior(choice).astype("float64"), choice, name="ever")
-
-
-@pytest.mark.parametrize("share", [0.6, 0.75, 0.9])
-@pytest.mark.parametrize("n", [60, 200, 2_000])
-def test_earlier_moves_pass_even_when_they_predict_well(share: float, n: int) -> None:
-    """Persons who move often: the share of present movers who moved before, over many samples."""
-    refused = 0
-    for seed in range(100):
-        drawn = np.random.default_rng(seed).choice(ALTERNATIVES, n, p=[0.8, 0.15, 0.05])
-        choice = pd.Series(pd.Categorical(drawn, categories=ALTERNATIVES))
-        prior = earlier(choice, seed).where(choice == "stay", earlier(choice, seed + 1, share))
-        try:
-            refuse_contemporaneous(prior, choice, name="prior")
-        except SurveyError:
-            refused += 1
-    assert refused <= (1 if share < 0.9 or n > 500 else 25)
-
-
-def test_nobody_moved_before() -> None:
-    refuse_contemporaneous(pd.Series(np.zeros(900)), choices(), name="nobody")

@@ -156,6 +156,45 @@ def test_networks_by_loops() -> None:
         assert one["household_internal"] == sum(others)
 
 
+def test_persons_without_a_period_are_left_out_with_all_their_rows() -> None:
+    frame = pd.DataFrame(
+        {
+            "pid": [1, 1, 2, 3, 3, 4],
+            "place": 1,
+            "before": [1, 1, 0, 0, 1, 0],
+            "y": [0, 1, 2, 0, 0, 1],
+        }
+    )
+    read = read_survey(
+        frame,
+        roles={"choice": "y", "person": "pid", "origin": "place"},
+        alternatives={"stay": 0, "internal": 1, "international": 2},
+        networks={"n": {"prior": "before", "leave_out": "person"}},
+    )
+    np.testing.assert_allclose(read.frame["n"], [1 / 4, 1 / 4, 3 / 5, 2 / 4, 2 / 4, 3 / 5])
+
+
+def test_a_household_may_move_between_periods() -> None:
+    frame = microdata().assign(district=lambda d: d["hid"] // 4 + 10 * (d["year"] == 2005))
+    assert survey(frame).n_obs == len(frame)
+
+
+def test_shares_of_the_present_choice_are_refused_or_warned_of(tmp_path: Path) -> None:
+    raw = microdata(1_200)
+    place = [raw["district"], raw["year"]]
+    share = (raw["moved"] == 3).groupby(place).transform("mean")
+    with pytest.raises(SurveyError, match="who choose 'international' now") as caught:
+        survey(raw.assign(near=100 * share))
+    assert "column 'near'" in caught.value.where and "[networks]" in caught.value.mend
+    warned = survey(raw.assign(near=share.round(3))).describe().warnings
+    assert any("'near' goes with the share of the same origin and period" in w for w in warned)
+    # Computed before rows were dropped, or after.
+    gone = raw.assign(age=raw["age"].where(raw.index % 7 > 0))
+    for made in (share, share.where(gone["age"].notna())):
+        with pytest.raises(SurveyError, match="reflection problem"):
+            survey(gone.assign(near=made), missing={"rule": "drop"})
+
+
 def test_codebook_and_dataframe_agree(codebook: Path) -> None:
     from_file, from_frame = read_survey(codebook), survey()
     pd.testing.assert_frame_equal(from_file.frame, from_frame.frame)
