@@ -136,7 +136,7 @@ def _coded(survey: Survey) -> pd.DataFrame:
 
 
 def _suspicious(survey: Survey) -> pd.DataFrame:
-    lines = [(s.column, f"{s.value:.0f}", s.rows, s.low, s.high) for s in survey.report.suspicious]
+    lines = [(s.column, f"{s.value:.12g}", s.rows, s.low, s.high) for s in survey.report.suspicious]
     return pd.DataFrame(lines, columns=["column", "value", "rows", "others from", "others to"])
 
 
@@ -289,11 +289,7 @@ def _incomplete(survey: Survey) -> list[str]:
 
 def _codes(survey: Survey) -> list[str]:
     report = survey.report
-    found = [
-        f"{s.column!r} holds {s.value:.0f} in {s.rows:,} rows (others {s.low:g} to {s.high:g}): "
-        "a missing code that is not declared?"
-        for s in report.suspicious
-    ]
+    found = [f"{s}: a missing code that is not declared?" for s in report.suspicious]
     found += [f"no row has a code that the codebook lists ({text})" for text in report.unused]
     found += [
         f"value labels of {c!r} do not cover it; left as numbers" for c in report.partly_labelled
