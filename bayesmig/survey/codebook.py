@@ -25,6 +25,7 @@ from pydantic import (
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import parse_arithmetic
 from bayesmig.survey.derive import FUNCTIONS, check_calls
+from bayesmig.survey.frozen import FrozenDict
 from bayesmig.survey.labels import spelling, text_of
 
 #: The roles that a column may play, in the order in which a survey shows them.
@@ -84,10 +85,11 @@ Codes = Annotated[tuple[Code, ...], BeforeValidator(_as_tuple), Field(min_length
 Number = Annotated[StrictInt | StrictFloat, AfterValidator(_finite)]
 Value = Annotated[StrictStr | StrictInt | StrictFloat, AfterValidator(_finite)]
 Name = Annotated[StrictStr, Field(min_length=1)]
+Frozen = AfterValidator(FrozenDict)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Roles(_Strict):
@@ -157,7 +159,7 @@ class Recode(_Strict):
     """
 
     source: Name = Field(alias="from")
-    values: dict[str, Value] = Field(min_length=1)
+    values: Annotated[dict[str, Value], Frozen] = Field(min_length=1)
     other: Literal["keep", "missing", "refuse"] = "refuse"
 
 
@@ -287,15 +289,15 @@ class Codebook(_Strict):
     missing_text: tuple[StrictStr, ...] | None = None
     labels: StrictBool | tuple[Name, ...] = False
     roles: Roles
-    alternatives: dict[Name, Codes] = Field(min_length=2)
-    missing_codes: dict[str, Codes] = {}
-    valid_range: dict[str, Range] = {}
-    recode: dict[Name, Recode] = {}
-    derive: dict[Name, StrictStr] = {}
-    networks: dict[Name, Network] = {}
+    alternatives: Annotated[dict[Name, Codes], Frozen] = Field(min_length=2)
+    missing_codes: Annotated[dict[str, Codes], Frozen] = {}
+    valid_range: Annotated[dict[str, Range], Frozen] = {}
+    recode: Annotated[dict[Name, Recode], Frozen] = {}
+    derive: Annotated[dict[Name, StrictStr], Frozen] = {}
+    networks: Annotated[dict[Name, Network], Frozen] = {}
     missing: Missing = Missing()
     keep: tuple[Name, ...] | None = None
-    attributes: dict[Name, dict[str, Value]] = {}
+    attributes: Annotated[dict[Name, Annotated[dict[str, Value], Frozen]], Frozen] = {}
 
     @field_validator("separator")
     @classmethod

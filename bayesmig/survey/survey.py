@@ -70,9 +70,12 @@ class Survey:
     def frame(self) -> pd.DataFrame:
         """The tidy columns, shape ``(obs, …)``: roles under their role's name, then others.
 
-        Changing what is returned changes nothing here (pandas copies on write).
+        A copy at each call (8 bytes a number), so that whatever is done to it changes
+        nothing here; `column` and `role` copy one column only.
         """
-        return self._frame.copy(deep=False)
+        return pd.DataFrame(
+            {name: _copied(values) for name, values in self._frame.items()}, copy=False
+        )
 
     @property
     def attributes(self) -> dict[str, dict[str, str | float]]:
@@ -110,7 +113,7 @@ class Survey:
                 mend=f'add {role} = "COLUMN" under [roles] of the codebook; '
                 f"declared: {', '.join(self.roles.declared())}",
             )
-        return self.frame[role]
+        return _copied(self._frame[role])
 
     def column(self, name: str) -> pd.Series:
         """Give a column by name, shape ``(obs,)``.
@@ -126,7 +129,7 @@ class Survey:
                 where=self.title or "survey",
                 mend=nearest(name, list(self._frame.columns)),
             )
-        return self.frame[name]
+        return _copied(self._frame[name])
 
     def describe(self) -> SurveyDescription:
         """Tabulate rows, drops, codes and choice shares, and warn of what looks weak."""
@@ -138,6 +141,15 @@ class Survey:
         shares = self._frame["choice"].value_counts(normalize=True)
         listed = ", ".join(f"{a} {shares[a]:.1%}" for a in self.alternatives)
         return f"<Survey {self.title!r}: {self.n_obs:,} choice situations; {listed}>"
+
+
+def _copied(values: pd.Series) -> pd.Series:
+    """Copy a column with all that it points to, the names of categories included."""
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return values.copy(deep=True)
+    kinds = pd.CategoricalDtype(list(values.cat.categories), ordered=values.cat.ordered)
+    codes = values.cat.codes.to_numpy(copy=True)
+    return pd.Series(pd.Categorical.from_codes(codes, dtype=kinds), name=values.name)
 
 
 def _known_role(role: str) -> None:
@@ -256,7 +268,6 @@ def _from_frame(
 
 def _survey(table: Table, book: Codebook, where: str) -> Survey:
     done: Tidy = tidy(table, book, where)
-    done.rows.setflags(write=False)
     return Survey(
         title=book.title,
         roles=book.roles,
@@ -264,7 +275,8 @@ def _survey(table: Table, book: Codebook, where: str) -> Survey:
         codebook=book,
         report=done.report,
         fingerprint=_fingerprint(done.frame, book),
-        rows=done.rows,
+        # Memory of bytes cannot be made writable again.
+        rows=np.frombuffer(done.rows.tobytes(), dtype=np.int64),
         _frame=done.frame,
     )
 

@@ -7,6 +7,7 @@ years), so that only a codebook can decide; this module only points.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,7 +191,7 @@ def _piles(levels: Numbers, counts: Counts, inside: npt.NDArray[np.bool_]) -> np
 
 def _chance(usual: float) -> float:
     """So many rows may have one number by chance, or heaping, where so many are usual."""
-    return max(_SPIKE * usual, usual + 4 * np.sqrt(usual) + 1)
+    return max(_SPIKE * usual, usual + 4 * math.sqrt(usual) + 1)
 
 
 def _usual(value: float, rest: Numbers, counts: Counts) -> float:

@@ -8,7 +8,7 @@ checks of rows that remain.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from bayesmig.survey.columns import Columns
 from bayesmig.survey.deciders import check_deciders, refuse_counted_twice
 from bayesmig.survey.derive import numbers_of
 from bayesmig.survey.files import Table
+from bayesmig.survey.frozen import FrozenDict
 from bayesmig.survey.reflection import Mirror, mirrors, refuse_mirrors
 from bayesmig.survey.suspicious import Suspect, suspects
 
@@ -68,14 +69,14 @@ class ReadReport:
     source: str
     rows_read: int
     rows_kept: int
-    missing: Mapping[str, int] = field(default_factory=dict)
-    missing_alone: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[str, int] = FrozenDict()
+    missing_alone: Mapping[str, int] = FrozenDict()
     coded_missing: tuple[tuple[str, str, int], ...] = ()
     coded_by_file: tuple[tuple[str, str, int], ...] = ()
     out_of_range: tuple[tuple[str, str, int], ...] = ()
-    recoded_missing: Mapping[str, int] = field(default_factory=dict)
+    recoded_missing: Mapping[str, int] = FrozenDict()
     unused: tuple[str, ...] = ()
-    alone: Mapping[str, int] = field(default_factory=dict)
+    alone: Mapping[str, int] = FrozenDict()
     suspicious: tuple[Suspect, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
     partly_labelled: tuple[str, ...] = ()
@@ -119,14 +120,14 @@ def tidy(table: Table, book: Codebook, where: str) -> Tidy:
         source=table.name,
         rows_read=len(frame),
         rows_kept=len(kept),
-        missing=missing,
-        missing_alone=alone,
+        missing=FrozenDict(missing),
+        missing_alone=FrozenDict(alone),
         coded_missing=tuple(columns.coded_missing),
         coded_by_file=tuple(columns.coded_by_file),
         out_of_range=tuple(columns.out_of_range),
-        recoded_missing=columns.recoded_missing,
+        recoded_missing=FrozenDict(columns.recoded_missing),
         unused=tuple(columns.unused),
-        alone=columns.alone,
+        alone=FrozenDict(columns.alone),
         suspicious=_suspicious(columns, kept),
         mirrors=mirrored,
         partly_labelled=table.partly_labelled,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import operator
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ import pyreadstat
 import pytest
 
 from bayesmig.errors import SurveyError
+from bayesmig.survey.codebook import Codebook
 from bayesmig.survey.survey import Survey, read_survey
-from bayesmig.tomlfile import write_toml
+from bayesmig.tomlfile import validate, write_toml
 
 ALTERNATIVES = {"stay": 0, "internal": [1, 2], "international": 3}
 ROLES = {
@@ -450,6 +454,47 @@ def test_nothing_reaches_the_survey() -> None:
     assert read.fingerprint == survey().fingerprint
     with pytest.raises(dataclasses.FrozenInstanceError):
         read.title = "other"  # type: ignore[misc]
+
+
+def writes(read: Survey) -> dict[str, Callable[[], object]]:
+    """Ways past pandas to what a survey holds."""
+    book, report, frame = read.codebook, read.report, read.frame
+    return {
+        "array": lambda: read.frame["age"].array.__setitem__(0, -1),
+        "array of a column": lambda: read.column("age").array.__setitem__(0, -1),
+        "text": lambda: read.role("origin").array.__setitem__(0, "x"),
+        "categories": lambda: read.role("choice").array.__setitem__(0, "stay"),
+        "names of categories": lambda: read.role("choice").cat.categories.array.__setitem__(0, "x"),
+        "names of columns": lambda: frame.columns.array.__setitem__(0, "x"),
+        "rows": lambda: read.rows.setflags(write=True),
+        "alternatives": lambda: book.alternatives.__setitem__("x", (9,)),
+        "derive": lambda: book.derive.update(x="age"),
+        "recode": lambda: book.recode.pop("education"),
+        "values of a recode": book.recode["education"].values.clear,  # noqa: PD011
+        "networks": book.networks.popitem,
+        "attributes": lambda: operator.ior(book.attributes, {"x": {}}),
+        "missing codes": lambda: book.missing_codes.setdefault("x", (1,)),
+        "valid ranges": lambda: operator.delitem(book.valid_range, "age"),
+        "report": lambda: report.missing.__setitem__("x", 1),  # type: ignore[attr-defined]
+    }
+
+
+@pytest.mark.parametrize("way", list(writes(survey())))
+def test_no_way_leads_into_the_survey(way: str) -> None:
+    read = survey(valid_range={"age": {"min": 0}})
+    before = read.frame, read.codebook.model_dump_json(), str(read.report)
+    with contextlib.suppress(TypeError, ValueError):
+        writes(read)[way]()
+    pd.testing.assert_frame_equal(read.frame, before[0])
+    assert (read.codebook.model_dump_json(), str(read.report)) == before[1:]
+    assert read.alternatives == tuple(read.frame["choice"].cat.categories)
+
+
+def test_a_frozen_codebook_is_a_value() -> None:
+    book, again = survey().codebook, survey().codebook
+    assert pickle.loads(pickle.dumps(book)) == copy.deepcopy(book) == again == book
+    assert hash(book) == hash(again)
+    assert validate(Codebook, book.model_dump(by_alias=True), file="b") == book
 
 
 def test_the_callers_arrays_are_not_held() -> None:
