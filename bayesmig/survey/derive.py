@@ -36,6 +36,11 @@ def _fill(values: Any, replacement: Any) -> Any:
     return np.where(np.isnan(values), replacement, values)
 
 
+def _power(values: Any, exponent: Any) -> Any:
+    """Powers; of a missing value also the zeroth is missing (NumPy has it 1)."""
+    return np.where(np.isnan(values), np.nan, np.power(values, exponent))
+
+
 _PAIRWISE: dict[str, Callable[..., Any]] = {
     "minimum": np.minimum,
     "maximum": np.maximum,
@@ -46,7 +51,7 @@ _OPERATORS: dict[type[ast.operator], Callable[..., Any]] = {
     ast.Sub: np.subtract,
     ast.Mult: np.multiply,
     ast.Div: np.divide,
-    ast.Pow: np.power,
+    ast.Pow: _power,
 }
 _WITHIN = ("center", "scale")
 FUNCTIONS = (*_POINTWISE, *_PAIRWISE, *_WITHIN, "bins", "is_in")
