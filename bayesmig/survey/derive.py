@@ -217,7 +217,11 @@ def _value(node: ast.expr, context: Context) -> Any:
         case ast.Call(args=args):
             return _called_value(node, _called(node), args, context)
         case _:
-            raise SpecError(f"{ast.unparse(node)} is not arithmetic", where=context.where)
+            raise SpecError(
+                f"{ast.unparse(node)} is not arithmetic",
+                where=context.where,
+                mend="use columns, numbers, + - * / ** and the listed functions",
+            )
 
 
 def _called_value(node: ast.Call, name: str, args: list[ast.expr], context: Context) -> Any:
@@ -287,7 +291,11 @@ def _is_in(args: list[ast.expr], context: Context) -> Numbers:
 
 def _within(node: ast.Call, values: Any, context: Context) -> Numbers:
     if np.ndim(values) == 0:
-        raise SpecError(f"{ast.unparse(node)} reads no column", where=context.where)
+        raise SpecError(
+            f"{ast.unparse(node)} reads no column",
+            where=context.where,
+            mend="name a column inside it, or leave it out",
+        )
     groups, names = _groups(node, len(values), context)
     known = np.isfinite(values) & (groups >= 0)
     at = groups[known]

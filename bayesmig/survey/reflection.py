@@ -8,7 +8,7 @@ count the present one, and shares of the present choice are found here and refus
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -211,24 +211,28 @@ def mirrors(roles: pd.DataFrame, columns: Mapping[str, pd.Series]) -> tuple[Mirr
     goes with a share in two places. All shares are tried in some origins first, so that a large
     survey costs little more.
     """
-    known = roles.notna().all(axis=1).to_numpy()
-    if not (columns and known.any()):
+    known = np.flatnonzero(roles.notna().all(axis=1))
+    if not (columns and len(known)):
         return ()
-    roles = _numbered(roles[known].reset_index(drop=True))
-    values = {name: v.to_numpy(dtype="float64")[known] for name, v in columns.items()}
+    roles = _numbered(roles.iloc[known].reset_index(drop=True))
     some = np.flatnonzero(roles["origin"].isin(_some_origins(roles["origin"])))
-    few, table = roles.iloc[some], np.stack([v[some] for v in values.values()])
+    few, table = roles.iloc[some], _table(columns.values(), known[some])
     found: dict[str, Mirror] = {}
     for share in _shares(roles):
         expected = share.of(few)
-        near = [n for n, r in zip(values, _rs(table, expected), strict=True) if abs(r) > _ALIKE]
+        near = [n for n, r in zip(columns, _rs(table, expected), strict=True) if abs(r) > _ALIKE]
         if near and len(some) < len(roles):
             expected = share.of(roles)
         for name in near:
-            (r,) = _rs(values[name][None], expected)
+            (r,) = _rs(_table([columns[name]], known), expected)
             if abs(r) > max(_ALIKE, abs(found[name].r) if name in found else 0):
                 found[name] = Mirror(name, str(share), float(r))
     return tuple(found.values())
+
+
+def _table(columns: Iterable[pd.Series], rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Some rows of columns, ``(column, obs)``: a large survey is never held twice."""
+    return np.stack([values.iloc[rows].to_numpy(dtype="float64") for values in columns])
 
 
 def _numbered(roles: pd.DataFrame) -> pd.DataFrame:

@@ -209,7 +209,9 @@ def read_survey(
         return _from_frame(source, roles, codebook_keys)
     if not isinstance(source, str | Path):
         raise SurveyError(
-            f"a survey is read from a codebook or a DataFrame, got {type(source).__name__}"
+            f"a survey is read from a codebook or a DataFrame, got {type(source).__name__}",
+            where="argument source of read_survey",
+            mend="give the path of a codebook (.toml), or a pandas DataFrame",
         )
     if roles is not None or codebook_keys:
         given = "roles" if roles is not None else next(iter(codebook_keys))
@@ -261,7 +263,11 @@ def _from_frame(
     stated = {**keys, **({} if roles is None else {"roles": told})}
     book = validate(Codebook, stated, file="DataFrame")
     if isinstance(frame.columns, pd.MultiIndex):
-        raise SurveyError("the DataFrame has columns of several levels", where="DataFrame")
+        raise SurveyError(
+            "the DataFrame has columns of several levels",
+            where="DataFrame",
+            mend='join them to one name each, for instance with frame.columns.map("_".join)',
+        )
     header = unique_names(list(frame.columns), "DataFrame")
     return _survey(table_of(frame, columns_needed(book, header, "DataFrame")), book, "DataFrame")
 

@@ -172,7 +172,9 @@ def _refuse_empty_columns(frame: pd.DataFrame, columns: Columns) -> None:
             raise SurveyError(
                 f"the column {name!r} is missing in all {len(frame):,} rows",
                 where=(columns.where, _place(name, columns.book)),
-                mend="leave it out (state keep = [...]), or check its missing codes",
+                mend="check its missing codes"
+                if name in columns.book.roles.declared()
+                else "leave it out (state keep = [...]), or check its missing codes",
             )
 
 
