@@ -224,8 +224,9 @@ class Network(_Strict):
     of
         The group whose earlier moves count: ``"origin"``, ``"household"``, or any column.
     leave_out
-        Who is left out of it: the own ``"household"`` or only the own ``"person"``;
-        default ``"household"``, and ``"person"`` within a household.
+        Who is left out of it: the own ``"household"`` or only the own ``"person"`` (with all
+        rows; without a person role, the own row); default ``"household"``, and ``"person"``
+        within a household.
     measure
         ``"share"`` of the others, or ``"count"`` among them.
     alone

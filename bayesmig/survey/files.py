@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from bayesmig.errors import SpecError, SurveyError, nearest, rows_text
@@ -419,7 +420,21 @@ def _tidied(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         columns = {name: numbers_or_text(frame[name]) for name in frame.columns}
     except SurveyError as err:
         raise SurveyError(err.what, where=(where, *err.where), mend=err.mend) from None
+    for name, values in columns.items():
+        _refuse_nul(name, values, where)
     return pd.DataFrame(columns).reset_index(drop=True)
+
+
+def _refuse_nul(name: str, values: pd.Series, where: str) -> None:
+    """Refuse what no text file and no NetCDF file can hold."""
+    if isinstance(values.dtype, pd.StringDtype):
+        rows = np.flatnonzero(values.str.contains("\0", regex=False).fillna(False))
+        if len(rows):
+            raise SurveyError(
+                f"the column {name!r} holds the character NUL: {values.iloc[rows[0]]!r}",
+                where=(where, f"column {name!r}", rows_text(rows.tolist())),
+                mend="remove it (is the file damaged, or in another encoding?)",
+            )
 
 
 # ----------------------------------------------------------------------------- errors

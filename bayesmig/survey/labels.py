@@ -179,9 +179,8 @@ def labels_of(values: pd.Series, *, where: tuple[str, ...] = ()) -> pd.Series:
         return whole
     codes, uniques = pd.factorize(values, use_na_sentinel=True)
     texts = [text_of(u).strip() for u in uniques]
-    if len({(t, isinstance(u, str)) for t, u in zip(texts, uniques, strict=True)}) > len(
-        set(texts)
-    ):
+    different = {u.strip() if isinstance(u, str) else u for u in uniques}
+    if len(set(texts)) < len(different):
         twice = next(t for i, t in enumerate(texts) if t in texts[:i])
         raise SurveyError(
             f"two different values are both written {twice!r} (a number and a text?)",

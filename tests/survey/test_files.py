@@ -143,6 +143,14 @@ def test_missing_codes_of_the_file_are_kept_apart(tmp_path: Path, name: str, lab
     assert "i" not in read.coded and not read.partly_labelled
 
 
+def test_missing_texts_of_spss(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"s": ["a", "XX", "b", ""]})
+    pyreadstat.write_sav(frame, tmp_path / "t.sav", missing_ranges={"s": ["XX"]})
+    read = read_table(tmp_path / "t.sav", FileOptions(), ["s"], set())
+    assert read.coded["s"].dropna().to_dict() == {1: "XX"}
+    assert read.frame["s"].isna().tolist() == [False, True, False, True]
+
+
 @pytest.mark.parametrize("name", ["l.dta", "l.sav"])
 def test_two_values_of_one_label_stay_apart(tmp_path: Path, name: str) -> None:
     frame = pd.DataFrame({"edu": [1.0, 2.0, 3.0, 3.0]})

@@ -160,6 +160,25 @@ def test_networks_by_loops() -> None:
         assert one["household_internal"] == sum(others)
 
 
+def test_the_choice_and_a_weight_may_be_made_of_the_choice() -> None:
+    read = read_survey(
+        microdata(),
+        roles={"choice": "stream", "weight": "by_choice"},
+        alternatives={"stay": 0, "move": 1},
+        derive={"by_choice": "1 + 3 * is_in(moved, 0)", "any": "minimum(moved, 1)"},
+        recode={"stream": {"from": "any", "values": {"0": 0, "1": 1}}},
+        keep=["age"],
+    )
+    assert set(read.role("weight")) == {1, 4}
+    assert (read.frame["choice"] == "move").tolist() == (microdata()["moved"] > 0).tolist()
+
+
+@pytest.mark.parametrize("text", ["is_in(choice, 1)", "0 * moved", "center(age, within=moved)"])
+def test_nothing_else_may_be_made_of_the_choice(text: str) -> None:
+    with pytest.raises(SurveyError, match="'new' is the choice column or is derived from it"):
+        survey(derive=DERIVE | {"new": text})
+
+
 def test_persons_without_a_period_are_left_out_with_all_their_rows() -> None:
     frame = pd.DataFrame(
         {
