@@ -37,16 +37,17 @@ def check_deciders(
     Notes
     -----
     Between periods people change household and households move: that is what a panel is
-    for. Without a period, persons may have several rows (which `Survey.describe` warns of),
-    but households that choose may not: rows of persons look like that. Two origins of one
-    household are mostly household numbers that begin anew in each origin; they would
-    merge strangers into one household.
+    for. Within one they do not: two origins of one household are mostly household numbers
+    that begin anew in each origin, and would merge strangers into one household. Where no
+    period is declared, rows may be of several: persons may then have several rows and
+    households several origins (`Survey.describe` warns of both), but households that choose
+    may not stand twice: rows of persons look like that.
     """
     roles = book.roles.declared()
     checker = _Checker(frame, rows, roles, where)
     if {"person", "household"} <= roles.keys():
         checker.one_of("household", "person", "assign each person to one household")
-    if {"household", "origin"} <= roles.keys():
+    if {"household", "origin", "period"} <= roles.keys():
         mend = "make household numbers unique across origins, or correct the origin"
         checker.one_of("origin", "household", mend)
     unit = "person" if "person" in roles else "household"

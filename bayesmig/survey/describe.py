@@ -291,10 +291,20 @@ def _dropped(survey: Survey) -> list[str]:
 
 
 def _repeats(survey: Survey) -> list[str]:
-    if not survey.has("person") or survey.has("period"):
-        return []
-    again = bool(survey.role("person").duplicated().any())
-    return ["persons have several rows but no period is declared"] if again else []
+    """Warn of what would be refused if a period were declared."""
+    found: list[str] = []
+    if survey.has("period"):
+        return found
+    if survey.has("person") and survey.role("person").duplicated().any():
+        found.append("persons have several rows but no period is declared")
+    if survey.has("household") and survey.has("origin"):
+        homes = {role: survey.role(role) for role in ("household", "origin")}
+        places = pd.DataFrame(homes).drop_duplicates()
+        if n := places.loc[places["household"].duplicated(), "household"].nunique():
+            found.append(
+                f"{n:,} households stand in more than one origin, and no period is declared"
+            )
+    return found
 
 
 def _reflected(survey: Survey) -> list[str]:
