@@ -81,8 +81,11 @@ def nearest(word: str, known: Sequence[str]) -> str:
     Returns
     -------
     str
-        ``"did you mean 'x'?"`` or ``"known: a, b, c"``.
+        ``"did you mean 'x'?"`` or ``"known: a, b, c"``; where the very word is known, that
+        one of the two is a number and the other text.
     """
+    if str(word) in map(str, known):
+        return f"it is there as another kind: {word} is a number, {str(word)!r} is text"
     close = get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"

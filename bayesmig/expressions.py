@@ -335,7 +335,20 @@ class _FormulaParser:
             raise self._no(f"it takes {', '.join(self.removed)} away again, and nothing is left")
         if _ONE in terms:
             del terms[_ONE]
+        self._refuse_shadowed({f.name: f for term in terms.values() for f in term}.values())
         return Formula(self.text, self.intercept, tuple(terms.values()))
+
+    def _refuse_shadowed(self, factors: Iterable[Factor]) -> None:
+        """Refuse a column that has the name of a transform beside it: one hides the other."""
+        trees = [f.tree for f in factors]
+        called = {_call_name(n) for t in trees for n in ast.walk(t) if isinstance(n, ast.Call)}
+        called |= {"contr"} if "C" in called else set()  # formulaic's own, inside C()
+        both = sorted(called.intersection(c for t in trees for c in columns_of(t)))
+        if both:
+            raise self._no(
+                f"{both[0]!r} is a column here and a transform as well; derive the column "
+                f"under another name in the codebook, for instance {both[0]}_"
+            )
 
     def _no(self, why: str) -> SpecError:
         return _refused(self.text, why, self.where)

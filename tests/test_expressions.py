@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from bayesmig.errors import SpecError
+from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import (
     MAX_DEGREE,
     MAX_LENGTH,
@@ -316,6 +316,16 @@ def test_hostile_text_is_refused_in_every_language(text: str, language: str) -> 
         _parsers()[language](text)  # type: ignore[operator]
 
 
+def test_a_column_may_have_the_name_of_a_transform_that_does_not_stand_beside_it() -> None:
+    for text in ("scale + log(age)", "C", "contr + scale(age)"):
+        assert parse_formula(text).factors
+
+
+def test_the_nearest_word_may_be_of_another_kind() -> None:
+    assert nearest("0", ["0", "1"]) == "it is there as another kind: 0 is a number, '0' is text"
+    assert nearest("hihg", ["high", "low"]) == "did you mean 'high'?"
+
+
 @pytest.mark.parametrize("text", NOT_A_FORMULA)
 def test_what_is_no_formula_is_refused(text: str) -> None:
     with pytest.raises(SpecError):
@@ -341,6 +351,14 @@ def test_what_is_no_formula_is_refused(text: str) -> None:
         ("poly(a, degree=99)", "a whole number from 1 to 50"),
         ("a" * (MAX_LENGTH + 1), "2,001 characters; at most 2,000"),
         ("(a+b+c+d+e+f+g+h+i)**9:(j+k+l)", f"more than {MAX_TERMS} terms"),
+        ("scale + scale(age)", "'scale' is a column here and a transform as well"),
+        ("log(log)", "'log' is a column here and a transform as well"),
+        (
+            "age:poly(age, degree=2) + poly",
+            "under another name in the codebook, for instance poly_",
+        ),
+        ("C + C(r, reference='x')", "'C' is a column here and a transform as well"),
+        ("contr + C(r, reference='x')", "'contr' is a column here and a transform as well"),
     ],
 )
 def test_a_refusal_says_what_is_wrong_and_where(text: str, says: str) -> None:

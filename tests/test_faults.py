@@ -374,7 +374,7 @@ CODEBOOKS = [
     ),
     fault(
         "infinite attribute", all_of(COST, edit("survey", "stay = 0", "stay = inf")), "inf",
-        file="data.csv", key="attributes.cost.stay", rows="0, 1, 2, 3, 4",
+        file="survey.toml", key="attributes.cost.stay",
     ),
     fault(
         "missing attribute",

@@ -79,7 +79,7 @@ def test_what_is_loaded_is_what_was_saved(name: str, tmp_path: Path) -> None:
 
 def test_texts_survive_as_they_are(tmp_path: Path) -> None:
     frame = small_frame(120, origins=3)
-    names = {"o00": "Shkodër", "o01": 'a "b" [c], d', "o02": " 1.0"}
+    names = {"o00": "Shkodër", "o01": 'a "b" [c], d', "o02": "01"}
     frame["origin"] = frame["origin"].map(names)
     survey = survey_of(frame)
     made = fabricated(build_design(theory("female", title="Ålder ≥ 3 – “x”"), survey), draws=10)

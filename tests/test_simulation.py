@@ -224,6 +224,44 @@ def test_codebook_yields_the_tidy_survey(
             assert frame[f"network_{stream}"].std() == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.parametrize("unit", ["person", "household"])
+@pytest.mark.parametrize("world", ["albania", "indonesia"])
+def test_every_alternative_of_a_small_survey_is_chosen(
+    tmp_path: Path, world: str, unit: str
+) -> None:
+    redrawn = 0
+    for seed in range(12):
+        made = simulate(
+            tmp_path / "s", persons=500, seed=seed, world=world, unit=unit, overwrite=True
+        )  # type: ignore[arg-type]
+        assert read_survey(made.codebook).frame["choice"].value_counts().min() > 0
+        redrawn += read_toml(made.truth)["redraws"] > 0
+    assert (redrawn > 0) == ((world, unit) != ("albania", "person"))
+
+
+def test_redrawn_choices_are_repeatable_and_of_the_same_people(
+    make: Callable[..., SimulatedSurvey],
+) -> None:
+    """A seed at which nobody went abroad; with more periods somebody does, of their own accord."""
+    rare = {"world": "indonesia", "persons": 500, "seed": 22}
+    one, two = make(**rare), make(**rare, block=100)
+    assert read_toml(one.truth)["redraws"] > 0
+    assert one.data.read_bytes() == two.data.read_bytes()
+    people = [pd.read_csv(make(**rare | changed).data) for changed in ({}, {"periods": 4})]
+    first = people[1][people[1]["year"] == people[1]["year"].min()].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        people[0].drop(columns="move"), first.drop(columns="move"), check_dtype=False
+    )
+
+
+def test_an_alternative_that_nobody_can_choose_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        simulate(tmp_path / "s", persons=500, seed=1, effects={"utility.international.asc": -40.0})
+    assert "nobody chose 'international'" in caught.value.what
+    assert "more persons" in caught.value.mend
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_larger_default_surveys_have_no_suspicious_columns(
     make: Callable[..., SimulatedSurvey],
 ) -> None:

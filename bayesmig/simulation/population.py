@@ -3,7 +3,8 @@
 Every community has a random stream of its own, spawned from the seed by its number. What
 is drawn for it depends neither on the size of the blocks nor on other communities, so
 a larger survey begins with a smaller one of the same seed (but for the smaller one's
-last community, which is cut to the size asked for). The numbers are drawn before any
+last community, which is cut to the size asked for, and for choices that are drawn anew
+where nobody chose an alternative). The numbers are drawn before any
 parameter is looked at: two surveys of one seed differ by what their parameters change.
 """
 
@@ -104,9 +105,17 @@ class Numbers:
     period: Mapping[str, Mapping[str, Floats]]
 
 
-def draw(seed: int, sizes: Integers, first: int, last: int, periods: int) -> Numbers:
-    """Draw the numbers of communities ``first`` to ``last - 1``, each from its own stream."""
-    drawn = [_draw_one(seed, number, int(sizes[number]), periods) for number in range(first, last)]
+def draw(
+    seed: int, sizes: Integers, first: int, last: int, periods: int, redraws: int = 0
+) -> Numbers:
+    """Draw the numbers of communities ``first`` to ``last - 1``, each from its own stream.
+
+    With `redraws`, what decides the choices is drawn anew, for the same people.
+    """
+    drawn = [
+        _draw_one(seed, number, int(sizes[number]), periods, redraws)
+        for number in range(first, last)
+    ]
     parts = [np.concatenate(kind, axis=-1) for kind in zip(*drawn, strict=True)]
     named = [
         dict(zip(names, part if part.ndim == 2 else np.moveaxis(part, 1, 0), strict=True))
@@ -120,7 +129,9 @@ def _names() -> list[tuple[str, ...]]:
     return [names for table in (_OF_PLACE, _OF_PERSON, _OF_PERIOD) for names in table.values()]
 
 
-def _draw_one(seed: int, number: int, n: int, periods: int) -> tuple[npt.NDArray[Any], ...]:
+def _draw_one(
+    seed: int, number: int, n: int, periods: int, redraws: int
+) -> tuple[npt.NDArray[Any], ...]:
     """Numbers of one community in the order of `_names`; those of periods come last.
 
     Periods are drawn one after the other, so that a longer panel begins with a shorter.
@@ -133,6 +144,10 @@ def _draw_one(seed: int, number: int, n: int, periods: int) -> tuple[npt.NDArray
     ]
     uniform, normal = (len(names) for names in _OF_PERIOD.values())
     rounds = [(rng.random((uniform, n)), rng.standard_normal((normal, n))) for _ in range(periods)]
+    if redraws:
+        again = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, redraws)))
+        for numbers, _ in rounds:
+            numbers[_OF_PERIOD["uniform"].index("choice")] = again.random(n)
     return (*fixed, *(np.stack(kind) for kind in zip(*rounds, strict=True)))
 
 

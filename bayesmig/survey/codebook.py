@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import keyword
+import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,7 +25,8 @@ from pydantic import (
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import columns_of, parse_arithmetic
 from bayesmig.survey.derive import FUNCTIONS, check_calls
-from bayesmig.survey.labels import text_of
+from bayesmig.survey.frozen import FrozenDict
+from bayesmig.survey.labels import spelling, text_of
 
 #: The roles that a column may play, in the order in which a survey shows them.
 ROLES = (
@@ -38,25 +42,54 @@ ROLES = (
 )
 
 
+#: Roles that no column may play at once: a choice or a weight stands alone, and where
+#: the household chooses, it is declared as such and nothing as a person.
+_APART: Mapping[str, Sequence[str]] = {
+    "choice": [role for role in ROLES if role != "choice"],
+    "weight": [role for role in ROLES if role not in ("choice", "weight")],
+    "person": ["household", "period"],
+}
+_MEND_APART = {
+    "person": "where households choose, declare the household only; where persons choose, "
+    "name a column of persons",
+}
+
+
 def _as_tuple(value: Any) -> Any:
-    """Accept one code for a list of one, and NumPy scalars as their Python values."""
+    """Accept one code for a list of one, and NumPy's arrays and scalars as Python's."""
+    if hasattr(value, "tolist") and not isinstance(value, str):
+        value = value.tolist()
     if isinstance(value, list | tuple | set | frozenset | range):
         return tuple(_plain(v) for v in value)
     return (_plain(value),)
+
+
+def _is_a_number(value: float) -> float:
+    if math.isnan(value):
+        raise ValueError("'not a number' is no code: it is missing as it is")
+    return value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {value:g}")
+    return value
 
 
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
 
 
-Code = StrictStr | StrictInt | StrictFloat | StrictBool
+Code = StrictStr | StrictInt | Annotated[StrictFloat, AfterValidator(_is_a_number)] | StrictBool
 Codes = Annotated[tuple[Code, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-Number = StrictInt | StrictFloat
+Number = Annotated[StrictInt | StrictFloat, AfterValidator(_finite)]
+Value = Annotated[StrictStr | StrictInt | StrictFloat, AfterValidator(_finite)]
 Name = Annotated[StrictStr, Field(min_length=1)]
+Frozen = AfterValidator(FrozenDict)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Roles(_Strict):
@@ -68,7 +101,7 @@ class Roles(_Strict):
         What was chosen, as codes that ``[alternatives]`` maps.
     person, household
         Who chooses: a person where ``person`` is declared, else a household (or an
-        anonymous unit).
+        anonymous unit). Whoever chooses stands in one row of a period.
     origin, region
         Where they live: the community (group effects, networks) and a larger area.
     period
@@ -77,6 +110,11 @@ class Roles(_Strict):
         Survey weight, finite and not negative.
     strata, psu
         Of the sampling design.
+
+    Notes
+    -----
+    The columns of choice and weight play no other role; a person's column is neither
+    the household's nor the period's.
     """
 
     choice: Name
@@ -88,6 +126,19 @@ class Roles(_Strict):
     weight: Name | None = None
     strata: Name | None = None
     psu: Name | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        for role, others in _APART.items():
+            for other in others:
+                column = getattr(self, role)
+                if column is not None and column == getattr(self, other):
+                    raise SpecError(
+                        f"the column {column!r} cannot be both {role} and {other}",
+                        where=f"keys roles.{role}, roles.{other}",
+                        mend=_MEND_APART.get(role, f"name another column for the {other}"),
+                    )
+        return self
 
     def declared(self) -> dict[str, str]:
         """Map each declared role to its column in the file, in the order of `ROLES`."""
@@ -108,7 +159,7 @@ class Recode(_Strict):
     """
 
     source: Name = Field(alias="from")
-    values: dict[str, StrictStr | StrictInt | StrictFloat] = Field(min_length=1)
+    values: Annotated[dict[str, Value], Frozen] = Field(min_length=1)
     other: Literal["keep", "missing", "refuse"] = "refuse"
 
 
@@ -120,7 +171,7 @@ class Range(_Strict):
     min, max
         Inclusive bounds.
     above, below
-        Exclusive bounds.
+        Exclusive bounds. All bounds are finite, and some number lies within them.
     """
 
     min: Number | None = None
@@ -132,6 +183,13 @@ class Range(_Strict):
     def _some_bound(self) -> Self:
         if not self.bounds():
             raise ValueError("a valid range needs min, max, above or below")
+        lows = [v for v in (self.min, self.above) if v is not None]
+        highs = [v for v in (self.max, self.below) if v is not None]
+        if lows and highs:
+            low, high = max(lows), min(highs)
+            open_end = low == self.above or high == self.below
+            if low > high or (low == high and open_end):
+                raise ValueError(f"no number lies within {low:g} and {high:g}")
         return self
 
     def bounds(self) -> dict[str, float]:
@@ -166,8 +224,9 @@ class Network(_Strict):
     of
         The group whose earlier moves count: ``"origin"``, ``"household"``, or any column.
     leave_out
-        Who is left out of it: the own ``"household"`` or only the own ``"person"``;
-        default ``"household"``, and ``"person"`` within a household.
+        Who is left out of it: the own ``"household"`` or only the own ``"person"`` (with all
+        rows; without a person role, the own row); default ``"household"``, and ``"person"``
+        within a household.
     measure
         ``"share"`` of the others, or ``"count"`` among them.
     alone
@@ -213,7 +272,8 @@ class Codebook(_Strict):
     valid_range
         Column to the range outside of which a number is missing.
     recode, derive, networks
-        New columns: by a table, by arithmetic, by exposure to earlier movers.
+        New columns: by a table, by arithmetic, by exposure to earlier movers. None may
+        be made of the choice, but for the choice itself and a weight.
     missing
         The rule for missing values.
     keep
@@ -230,15 +290,22 @@ class Codebook(_Strict):
     missing_text: tuple[StrictStr, ...] | None = None
     labels: StrictBool | tuple[Name, ...] = False
     roles: Roles
-    alternatives: dict[Name, Codes] = Field(min_length=2)
-    missing_codes: dict[str, Codes] = {}
-    valid_range: dict[str, Range] = {}
-    recode: dict[Name, Recode] = {}
-    derive: dict[Name, StrictStr] = {}
-    networks: dict[Name, Network] = {}
+    alternatives: Annotated[dict[Name, Codes], Frozen] = Field(min_length=2)
+    missing_codes: Annotated[dict[str, Codes], Frozen] = {}
+    valid_range: Annotated[dict[str, Range], Frozen] = {}
+    recode: Annotated[dict[Name, Recode], Frozen] = {}
+    derive: Annotated[dict[Name, StrictStr], Frozen] = {}
+    networks: Annotated[dict[Name, Network], Frozen] = {}
     missing: Missing = Missing()
     keep: tuple[Name, ...] | None = None
-    attributes: dict[Name, dict[str, StrictStr | StrictInt | StrictFloat]] = {}
+    attributes: Annotated[dict[Name, Annotated[dict[str, Value], Frozen]], Frozen] = {}
+
+    @field_validator("separator")
+    @classmethod
+    def _separates(cls, value: str | None) -> str | None:
+        if value is not None and (not value.isascii() or value.isalnum() or value in '\n\r\0".'):
+            raise ValueError(f"{value!r} cannot separate fields; usual are , ; | and a tab (\\t)")
+        return value
 
     @field_validator("alternatives", mode="before")
     @classmethod
@@ -255,7 +322,7 @@ class Codebook(_Strict):
         owner: dict[str, str] = {}
         for name, codes in value.items():
             for code in codes:
-                other = owner.setdefault(text_of(code), name)
+                other = owner.setdefault(spelling(text_of(code)), name)
                 if other != name:
                     raise ValueError(f"the code {code!r} is mapped to both {other!r} and {name!r}")
         return value
@@ -270,6 +337,7 @@ class Codebook(_Strict):
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
         _each_made_once(self)
+        _no_keywords(self)
         for attribute, columns in self.attributes.items():
             _all_alternatives(attribute, columns, tuple(self.alternatives))
         return self
@@ -297,12 +365,13 @@ class Codebook(_Strict):
         found: dict[str, None] = {}
         ahead = [name]
         while ahead:
-            new = [c for c in self._inputs(ahead.pop(), network) if c != name and c not in found]
+            new = [c for c in self.inputs(ahead.pop(), network) if c != name and c not in found]
             found |= dict.fromkeys(new)
             ahead += new
         return frozenset(found)
 
-    def _inputs(self, name: str, network: Literal["of", "prior"]) -> tuple[str, ...]:
+    def inputs(self, name: str, network: Literal["of", "prior"]) -> tuple[str, ...]:
+        """Name the columns that a column or role is made of directly; see `sources`."""
         if name in self.recode:
             return (self.recode[name].source,)
         if name in self.derive:
@@ -312,9 +381,15 @@ class Codebook(_Strict):
         column = self.roles.declared().get(name)
         return () if column is None else (column,)
 
+    def key_of(self, made: str) -> str:
+        """Give the dotted key that makes a column."""
+        table = "recode" if made in self.recode else "derive" if made in self.derive else "networks"
+        return f"{table}.{made}"
+
     def codes(self) -> dict[str, str]:
         """Map the text of each choice code to its alternative."""
-        return {text_of(c): name for name, codes in self.alternatives.items() for c in codes}
+        pairs = [(text_of(c), name) for name, codes in self.alternatives.items() for c in codes]
+        return {spelling(code): name for code, name in pairs} | dict(pairs)
 
 
 def _each_made_once(book: Codebook) -> None:
@@ -326,6 +401,16 @@ def _each_made_once(book: Codebook) -> None:
             where=f"key {twice[0]} of recode, derive or networks",
             mend="give one of them another name",
         )
+
+
+def _no_keywords(book: Codebook) -> None:
+    for name in book.made():
+        if keyword.iskeyword(name):
+            raise SpecError(
+                f"the new column {name!r} has a name that no formula can hold",
+                where=f"key {book.key_of(name)}",
+                mend=f"choose another name, for instance {name}_ (words of Python are taken)",
+            )
 
 
 def _all_alternatives(

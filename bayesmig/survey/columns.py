@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from bayesmig.errors import SpecError, SurveyError, nearest, rows_text
@@ -18,8 +19,16 @@ from bayesmig.expressions import columns_of
 from bayesmig.survey.codebook import ROLES, Codebook, Network, Range, Recode
 from bayesmig.survey.derive import Context, derive, numbers_of
 from bayesmig.survey.files import Table
-from bayesmig.survey.labels import labels_of, numbers_if_all, numbers_or_text, text_of
-from bayesmig.survey.networks import exposure, refuse_contemporaneous, refuse_own_choice
+from bayesmig.survey.labels import (
+    labels_of,
+    numbers_if_all,
+    numbers_or_text,
+    one_spelling,
+    spelling,
+    text_of,
+)
+from bayesmig.survey.networks import exposure
+from bayesmig.survey.reflection import refuse_contemporaneous, refuse_own_choice
 
 # ------------------------------------------------------------- which columns are read
 
@@ -102,7 +111,7 @@ def _refuse_hidden(book: Codebook, header: list[str], where: str) -> None:
         if name in header and not own:
             raise SpecError(
                 f"the new column {name!r} has the name of a column of the data",
-                where=(where, f"key {name} of recode, derive or networks"),
+                where=(where, f"key {book.key_of(name)}"),
                 mend="give the new column another name",
             )
     for role, column in book.roles.declared().items():
@@ -112,11 +121,14 @@ def _refuse_hidden(book: Codebook, header: list[str], where: str) -> None:
             other and role != column and any(role in columns_of(t) for t in book.trees().values())
         )
         if other and role != column and (shown or read):
+            made = role in book.made()
             raise SpecError(
-                f"the column {role!r} of the data is not the {role} (that is {column!r}), "
-                "but the survey shows the role under this name",
-                where=(where, f"key roles.{role}"),
-                mend=f'rename the column, or leave it out: state keep = [...] without "{role}"',
+                f"the column {role!r} {'' if made else 'of the data '}is not the {role} (that is "
+                f"{column!r}), but the survey shows the role under this name",
+                where=(where, f"key {book.key_of(role) if made else f'roles.{role}'}"),
+                mend="give the new column another name"
+                if made
+                else f'rename the column, or leave it out: state keep = [...] without "{role}"',
             )
 
 
@@ -135,20 +147,22 @@ class Columns:
         self._trees = book.trees()
         self._roles = book.roles.declared()
         self._made: dict[str, pd.Series] = {}
-        self._underway: list[str] = []
+        self._spelt: dict[str, pd.Series] = {}
         self.coded_missing: list[tuple[str, str, int]] = []
+        self.coded_by_file: list[tuple[str, str, int]] = []
         self.out_of_range: list[tuple[str, str, int]] = []
         self.recoded_missing: dict[str, int] = {}
         self.unused: list[str] = []
         self.alone: dict[str, int] = {}
         self._raw = self._without_codes()
+        self._refuse_made_of_choice()
 
     def get(self, name: str) -> pd.Series:
         """Give a column of any type, shape ``(obs,)``; roles may be named by their role."""
         if name in self._made:
             return self._made[name]
         if name in self.book.made():
-            self._made[name] = self._make(name)
+            self._made[name] = self._made_column(name)
             return self._made[name]
         if name not in self._raw:
             return self.get(self._roles[name])
@@ -161,12 +175,56 @@ class Columns:
         """Give a column as text: as written in the file where that is known."""
         if name not in self._raw and name not in self.book.made():
             name = self._roles[name]
-        if name in self.table.written and name not in self.book.recode:
-            return self._raw[name]
-        values = self.get(name)
+        if name not in self._spelt:
+            self._spelt[name] = self._label(name, self._text(name))
+        return self._spelt[name]
+
+    def _text(self, name: str) -> pd.Series:
+        """Give a column as written in the file where that is known, else as it is."""
+        written = name in self.table.written and name not in self.book.recode
+        return self._raw[name] if written else self.get(name)
+
+    def _label(self, name: str, values: pd.Series) -> pd.Series:
         if isinstance(values.dtype, pd.CategoricalDtype):
-            return values.astype("str")
-        return labels_of(values, where=(self.where, f"column {name!r}"))
+            values = values.astype("str")
+        text = isinstance(values.dtype, pd.StringDtype)
+        where = (self.where, f"column {name!r}")
+        return (one_spelling if text else labels_of)(values, where=where)
+
+    def sources(self, name: str) -> frozenset[str]:
+        """Name the columns that a column is made of, itself included."""
+        return self.book.sources(name, network="prior") | {name}
+
+    def _refuse_circle(self, name: str, underway: tuple[str, ...] = ()) -> None:
+        """Refuse a column that is made of itself."""
+        if name in underway:
+            circle = " → ".join([*underway[underway.index(name) :], name])
+            raise SpecError(
+                f"the new columns are circular: {circle}",
+                where=(self.where, f"key {self.book.key_of(name)}"),
+                mend="make one of them from columns of the data only",
+            )
+        if name not in self.book.made():
+            return
+        for source in self.book.inputs(name, "prior"):
+            # A recode may take the place of its source.
+            if not (source == name and name in self.book.recode):
+                self._refuse_circle(source, (*underway, name))
+
+    def _refuse_made_of_choice(self) -> None:
+        """Refuse columns that are made of themselves, or of what is chosen.
+
+        The choice may be made, through columns of its own, and so may a weight (samples
+        are drawn by choice); what explains the choice may not.
+        """
+        for name in self.book.made():
+            self._refuse_circle(name)
+        chosen, weight = self.sources(self._roles["choice"]), self._roles.get("weight")
+        allowed = chosen.union(self.sources(weight) if weight else ())
+        for name in self.book.made():
+            found = self.sources(name) & chosen
+            if found and name not in allowed and name not in self.book.networks:
+                refuse_own_choice(name, where=(self.where, f"key {self.book.key_of(name)}"))
 
     # ------------------------------------------------------------------ file columns
 
@@ -175,6 +233,10 @@ class Columns:
         for name, codes in self.book.missing_codes.items():
             if name in raw:
                 raw[name] = self._mask_codes(name, raw[name], [text_of(c) for c in codes])
+        for name, coded in self.table.coded.items():
+            declared = {spelling(text_of(c)) for c in self.book.missing_codes.get(name, ())}
+            counts = coded.value_counts().sort_index().items()
+            self.coded_by_file += [(name, str(c), int(n)) for c, n in counts if c not in declared]
         for name, valid in self.book.valid_range.items():
             if name in raw:
                 raw[name] = self._mask_range(name, raw[name], valid)
@@ -198,7 +260,10 @@ class Columns:
         plain = labels_of(numbers_if_all(values)) if name in self.table.written else spelt
         masked = pd.Series(False, index=values.index)
         for code in dict.fromkeys(codes):
-            hit = (spelt == code).fillna(False) | (plain == code).fillna(False)
+            alike = [t for t in spelt.dropna().unique() if spelling(t) == spelling(code)]
+            hit = spelt.isin([code, *alike]) | (plain == code).fillna(False)
+            if name in self.table.coded:
+                hit |= (self.table.coded[name] == spelling(code)).fillna(False)
             self.coded_missing.append((name, code, int(hit.sum())))
             masked |= hit
             if not hit.any():
@@ -224,16 +289,6 @@ class Columns:
 
     # ------------------------------------------------------------------ made columns
 
-    def _make(self, name: str) -> pd.Series:
-        if name in self._underway:
-            circle = " → ".join([*self._underway[self._underway.index(name) :], name])
-            raise SpecError(f"derived columns are circular: {circle}", where=self.where)
-        self._underway.append(name)
-        try:
-            return self._made_column(name)
-        finally:
-            self._underway.pop()
-
     def _made_column(self, name: str) -> pd.Series:
         if name in self.book.recode:
             return self._recoded(name, self.book.recode[name])
@@ -246,9 +301,9 @@ class Columns:
 
     def _recoded(self, name: str, recode: Recode) -> pd.Series:
         own = recode.source == name
-        listed: Mapping[str, str | int | float] = recode.values  # noqa: PD011
+        listed = {spelling(old): new for old, new in recode.values.items()}  # noqa: PD011
         values = self._raw[name] if own else self.get(recode.source)
-        spelt = labels_of(values) if own else self.labels(recode.source)
+        spelt = self._label(name, values) if own else self.labels(recode.source)
         seen = set(spelt.dropna().unique())
         unlisted = sorted(seen.difference(listed))
         self.unused += [f"recode.{name}: {v}" for v in listed if v not in seen]
@@ -282,9 +337,8 @@ class Columns:
     def _exposed(self, name: str, network: Network) -> pd.Series:
         where = (self.where, f"key networks.{name}")
         prior = self.get(network.prior)
-        chosen = self._roles["choice"]
-        if {network.prior, *self._lineage(network.prior)} & {chosen, *self._lineage(chosen)}:
-            refuse_own_choice(network.prior, where=where)
+        if self.sources(network.prior) & self.sources(self._roles["choice"]):
+            refuse_own_choice(network.prior, where=(*where, f"column {network.prior!r}"))
         refuse_contemporaneous(prior, self.choice, name=network.prior, where=where)
         frame = self._network_frame(network, prior, where)
         try:
@@ -301,15 +355,13 @@ class Columns:
             raise SurveyError(err.what, where=(*where, *err.where), mend=err.mend) from None
         return self._with_alone(name, exposed, network, frame)
 
-    def _lineage(self, name: str) -> frozenset[str]:
-        return self.book.sources(name, network="prior")
-
     def _network_frame(
         self, network: Network, prior: pd.Series, where: tuple[str, ...]
     ) -> pd.DataFrame:
         parts = {"prior": prior, "group": self.labels(self._roles.get(network.of, network.of))}
-        if network.leaves_out() == "household":
-            parts["own"] = self.labels(self._role("household", where))
+        own = network.leaves_out()
+        if own == "household" or own in self._roles:
+            parts["own"] = self.labels(self._role(own, where))
         if "period" in self._roles:
             parts["period"] = self.labels(self._roles["period"])
         if network.weighted:
@@ -332,18 +384,25 @@ class Columns:
             mend += ', or state leave_out = "person"'
         raise SurveyError(f"this network needs the role {role!r}", where=where, mend=mend)
 
+    def feeds_networks(self) -> npt.NDArray[np.bool_]:
+        """Mark the rows that count in some network, shape ``(obs,)``."""
+        feeds = np.zeros(self.n, dtype=bool)
+        for network in self.book.networks.values():
+            feeds |= self.get(network.prior).notna().to_numpy()
+        return feeds
+
     # ------------------------------------------------------------------------ choice
 
     @cached_property
     def choice(self) -> pd.Series:
         """The choice as a categorical of the alternatives, missing where unknown."""
         column, codes = self._roles["choice"], self.book.codes()
-        written = self.labels(column)
+        written = labels_of(self._text(column))
         alternatives = written.map(codes)
-        if (alternatives.isna() & written.notna()).any():
-            # "1.0" in a file is the code 1 of the codebook.
-            plain = labels_of(self.get(column))
-            alternatives = alternatives.where(alternatives.notna(), plain.map(codes))
+        # As written first: "TRUE" may be a code, and is 1. Then "01" is the code 1.
+        for spell in (self.labels, lambda name: labels_of(self.get(name))):
+            if (alternatives.isna() & written.notna()).any():
+                alternatives = alternatives.where(alternatives.notna(), spell(column).map(codes))
         rows = np.flatnonzero(alternatives.isna() & written.notna())
         if len(rows):
             lost = written.iloc[rows].value_counts()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bayesmig.errors import SpecError, SurveyError, rows_text
-from bayesmig.survey.labels import text_of
+from bayesmig.survey.labels import spelling, text_of
 
 Numbers = npt.NDArray[np.float64]
 
@@ -36,6 +36,11 @@ def _fill(values: Any, replacement: Any) -> Any:
     return np.where(np.isnan(values), replacement, values)
 
 
+def _power(values: Any, exponent: Any) -> Any:
+    """Powers; of a missing value also the zeroth is missing (NumPy has it 1)."""
+    return np.where(np.isnan(values), np.nan, np.power(values, exponent))
+
+
 _PAIRWISE: dict[str, Callable[..., Any]] = {
     "minimum": np.minimum,
     "maximum": np.maximum,
@@ -46,7 +51,7 @@ _OPERATORS: dict[type[ast.operator], Callable[..., Any]] = {
     ast.Sub: np.subtract,
     ast.Mult: np.multiply,
     ast.Div: np.divide,
-    ast.Pow: np.power,
+    ast.Pow: _power,
 }
 _WITHIN = ("center", "scale")
 FUNCTIONS = (*_POINTWISE, *_PAIRWISE, *_WITHIN, "bins", "is_in")
@@ -212,7 +217,11 @@ def _value(node: ast.expr, context: Context) -> Any:
         case ast.Call(args=args):
             return _called_value(node, _called(node), args, context)
         case _:
-            raise SpecError(f"{ast.unparse(node)} is not arithmetic", where=context.where)
+            raise SpecError(
+                f"{ast.unparse(node)} is not arithmetic",
+                where=context.where,
+                mend="use columns, numbers, + - * / ** and the listed functions",
+            )
 
 
 def _called_value(node: ast.Call, name: str, args: list[ast.expr], context: Context) -> Any:
@@ -275,14 +284,18 @@ def numbers_of(values: pd.Series, name: str, where: tuple[str, ...]) -> Numbers:
 def _is_in(args: list[ast.expr], context: Context) -> Numbers:
     assert isinstance(args[0], ast.Name)
     spelt = context.labels(args[0].id)
-    wanted = [text_of(_constant(a)) for a in args[1:]]
+    wanted = [spelling(text_of(_constant(a))) for a in args[1:]]
     found = spelt.isin(wanted).to_numpy(dtype="float64")
     return np.where(spelt.isna(), np.nan, found)
 
 
 def _within(node: ast.Call, values: Any, context: Context) -> Numbers:
     if np.ndim(values) == 0:
-        raise SpecError(f"{ast.unparse(node)} reads no column", where=context.where)
+        raise SpecError(
+            f"{ast.unparse(node)} reads no column",
+            where=context.where,
+            mend="name a column inside it, or leave it out",
+        )
     groups, names = _groups(node, len(values), context)
     known = np.isfinite(values) & (groups >= 0)
     at = groups[known]

@@ -17,9 +17,12 @@ THIN_ROWS = 3
 THIN_SHARE = 0.20
 MANY_DROPPED = 0.20
 FEW_LEVELS = 30
+THINNEST = 3
 LOW_EFFECTIVE = 0.5
 
 _WIDTH = 96
+_GROUPS = ("origin", "region", "period", "strata", "psu")
+_QUANTILES = (0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +35,10 @@ class SurveyDescription:
         Of the survey.
     tables
         Name to tidy DataFrame: ``rows``, ``missing``, ``missing codes``,
-        ``suspicious codes``, ``shares``, ``levels``, and ``shares by ROLE`` for roles of
-        few levels. Empty tables are left out.
+        ``suspicious codes``, ``shares``, ``levels``, and shares by role (origin, region,
+        period, strata, psu): ``shares by ROLE`` for roles of at most 30 levels, and for the
+        others ``shares across many levels`` (quantiles over the levels) and
+        ``thinnest of many levels``. Empty tables are left out.
     warnings
         One sentence each.
     """
@@ -82,9 +87,7 @@ def describe(survey: Survey) -> SurveyDescription:
         "levels": _levels(survey),
         "levels without an alternative": _levels_without(survey),
     }
-    for role in ("region", "period", "strata"):
-        if survey.has(role) and survey.role(role).nunique() <= FEW_LEVELS:
-            tables[f"shares by {role}"] = _shares_by(survey, role)
+    tables |= _by_role(survey)
     tables = {name: table for name, table in tables.items() if len(table)}
     warnings = tuple(text for rule in _RULES for text in rule(survey))
     return SurveyDescription(survey.title, tables, warnings)
@@ -128,6 +131,7 @@ def _missing(survey: Survey) -> pd.DataFrame:
 def _coded(survey: Survey) -> pd.DataFrame:
     report = survey.report
     lines = [(column, f"code {code}", n) for column, code, n in report.coded_missing]
+    lines += [(column, f"code {code} (of the file)", n) for column, code, n in report.coded_by_file]
     lines += [(column, f"outside {rule}", n) for column, rule, n in report.out_of_range]
     lines += [(column, "not in the recode", n) for column, n in report.recoded_missing.items()]
     lines += [(name, "nobody else in the group", n) for name, n in report.alone.items() if n]
@@ -135,7 +139,7 @@ def _coded(survey: Survey) -> pd.DataFrame:
 
 
 def _suspicious(survey: Survey) -> pd.DataFrame:
-    lines = [(s.column, f"{s.value:.0f}", s.rows, s.low, s.high) for s in survey.report.suspicious]
+    lines = [(s.column, f"{s.value:.12g}", s.rows, s.low, s.high) for s in survey.report.suspicious]
     return pd.DataFrame(lines, columns=["column", "value", "rows", "others from", "others to"])
 
 
@@ -171,6 +175,37 @@ def _shares_by(survey: Survey, role: str) -> pd.DataFrame:
     return table.round(4).rename_axis(role).reset_index()
 
 
+def _by_role(survey: Survey) -> dict[str, pd.DataFrame]:
+    """Give shares by level, or over the levels where they are many."""
+    columns = survey.roles.declared()
+    # A column that plays two roles (the origin is often the psu) is shown once.
+    roles = {columns[role]: role for role in reversed(_GROUPS) if role in columns}
+    shares = {role: _shares_by(survey, role) for role in reversed(roles.values())}
+    tables = {f"shares by {r}": t for r, t in shares.items() if len(t) <= FEW_LEVELS}
+    many = {role: table for role, table in shares.items() if len(table) > FEW_LEVELS}
+    if many:
+        lines = [line for role, table in many.items() for line in _across(survey, role, table)]
+        tables["shares across many levels"] = pd.DataFrame(lines).round(4)
+        thin = [t.nsmallest(THINNEST, "rows").rename(columns={r: "level"}) for r, t in many.items()]
+        tables["thinnest of many levels"] = pd.concat(thin, keys=many, names=["role"]).reset_index(
+            level="role"
+        )
+    return tables
+
+
+def _across(survey: Survey, role: str, table: pd.DataFrame) -> list[dict[str, object]]:
+    kinds = [k for k in ("share", "weighted") if f"{k} {survey.alternatives[0]}" in table]
+    return [
+        {"role": role, "levels": len(table), "alternative": alternative}
+        | {
+            f"{kind} {q:.0%}": table[f"{kind} {alternative}"].quantile(q)
+            for kind in kinds
+            for q in _QUANTILES
+        }
+        for alternative in survey.alternatives
+    ]
+
+
 def _levels(survey: Survey) -> pd.DataFrame:
     lines = []
     for role in ("person", "household", "origin", "region", "period", "strata", "psu"):
@@ -192,9 +227,11 @@ def _levels(survey: Survey) -> pd.DataFrame:
 def _levels_without(survey: Survey) -> pd.DataFrame:
     """Give the share of levels in which an alternative is never chosen."""
     lines = []
-    for role in ("origin", "region", "period", "strata", "psu"):
+    for role in _GROUPS:
         if survey.has(role):
-            pairs = survey.frame[[role, "choice"]].drop_duplicates()
+            pairs = pd.DataFrame(
+                {role: survey.role(role), "choice": survey.role("choice")}
+            ).drop_duplicates()
             with_it, levels = pairs["choice"].value_counts(), pairs[role].nunique()
             shares = {f"without {a}": 1 - with_it[a] / levels for a in survey.alternatives}
             lines.append({"role": role, **shares})
@@ -254,16 +291,27 @@ def _dropped(survey: Survey) -> list[str]:
 
 
 def _repeats(survey: Survey) -> list[str]:
-    found = []
-    frame = survey.frame
-    if survey.has("person") and not survey.has("period") and frame["person"].duplicated().any():
+    """Warn of what would be refused if a period were declared."""
+    found: list[str] = []
+    if survey.has("period"):
+        return found
+    if survey.has("person") and survey.role("person").duplicated().any():
         found.append("persons have several rows but no period is declared")
     if survey.has("household") and survey.has("origin"):
-        by = ["household", *(["period"] if survey.has("period") else [])]
-        places = frame[[*by, "origin"]].drop_duplicates()
-        if n := int(places.duplicated(by).sum()):
-            found.append(f"{n:,} households stand in more than one origin of the same period")
+        homes = {role: survey.role(role) for role in ("household", "origin")}
+        places = pd.DataFrame(homes).drop_duplicates()
+        if n := places.loc[places["household"].duplicated(), "household"].nunique():
+            found.append(
+                f"{n:,} households stand in more than one origin, and no period is declared"
+            )
     return found
+
+
+def _reflected(survey: Survey) -> list[str]:
+    return [
+        f"{m.column!r} goes with {m.share} (correlation {m.r:.4f}): it contains the own choice"
+        for m in survey.report.mirrors
+    ]
 
 
 def _undeclared_roles(survey: Survey) -> list[str]:
@@ -287,15 +335,12 @@ def _incomplete(survey: Survey) -> list[str]:
 
 def _codes(survey: Survey) -> list[str]:
     report = survey.report
-    found = [
-        f"{s.column!r} holds {s.value:.0f} in {s.rows:,} rows (others {s.low:g} to {s.high:g}): "
-        "a missing code that is not declared?"
-        for s in report.suspicious
-    ]
+    found = [f"{s}: a missing code that is not declared?" for s in report.suspicious]
     found += [f"no row has a code that the codebook lists ({text})" for text in report.unused]
     found += [
         f"value labels of {c!r} do not cover it; left as numbers" for c in report.partly_labelled
     ]
+    found += [f"two values of {c!r} have one label; left as numbers" for c in report.alike_labelled]
     return found
 
 
@@ -307,6 +352,7 @@ _RULES: tuple[Callable[[Survey], list[str]], ...] = (
     _constant,
     _incomplete,
     _codes,
+    _reflected,
     _repeats,
     _undeclared_roles,
 )

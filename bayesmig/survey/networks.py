@@ -2,13 +2,12 @@
 
 A network effect is identified only from moves made *before* the choice. The share of
 others who choose the same now moves with them for reasons that have nothing to do with
-networks, and contains the own outcome through its neighbours: the reflection problem
-(Manski 1993, doi:10.2307/2298123). Such columns are refused here.
+networks, and contains the own outcome through its neighbours: such columns are refused
+in `bayesmig.survey.reflection`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,12 +18,6 @@ from bayesmig.errors import SurveyError, nearest, rows_text
 from bayesmig.survey.derive import numbers_of
 
 Measure = Literal["share", "count"]
-
-_REFLECTION = (
-    "a share of others who make the choice now is moved by the same shocks and by the own "
-    "choice (the reflection problem, Manski 1993); its effect would not be one of networks"
-)
-_ENOUGH_MOVERS = 30
 
 
 def exposure(
@@ -49,7 +42,8 @@ def exposure(
     group, period
         Columns; exposure is computed within group and period.
     own
-        Column of the part that is left out (the household); None leaves out the own row.
+        Column of the part that is left out (the household, or the person where one has
+        several rows of a period); None leaves out the own row.
     measure
         ``"share"`` of the others, or ``"count"`` (with weights: sum of weights) among them.
     weight
@@ -76,12 +70,12 @@ def exposure(
     known = np.isfinite(moved)
     heads = np.where(known, _weights(frame, weight), 0.0)
     movers = heads * np.where(known, moved, 0.0)
-    outer = _codes(frame, keys)
-    inner = None if own is None else _codes(frame, [*keys, own])
-    others = _others(heads, outer, inner)
-    exposed = np.where(others > 0, _others(movers, outer, inner), 0.0)
+    outer = group_codes(frame, keys)
+    inner = None if own is None else group_codes(frame, [*keys, own])
+    left = others(heads, outer, inner)
+    exposed = np.where(left > 0, others(movers, outer, inner), 0.0)
     if measure == "share":
-        exposed = np.divide(exposed, others, out=np.full(len(others), np.nan), where=others > 0)
+        exposed = np.divide(exposed, left, out=np.full(len(left), np.nan), where=left > 0)
     exposed[(outer if inner is None else np.minimum(outer, inner)) < 0] = np.nan
     return pd.Series(exposed, index=frame.index)
 
@@ -151,17 +145,18 @@ def _weights(frame: pd.DataFrame, weight: str | None) -> npt.NDArray[np.float64]
     return values
 
 
-def _codes(frame: pd.DataFrame, by: list[str]) -> npt.NDArray[np.intp]:
+def group_codes(frame: pd.DataFrame, by: list[str]) -> npt.NDArray[np.intp]:
     """Number the groups; -1 where one of the keys is missing."""
     codes = frame.groupby(by, sort=False, dropna=True, observed=True).ngroup()
     return codes.fillna(-1).to_numpy().astype(np.intp)
 
 
-def _others(
+def others(
     values: npt.NDArray[np.float64],
     outer: npt.NDArray[np.intp],
     inner: npt.NDArray[np.intp] | None,
 ) -> npt.NDArray[np.float64]:
+    """Sum values over each row's group, less the own part (the own row where it is None)."""
     total = _sums(values, outer)
     own = values if inner is None else _sums(values, inner)
     # Sums of weights cancel inexactly: a remainder at the rounding of the total is none.
@@ -195,80 +190,3 @@ def zero_or_one(
             mend=f'derive one, for instance {name}_any = "minimum({name}, 1)"',
         )
     return numbers
-
-
-# -------------------------------------------------------------------------- reflection
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """Earlier moves by choice made now: persons and movers, shape ``(alternative,)``."""
-
-    persons: npt.NDArray[np.int64]
-    movers: npt.NDArray[np.float64]
-
-
-def refuse_contemporaneous(
-    prior: pd.Series, choice: pd.Series, *, name: str, where: tuple[str, ...] = ()
-) -> None:
-    """Refuse earlier moves that contain the choice of the same period.
-
-    Parameters
-    ----------
-    prior
-        0/1 with NaN, shape ``(obs,)``.
-    choice
-        Categorical of alternatives, shape ``(obs,)``, same rows and periods.
-    name, where
-        Of the column, for messages.
-
-    Raises
-    ------
-    SurveyError
-        Where `prior` is a function of `choice` (an indicator of an alternative, or of
-        several), or where everybody who now moves has "moved before" while most others
-        have not.
-    """
-    counts = _by_choice(zero_or_one(prior, name, where), choice)
-    seen = counts.persons > 0
-    shares = counts.movers[seen] / counts.persons[seen]
-    if len(shares) > 1 and set(shares) == {0.0, 1.0}:
-        alternatives = [a for a, s in zip(choice.cat.categories[seen], shares, strict=True) if s]
-        raise SurveyError(
-            f"the column {name!r} of earlier moves is the choice itself: it is 1 exactly where "
-            f"{' or '.join(map(repr, alternatives))} is chosen in the same period; {_REFLECTION}",
-            where=(*where, f"column {name!r}"),
-            mend="use moves made before the period",
-        )
-    for i, alternative in enumerate(choice.cat.categories):
-        rest = np.arange(len(counts.persons)) != i
-        others, other_movers = counts.persons[rest].sum(), counts.movers[rest].sum()
-        always = counts.persons[i] >= _ENOUGH_MOVERS and counts.movers[i] == counts.persons[i]
-        if always and other_movers < 0.5 * others:
-            raise SurveyError(
-                f"the column {name!r} of earlier moves seems to count the present one: it is 1 for "
-                f"all {counts.persons[i]:,} who choose {alternative!r} in the same period, but for "
-                f"{other_movers / others:.0%} of the others; {_REFLECTION}",
-                where=(*where, f"column {name!r}"),
-                mend="use moves made before the period",
-            )
-
-
-def _by_choice(prior: npt.NDArray[np.float64], choice: pd.Series) -> _Counts:
-    codes = choice.cat.codes.to_numpy()
-    known = np.isfinite(prior) & (codes >= 0)
-    n = len(choice.cat.categories)
-    return _Counts(
-        np.bincount(codes[known], minlength=n),
-        np.bincount(codes[known], weights=prior[known], minlength=n),
-    )
-
-
-def refuse_own_choice(name: str, *, where: tuple[str, ...] = ()) -> None:
-    """Raise for earlier moves that are computed from the choice column."""
-    raise SurveyError(
-        f"the column {name!r} of earlier moves is the choice column or is derived from it; "
-        f"{_REFLECTION}",
-        where=(*where, f"column {name!r}"),
-        mend="use a column of moves made before the period",
-    )

@@ -24,6 +24,7 @@ from bayesmig.survey.files import (
     table_of,
     unique_names,
 )
+from bayesmig.survey.labels import text_of
 from bayesmig.survey.tidy import ReadReport, Tidy, tidy
 from bayesmig.tomlfile import read_toml, validate
 
@@ -69,9 +70,12 @@ class Survey:
     def frame(self) -> pd.DataFrame:
         """The tidy columns, shape ``(obs, …)``: roles under their role's name, then others.
 
-        Changing what is returned changes nothing here (pandas copies on write).
+        A copy at each call (8 bytes a number), so that whatever is done to it changes
+        nothing here; `column` and `role` copy one column only.
         """
-        return self._frame.copy(deep=False)
+        return pd.DataFrame(
+            {name: _copied(values) for name, values in self._frame.items()}, copy=False
+        )
 
     @property
     def attributes(self) -> dict[str, dict[str, str | float]]:
@@ -126,7 +130,7 @@ class Survey:
                 mend=f'add {role} = "COLUMN" under [roles] of the codebook; '
                 f"declared: {', '.join(self.roles.declared())}",
             )
-        return self.frame[role]
+        return _copied(self._frame[role])
 
     def column(self, name: str) -> pd.Series:
         """Give a column by name, shape ``(obs,)``.
@@ -142,7 +146,7 @@ class Survey:
                 where=self.title or "survey",
                 mend=nearest(name, list(self._frame.columns)),
             )
-        return self.frame[name]
+        return _copied(self._frame[name])
 
     def describe(self) -> SurveyDescription:
         """Tabulate rows, drops, codes and choice shares, and warn of what looks weak."""
@@ -154,6 +158,15 @@ class Survey:
         shares = self._frame["choice"].value_counts(normalize=True)
         listed = ", ".join(f"{a} {shares[a]:.1%}" for a in self.alternatives)
         return f"<Survey {self.title!r}: {self.n_obs:,} choice situations; {listed}>"
+
+
+def _copied(values: pd.Series) -> pd.Series:
+    """Copy a column with all that it points to, the names of categories included."""
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return values.copy(deep=True)
+    kinds = pd.CategoricalDtype(list(values.cat.categories), ordered=values.cat.ordered)
+    codes = values.cat.codes.to_numpy(copy=True)
+    return pd.Series(pd.Categorical.from_codes(codes, dtype=kinds), name=values.name)
 
 
 def _known_role(role: str) -> None:
@@ -213,7 +226,9 @@ def read_survey(
         return _from_frame(source, roles, codebook_keys)
     if not isinstance(source, str | Path):
         raise SurveyError(
-            f"a survey is read from a codebook or a DataFrame, got {type(source).__name__}"
+            f"a survey is read from a codebook or a DataFrame, got {type(source).__name__}",
+            where="argument source of read_survey",
+            mend="give the path of a codebook (.toml), or a pandas DataFrame",
         )
     if roles is not None or codebook_keys:
         given = "roles" if roles is not None else next(iter(codebook_keys))
@@ -233,7 +248,8 @@ def _from_codebook(path: Path) -> Survey:
             "the key 'file' is missing", where=str(path), mend='add file = "DATA" (relative to it)'
         )
     data = (path.parent / book.file).resolve()
-    options = FileOptions(book.encoding, book.separator, book.missing_text, book.labels)
+    declared = {name: [text_of(c) for c in codes] for name, codes in book.missing_codes.items()}
+    options = FileOptions(book.encoding, book.separator, book.missing_text, book.labels, declared)
     header = read_header(data, options)
     columns = columns_needed(book, header, str(path))
     codes = {column for role, column in book.roles.declared().items() if role != "weight"}
@@ -260,17 +276,21 @@ def _from_frame(
                 where=("DataFrame", f"key {key}"),
                 mend="leave it out",
             )
-    stated = {**keys, **({} if roles is None else {"roles": dict(roles)})}
+    told = dict(roles) if isinstance(roles, Mapping) else roles
+    stated = {**keys, **({} if roles is None else {"roles": told})}
     book = validate(Codebook, stated, file="DataFrame")
     if isinstance(frame.columns, pd.MultiIndex):
-        raise SurveyError("the DataFrame has columns of several levels", where="DataFrame")
+        raise SurveyError(
+            "the DataFrame has columns of several levels",
+            where="DataFrame",
+            mend='join them to one name each, for instance with frame.columns.map("_".join)',
+        )
     header = unique_names(list(frame.columns), "DataFrame")
     return _survey(table_of(frame, columns_needed(book, header, "DataFrame")), book, "DataFrame")
 
 
 def _survey(table: Table, book: Codebook, where: str) -> Survey:
     done: Tidy = tidy(table, book, where)
-    done.rows.setflags(write=False)
     return Survey(
         title=book.title,
         roles=book.roles,
@@ -278,7 +298,8 @@ def _survey(table: Table, book: Codebook, where: str) -> Survey:
         codebook=book,
         report=done.report,
         fingerprint=_fingerprint(done.frame, book),
-        rows=done.rows,
+        # Memory of bytes cannot be made writable again.
+        rows=np.frombuffer(done.rows.tobytes(), dtype=np.int64),
         _frame=done.frame,
     )
 

@@ -8,7 +8,7 @@ checks of rows that remain.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,17 @@ import pandas as pd
 from bayesmig.errors import SurveyError, rows_text
 from bayesmig.survey.codebook import Codebook
 from bayesmig.survey.columns import Columns
+from bayesmig.survey.deciders import check_deciders, refuse_counted_twice
 from bayesmig.survey.derive import numbers_of
 from bayesmig.survey.files import Table
+from bayesmig.survey.frozen import FrozenDict
+from bayesmig.survey.reflection import Mirror, mirrors, refuse_mirrors
 from bayesmig.survey.suspicious import Suspect, suspects
 
 Rows = npt.NDArray[np.int64]
+
+#: A weight of so many typical ones is a mistake; weights of real surveys differ by thousands.
+_ABSURD = 1e6
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class ReadReport:
         Column to rows dropped for its sake alone.
     coded_missing
         (column, code, rows) for each declared missing code.
+    coded_by_file
+        The same for codes that the file calls missing and the codebook does not name.
     out_of_range
         (column, rule, rows) for each declared valid range.
     recoded_missing
@@ -50,22 +58,29 @@ class ReadReport:
         Network to rows without others to be exposed to.
     suspicious
         Undeclared numbers that look like missing codes.
+    mirrors
+        Columns that go with the share of those who choose now.
     partly_labelled
         Columns left as numbers since their value labels do not cover them.
+    alike_labelled
+        Columns left as numbers since two of their values have one label.
     """
 
     source: str
     rows_read: int
     rows_kept: int
-    missing: Mapping[str, int] = field(default_factory=dict)
-    missing_alone: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[str, int] = FrozenDict()
+    missing_alone: Mapping[str, int] = FrozenDict()
     coded_missing: tuple[tuple[str, str, int], ...] = ()
+    coded_by_file: tuple[tuple[str, str, int], ...] = ()
     out_of_range: tuple[tuple[str, str, int], ...] = ()
-    recoded_missing: Mapping[str, int] = field(default_factory=dict)
+    recoded_missing: Mapping[str, int] = FrozenDict()
     unused: tuple[str, ...] = ()
-    alone: Mapping[str, int] = field(default_factory=dict)
+    alone: Mapping[str, int] = FrozenDict()
     suspicious: tuple[Suspect, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
     partly_labelled: tuple[str, ...] = ()
+    alike_labelled: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------- the tidy columns
@@ -92,23 +107,31 @@ def tidy(table: Table, book: Codebook, where: str) -> Tidy:
     columns = Columns(table, book, where)
     frame = _assemble(columns)
     _refuse_empty_columns(frame, columns)
+    _check_networks(frame, columns)
     complete, missing, alone = _complete(_required(frame, columns), book, where)
     rows = np.flatnonzero(complete)
     kept = frame if len(rows) == len(frame) else frame.iloc[rows].reset_index(drop=True)
     _check_rows(kept, rows, columns)
+    mirrored = _mirrors(frame, columns)
+    if len(kept) < len(frame) and not mirrored:
+        mirrored = _mirrors(kept, columns)
+    refuse_mirrors(mirrored, where=(where,))
     report = ReadReport(
         source=table.name,
         rows_read=len(frame),
         rows_kept=len(kept),
-        missing=missing,
-        missing_alone=alone,
+        missing=FrozenDict(missing),
+        missing_alone=FrozenDict(alone),
         coded_missing=tuple(columns.coded_missing),
+        coded_by_file=tuple(columns.coded_by_file),
         out_of_range=tuple(columns.out_of_range),
-        recoded_missing=columns.recoded_missing,
+        recoded_missing=FrozenDict(columns.recoded_missing),
         unused=tuple(columns.unused),
-        alone=columns.alone,
+        alone=FrozenDict(columns.alone),
         suspicious=_suspicious(columns, kept),
+        mirrors=mirrored,
         partly_labelled=table.partly_labelled,
+        alike_labelled=table.alike_labelled,
     )
     return Tidy(kept, rows, report)
 
@@ -149,7 +172,9 @@ def _refuse_empty_columns(frame: pd.DataFrame, columns: Columns) -> None:
             raise SurveyError(
                 f"the column {name!r} is missing in all {len(frame):,} rows",
                 where=(columns.where, _place(name, columns.book)),
-                mend="leave it out (state keep = [...]), or check its missing codes",
+                mend="check its missing codes"
+                if name in columns.book.roles.declared()
+                else "leave it out (state keep = [...]), or check its missing codes",
             )
 
 
@@ -218,9 +243,31 @@ def _refuse_incomplete(
 # --------------------------------------------------------------- checks of kept rows
 
 
+def _check_networks(frame: pd.DataFrame, columns: Columns) -> None:
+    """Check who stands in the rows that count in networks, those dropped later included."""
+    rows = np.flatnonzero(columns.feeds_networks())
+    if len(rows):
+        feeding = frame[list(columns.book.roles.declared())].iloc[rows].reset_index(drop=True)
+        check_deciders(feeding, rows, columns.book, columns.where)
+        refuse_counted_twice(feeding, rows, columns.book, columns.where)
+
+
+def _mirrors(frame: pd.DataFrame, columns: Columns) -> tuple[Mirror, ...]:
+    roles = columns.book.roles.declared()
+    if "origin" not in roles:
+        return ()
+    needed = ["choice", "origin", "period", "household", "weight"]
+    numbers = {
+        str(name): values
+        for name, values in frame.items()
+        if name not in roles and pd.api.types.is_numeric_dtype(values)
+    }
+    return mirrors(frame[[role for role in needed if role in roles]], numbers)
+
+
 def _check_rows(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
     _check_weight(frame, rows, columns)
-    _check_persons(frame, rows, columns)
+    check_deciders(frame, rows, columns.book, columns.where)
     counts = frame["choice"].value_counts()
     never = [a for a in columns.book.alternatives if counts.get(a, 0) == 0]
     if never:
@@ -246,46 +293,19 @@ def _check_weight(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
             mend="correct them, or declare such values under [missing_codes]",
         )
     if not (weight > 0).any():
-        raise SurveyError("all weights are 0", where=where)
-
-
-def _check_persons(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
-    roles = columns.book.roles.declared()
-    if "person" not in roles:
-        return
-    by = ["person", *(["period"] if "period" in roles else [])]
-    if "household" in roles:
-        _refuse_two_households(frame, rows, columns, by)
-    if "period" in roles:
-        again = np.flatnonzero(frame.duplicated(by, keep=False))
-        if len(again):
-            one = frame.loc[again[0], by]
-            raise SurveyError(
-                f"the person {one['person']!r} stands in more than one row of the period "
-                f"{one['period']!r}; {len(again):,} rows are such duplicates",
-                where=(columns.where, "keys roles.person, roles.period",
-                       rows_text(rows[again].tolist())),
-                mend="keep one row per person and period, or check the period column",
-            )  # fmt: skip
-
-
-def _refuse_two_households(
-    frame: pd.DataFrame, rows: Rows, columns: Columns, by: list[str]
-) -> None:
-    if not frame.duplicated(by).any():
-        return
-    groups = frame.groupby(by, sort=False)["household"].transform("nunique").to_numpy()
-    bad = np.flatnonzero(groups > 1)
-    if len(bad):
-        person = frame["person"].iloc[bad[0]]
-        when = " of the same period" if "period" in by else ""
-        more = "" if when else "; declare the period if people change household over time"
+        raise SurveyError("all weights are 0", where=where, mend="give somebody a weight")
+    typical = float(np.median(weight[weight > 0]))
+    far = np.flatnonzero(weight > _ABSURD * typical)
+    with np.errstate(over="ignore", under="ignore"):
+        countable = 0 < np.square(weight).sum() < np.inf
+    if len(far) or not countable:
+        far = far if len(far) else np.array([int(weight.argmax())])
         raise SurveyError(
-            f"the person {person!r} stands in more than one household{when}",
-            where=(columns.where, "keys roles.person, roles.household",
-                   rows_text(rows[bad].tolist())),
-            mend=f"assign each person to one household{more}",
-        )  # fmt: skip
+            f"a weight is {weight[far[0]]:g} where the typical one is {typical:g}: no sums of such "
+            "weights can be trusted",
+            where=(*where, rows_text(rows[far].tolist())),
+            mend="correct it, or declare such values under [missing_codes] or [valid_range]",
+        )
 
 
 def _suspicious(columns: Columns, kept: pd.DataFrame) -> tuple[Suspect, ...]:

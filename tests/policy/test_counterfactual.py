@@ -837,6 +837,7 @@ def test_theories_without_attributes_say_so() -> None:
 def test_numbers_meet_text_columns() -> None:
     """Labels of roles are text: the year 2007 is written as a number in a scenario."""
     frame = small_frame(300).assign(period=np.resize([2000, 2007], 300))
+    frame["household"] = frame["origin"] + frame["household"]
     survey = survey_of(frame)
     posterior = fabricated(small_design(survey=survey), survey=survey)
     late = _filtered(column="period", equals=2007)

@@ -18,7 +18,7 @@ FULL: dict[str, Any] = {
     "separator": ";",
     "missing_text": ["", "."],
     "roles": {"choice": "y", "origin": "o"},
-    "alternatives": {"stay": 0, "internal": [1, "2", 2.5], "international": True},
+    "alternatives": {"stay": 0, "internal": [1, "2", 2.5], "international": "a"},
     "missing_codes": {"age": [98, 99], "educ": "dk"},
     "valid_range": {"age": {"min": 15, "below": 50.5}},
     "recode": {"e": {"from": "educ", "values": {"none": 0}, "other": "missing"}},
@@ -40,7 +40,7 @@ def test_codes_keep_their_types_and_their_spelling() -> None:
     book = validate(Codebook, FULL, file="f")
     assert book.alternatives["internal"] == (1, "2", 2.5)
     assert book.codes() == {
-        "0": "stay", "1": "internal", "2": "internal", "2.5": "internal", "true": "international",
+        "0": "stay", "1": "internal", "2": "internal", "2.5": "internal", "a": "international",
     }  # fmt: skip
 
 

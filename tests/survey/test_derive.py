@@ -135,4 +135,6 @@ def test_refusals(text: str, kind: type[BayesmigError], what: str, rows: str, me
 
 
 def test_missing_input_is_no_error() -> None:
-    assert made("log(x)").isna().tolist() == [False, False, True, False, False, False]
+    for text in ("log(x)", "x ** 0", "x ** 2", "minimum(x, 0)", "0 * x", "y + x ** 0"):
+        assert made(text).isna().tolist() == [False, False, True, False, False, False], text
+    assert made("fill(x, 7) ** 0").tolist() == [1] * 6

@@ -65,6 +65,32 @@ def test_shares_by_hand() -> None:
     assert regions.loc["1", "weighted internal"] == pytest.approx(in_part, abs=1e-4)
 
 
+def test_shares_of_many_levels_are_summed_up() -> None:
+    frame = microdata(1_000)
+    tables = survey(frame, roles=ROLES | {"psu": "place"}).describe().tables
+    assert "shares by period" in tables and "shares by origin" not in tables
+    # The psu's column is the origin's, and shown once.
+    across = tables["shares across many levels"].set_index("alternative")
+    assert set(across["role"]) == {"origin"} and set(across["levels"]) == {50}
+    by_place = [g for _, g in frame.groupby("place")]
+    shares = sorted((g["y"] == "i").mean() for g in by_place)
+    assert across.loc["internal", "share 50%"] == pytest.approx(np.median(shares), abs=1e-4)
+    assert across.loc["internal", "share 90%"] == pytest.approx(np.quantile(shares, 0.9), abs=1e-4)
+    weighted = [g["w"][g["y"] == "i"].sum() / g["w"].sum() for g in by_place]
+    expected = pytest.approx(np.quantile(weighted, 0.1), abs=1e-4)
+    assert across.loc["internal", "weighted 10%"] == expected
+
+
+def test_the_thinnest_of_many_levels_are_named() -> None:
+    frame = microdata(1_000)
+    frame.loc[[998, 999], "place"] = 77
+    thin = survey(frame).describe().tables["thinnest of many levels"]
+    assert thin["level"].iloc[0] == "77" and thin["rows"].iloc[0] == 2
+    assert len(thin) == 3 and thin["role"].unique().tolist() == ["origin"]
+    text = str(survey(frame).describe())
+    assert "shares across many levels" in text and max(map(len, text.splitlines())) <= 100
+
+
 def test_levels_by_hand() -> None:
     frame = microdata()
     tables = survey().describe().tables
@@ -106,8 +132,9 @@ def rare(frame: pd.DataFrame) -> pd.DataFrame:
 
 WARNINGS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("rare", rare, {}, "'international' is rare: 3 rows, 0.75%"),
-    ("thin", lambda d: d.assign(place=d["pid"] // 3), {}, "origins are thin: 134 origins"),
-    ("thin by share", lambda d: d.assign(place=[*range(30), *[40] * 10] * 1 + [41] * 360), {},
+    ("thin", lambda d: d.assign(place=d["pid"] // 4), {}, "origins are thin: 100 origins"),
+    ("thin by share", lambda d: d.assign(place=np.repeat([*range(20), 40, 41],
+                                                         [*[2] * 20, 10, 350])), {},
      "origins are thin"),
     ("constant", lambda d: d.assign(age=30), {}, "the column 'age' is constant"),
     ("no weight", lambda d: d.drop(columns="w"),
@@ -124,8 +151,9 @@ WARNINGS: list[tuple[str, Any, dict[str, Any], str]] = [
      "'age' holds 99 in 4 rows (others 15 to 59)"),
     ("unused", lambda d: d, {"missing_codes": {"age": [97]}},
      "no row has a code that the codebook lists (missing_codes.age: 97)"),
-    ("two origins", lambda d: d.assign(place=d["place"].where(d["pid"] != 1, 7)), {},
-     "1 households stand in more than one origin"),
+    ("two origins", lambda d: d.assign(place=d["place"].where(d["pid"] != 1, 7)),
+     {"roles": {k: v for k, v in ROLES.items() if k != "period"}},
+     "1 households stand in more than one origin, and no period is declared"),
     ("persons again", lambda d: d.assign(pid=d["pid"] // 2),
      {"roles": {k: v for k, v in ROLES.items() if k != "period"}},
      "persons have several rows but no period"),

@@ -92,16 +92,101 @@ def test_value_labels_where_they_cover(tmp_path: Path, name: str) -> None:
         read_table(path, FileOptions(labels=("income",)), ["age"], set())
 
 
+def test_a_leading_blank_line_is_no_header(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n\na,b\n1,2\n")
+    assert read_header(path, FileOptions()) == ["a", "b"]
+    assert read_table(path, FileOptions(), ["b"], set()).frame["b"].tolist() == [2]
+
+
+@pytest.mark.parametrize("ids", [[5, 3, 4], [0, 1, 2], ["x", "y", "z"]])
+def test_the_index_of_a_parquet_file_is_a_column(tmp_path: Path, ids: list[object]) -> None:
+    path = tmp_path / "t.parquet"
+    FRAME.assign(key=ids).set_index("key").to_parquet(path)
+    assert set(read_header(path, FileOptions())) == {"key", *FRAME.columns}
+    assert read_table(path, FileOptions(), ["age", "key"], {"key"}).frame["key"].tolist() == ids
+    FRAME.set_axis([3, 5, 9]).to_parquet(path)
+    assert read_header(path, FileOptions()) == list(FRAME.columns)
+
+
+MISSING_OF_THE_FILE = {
+    "t.sav": (
+        lambda frame, path: pyreadstat.write_sav(
+            frame.assign(x=[1.0, 2.0, 998.0, 999.0, np.nan, 2.0]),
+            path,
+            missing_ranges={"x": [{"lo": 998, "hi": 999}]},
+            variable_value_labels={"x": {1: "yes", 2: "no", 998: "do not know"}},
+        ),
+        ["998", "999"],
+    ),
+    "t.dta": (
+        lambda frame, path: pyreadstat.write_dta(
+            frame.assign(x=[1.0, 2.0, "a", "z", np.nan, 2.0]),
+            path,
+            missing_user_values={"x": ["a", "z"]},
+            variable_value_labels={"x": {1: "yes", 2: "no"}},
+        ),
+        [".a", ".z"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISSING_OF_THE_FILE)
+@pytest.mark.parametrize("labels", [False, True])
+def test_missing_codes_of_the_file_are_kept_apart(tmp_path: Path, name: str, labels: bool) -> None:
+    write_file, codes = MISSING_OF_THE_FILE[name]
+    write_file(pd.DataFrame({"i": np.arange(6.0)}), tmp_path / name)
+    read = read_table(tmp_path / name, FileOptions(labels=labels), ["x", "i"], set())
+    assert read.coded["x"].dropna().to_dict() == {2: codes[0], 3: codes[1]}
+    assert read.frame["x"].isna().tolist() == [False, False, True, True, True, False]
+    assert read.frame["x"].dropna().tolist() == (["yes", "no", "no"] if labels else [1, 2, 2])
+    assert "i" not in read.coded and not read.partly_labelled
+
+
+def test_missing_texts_of_spss(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"s": ["a", "XX", "b", ""]})
+    pyreadstat.write_sav(frame, tmp_path / "t.sav", missing_ranges={"s": ["XX"]})
+    read = read_table(tmp_path / "t.sav", FileOptions(), ["s"], set())
+    assert read.coded["s"].dropna().to_dict() == {1: "XX"}
+    assert read.frame["s"].isna().tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("name", ["l.dta", "l.sav"])
+def test_two_values_of_one_label_stay_apart(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"edu": [1.0, 2.0, 3.0, 3.0]})
+    write = pyreadstat.write_dta if name.endswith("dta") else pyreadstat.write_sav
+    labels = {"edu": {1: "school", 2: "college", 3: "school "}}
+    write(frame, tmp_path / name, variable_value_labels=labels)
+    read = read_table(tmp_path / name, FileOptions(labels=True), ["edu"], set())
+    assert read.frame["edu"].tolist() == [1, 2, 3, 3]
+    assert read.alike_labelled == ("edu",)
+    with pytest.raises(SurveyError, match="the values 1 and 3 have one label: 'school'"):
+        read_table(tmp_path / name, FileOptions(labels=("edu",)), ["edu"], set())
+    declared = FileOptions(labels=("edu",), missing_codes={"edu": ["3.0"]})
+    read = read_table(tmp_path / name, declared, ["edu"], set())
+    assert read.frame["edu"].tolist()[:2] == ["school", "college"]
+    assert read.coded["edu"].dropna().tolist() == ["3", "3"]
+
+
 def _broken_gzip(path: Path) -> None:
     whole = gzip.compress("".join(["a,b\n", *(f"{i},{i**3}\n" for i in range(5_000))]).encode())
     path.write_bytes(whole[: len(whole) // 2])
 
 
+def _cut(write: Callable[[pd.DataFrame, Path], object]) -> Callable[[Path], object]:
+    def plant(path: Path) -> None:
+        write(pd.concat([FRAME] * 500), path)
+        path.write_bytes(path.read_bytes()[:-5_000])
+
+    return plant
+
+
 FAULTS: list[tuple[str, str, Callable[[Path], object], FileOptions, str, str]] = [
     ("missing", "no.csv", lambda p: None, FileOptions(), "does not exist", "none is known"),
-    ("folder", "d.csv", lambda p: p.mkdir(), FileOptions(), "is a folder", ""),
-    ("empty", "e.csv", lambda p: p.touch(), FileOptions(), "is empty", ""),
-    ("only a header", "h.csv", lambda p: p.write_text("a,b\n"), FileOptions(), "no rows", ""),
+    ("folder", "d.csv", lambda p: p.mkdir(), FileOptions(), "is a folder", "name a file"),
+    ("empty", "e.csv", lambda p: p.touch(), FileOptions(), "is empty", "again"),
+    ("only a header", "h.csv", lambda p: p.write_text("a,b\n"), FileOptions(), "no rows",
+     "right file"),
     ("format", "x.xlsx", lambda p: p.touch(), FileOptions(), "unknown format '.xlsx'", ".parquet"),
     ("duplicate", "t.csv", lambda p: p.write_text("a,b,a\n1,2,3\n"), FileOptions(),
      "'a' stands 2 times", "rename"),
@@ -119,11 +204,25 @@ FAULTS: list[tuple[str, str, Callable[[Path], object], FileOptions, str, str]] =
      "not a table", "separator"),
     ("longer than the header", "t.csv", lambda p: p.write_text("a,b\n1,2,3\n4,5,6\n"),
      FileOptions(), "not a table", "separator"),
-    ("cut gzip", "t.csv.gz", _broken_gzip, FileOptions(), "cannot be read", ""),
-    ("not gzip", "t.csv.gz", lambda p: p.write_text("a\n1\n"), FileOptions(), "cannot be read", ""),
+    ("cut gzip", "t.csv.gz", _broken_gzip, FileOptions(), "cannot be read", "cut off"),
+    ("not gzip", "t.csv.gz", lambda p: p.write_text("a\n1\n"), FileOptions(), "cannot be read",
+     "another format"),
     ("not parquet", "t.parquet", lambda p: p.write_text("a\n1\n"), FileOptions(),
-     "cannot be read", ""),
-    ("not stata", "t.dta", lambda p: p.write_text("a\n1\n"), FileOptions(), "cannot be read", ""),
+     "cannot be read", "another format"),
+    ("not stata", "t.dta", lambda p: p.write_text("a\n1\n"), FileOptions(), "cannot be read",
+     "another format"),
+    ("cut stata", "t.dta", _cut(pyreadstat.write_dta), FileOptions(), "cannot be read", "cut off"),
+    ("cut spss", "t.sav", _cut(pyreadstat.write_sav), FileOptions(), "cannot be read", "cut off"),
+    ("blank", "t.csv", lambda p: p.write_text("\n  \n\n"), FileOptions(), "no column",
+     "first line"),
+    ("gzip without saying so", "t.csv", lambda p: p.write_bytes(gzip.compress(b"a\n1\n")),
+     FileOptions(), "packed (gzip)", "rename it to t.csv.gz"),
+    ("zip", "t.csv", lambda p: p.write_bytes(b"PK\x03\x04...."), FileOptions(), "packed (zip)",
+     "unpack"),
+    ("short line", "t.csv", lambda p: p.write_text("a,b\n1,2\n\n3\n"), FileOptions(),
+     "line 4 has 1 fields, the header has 2", "broken in two"),
+    ("lists", "t.parquet", lambda p: pd.DataFrame({"a": [[1], [2]]}).to_parquet(p), FileOptions(),
+     "values of the kind ndarray", "keep"),
     ("separator of parquet", "t.parquet", lambda p: p.touch(), FileOptions(separator=";"),
      "'separator' is given for a .parquet file", "remove"),
     ("labels of csv", "t.csv", lambda p: p.touch(), FileOptions(labels=True),
@@ -150,6 +249,7 @@ def test_broken_files_are_named(
     assert what in caught.value.what
     assert str(path) in caught.value.where
     assert mend in caught.value.mend
+    assert caught.value.mend
 
 
 def test_missing_file_names_the_nearest(tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesmig.errors import SurveyError
-from bayesmig.survey.labels import labels_of, numbers_if_all, text_of
+from bayesmig.survey.labels import (
+    labels_of,
+    numbers_if_all,
+    numbers_or_text,
+    one_spelling,
+    text_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +30,7 @@ from bayesmig.survey.labels import labels_of, numbers_if_all, text_of
         ("01", "01"),
         (1.5, "1.5"),
         (-9.0, "-9"),
-        (True, "true"),
+        (True, "1"),
         (datetime.date(2001, 2, 3), "2001-02-03"),
         (pd.Timestamp("2001-02-03"), "2001-02-03"),
         (pd.Timestamp("2001-02-03 04:00"), "2001-02-03T04:00:00"),
@@ -53,3 +59,50 @@ def test_numbers_if_all() -> None:
     assert numbers_if_all(pd.Series(["01", "2"])).tolist() == [1, 2]
     assert numbers_if_all(pd.Series(["1", None, "2.5"])).tolist()[2] == 2.5
     assert numbers_if_all(pd.Series(["1", "x"])).tolist() == ["1", "x"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels"),
+    [
+        (["1", "1.0", "1 ", "2"], ["1", "1", "1", "2"]),
+        (["0.0", "-1.0", "2.50", "+3"], ["0", "-1", "2.5", "3"]),
+        (["1e+05", "2"], ["100000", "2"]),
+        (["1E5", "2B7"], ["1E5", "2B7"]),
+        (["007", "012"], ["007", "012"]),
+        (["9007199254740993", "9007199254740992.0"], ["9007199254740993", "9007199254740992"]),
+        (["True", "FALSE"], ["1", "0"]),
+        (["True", "maybe"], ["True", "maybe"]),
+        (["a\t", None, " "], ["a", None, None]),
+    ],
+)
+def test_identifiers_have_one_spelling(texts: list[str | None], labels: list[str | None]) -> None:
+    spelt = one_spelling(pd.Series(texts, dtype="str"))
+    assert [None if pd.isna(v) else v for v in spelt] == labels
+
+
+@pytest.mark.parametrize(
+    ("texts", "what"),
+    [
+        (["1", "07", "7"], "'07' and '7' are the same number"),
+        (["1.1", "1.10", "a"], "'1.1' and '1.10' are the same number"),
+        (["x", "1E5", "100000"], "'1E5' and '100000' are the same number"),
+        (["1", "2\x003", "2"], "characters that are no text"),
+    ],
+)
+def test_identifiers_that_may_be_one_are_refused(texts: list[str], what: str) -> None:
+    with pytest.raises(SurveyError) as caught:
+        one_spelling(pd.Series(texts, dtype="str"), where=("f.csv", "column 'id'"))
+    assert what in caught.value.what
+    assert caught.value.where[-1].startswith("rows ")
+    assert caught.value.mend
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[[1], [2]], [{"a": 1}, None], [np.array([1]), np.array([2])], [1 + 2j, 2]],
+    ids=["lists", "tables", "arrays", "complex"],
+)
+def test_values_that_are_neither_numbers_nor_text(values: list[object]) -> None:
+    with pytest.raises(SurveyError, match="numbers or text were expected") as caught:
+        numbers_or_text(pd.Series(values, name="odd"))
+    assert "column 'odd'" in caught.value.where[0] and "keep" in caught.value.mend

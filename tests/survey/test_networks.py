@@ -1,4 +1,4 @@
-"""Exposure against loops over persons; what contains the own choice is refused."""
+"""Exposure against loops over persons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from bayesmig.survey.networks import (
     community_exposure,
     exposure,
     household_exposure,
-    refuse_contemporaneous,
 )
 
 
@@ -130,40 +129,3 @@ def test_refusals(change: dict[str, object], keys: dict[str, str], what: str) ->
     stated = {"prior": "prior", "household": "household", "community": "community"} | keys
     with pytest.raises(SurveyError, match=what):
         community_exposure(persons().assign(**change), **stated)
-
-
-# -------------------------------------------------------------------------- reflection
-
-ALTERNATIVES = ["stay", "internal", "international"]
-
-
-def choices(n: int = 900) -> pd.Series:
-    drawn = np.random.default_rng(5).choice(ALTERNATIVES, n, p=[0.8, 0.15, 0.05])
-    return pd.Series(pd.Categorical(drawn, categories=ALTERNATIVES))
-
-
-@pytest.mark.parametrize(
-    "alternatives", [["internal"], ["international"], ["internal", "international"], ["stay"]]
-)
-def test_the_choice_itself_is_refused(alternatives: list[str]) -> None:
-    choice = choices()
-    prior = choice.isin(alternatives).astype("float64")
-    prior[::7] = np.nan
-    with pytest.raises(SurveyError, match=r"is the choice itself.*reflection problem"):
-        refuse_contemporaneous(prior, choice, name="moved")
-
-
-def test_ever_moved_including_now_is_refused() -> None:
-    choice = choices()
-    earlier = np.random.default_rng(6).random(len(choice)) < 0.2
-    with pytest.raises(SurveyError, match="seems to count the present one"):
-        ever = ((choice == "internal") | earlier).astype("float64")
-        refuse_contemporaneous(ever, choice, name="ever")
-
-
-def test_earlier_moves_pass_even_when_they_predict_well() -> None:
-    choice = choices()
-    noise = np.random.default_rng(6).random(len(choice))
-    prior = np.where(choice == "internal", noise < 0.9, noise < 0.2).astype("float64")
-    refuse_contemporaneous(pd.Series(prior), choice, name="prior")
-    refuse_contemporaneous(pd.Series(np.zeros(len(choice))), choice, name="nobody")

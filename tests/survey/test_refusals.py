@@ -49,7 +49,7 @@ def microdata(n: int = 60) -> pd.DataFrame:
         {
             "pid": person,
             "hid": person // 3,
-            "district": person // 10,
+            "district": person // 9,
             "year": np.tile([2000, 2005], n // 2),
             "w": rng.gamma(3, 1, n).round(3),
             "moved": np.resize(["stay", "internal", "stay", "abroad", "stay"], n),
@@ -117,7 +117,7 @@ FAULTS: list[tuple[str, Change, Text, type[BayesmigError], str, str, str]] = [
     ("made twice", same, add('[recode.age_10]\nfrom = "age"\nvalues = { 1 = 2 }'), P,
      "'age_10' is made twice", "age_10", "another name"),
     ("circular derives", same, swap('age_10 = "(age - 25) / 10"', 'a = "b + 1"\nb = "a + 1"'), P,
-     "circular: a → b → a", "book.toml", ""),
+     "circular: a → b → a", "key derive.a", "from columns of the data"),
     ("text in a derive", set_rows("age", [7, 9], "forty"), same, S,
      "holds text where numbers are needed: 'forty', 'forty'", "rows 7, 9", "missing_codes"),
     ("log of zero", set_rows("age", [3], 0), swap("(age - 25) / 10", "log(age)"), S,
@@ -204,9 +204,74 @@ FAULTS: list[tuple[str, Change, Text, type[BayesmigError], str, str, str]] = [
     ("network derived from the choice", same,
      lambda t: swap('prior = "before"', 'prior = "now"')(
          swap("[derive]", "[derive]\nnow = \"is_in(moved, 'internal')\"")(t)), S,
-     "reflection problem", "column 'now'", "before the period"),
+     "reflection problem", "key derive.now", "before the period"),
+    ("share of those who choose now", same,
+     swap("[derive]", """[derive]
+came = "is_in(moved, 'internal')"
+share = "came - center(came, within=district)\""""), S,
+     "'came' is the choice column or is derived from it", "key derive.came", "before the period"),
+    ("recode of the choice", same,
+     add('[recode.far]\nfrom = "moved"\nvalues = { abroad = 1 }\nother = "missing"'), S,
+     "reflection problem", "key recode.far", "before the period"),
     ("network equal to the choice", lambda d: d.assign(before=(d["moved"] != "stay") * 1), same, S,
      "exactly where 'internal' or 'international' is chosen", "column 'before'", "before the"),
+    ("range without numbers", same, add("[valid_range]\nage = { min = 10, max = 1 }"), P,
+     "no number lies within 10 and 1", "key valid_range.age", ""),
+    ("bound that is no number", same, add("[valid_range]\nage = { max = nan }"), P,
+     "expected a finite number, got nan", "key valid_range.age.max", ""),
+    ("infinite bound", same, add("[valid_range]\nage = { max = inf }"), P,
+     "expected a finite number, got inf", "key valid_range.age.max", ""),
+    ("recode to infinity", same, add('[recode.e]\nfrom = "educ"\nvalues = { none = inf }'), P,
+     "expected a finite number, got inf", "key recode.e.values.none", ""),
+    ("infinite attribute", same,
+     add("[attributes.cost]\nstay = 0\ninternal = inf\ninternational = 1"), P,
+     "expected a finite number, got inf", "key attributes.cost.internal", ""),
+    ("missing code that is no number", same, add("[missing_codes]\nage = [nan]"), P,
+     "'not a number' is no code", "key missing_codes.age", ""),
+    ("alternative code that is no number", same, swap('["abroad"]', '["abroad", nan]'), P,
+     "'not a number' is no code", "key alternatives.international", ""),
+    ("separator of lines", same, swap("[roles]", 'separator = "\\n"\n[roles]'), P,
+     "cannot separate fields", "key separator", ""),
+    ("column named by a word of Python", same, swap("age_10 =", "lambda ="), P,
+     "a name that no formula can hold", "key derive.lambda", "lambda_"),
+    ("made over a role", same, swap("age_10 =", "origin ="), P,
+     "'origin' is not the origin (that is 'district')", "key derive.origin", "another name"),
+    ("weight of the choice", same, swap('weight = "w"', 'weight = "moved"'), P,
+     "'moved' cannot be both choice and weight", "roles.weight", "another column"),
+    ("origin of the choice", same, swap('origin = "district"', 'origin = "moved"'), P,
+     "'moved' cannot be both choice and origin", "roles.origin", "another column"),
+    ("person of the household", same, swap('person = "pid"', 'person = "hid"'), P,
+     "'hid' cannot be both person and household", "roles.person", "declare the household only"),
+    ("weight of the strata", same, swap('weight = "w"', 'weight = "w"\nstrata = "w"'), P,
+     "'w' cannot be both weight and strata", "roles.strata", "another column"),
+    ("one origin spelt in two ways", set_rows("district", [3], "01"), same, S,
+     "'01' and '1' are the same number", "column 'district'", "spell it in one way"),
+    ("control character in an identifier", set_rows("pid", [3], "1\x07"), same, S,
+     "characters that are no text", "rows 3", "control characters"),
+    ("NUL in an identifier", set_rows("pid", [3], "1\x00"), same, S, "the character NUL",
+     "rows 3", "remove it"),
+    ("NUL in a text", set_rows("educ", [3], "no\x00ne"), same, S, "the character NUL", "rows 3",
+     "remove it"),
+    ("household in two origins", set_rows("district", [0], 7), same, S,
+     "household '0' stands in more than one origin of the same period", "rows 0, 2, 4", "unique"),
+    ("household twice", set_rows("year", [1], 2000), swap('person = "pid"\n', ""), S,
+     "household '0' stands in more than one row of the period '2000'", "rows 0, 1, 2",
+     "declare person"),
+    ("household twice, no period", same,
+     lambda t: swap('person = "pid"\n', "")(swap('period = "year"\n', "")(t)), S,
+     "household '0' stands in more than one row;", "rows 0, 1, 2", "declare the period"),
+    ("person copied into a network",
+     lambda d: set_rows("educ", [1], None)(set_rows("year", [1], 2000)(d)),
+     add('[missing]\nrule = "drop"'), S, "person '0' stands in more than one row", "rows 0, 1",
+     "one row per person"),
+    ("persons counted twice", same,
+     lambda t: swap('period = "year"\n', "")(
+         swap("alone = 0", 'leave_out = "person", measure = "count"')(t)), S,
+     "person '0' stands in more than one row;", "key networks.network", "declare the period"),
+    ("huge weight", set_rows("w", [5], 1e308), same, S, "a weight is 1e+308 where", "rows 5",
+     "correct it"),
+    ("absurd weight", set_rows("w", [5, 7], 1e9), same, S, "a weight is 1e+09 where", "rows 5, 7",
+     "correct it"),
     ("network not 0/1", set_rows("before", [3], 4), same, S, "0 or 1 was expected",
      "column 'before'", "derive one"),
 ]  # fmt: skip
@@ -267,12 +332,24 @@ def test_choice_codes_of_the_dataframe() -> None:
         read_survey(frame, roles={"choice": "y"}, alternatives=["a", "b"], file="x.csv")
     with pytest.raises(SpecError, match="named twice"):
         read_survey(frame, roles={"choice": "y"}, alternatives=["a", "a"])
-    with pytest.raises(SurveyError, match="no rows"):
+    with pytest.raises(SpecError, match="key roles"):
+        read_survey(frame, roles="y", alternatives=["a", "b"])  # type: ignore[arg-type]
+    with pytest.raises(SurveyError, match=r"no rows[\s\S]*mend"):
         read_survey(frame.iloc[:0], roles={"choice": "y"}, alternatives=["a", "b"])
     with pytest.raises(SurveyError, match="stands 2 times"):
         read_survey(
             pd.concat([frame, frame], axis=1), roles={"choice": "y"}, alternatives=["a", "b"]
         )
+
+
+@pytest.mark.parametrize("codes", [np.array([20, 21]), pd.Series([20, 21]), range(20, 22)])
+def test_codes_may_be_any_list(codes: object) -> None:
+    frame = pd.DataFrame({"y": [0, 1, 0], "age": [20, 21, 30]})
+    read = read_survey(
+        frame, roles={"choice": "y"}, alternatives={"a": 0, "b": 1}, missing_codes={"age": codes},
+        missing={"columns": []},
+    )  # fmt: skip
+    assert read.report.coded_missing == (("age", "20", 1), ("age", "21", 1))
 
 
 def test_sources_that_are_neither(tmp_path: Path) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import operator
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyreadstat
 import pytest
 
 from bayesmig.errors import SurveyError
+from bayesmig.survey.codebook import Codebook
 from bayesmig.survey.survey import Survey, read_survey
+from bayesmig.tomlfile import validate, write_toml
 
 ALTERNATIVES = {"stay": 0, "internal": [1, 2], "international": 3}
 ROLES = {
@@ -154,6 +160,64 @@ def test_networks_by_loops() -> None:
         assert one["household_internal"] == sum(others)
 
 
+def test_the_choice_and_a_weight_may_be_made_of_the_choice() -> None:
+    read = read_survey(
+        microdata(),
+        roles={"choice": "stream", "weight": "by_choice"},
+        alternatives={"stay": 0, "move": 1},
+        derive={"by_choice": "1 + 3 * is_in(moved, 0)", "any": "minimum(moved, 1)"},
+        recode={"stream": {"from": "any", "values": {"0": 0, "1": 1}}},
+        keep=["age"],
+    )
+    assert set(read.role("weight")) == {1, 4}
+    assert (read.frame["choice"] == "move").tolist() == (microdata()["moved"] > 0).tolist()
+
+
+@pytest.mark.parametrize("text", ["is_in(choice, 1)", "0 * moved", "center(age, within=moved)"])
+def test_nothing_else_may_be_made_of_the_choice(text: str) -> None:
+    with pytest.raises(SurveyError, match="'new' is the choice column or is derived from it"):
+        survey(derive=DERIVE | {"new": text})
+
+
+def test_persons_without_a_period_are_left_out_with_all_their_rows() -> None:
+    frame = pd.DataFrame(
+        {
+            "pid": [1, 1, 2, 3, 3, 4],
+            "place": 1,
+            "before": [1, 1, 0, 0, 1, 0],
+            "y": [0, 1, 2, 0, 0, 1],
+        }
+    )
+    read = read_survey(
+        frame,
+        roles={"choice": "y", "person": "pid", "origin": "place"},
+        alternatives={"stay": 0, "internal": 1, "international": 2},
+        networks={"n": {"prior": "before", "leave_out": "person"}},
+    )
+    np.testing.assert_allclose(read.frame["n"], [1 / 4, 1 / 4, 3 / 5, 2 / 4, 2 / 4, 3 / 5])
+
+
+def test_a_household_may_move_between_periods() -> None:
+    frame = microdata().assign(district=lambda d: d["hid"] // 4 + 10 * (d["year"] == 2005))
+    assert survey(frame).n_obs == len(frame)
+
+
+def test_shares_of_the_present_choice_are_refused_or_warned_of(tmp_path: Path) -> None:
+    raw = microdata(1_200)
+    place = [raw["district"], raw["year"]]
+    share = (raw["moved"] == 3).groupby(place).transform("mean")
+    with pytest.raises(SurveyError, match="who choose 'international' now") as caught:
+        survey(raw.assign(near=100 * share))
+    assert "column 'near'" in caught.value.where and "[networks]" in caught.value.mend
+    warned = survey(raw.assign(near=share.round(3))).describe().warnings
+    assert any("'near' goes with the share of the same origin and period" in w for w in warned)
+    # Computed before rows were dropped, or after.
+    gone = raw.assign(age=raw["age"].where(raw.index % 7 > 0))
+    for made in (share, share.where(gone["age"].notna())):
+        with pytest.raises(SurveyError, match="reflection problem"):
+            survey(gone.assign(near=made), missing={"rule": "drop"})
+
+
 def test_codebook_and_dataframe_agree(codebook: Path) -> None:
     from_file, from_frame = read_survey(codebook), survey()
     pd.testing.assert_frame_equal(from_file.frame, from_frame.frame)
@@ -168,6 +232,51 @@ def test_written_codes_keep_their_zeros(tmp_path: Path) -> None:
     read = read_survey(tmp_path / "b.toml")
     assert read.role("origin").unique().tolist() == ["007"]
     assert read.role("person").iloc[0] == "001000"
+
+
+IDS = {
+    "floats": ["1.0", "1.0", "2.0", "3.0"],
+    "floats and blanks": ["1", "1.0", "2 ", "3"],
+    "thousands by R": ["1e+05", "100000", "200000", "3e5"],
+    "true and false": ["True", "False", "True", "True"],
+    "words": ["a ", "a", " b", "c"],
+}
+
+
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
+@pytest.mark.parametrize("role", ["origin", "household", "choice"])
+def test_a_file_and_a_dataframe_spell_alike(tmp_path: Path, ids: list[str], role: str) -> None:
+    """As pandas would read the file: the levels and the fingerprint are the same."""
+    text = "id,y,g\n" + "".join(f"{i},{i % 2},{g}\n" for i, g in enumerate(ids * 2))
+    (tmp_path / "rows.csv").write_text(text)
+    frame = pd.read_csv(tmp_path / "rows.csv")
+    roles = {"choice": "y", "person": "id"} | {role: "g"}
+    chosen = frame[roles["choice"]].map(lambda v: v.strip() if isinstance(v, str) else v)
+    stay, *move = dict.fromkeys(chosen)
+    book: dict[str, Any] = {"roles": roles, "alternatives": {"stay": [stay], "move": move}}
+    (tmp_path / "b.toml").write_text(write_toml({"file": "rows.csv"} | plain(book)))
+    from_file, from_frame = read_survey(tmp_path / "b.toml"), read_survey(frame, **book)
+    pd.testing.assert_frame_equal(from_file.frame, from_frame.frame)
+    assert from_file.fingerprint == from_frame.fingerprint
+
+
+def plain(book: dict[str, Any]) -> dict[str, Any]:
+    codes = {k: [getattr(c, "item", lambda c=c: c)() for c in v]
+             for k, v in book["alternatives"].items()}  # fmt: skip
+    return book | {"alternatives": codes}
+
+
+@pytest.mark.parametrize("codes", [(False, True), (0, 1), ("False", "True")])
+def test_true_and_false_are_codes(tmp_path: Path, codes: tuple[Any, Any]) -> None:
+    frame = pd.DataFrame({"y": [True, False, True]})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    book = {"roles": {"choice": "y"}, "alternatives": {"stay": [codes[0]], "go": [codes[1]]}}
+    (tmp_path / "b.toml").write_text(write_toml({"file": "rows.csv"} | book))
+    surveys = [read_survey(tmp_path / "b.toml")]
+    if codes[0] != "False":
+        surveys.append(read_survey(frame, **book))
+    for read in surveys:
+        assert read.frame["choice"].tolist() == ["go", "stay", "go"]
 
 
 def test_a_role_may_be_computed_with(codebook: Path) -> None:
@@ -278,6 +387,49 @@ def test_missing_codes_ranges_and_recodes_are_counted() -> None:
     assert read.report.rows_read - read.n_obs == 7
 
 
+@pytest.mark.parametrize(
+    ("declared", "by_hand", "by_file"),
+    [
+        ({}, (), (("inc", "998", 4), ("inc", "999", 2))),
+        ({"inc": [998, 997]}, (("inc", "998", 4), ("inc", "997", 0)), (("inc", "999", 2),)),
+        ({"inc": [998, 999], "edu": 3}, (("inc", "998", 4), ("inc", "999", 2), ("edu", "3", 6)),
+         ()),
+    ],
+)  # fmt: skip
+def test_missing_codes_of_the_file_are_counted(
+    tmp_path: Path, declared: dict[str, Any], by_hand: tuple[Any, ...], by_file: tuple[Any, ...]
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "y": np.resize([0.0, 1.0], 24),
+            "inc": [998.0] * 4 + [999.0] * 2 + [100.0] * 18,
+            "edu": np.resize([1.0, 2.0, 3.0, 1.0], 24),
+        }
+    )
+    pyreadstat.write_sav(
+        frame,
+        tmp_path / "rows.sav",
+        missing_ranges={"inc": [{"lo": 998, "hi": 999}]},
+        variable_value_labels={"edu": {1: "none", 2: "school", 3: "no answer"}},
+    )
+    book = {
+        "file": "rows.sav",
+        "labels": ["edu"],
+        "roles": {"choice": "y"},
+        "alternatives": {"a": [0], "b": [1]},
+        "missing": {"rule": "drop"},
+        "missing_codes": declared,
+    }
+    (tmp_path / "b.toml").write_text(write_toml(book))
+    read = read_survey(tmp_path / "b.toml")
+    assert read.report.coded_missing == by_hand
+    assert read.report.coded_by_file == by_file
+    assert read.report.unused == tuple(f"missing_codes.{c}: {k}" for c, k, n in by_hand if n == 0)
+    assert "edu" not in declared or "no answer" not in set(read.frame["edu"])
+    told = str(read.describe())
+    assert all(f"code {code} (of the file)" in told for _, code, _ in by_file)
+
+
 def test_recode_keeps_or_replaces() -> None:
     frame = microdata()
     kept = {"level": {"from": "educ", "values": {"none": "no school"}, "other": "keep"}}
@@ -321,6 +473,47 @@ def test_nothing_reaches_the_survey() -> None:
     assert read.fingerprint == survey().fingerprint
     with pytest.raises(dataclasses.FrozenInstanceError):
         read.title = "other"  # type: ignore[misc]
+
+
+def writes(read: Survey) -> dict[str, Callable[[], object]]:
+    """Ways past pandas to what a survey holds."""
+    book, report, frame = read.codebook, read.report, read.frame
+    return {
+        "array": lambda: read.frame["age"].array.__setitem__(0, -1),
+        "array of a column": lambda: read.column("age").array.__setitem__(0, -1),
+        "text": lambda: read.role("origin").array.__setitem__(0, "x"),
+        "categories": lambda: read.role("choice").array.__setitem__(0, "stay"),
+        "names of categories": lambda: read.role("choice").cat.categories.array.__setitem__(0, "x"),
+        "names of columns": lambda: frame.columns.array.__setitem__(0, "x"),
+        "rows": lambda: read.rows.setflags(write=True),
+        "alternatives": lambda: book.alternatives.__setitem__("x", (9,)),
+        "derive": lambda: book.derive.update(x="age"),
+        "recode": lambda: book.recode.pop("education"),
+        "values of a recode": book.recode["education"].values.clear,  # noqa: PD011
+        "networks": book.networks.popitem,
+        "attributes": lambda: operator.ior(book.attributes, {"x": {}}),
+        "missing codes": lambda: book.missing_codes.setdefault("x", (1,)),
+        "valid ranges": lambda: operator.delitem(book.valid_range, "age"),
+        "report": lambda: report.missing.__setitem__("x", 1),  # type: ignore[attr-defined]
+    }
+
+
+@pytest.mark.parametrize("way", list(writes(survey())))
+def test_no_way_leads_into_the_survey(way: str) -> None:
+    read = survey(valid_range={"age": {"min": 0}})
+    before = read.frame, read.codebook.model_dump_json(), str(read.report)
+    with contextlib.suppress(TypeError, ValueError):
+        writes(read)[way]()
+    pd.testing.assert_frame_equal(read.frame, before[0])
+    assert (read.codebook.model_dump_json(), str(read.report)) == before[1:]
+    assert read.alternatives == tuple(read.frame["choice"].cat.categories)
+
+
+def test_a_frozen_codebook_is_a_value() -> None:
+    book, again = survey().codebook, survey().codebook
+    assert pickle.loads(pickle.dumps(book)) == copy.deepcopy(book) == again == book
+    assert hash(book) == hash(again)
+    assert validate(Codebook, book.model_dump(by_alias=True), file="b") == book
 
 
 def test_the_callers_arrays_are_not_held() -> None:
