@@ -23,7 +23,7 @@ from bayesmig.progress import silent
 from tests.fabricate import small_survey, theory
 from tests.inference.theories import design_of
 
-SURVEY = small_survey(1500, origins=12)
+SURVEY = small_survey(3000, origins=25)
 EXPONENTIAL = {"dist": "exponential", "scale": 1.0}
 THEORY = theory("female + education + wealth")
 

@@ -284,7 +284,7 @@ def test_an_interrupt_ends_the_fit_and_keeps_finished_chains(
 def test_progress_is_told_of_every_chain_to_its_end() -> None:
     told: list[tuple[str, int, int]] = []
     tiny(progress=lambda task, done, total, note="": told.append((task, done, total)))
-    assert {t for t, _, _ in told} == {"chain 1", "chain 2", "chain 3"}
+    assert {t for t, _, _ in told} == {"expansion", "chain 1", "chain 2", "chain 3"}
     for chain in ("chain 1", "chain 2", "chain 3"):
         assert (chain, 0, 40) in told
         assert (chain, 40, 40) in told
@@ -307,8 +307,11 @@ def test_progress_bars_are_on_standard_error(capfd: pytest.CaptureFixture[str]) 
         *[("chains", v) for v in (0, 2.5, True)],
         *[("draws", v) for v in (0, 9, 100.0)],
         *[("tune", v) for v in (0, 9, "many")],
-        *[("target_accept", v) for v in (0, 1, 1.5, -0.1, float("nan"), "high", None)],
+        *[("target_accept", v) for v in (0, 1, 1.5, -0.1, float("nan"), "high", True)],
         *[("cores", v) for v in (0, -2, 1.5)],
+        *[("method", v) for v in ("fast", None, 1)],
+        *[("precision", v) for v in ("half", None, 32)],
+        *[("draws", v) for v in (10**12,)],
         *[("prior", v) for v in ("no", 1, None)],
         *[("progress", v) for v in ("yes", 0, None)],
     ],

@@ -160,6 +160,8 @@ def _fits(
                 "ess_tail_min": 0.92 * ess.min(),
                 "divergences": 0 if converged or theory != theories[-1] else 7,
                 "bfmi_min": 0.71,
+                "pareto_k": np.nan,
+                "weight_ess": np.nan,
                 "seconds": 21.4 + 3.2 * len(convergence),
                 "passed": converged or theory != theories[-1],
             }
