@@ -199,7 +199,8 @@ class _Sampler:
         layout = self.density.problem.layout
         t, c = layout.n_theta, layout.n_coefficients
         standard = rng.standard_normal((draws, layout.size))
-        standard[:, c:t] *= np.sqrt(_DF / rng.chisquare(_DF, (draws, t - c)))
+        # One scale for all: far out, scales and correlations are far together.
+        standard[:, c:t] *= np.sqrt(_DF / rng.chisquare(_DF, (draws, 1)))
         up, down = self.reach
         above = rng.random((draws, t)) < up / (up + down)
         white = self.shift + np.abs(standard[:, :t]) * np.where(above, up, -down)
@@ -210,8 +211,8 @@ class _Sampler:
         chosen = np.where(first_side[:, self.unit_of], effects[:, 0], effects[:, 1])
         log_proposal = -0.5 * np.square(standard[:, :c]).sum(axis=1)
         log_proposal -= 0.5 * np.square(standard[:, t:]).sum(axis=1)
-        hyper = np.square(standard[:, c:t])
-        log_proposal -= (0.5 * (_DF + 1) * np.log1p(hyper / _DF)).sum(axis=1)
+        hyper = np.square(standard[:, c:t]).sum(axis=1)
+        log_proposal -= 0.5 * (_DF + t - c) * np.log1p(hyper / _DF)
         return theta, chosen, log_density - log_proposal
 
     def recentre(self) -> None:
