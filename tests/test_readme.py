@@ -70,6 +70,7 @@ def test_codebook_reads_a_file_with_its_missing_codes(tmp_path: Path) -> None:
     people = pd.DataFrame(
         {
             "moved": np.arange(200) % 4,
+            "pid": np.arange(200),
             "hhid": np.arange(200) // 2,
             "village": np.arange(200) // 2 % 10,
             "wgt": rng.gamma(4.0, 0.25, 200),
