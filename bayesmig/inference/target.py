@@ -508,6 +508,9 @@ def _eliminate(theta, delta, layout, expansion):
                 continue
             precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
             wide = factors[max(parent, 0), 1]
+            if crossed >= 0:
+                b = cross[crossed : crossed + groups * width * c].reshape(groups * width, c)
+                inner[at : at + groups * width] -= b @ delta
             for g in range(groups):
                 e, h = at + g * width, own + g * width * width
                 q = links + g * width * wide
@@ -523,10 +526,6 @@ def _eliminate(theta, delta, layout, expansion):
                     pivot = roots[h + i * width + i]
                     total -= np.log(pivot)
                     s = inner[e + i]
-                    if crossed >= 0:
-                        b = crossed + (g * width + i) * c
-                        for k in range(c):
-                            s -= cross[b + k] * delta[k]
                     for k in range(i):
                         s -= roots[h + i * width + k] * inner[e + k]
                     inner[e + i] = s / pivot
@@ -677,15 +676,14 @@ def _reverse_eliminate(theta, slope, layout, expansion, scale_prior, work, adjoi
                     for k in range(i + 1):
                         g_root[i, k] -= g_pull[e + i] * inner[e + k]
                     g_root[i, i] -= 1.0 / root[i, i]
-                    if crossed >= 0:
-                        b = crossed + (g * width + i) * c
-                        for k in range(c):
-                            slope[k] -= cross[b + k] * g_pull[e + i]
                 _factor_adjoint(root, g_root, half)
                 for i in range(width):
                     for k in range(width):
                         g_own[h + i * width + k] = half[i, k]
                         g_precision[own + i * width + k] += half[i, k]
+            if crossed >= 0:
+                b = cross[crossed : crossed + groups * width * c].reshape(groups * width, c)
+                slope[:c] -= b.T @ g_pull[at : at + groups * width]
     return _hyper_priors(theta, slope, layout, scale_prior, g_precision)
 
 
