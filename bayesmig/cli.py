@@ -334,12 +334,15 @@ def compare(
 ) -> None:
     """Ask which theory predicts left-out people better (PSIS-LOO).
 
+    Fits go by the names of their theories, those of one name by their paths.
+
     Example: bayesmig compare selectivity.nc networks.nc
     """
     from bayesmig.model_comparison import compare as compare_posteriors
     from bayesmig.progress import bars
 
-    posteriors = {path.stem: _load(path, None) for path in fits}
+    _refuse_twice(fits)
+    posteriors = _by_name({path: _load(path, None) for path in fits})
     with bars(not quiet) as tell:
         result = compare_posteriors(
             posteriors, unit=unit, allow_unconverged=unconverged, progress=tell
@@ -543,6 +546,26 @@ def _load(path: Path, codebook: Path | None) -> Any:
     from bayesmig.survey.survey import read_survey
 
     return load(path, None if codebook is None else read_survey(codebook))
+
+
+def _refuse_twice(files: list[Path]) -> None:
+    found = [path.resolve() for path in files]
+    if twice := [path for path, at in zip(files, found, strict=True) if found.count(at) > 1]:
+        raise QuestionError(
+            "one file is named twice, a theory is not compared with itself",
+            where=[str(path) for path in twice],
+            mend="name each fit once",
+        )
+
+
+def _by_name(posteriors: dict[Path, Any]) -> dict[str, Any]:
+    """Each posterior by the name of its theory, or by its path where others have that name."""
+    # A path may itself be some theory's name, if it has no ending.
+    taken = [*(p.spec.name for p in posteriors.values()), *map(str, posteriors)]
+    return {
+        name if taken.count(name := p.spec.name) == 1 else str(path): p
+        for path, p in posteriors.items()
+    }
 
 
 def _show_run(failed: tuple[str, ...], path: Path) -> None:

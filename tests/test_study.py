@@ -271,21 +271,63 @@ def test_json_is_for_scripts(
     right: Callable[[object], bool],
     home: Path,
     done: StudyResult,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = tmp_path / "other.nc"
-    other.write_bytes(Path(fit_file(done, "baseline")).read_bytes())
     places = {
         "FIT": fit_file(done),
-        "OTHER": str(other),
+        "OTHER": fit_file(done, "baseline"),
         "SURVEY": str(home / "survey" / "survey.toml"),
     }
     code = call([places.get(a, a) for a in arguments] + ["--json"], monkeypatch)
     shown = capsys.readouterr()
     assert code == 0, shown.err
     assert right(json.loads(shown.out))
+
+
+@pytest.mark.parametrize(
+    ("copies", "expected"),
+    [
+        # Both are called posterior.nc where they stand; each has a name of its own.
+        ({}, {"STEPS/fit-baseline": "baseline", "STEPS/fit-selectivity": "selectivity"}),
+        (
+            {"a/m.nc": "selectivity", "b/m.nc": "selectivity", "base.nc": "baseline"},
+            {"a/m.nc": "a/m.nc", "b/m.nc": "b/m.nc", "base.nc": "baseline"},
+        ),
+        (
+            {"baseline": "selectivity", "m.nc": "selectivity", "base.nc": "baseline"},
+            {"baseline": "baseline", "m.nc": "m.nc", "base.nc": "base.nc"},
+        ),
+    ],
+    ids=["theories", "paths of one theory", "path that is a theory's name"],
+)
+def test_no_fit_is_left_out_of_a_comparison(
+    copies: dict[str, str],
+    expected: dict[str, str],
+    done: StudyResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path, theory in copies.items():
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_bytes(Path(fit_file(done, theory)).read_bytes())
+    steps = str(done.folder / "steps")
+    files = [p if p in copies else f"{p.replace('STEPS', steps)}/posterior.nc" for p in expected]
+    options = ["--allow-unconverged", "--quiet", "--json"]
+    assert call(["compare", *files, *options], monkeypatch) == 0
+    rows = json.loads(capsys.readouterr().out)["summary"]
+    assert {row["theory"] for row in rows} == set(expected.values())
+
+
+def test_a_fit_is_not_compared_with_itself(
+    done: StudyResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(fit_file(done))
+    again = str(file.parent / ".." / file.parent.name / file.name)
+    assert call(["compare", str(file), again, fit_file(done, "baseline")], monkeypatch) == 1
+    assert "twice" in capsys.readouterr().err
 
 
 def test_unconverged_draws_are_refused_unless_allowed(
