@@ -467,31 +467,18 @@ def _refuse_output(out: Path, *inputs: Path) -> None:
 
 
 def _wrong_output(out: Path, inputs: tuple[Path, ...]) -> str:
+    from bayesmig.posterior import refuse_other_file
+
     if out.suffix != ".nc":
         return f"draws are written to a file that ends in .nc, not to {out.name!r}"
     if out.is_dir():
         return "the output is a folder, a file was expected"
     if out.exists() and any(os.path.exists(i) and out.samefile(i) for i in inputs):
         return "the output is one of the inputs: it would be lost"
-    if out.exists() and not _holds_draws(out):
-        return "the file that is there holds no draws of bayesmig: it would be lost"
+    refuse_other_file(out)
     folder = next(path for path in out.absolute().parents if path.exists())
     with TemporaryFile(dir=folder):
         return ""
-
-
-def _holds_draws(path: Path) -> bool:
-    import h5py
-
-    from bayesmig.posterior import SCHEMA
-
-    try:
-        with h5py.File(path) as file:
-            found = str(file.attrs.get("schema", ""))
-    except OSError:
-        return False
-    # Of this or an earlier version.
-    return found.startswith(SCHEMA.rstrip("0123456789"))
 
 
 # ------------------------------------------------------------------------- showing
