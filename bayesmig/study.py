@@ -36,7 +36,14 @@ from bayesmig.inference.sample import fit, package_versions
 from bayesmig.model_comparison import compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
 from bayesmig.posterior import SCHEMA, Posterior, load
-from bayesmig.predict import comparisons, make_cells, predictions, slopes, theory_columns
+from bayesmig.predict import (
+    comparisons,
+    make_cells,
+    predictions,
+    refuse_too_many,
+    slopes,
+    theory_columns,
+)
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.library import load_model, load_scenario
 from bayesmig.spec.model import ModelSpec
@@ -206,7 +213,10 @@ def _check_question(plan: StudyPlan, key: str, name: str) -> None:
                 mend="name a column that was known before the choice",
             )
         with _from(*where):
-            make_cells(plan.survey.frame, (name,))
+            _, cells = make_cells(plan.survey.frame, (name,))
+            sampling = plan.study.sampling
+            n_draws = sampling.chains * sampling.draws
+            refuse_too_many(n_draws, len(cells), len(design.alternatives))
         return
     check_change(design, name, where=where)
     if key == "slopes":
