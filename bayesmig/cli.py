@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -23,9 +24,9 @@ from bayesmig.errors import BayesmigError, PosteriorError, QuestionError, SpecEr
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bayesmig.study import StudyResult
+
 app = typer.Typer(
-    help="Migration theories as hierarchical Bayesian choice models.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,
@@ -85,6 +86,21 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+@app.callback(invoke_without_command=True)
+def about(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Migration theories as hierarchical Bayesian choice models."""
+    if version:
+        from bayesmig import __version__
+
+        print(f"bayesmig {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 # ----------------------------------------------------------------------- whole jobs
 
 
@@ -99,7 +115,7 @@ def demo(
 ) -> None:
     """Simulate a survey, run a whole study on it, and print the report's path.
 
-    Example: bayesmig demo --out my-demo
+    Example: bayesmig demo --out bayesmig-demo
     """
     from bayesmig.simulation import simulate as write_survey
     from bayesmig.study import output_folder
@@ -111,7 +127,7 @@ def demo(
     _say(f"simulating {persons:,} persons")
     write_survey(out / "survey", persons=persons, seed=seed, overwrite=True)
     result = run_study(study, out / "results", progress=not quiet)
-    _show_run(result.failed, result.report)
+    _show_run(result)
 
 
 @app.command()
@@ -119,18 +135,19 @@ def run(
     study: Annotated[Path, typer.Argument(help="Study file (.toml).")],
     out: Annotated[Path, typer.Option(help="Output folder.")],
     strict: Annotated[bool, typer.Option("--strict", help="End with 2 if a check fails.")] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a study: fit, check, compare, test, predict, report. Run again to resume.
 
-    Example: bayesmig run studies/ifls.toml --out results/ifls
+    Example: bayesmig run bayesmig-demo/study.toml --out answers
     """
     from bayesmig.study import run as run_study
 
     result = run_study(study, out, progress=not quiet)
     computed = ", ".join(result.computed) or "nothing: all was there already"
     _say(f"computed: {computed}")
-    _show_run(result.failed, result.report)
+    _show_run(result, as_json)
     if strict and result.failed:
         raise typer.Exit(2)
 
@@ -141,7 +158,7 @@ def report(
 ) -> None:
     """Write the report of a finished run again, from its tables.
 
-    Example: bayesmig report results/ifls
+    Example: bayesmig report answers
     """
     from bayesmig.reporting.render import render_report
 
@@ -151,6 +168,7 @@ def report(
 @app.command()
 def validate(
     file: Annotated[Path, typer.Argument(help="Study, codebook, model or scenario (.toml).")],
+    as_json: AsJson = False,
 ) -> None:
     """Check a file in seconds, before anything is sampled.
 
@@ -158,11 +176,14 @@ def validate(
     scenario is checked by itself: whether a survey has its columns, and whether a
     theory uses them, only shows in a study that names them together.
 
-    Example: bayesmig validate studies/ifls.toml
+    Example: bayesmig validate bayesmig-demo/study.toml
     """
     kind, check_file = _kind_of(file)
     check_file(file)
-    print(f"{file}: a valid {kind}")
+    if as_json:
+        _print_json({"file": str(file), "kind": kind, "valid": True})
+    else:
+        print(f"{file}: a valid {kind}")
 
 
 @app.command()
@@ -205,7 +226,7 @@ def describe(
 ) -> None:
     """Show what reading a survey kept and dropped, its shares, and what looks weak.
 
-    Example: bayesmig describe surveys/ifls.toml
+    Example: bayesmig describe my-survey/survey.toml
     """
     from bayesmig.survey.survey import read_survey
 
@@ -259,11 +280,14 @@ def fit(
     draws: Annotated[int, typer.Option(help="Draws kept of each chain.")] = 1000,
     tune: Annotated[int, typer.Option(help="Warm-up iterations of each chain.")] = 500,
     target_accept: Annotated[float, typer.Option(help="Wanted acceptance rate.")] = 0.8,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Sample the posterior of a theory on a survey. Killed, it goes on where it stopped.
 
-    Example: bayesmig fit networks surveys/ifls.toml --out networks.nc --seed 7
+    Example: bayesmig fit networks my-survey/survey.toml --out networks.nc --seed 7
+
+    Example: bayesmig fit selectivity my-survey/survey.toml --out selectivity.nc
     """
     from bayesmig.design.design import build_design
     from bayesmig.hypotheses import validate_hypotheses
@@ -287,10 +311,14 @@ def fit(
         progress=not quiet,
     )
     posterior.save(out)
-    _say(posterior.summary().to_string(index=False, float_format="{:.3f}".format))
-    for problem in posterior.problems():
+    summary, problems = posterior.summary(), posterior.problems()
+    for problem in problems:
         _say(f"warning: {problem}")
-    print(out)
+    if as_json:
+        _print_json({"file": str(out), "problems": problems, "summary": _records(summary)})
+    else:
+        _say(summary.to_string(index=False, float_format="{:.3f}".format))
+        print(out)
 
 
 @app.command()
@@ -555,10 +583,13 @@ def _by_name(posteriors: dict[Path, Any]) -> dict[str, Any]:
     }
 
 
-def _show_run(failed: tuple[str, ...], path: Path) -> None:
-    for name in failed:
+def _show_run(result: StudyResult, as_json: bool = False) -> None:
+    for name in result.failed:
         _say(f"check failed: {name}")
-    print(path)
+    if as_json:
+        _print_json(asdict(result))
+    else:
+        print(result.report)
 
 
 def _show(table: pd.DataFrame, text: str, as_json: bool) -> None:

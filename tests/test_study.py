@@ -2,18 +2,22 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 import xarray as xr
 
-from bayesmig.cli import main
+from bayesmig.cli import app, main
 from bayesmig.progress import silent
 from bayesmig.simulation import simulate
 from bayesmig.spec.library import load_model
@@ -249,6 +253,12 @@ def has_keys(*keys: str) -> Callable[[object], bool]:
 
 
 JSON: dict[str, tuple[list[str], Callable[[object], bool]]] = {
+    "run": (["run", "STUDY", "--out", "OUT", "--quiet"], has_keys("report", "failed", "computed")),
+    "validate": (["validate", "STUDY"], lambda c: isinstance(c, dict) and c["kind"] == "study"),
+    "fit": (
+        ["fit", "baseline", "SURVEY", "--out", "NEW", "--draws", "20", "--tune", "20", "--quiet"],
+        has_keys("file", "problems", "summary"),
+    ),
     "describe": (["describe", "SURVEY"], has_keys("tables", "warnings")),
     "models": (["models"], has_keys("theories", "scenarios")),
     "check": (["check", "FIT", "--allow-unconverged"], lambda c: isinstance(c, list)),
@@ -271,10 +281,14 @@ def test_json_is_for_scripts(
     right: Callable[[object], bool],
     home: Path,
     done: StudyResult,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     places = {
+        "STUDY": str(home / "study.toml"),
+        "OUT": str(done.folder),
+        "NEW": str(tmp_path / "new.nc"),
         "FIT": fit_file(done),
         "OTHER": fit_file(done, "baseline"),
         "SURVEY": str(home / "survey" / "survey.toml"),
@@ -339,12 +353,47 @@ def test_unconverged_draws_are_refused_unless_allowed(
     assert call(["predict", fit_file(done), "--allow-unconverged"], monkeypatch) == 0
 
 
-@pytest.mark.parametrize("verb", ["demo", "run", "validate", "simulate", "fit", "check", "compare",
-                                  "test", "predict", "report", "models", "describe"])  # fmt: skip
+VERBS = {verb.name or verb.callback.__name__: verb for verb in app.registered_commands}
+#: What a user has: what the commands themselves write, and packaged names.
+FILES = {"my-survey/survey.toml", "bayesmig-demo/study.toml", "networks.nc", "selectivity.nc"}
+
+
+def test_every_verb_is_seen() -> None:
+    assert set(VERBS) == {
+        *("demo", "run", "report", "validate", "simulate", "describe", "models"),
+        *("fit", "check", "compare", "test", "predict"),
+    }
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_fits_a_screen_and_has_an_example(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call([verb, "--help"], monkeypatch) == 0
     text = capsys.readouterr().out
-    assert f"bayesmig {verb}" in text and "Example: " in text
+    examples = re.findall(rf"Example: bayesmig ({verb}\b.*?)\n\n", text, re.DOTALL)
+    assert examples
     assert len(text.splitlines()) <= 40
+    group = typer.main.get_command(app)
+    for example in examples:
+        _, *arguments = shlex.split(example)
+        # Parsed, not run; parsing eats the list that it is given.
+        assert group.commands[verb].make_context(verb, [*arguments])  # type: ignore[attr-defined]
+        assert {a for a in arguments if re.search(r"\.\w+$|/", a)} <= FILES
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_is_a_result(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(arguments, monkeypatch) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "Migration theories" in shown.out and all(verb in shown.out for verb in VERBS)
+
+
+def test_the_version_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["--version"], monkeypatch) == 0
+    assert capsys.readouterr().out == f"bayesmig {version('bayesmig')}\n"
