@@ -154,15 +154,22 @@ def run(
 
 @app.command()
 def report(
-    out: Annotated[Path, typer.Argument(help="Output folder of `bayesmig run`.")],
+    path: Annotated[Path, typer.Argument(help="Output folder of a finished run, or study file.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Output folder of a study file; its own name where left out."),
+    ] = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Write the report of a finished run again, from its tables.
+    """Write the report of a finished run again, from its tables, or that of a study.
+
+    A study file is run, as `bayesmig run` does. Of a folder nothing is computed.
 
     Example: bayesmig report answers
     """
-    from bayesmig.reporting.render import render_report
+    from bayesmig.study import report as write_report
 
-    print(render_report(out))
+    print(write_report(path, out, progress=not quiet))
 
 
 @app.command()
