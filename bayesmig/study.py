@@ -56,6 +56,7 @@ from bayesmig.reporting.outputs import (
     is_aside,
     is_of_a_study,
     replace_step,
+    tables_of,
     withdraw,
 )
 from bayesmig.reporting.records import (
@@ -394,8 +395,10 @@ class _Run:
             self.progress("study", number, len(steps), name)
             self._step(name, key, work)
         self.progress("study", len(steps), len(steps), "report")
-        drop_other_chains(self.folder, [k for n in self.plan.theories for k in self._chain_keys(n)])
         _assemble(self.plan, self.folder, keys)
+        drop_other_steps(self.folder, keys)
+        drop_other_chains(self.folder, [k for n in self.plan.theories for k in self._chain_keys(n)])
+        _certify(self.plan, self.folder, keys)
         return _result(self.folder, tuple(self.computed))
 
     def _steps(self) -> Iterator[tuple[str, str, Callable[[Path], Tables]]]:
@@ -654,8 +657,8 @@ def _word(passed: bool | None) -> str:
 # ------------------------------------------------------------------------- assembly
 
 
-def _assemble(plan: StudyPlan, folder: Path, steps: Mapping[str, str]) -> None:
-    """Tables, results, report and, last, the manifest."""
+def _assemble(plan: StudyPlan, folder: Path, steps: Iterable[str]) -> None:
+    """Tables, results and report."""
     from bayesmig.reporting.render import render_report
 
     tables = _collect(folder, steps)
@@ -663,12 +666,15 @@ def _assemble(plan: StudyPlan, folder: Path, steps: Mapping[str, str]) -> None:
         _write_table(folder / TABLES / name, table)
     write_record(folder / RESULTS, _results(plan, folder, list(steps), list(tables)))
     render_report(folder)
-    drop_other_steps(folder, steps)
+
+
+def _certify(plan: StudyPlan, folder: Path, steps: Mapping[str, str]) -> None:
+    """Write the manifest, the last file of a run."""
     manifest = Manifest(
         schema=SCHEMA,
         study=plan.study.to_toml(),
         steps=dict(steps),
-        files=_files_of(folder, steps, tables),
+        files=_files_of(folder, steps),
         versions=package_versions(),
     )
     write_record(folder / MANIFEST, manifest)
@@ -679,16 +685,17 @@ def _write_table(stem: Path, table: pd.DataFrame) -> None:
     write_aside(stem.with_suffix(".csv"), lambda aside: table.to_csv(aside, index=False))
 
 
-def _files_of(folder: Path, steps: Iterable[str], tables: Iterable[str]) -> dict[str, str]:
+def _files_of(folder: Path, steps: Iterable[str]) -> dict[str, str]:
     """Checksums of all that belongs to the study, whatever else lies in its folder.
 
     Kept chains do not: they only save time, and say by themselves whether they are whole.
     """
-    names = [f"{TABLES}/{table}.{ending}" for table in tables for ending in ("csv", "parquet")]
+    names = [RESULTS, REPORT]
     for step in steps:
-        inside = sorted([RECORD, *_record(folder, step).files])
+        inside = [RECORD, *_record(folder, step).files]
         names += [f"{STEPS}/{step}/{name}" for name in inside]
-    return {name: checksum(folder / name) for name in (RESULTS, REPORT, *names)}
+        names += [f"{TABLES}/{name}" for table in inside for name in tables_of(table)]
+    return {name: checksum(folder / name) for name in sorted(set(names))}
 
 
 def _is_complete(plan: StudyPlan, folder: Path, steps: Mapping[str, str]) -> bool:
@@ -713,8 +720,9 @@ def _collect(folder: Path, steps: Iterable[str]) -> Tables:
     """Tables of all steps, parts of the same table one under the other."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for step in steps:
-        for path in sorted((folder / STEPS / step).glob("*.parquet")):
-            parts.setdefault(path.stem, []).append(pd.read_parquet(path))
+        for name in sorted(_record(folder, step).files):
+            if (path := folder / STEPS / step / name).suffix == ".parquet":
+                parts.setdefault(path.stem, []).append(pd.read_parquet(path))
     return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
 
 

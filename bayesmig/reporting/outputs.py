@@ -105,9 +105,14 @@ def withdraw(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for place in (folder / STEPS).glob("*/"):
         if record := read_record(StepRecord, place / RECORD):
-            for table in (Path(name) for name in record.files if name.endswith(".parquet")):
-                for ending in (".parquet", ".csv"):
-                    (folder / TABLES / table.with_suffix(ending)).unlink(missing_ok=True)
+            for name in (name for part in record.files for name in tables_of(part)):
+                (folder / TABLES / name).unlink(missing_ok=True)
+
+
+def tables_of(part: str) -> tuple[str, ...]:
+    """The files of the table that a step's file is a part of; none where it is of no table."""
+    path = Path(part)
+    return (part, f"{path.stem}.csv") if path.suffix == ".parquet" else ()
 
 
 def replace_step(aside: Path, folder: Path) -> None:
