@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -23,9 +24,9 @@ from bayesmig.errors import BayesmigError, PosteriorError, QuestionError, SpecEr
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bayesmig.study import StudyResult
+
 app = typer.Typer(
-    help="Migration theories as hierarchical Bayesian choice models.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,
@@ -85,6 +86,21 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+@app.callback(invoke_without_command=True)
+def about(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Migration theories as hierarchical Bayesian choice models."""
+    if version:
+        from bayesmig import __version__
+
+        print(f"bayesmig {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 # ----------------------------------------------------------------------- whole jobs
 
 
@@ -99,7 +115,7 @@ def demo(
 ) -> None:
     """Simulate a survey, run a whole study on it, and print the report's path.
 
-    Example: bayesmig demo --out my-demo
+    Example: bayesmig demo --out bayesmig-demo
     """
     from bayesmig.simulation import simulate as write_survey
     from bayesmig.study import output_folder
@@ -111,7 +127,7 @@ def demo(
     _say(f"simulating {persons:,} persons")
     write_survey(out / "survey", persons=persons, seed=seed, overwrite=True)
     result = run_study(study, out / "results", progress=not quiet)
-    _show_run(result.failed, result.report)
+    _show_run(result)
 
 
 @app.command()
@@ -119,38 +135,47 @@ def run(
     study: Annotated[Path, typer.Argument(help="Study file (.toml).")],
     out: Annotated[Path, typer.Option(help="Output folder.")],
     strict: Annotated[bool, typer.Option("--strict", help="End with 2 if a check fails.")] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a study: fit, check, compare, test, predict, report. Run again to resume.
 
-    Example: bayesmig run studies/ifls.toml --out results/ifls
+    Example: bayesmig run bayesmig-demo/study.toml --out answers
     """
     from bayesmig.study import run as run_study
 
     result = run_study(study, out, progress=not quiet)
     computed = ", ".join(result.computed) or "nothing: all was there already"
     _say(f"computed: {computed}")
-    _show_run(result.failed, result.report)
+    _show_run(result, as_json)
     if strict and result.failed:
         raise typer.Exit(2)
 
 
 @app.command()
 def report(
-    out: Annotated[Path, typer.Argument(help="Output folder of `bayesmig run`.")],
+    path: Annotated[Path, typer.Argument(help="Output folder of a finished run, or study file.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Output folder of a study file; its own name where left out."),
+    ] = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Write the report of a finished run again, from its tables.
+    """Write the report of a finished run again, from its tables, or that of a study.
 
-    Example: bayesmig report results/ifls
+    A study file is run, as `bayesmig run` does. Of a folder nothing is computed.
+
+    Example: bayesmig report answers
     """
-    from bayesmig.reporting.render import render_report
+    from bayesmig.study import report as write_report
 
-    print(render_report(out))
+    print(write_report(path, out, progress=not quiet))
 
 
 @app.command()
 def validate(
     file: Annotated[Path, typer.Argument(help="Study, codebook, model or scenario (.toml).")],
+    as_json: AsJson = False,
 ) -> None:
     """Check a file in seconds, before anything is sampled.
 
@@ -158,11 +183,14 @@ def validate(
     scenario is checked by itself: whether a survey has its columns, and whether a
     theory uses them, only shows in a study that names them together.
 
-    Example: bayesmig validate studies/ifls.toml
+    Example: bayesmig validate bayesmig-demo/study.toml
     """
     kind, check_file = _kind_of(file)
     check_file(file)
-    print(f"{file}: a valid {kind}")
+    if as_json:
+        _print_json({"file": str(file), "kind": kind, "valid": True})
+    else:
+        print(f"{file}: a valid {kind}")
 
 
 @app.command()
@@ -205,7 +233,7 @@ def describe(
 ) -> None:
     """Show what reading a survey kept and dropped, its shares, and what looks weak.
 
-    Example: bayesmig describe surveys/ifls.toml
+    Example: bayesmig describe my-survey/survey.toml
     """
     from bayesmig.survey.survey import read_survey
 
@@ -263,11 +291,14 @@ def fit(
     target_accept: Annotated[
         float | None, typer.Option(help="Wanted acceptance rate, NUTS only.")
     ] = None,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Sample the posterior of a theory on a survey. Killed, it goes on where it stopped.
 
-    Example: bayesmig fit networks surveys/ifls.toml --out networks.nc --seed 7
+    Example: bayesmig fit networks my-survey/survey.toml --out networks.nc --seed 7
+
+    Example: bayesmig fit selectivity my-survey/survey.toml --out selectivity.nc
     """
     from bayesmig.design.design import build_design
     from bayesmig.hypotheses import validate_hypotheses
@@ -292,11 +323,15 @@ def fit(
         progress=not quiet,
     )
     posterior.save(out)
-    _say(posterior.summary().to_string(index=False, float_format="{:.3f}".format))
+    summary, problems = posterior.summary(), posterior.problems()
     _say(f"{posterior.provenance.route}: {posterior.provenance.reason}")
-    for problem in posterior.problems():
+    for problem in problems:
         _say(f"warning: {problem}")
-    print(out)
+    if as_json:
+        _print_json({"file": str(out), "problems": problems, "summary": _records(summary)})
+    else:
+        _say(summary.to_string(index=False, float_format="{:.3f}".format))
+        print(out)
 
 
 @app.command()
@@ -340,12 +375,15 @@ def compare(
 ) -> None:
     """Ask which theory predicts left-out people better (PSIS-LOO).
 
+    Fits go by the names of their theories, those of one name by their paths.
+
     Example: bayesmig compare selectivity.nc networks.nc
     """
     from bayesmig.model_comparison import compare as compare_posteriors
     from bayesmig.progress import bars
 
-    posteriors = {path.stem: _load(path, None) for path in fits}
+    _refuse_twice(fits)
+    posteriors = _by_name({path: _load(path, None) for path in fits})
     with bars(not quiet) as tell:
         result = compare_posteriors(
             posteriors, unit=unit, allow_unconverged=unconverged, progress=tell
@@ -470,31 +508,18 @@ def _refuse_output(out: Path, *inputs: Path) -> None:
 
 
 def _wrong_output(out: Path, inputs: tuple[Path, ...]) -> str:
+    from bayesmig.posterior import refuse_other_file
+
     if out.suffix != ".nc":
         return f"draws are written to a file that ends in .nc, not to {out.name!r}"
     if out.is_dir():
         return "the output is a folder, a file was expected"
     if out.exists() and any(os.path.exists(i) and out.samefile(i) for i in inputs):
         return "the output is one of the inputs: it would be lost"
-    if out.exists() and not _holds_draws(out):
-        return "the file that is there holds no draws of bayesmig: it would be lost"
+    refuse_other_file(out)
     folder = next(path for path in out.absolute().parents if path.exists())
     with TemporaryFile(dir=folder):
         return ""
-
-
-def _holds_draws(path: Path) -> bool:
-    import h5py
-
-    from bayesmig.posterior import SCHEMA
-
-    try:
-        with h5py.File(path) as file:
-            found = str(file.attrs.get("schema", ""))
-    except OSError:
-        return False
-    # Of this or an earlier version.
-    return found.startswith(SCHEMA.rstrip("0123456789"))
 
 
 # ------------------------------------------------------------------------- showing
@@ -551,10 +576,33 @@ def _load(path: Path, codebook: Path | None) -> Any:
     return load(path, None if codebook is None else read_survey(codebook))
 
 
-def _show_run(failed: tuple[str, ...], path: Path) -> None:
-    for name in failed:
+def _refuse_twice(files: list[Path]) -> None:
+    found = [path.resolve() for path in files]
+    if twice := [path for path, at in zip(files, found, strict=True) if found.count(at) > 1]:
+        raise QuestionError(
+            "one file is named twice, a theory is not compared with itself",
+            where=[str(path) for path in twice],
+            mend="name each fit once",
+        )
+
+
+def _by_name(posteriors: dict[Path, Any]) -> dict[str, Any]:
+    """Each posterior by the name of its theory, or by its path where others have that name."""
+    # A path may itself be some theory's name, if it has no ending.
+    taken = [*(p.spec.name for p in posteriors.values()), *map(str, posteriors)]
+    return {
+        name if taken.count(name := p.spec.name) == 1 else str(path): p
+        for path, p in posteriors.items()
+    }
+
+
+def _show_run(result: StudyResult, as_json: bool = False) -> None:
+    for name in result.failed:
         _say(f"check failed: {name}")
-    print(path)
+    if as_json:
+        _print_json(asdict(result))
+    else:
+        print(result.report)
 
 
 def _show(table: pd.DataFrame, text: str, as_json: bool) -> None:

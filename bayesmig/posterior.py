@@ -243,6 +243,7 @@ class Posterior:
         """Write everything into one NetCDF file.
 
         The file is written aside and renamed, so that a half-written one is never left.
+        It takes the place of saved draws only, never that of another file.
 
         Parameters
         ----------
@@ -257,9 +258,10 @@ class Posterior:
         Raises
         ------
         PosteriorError
-            Where the file cannot be written.
+            Where the file cannot be written, or another one is there.
         """
         path = Path(path)
+        refuse_other_file(path)
         tree = self.data.copy()
         tree["frame"] = xr.DataTree(_frame_to_dataset(self.design.frame))
         tree.attrs = {
@@ -324,6 +326,34 @@ def hdi(draws: np.ndarray, prob: float = INTERVAL) -> np.ndarray:
     best = np.expand_dims(np.argmin(width, axis=0), 0)
     bounds = [np.take_along_axis(ordered, best + shift, axis=0)[0] for shift in (0, inside)]
     return np.where(np.isnan(draws).any(axis=0), np.nan, np.stack(bounds))
+
+
+def refuse_other_file(path: Path) -> None:
+    """Refuse a path at which there is a file, but not one that `Posterior.save` wrote.
+
+    Raises
+    ------
+    PosteriorError
+        Where there is one.
+    """
+    if path.is_file() and not _holds_draws(path):
+        raise PosteriorError(
+            "the file that is there holds no draws of bayesmig: it would be lost",
+            where=str(path),
+            mend="name a new file, or remove the one that is there if it is not needed",
+        )
+
+
+def _holds_draws(path: Path) -> bool:
+    """Whether a file bears the mark of this or another version, its draws unread."""
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            found = str(file.attrs.get("schema", ""))
+    except OSError:
+        return False
+    return found.startswith(SCHEMA.rstrip("0123456789"))
 
 
 def write_aside(path: Path, write: Any) -> None:
@@ -436,7 +466,11 @@ def load(path: str | Path, survey: Survey | None = None) -> Posterior:
 
 def _open(path: Path) -> xr.DataTree:
     if not path.is_file():
-        raise PosteriorError("the file does not exist", where=str(path))
+        raise PosteriorError(
+            "the file does not exist",
+            where=str(path),
+            mend="name a file that bayesmig fit or Posterior.save wrote",
+        )
     try:
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             return tree.load().copy()

@@ -324,7 +324,8 @@ def ask_about(
     frame = posterior.frame if newdata is None else _checked_rows(newdata)
     names = () if by is None else _names(by, "by")
     cells, labels = make_cells(frame, names)
-    _refuse_too_many(posterior, len(labels))
+    chains, draws = posterior.n_draws
+    refuse_too_many(chains * draws, len(labels), len(posterior.design.alternatives))
     weights, note = _weights(posterior, frame, newdata is not None, wts)
     support = () if newdata is None else tuple(outside(posterior.design, [frame], weights))
     return Ask(posterior, frame, names, cells, labels, weights, note, groups, prob, seed, support)
@@ -357,14 +358,20 @@ def _checked_rows(newdata: Any) -> pd.DataFrame:
     return newdata.reset_index(drop=True)
 
 
-def _refuse_too_many(posterior: Posterior, n_cells: int) -> None:
-    chains, per_chain = posterior.n_draws
-    sizes = (chains * per_chain, n_cells, len(posterior.design.alternatives))
-    if np.prod(sizes) > _MAX_NUMBERS:
+def refuse_too_many(n_draws: int, n_cells: int, n_alternatives: int) -> None:
+    """Refuse an answer that would not fit into memory.
+
+    Raises
+    ------
+    QuestionError
+        Where it would hold too many numbers.
+    """
+    if n_draws * n_cells * n_alternatives > _MAX_NUMBERS:
         raise QuestionError(
-            "the answer would hold {:,} draws × {:,} cells × {} alternatives".format(*sizes),
+            f"the answer would hold {n_draws:,} draws × {n_cells:,} cells × "
+            f"{n_alternatives} alternatives",
             where="by",
-            mend="group the rows into fewer cells, or give fewer rows as newdata",
+            mend="group the rows into fewer cells, or ask about fewer rows",
         )
 
 

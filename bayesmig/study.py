@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -32,13 +32,50 @@ from bayesmig.checks import check
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import BayesmigError, QuestionError, SpecError, StudyError, nearest
 from bayesmig.hypotheses import test, validate_hypotheses
-from bayesmig.inference.routes import fit
+from bayesmig.inference.routes import fit, plan_fit
 from bayesmig.inference.sample import package_versions
 from bayesmig.model_comparison import compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
-from bayesmig.posterior import SCHEMA, Posterior, load
-from bayesmig.predict import comparisons, make_cells, predictions, slopes, theory_columns
+from bayesmig.posterior import SCHEMA as POSTERIOR_SCHEMA
+from bayesmig.posterior import Posterior, load, write_aside
+from bayesmig.predict import (
+    comparisons,
+    make_cells,
+    predictions,
+    refuse_too_many,
+    slopes,
+    theory_columns,
+)
 from bayesmig.progress import Progress, bars
+from bayesmig.reporting.outputs import (
+    CHAINS,
+    STEPS,
+    TEXTS,
+    claim,
+    drop_other_chains,
+    drop_other_steps,
+    is_aside,
+    is_of_a_study,
+    replace_step,
+    tables_of,
+    withdraw,
+)
+from bayesmig.reporting.records import (
+    MANIFEST,
+    RECORD,
+    REPORT,
+    RESULTS,
+    SCHEMA,
+    TABLES,
+    Manifest,
+    Results,
+    StepRecord,
+    are_whole,
+    checksum,
+    finished_run,
+    read_record,
+    write_record,
+)
 from bayesmig.spec.library import load_model, load_scenario
 from bayesmig.spec.model import ModelSpec
 from bayesmig.spec.references import citation
@@ -52,8 +89,6 @@ if TYPE_CHECKING:
     from bayesmig.policy.counterfactual import Counterfactual
 
 Tables = dict[str, pd.DataFrame]
-RECORD = "step.json"
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -207,7 +242,10 @@ def _check_question(plan: StudyPlan, key: str, name: str) -> None:
                 mend="name a column that was known before the choice",
             )
         with _from(*where):
-            make_cells(plan.survey.frame, (name,))
+            _, cells = make_cells(plan.survey.frame, (name,))
+            sampling = plan.study.sampling
+            n_draws = sampling.chains * sampling.draws
+            refuse_too_many(n_draws, len(cells), len(design.alternatives))
         return
     check_change(design, name, where=where)
     if key == "slopes":
@@ -242,25 +280,60 @@ def run(
         Where a file is wrong (before anything is computed) or a step fails.
     """
     plan = read_study(path)
-    folder = output_folder(Path(out), _is_of_a_run)
+    folder = output_folder(Path(out), is_of_a_study)
     if callable(progress):
         return _Run(plan, folder, progress).everything()
     with bars(progress) as tell:
         return _Run(plan, folder, tell).everything()
 
 
-def report(path: str | Path, out: str | Path | None = None) -> Path:
-    """Run a study and return the path of its report.
+def report(
+    path: str | Path, out: str | Path | None = None, *, progress: bool | Progress = True
+) -> Path:
+    """Write the report of a study, which is run, or of a finished run again.
 
     Parameters
     ----------
     path
-        The study file.
+        A study file (``.toml``); or the output folder of a run that is finished, whose
+        report is made of the tables that are there: nothing is computed.
     out
-        Output folder; the study's own name beside it where it is left out.
+        Output folder of a study file; its own name beside it where it is left out.
+    progress
+        As for `run`.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    BayesmigError
+        As for `run`.
+    StudyError
+        Where a folder holds no finished run, or not as it was left.
     """
     path = Path(path)
-    return run(path, path.with_suffix("") if out is None else out).report
+    if not path.is_dir() and (path.is_file() or path.suffix == ".toml"):
+        return run(path, path.with_suffix("") if out is None else out, progress=progress).report
+    if out is not None:
+        raise StudyError(
+            "an output folder was given for a run that has one already",
+            where=(str(path), f"out {out}"),
+            mend="name the study file to run it, or leave the output folder out",
+        )
+    return _report_again(path)
+
+
+def _report_again(folder: Path) -> Path:
+    from bayesmig.reporting.render import render_report
+
+    manifest = finished_run(folder)
+    page = render_report(folder)
+    files = manifest.files | {REPORT: checksum(page)}
+    write_record(folder / MANIFEST, manifest.model_copy(update={"files": files}))
+    return page
 
 
 def output_folder(folder: Path, is_ours: Callable[[Path], bool]) -> Path:
@@ -279,7 +352,9 @@ def output_folder(folder: Path, is_ours: Callable[[Path], bool]) -> Path:
         Where it holds anything else, or cannot be written to.
     """
     try:
-        empty = not (any(folder.iterdir()) if folder.is_dir() else folder.exists())
+        # What a killed run was writing first is nobody's.
+        there = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
+        empty = all(is_aside(path) for path in there)
         if not empty and not (folder.is_dir() and is_ours(folder)):
             raise StudyError(
                 "the output folder holds something else",
@@ -298,10 +373,6 @@ def output_folder(folder: Path, is_ours: Callable[[Path], bool]) -> Path:
     return folder
 
 
-def _is_of_a_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (MANIFEST, "steps", "chains"))
-
-
 # ---------------------------------------------------------------------------- steps
 
 
@@ -316,14 +387,19 @@ class _Run:
     def everything(self) -> StudyResult:
         """Every step in order, then the assembly; nothing where all is there."""
         steps = list(self._steps())
-        if _is_complete(self.plan, self.folder, {name: key for name, key, _ in steps}):
+        keys = {name: key for name, key, _ in steps}
+        claim(self.folder, keys)
+        if _is_complete(self.plan, self.folder, keys):
             return _result(self.folder, ())
-        (self.folder / MANIFEST).unlink(missing_ok=True)
+        withdraw(self.folder)
         for number, (name, key, work) in enumerate(steps):
             self.progress("study", number, len(steps), name)
             self._step(name, key, work)
         self.progress("study", len(steps), len(steps), "report")
-        _assemble(self.plan, self.folder, {name: key for name, key, _ in steps})
+        _assemble(self.plan, self.folder, keys)
+        drop_other_steps(self.folder, keys)
+        drop_other_chains(self.folder, [k for n in self.plan.theories for k in self._chain_keys(n)])
+        _certify(self.plan, self.folder, keys)
         return _result(self.folder, tuple(self.computed))
 
     def _steps(self) -> Iterator[tuple[str, str, Callable[[Path], Tables]]]:
@@ -331,8 +407,8 @@ class _Run:
         # Claims and hypotheses do not change the draws, nor what is computed from them.
         draws = {
             name: _key(
-                SCHEMA,
-                self._fit_key(name),
+                POSTERIOR_SCHEMA,
+                _key(self._chain_keys(name), plan.study.sampling.method),
                 name,
                 spec.weights,
                 plan.survey.fingerprint,
@@ -359,28 +435,28 @@ class _Run:
             key = _key("scenario", draws[main], questions["by"], scenario.to_toml())
             yield f"scenario-{name}", key, partial(self._scenario, name)
 
-    def _fit_key(self, name: str) -> str:
+    def _chain_keys(self, name: str) -> list[str]:
         sampling, design = self.plan.study.sampling, self.plan.designs[name]
-        asked = sampling.model_dump(mode="json")
-        return _key(design.fingerprint, self.plan.study.seed, asked, package_versions())
+        plan = plan_fit(design, self.plan.study.seed, **sampling.model_dump(exclude={"chains"}))
+        return [plan.key(chain) for chain in range(sampling.chains)]
 
     def _step(self, name: str, key: str, work: Callable[[Path], Tables]) -> None:
         """Do a step in a folder aside, unless it was done before."""
-        folder = self.folder / "steps" / name
-        if _is_done(folder, key):
+        folder = self.folder / STEPS / name
+        record = read_record(StepRecord, folder / RECORD)
+        if record and record.key == key and are_whole(folder, record.files):
             return
-        aside = folder.with_name(f".{name}.{os.getpid()}")
-        shutil.rmtree(aside, ignore_errors=True)
+        aside = folder.with_name(f".{name}.{os.getpid()}.part")
         aside.mkdir(parents=True)
         started = time.monotonic()
         try:
             for table, frame in work(aside).items():
                 frame.to_parquet(aside / f"{table}.parquet", index=False)
-            files = {p.name: _checksum(p) for p in sorted(aside.iterdir())}
-            made = {"created": _now(), "seconds": time.monotonic() - started}
-            (aside / RECORD).write_text(json.dumps({"key": key, "files": files} | made, indent=1))
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(aside, folder)
+            files = {p.name: checksum(p) for p in sorted(aside.iterdir())}
+            seconds = time.monotonic() - started
+            made = StepRecord(key=key, files=files, created=_now(), seconds=seconds)
+            write_record(aside / RECORD, made)
+            replace_step(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         self.computed.append(name)
@@ -391,7 +467,7 @@ class _Run:
         survey = self.plan.survey
         description = survey.describe()
         _write_json(
-            folder / "texts.json",
+            folder / TEXTS,
             {
                 "title": survey.title,
                 "fingerprint": survey.fingerprint,
@@ -418,14 +494,14 @@ class _Run:
             seed=study.seed,
             **study.sampling.model_dump(),
             # Weighted draws are not made chain by chain.
-            keep=self.folder / "chains" / name if study.sampling.has_chains else None,
+            keep=self.folder / CHAINS / name if study.sampling.has_chains else None,
             progress=tell,
         )
         posterior.save(folder / "posterior.nc")
         self._fits[name] = posterior
         provenance, spec = posterior.provenance, posterior.spec
         _write_json(
-            folder / "texts.json",
+            folder / TEXTS,
             {
                 "name": name,
                 "title": spec.title,
@@ -459,7 +535,7 @@ class _Run:
     def _posterior(self, name: str) -> Posterior:
         """The fit, from memory or from its file."""
         if name not in self._fits:
-            path = self.folder / "steps" / f"fit-{name}" / "posterior.nc"
+            path = self.folder / STEPS / f"fit-{name}" / "posterior.nc"
             self._fits[name] = load(path, self.plan.survey)
         return self._fits[name]
 
@@ -480,7 +556,7 @@ class _Run:
     def _compare(self, folder: Path) -> Tables:
         fits = {name: self._posterior(name) for name in self.plan.theories}
         result = compare(fits, allow_unconverged=True, progress=self.progress)
-        _write_json(folder / "texts.json", {"verdict": result.text})
+        _write_json(folder / TEXTS, {"verdict": result.text})
         return {"comparison": result.summary}
 
     def _test(self, name: str, folder: Path) -> Tables:
@@ -498,7 +574,7 @@ class _Run:
                 )
             )
         header = _joined([result.header for result in results.values()])
-        _write_json(folder / "texts.json", {"sentences": sentences, "header": header})
+        _write_json(folder / TEXTS, {"sentences": sentences, "header": header})
         return {"hypotheses": pd.concat(parts)}
 
     def _effects(self, folder: Path) -> Tables:
@@ -518,7 +594,7 @@ class _Run:
                 effect = verb(posterior, names, allow_unconverged=True)
                 headers[kind] = dict(effect.header)
                 effects.append(effect.summary.assign(kind=kind))
-        _write_json(folder / "texts.json", {"headers": headers})
+        _write_json(folder / TEXTS, {"headers": headers})
         tables = {"shares": pd.concat(shares)}
         return tables | ({"effects": pd.concat(effects)} if effects else {})
 
@@ -532,7 +608,7 @@ class _Run:
             )
             parts.append(_levels(result.summary, (by,)))
         _write_json(
-            folder / "texts.json",
+            folder / TEXTS,
             {
                 "name": name,
                 "title": scenario.title,
@@ -584,64 +660,81 @@ def _word(passed: bool | None) -> str:
 # ------------------------------------------------------------------------- assembly
 
 
-def _assemble(plan: StudyPlan, folder: Path, steps: Mapping[str, str]) -> None:
-    """Tables, results, report and, last, the manifest."""
+def _assemble(plan: StudyPlan, folder: Path, steps: Iterable[str]) -> None:
+    """Tables, results and report."""
     from bayesmig.reporting.render import render_report
 
-    names = list(steps)
-    target = folder / "tables"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    for name, table in _collect(folder, names).items():
-        table.to_parquet(target / f"{name}.parquet", index=False)
-        table.to_csv(target / f"{name}.csv", index=False)
-    _write_json(folder / "results.json", _results(plan, folder, names))
+    tables = _collect(folder, steps)
+    for name, table in tables.items():
+        _write_table(folder / TABLES / name, table)
+    write_record(folder / RESULTS, _results(plan, folder, list(steps), list(tables)))
     render_report(folder)
-    _drop_stale_steps(folder, names)
-    files = {
-        str(p.relative_to(folder)): _checksum(p)
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != MANIFEST
-    }
-    content = {"study": plan.study.to_toml(), "steps": dict(steps), "files": files}
-    _write_json(folder / MANIFEST, content | {"versions": package_versions()})
+
+
+def _certify(plan: StudyPlan, folder: Path, steps: Mapping[str, str]) -> None:
+    """Write the manifest, the last file of a run."""
+    manifest = Manifest(
+        schema=SCHEMA,
+        study=plan.study.to_toml(),
+        steps=dict(steps),
+        files=_files_of(folder, steps),
+        versions=package_versions(),
+    )
+    write_record(folder / MANIFEST, manifest)
+
+
+def _write_table(stem: Path, table: pd.DataFrame) -> None:
+    write_aside(stem.with_suffix(".parquet"), lambda aside: table.to_parquet(aside, index=False))
+    write_aside(stem.with_suffix(".csv"), lambda aside: table.to_csv(aside, index=False))
+
+
+def _files_of(folder: Path, steps: Iterable[str]) -> dict[str, str]:
+    """Checksums of all that belongs to the study, whatever else lies in its folder.
+
+    Kept chains do not: they only save time, and say by themselves whether they are whole.
+    """
+    names = [RESULTS, REPORT]
+    for step in steps:
+        inside = [RECORD, *_record(folder, step).files]
+        names += [f"{STEPS}/{step}/{name}" for name in inside]
+        names += [f"{TABLES}/{name}" for table in inside for name in tables_of(table)]
+    return {name: checksum(folder / name) for name in sorted(set(names))}
 
 
 def _is_complete(plan: StudyPlan, folder: Path, steps: Mapping[str, str]) -> bool:
     """Whether the folder holds all of this very study, whole."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        return (
-            manifest["study"] == plan.study.to_toml()
-            and manifest["steps"] == dict(steps)
-            and all(_checksum(folder / name) == sum_ for name, sum_ in manifest["files"].items())
-        )
-    except (OSError, ValueError, KeyError):
-        return False
+    manifest = read_record(Manifest, folder / MANIFEST)
+    return (
+        manifest is not None
+        and manifest.study == plan.study.to_toml()
+        and manifest.steps == dict(steps)
+        and are_whole(folder, manifest.files)
+    )
 
 
 def _result(folder: Path, computed: tuple[str, ...]) -> StudyResult:
-    checks = pd.read_parquet(folder / "tables" / "checks.parquet")
+    checks = pd.read_parquet(folder / TABLES / "checks.parquet")
     failed = checks[checks["passed"] == "failed"]
     names = tuple(f"{t}: {c}" for t, c in zip(failed["theory"], failed["check"], strict=True))
-    return StudyResult(folder, folder / "report.html", names, computed)
+    return StudyResult(folder, folder / REPORT, names, computed)
 
 
-def _collect(folder: Path, steps: list[str]) -> Tables:
+def _collect(folder: Path, steps: Iterable[str]) -> Tables:
     """Tables of all steps, parts of the same table one under the other."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for step in steps:
-        for path in sorted((folder / "steps" / step).glob("*.parquet")):
-            parts.setdefault(path.stem, []).append(pd.read_parquet(path))
+        for name in sorted(_record(folder, step).files):
+            if (path := folder / STEPS / step / name).suffix == ".parquet":
+                parts.setdefault(path.stem, []).append(pd.read_parquet(path))
     return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
 
 
-def _results(plan: StudyPlan, folder: Path, steps: list[str]) -> dict[str, Any]:
+def _results(plan: StudyPlan, folder: Path, steps: list[str], tables: list[str]) -> Results:
     """What the report says beside the tables."""
     texts = {
-        step: json.loads(path.read_text())
+        step: json.loads(path.read_text(encoding="utf-8"))
         for step in steps
-        if (path := folder / "steps" / step / "texts.json").is_file()
+        if (path := folder / STEPS / step / TEXTS).is_file()
     }
     headers = dict(texts["effects"]["headers"])
     sentences: dict[str, str] = {}
@@ -650,24 +743,27 @@ def _results(plan: StudyPlan, folder: Path, steps: list[str]) -> dict[str, Any]:
             theory = step.removeprefix("test-")
             sentences |= {f"{theory}/{name}": text for name, text in content["sentences"].items()}
             headers["hypotheses"] = content["header"]
-    return {
-        "title": plan.study.title,
-        "seed": plan.study.seed,
-        "created": _now(),
-        "versions": _versions(),
-        "files": _files(plan),
-        "steps": [_record(folder / "steps" / step) | {"step": step} for step in steps],
-        "columns": _columns(plan),
-        "survey": texts["survey"],
-        "main": plan.main,
-        "theories": [texts[f"fit-{name}"] for name in plan.theories],
-        "scenarios": [texts[f"scenario-{name}"] for name in plan.scenarios],
-        "headers": headers,
-        "texts": {
-            "comparison": texts.get("compare", {}).get("verdict", ""),
-            "hypotheses": sentences,
-        },
-    }
+    return Results.model_validate(
+        {
+            "title": plan.study.title,
+            "seed": plan.study.seed,
+            "created": _now(),
+            "versions": _versions(),
+            "files": _files(plan),
+            "tables": tables,
+            "steps": [_record(folder, step).model_dump() | {"step": step} for step in steps],
+            "columns": _columns(plan),
+            "survey": texts["survey"],
+            "main": plan.main,
+            "theories": [texts[f"fit-{name}"] for name in plan.theories],
+            "scenarios": [texts[f"scenario-{name}"] for name in plan.scenarios],
+            "headers": headers,
+            "texts": {
+                "comparison": texts.get("compare", {}).get("verdict", ""),
+                "hypotheses": sentences,
+            },
+        }
+    )
 
 
 def _versions() -> dict[str, str]:
@@ -717,13 +813,6 @@ def _origin_of(book: Codebook, column: str) -> str:
     return ""
 
 
-def _drop_stale_steps(folder: Path, steps: list[str]) -> None:
-    """Remove what an earlier, different study left: the manifest lists one study only."""
-    for path in (folder / "steps").iterdir():
-        if path.name not in steps:
-            shutil.rmtree(path, ignore_errors=True)
-
-
 # --------------------------------------------------------------------------- records
 
 
@@ -731,10 +820,16 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    """When a step was computed and how long it took, from its record."""
-    record = json.loads((folder / RECORD).read_text())
-    return {key: record.get(key) for key in ("created", "seconds")}
+def _record(folder: Path, step: str) -> StepRecord:
+    """The record of a step that was found whole, or made, in this run."""
+    record = read_record(StepRecord, folder / STEPS / step / RECORD)
+    if record is None:
+        raise StudyError(
+            "a step was changed while the study ran",
+            where=str(folder / STEPS / step),
+            mend="run the study again, alone in its folder",
+        )
+    return record
 
 
 def _key(*parts: object) -> str:
@@ -742,23 +837,5 @@ def _key(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _is_done(folder: Path, key: str) -> bool:
-    """Whether a step's record bears the key and its files are whole."""
-    try:
-        record = json.loads((folder / RECORD).read_text())
-        return record["key"] == key and all(
-            _checksum(folder / name) == value for name, value in record["files"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(content, indent=1, ensure_ascii=False))
-    os.replace(aside, path)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")

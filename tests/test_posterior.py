@@ -188,6 +188,33 @@ def test_a_folder_that_cannot_be_written_is_refused(posterior: Posterior, tmp_pa
     assert nothing_but(tmp_path, "file", "folder.nc")
 
 
+def other_netcdf(path: Path) -> None:
+    xr.Dataset({"a": ("x", [1.0])}).to_netcdf(path, engine="h5netcdf")
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: path.write_text("a thesis"), lambda path: path.touch(), other_netcdf]
+)
+def test_no_file_of_another_kind_is_replaced(
+    write: Callable[[Path], object], posterior: Posterior, tmp_path: Path
+) -> None:
+    path = tmp_path / "thesis.nc"
+    write(path)
+    before = path.read_bytes()
+    with pytest.raises(PosteriorError, match="no draws of bayesmig") as raised:
+        posterior.save(path)
+    assert raised.value.mend
+    assert raised.value.where == (str(path),)
+    assert path.read_bytes() == before
+    assert nothing_but(tmp_path, "thesis.nc")
+
+
+def test_draws_of_another_version_may_be_replaced(posterior: Posterior, saved: Path) -> None:
+    with h5py.File(saved, "r+") as file:
+        file.attrs["schema"] = "bayesmig posterior 1"
+    assert load(posterior.save(saved)).provenance == posterior.provenance
+
+
 def test_folders_are_made(posterior: Posterior, tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "fit.nc"
     assert posterior.save(str(path)) == path
@@ -214,6 +241,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PosteriorError, match="does not exist") as raised:
         load(tmp_path / "none.nc")
     assert "none.nc" in raised.value.where[0]
+    assert "bayesmig fit" in raised.value.mend
 
 
 @pytest.mark.parametrize(
@@ -235,7 +263,7 @@ def test_a_damaged_file_is_refused(damage: Callable[[bytes], bytes], saved: Path
 
 def test_another_netcdf_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.nc"
-    xr.Dataset({"a": ("x", [1.0])}).to_netcdf(path, engine="h5netcdf")
+    other_netcdf(path)
     with pytest.raises(PosteriorError, match="schema is 'missing'"):
         load(path)
 

@@ -2,22 +2,31 @@
 
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 import xarray as xr
 
-from bayesmig.cli import main
+from bayesmig.cli import app, main
+from bayesmig.errors import StudyError
 from bayesmig.progress import silent
+from bayesmig.reporting.folder import StudyFolder, read_folder
+from bayesmig.reporting.outputs import claim, is_of_a_study
+from bayesmig.reporting.records import checksum
 from bayesmig.simulation import simulate
 from bayesmig.spec.library import load_model
-from bayesmig.study import StudyResult, read_study, run
+from bayesmig.study import StudyResult, output_folder, read_study, report, run
 
 STUDY = """
 title = "A small study"
@@ -55,10 +64,20 @@ def draws_of(out: Path, theory: str) -> xr.Dataset:
         return tree["posterior"].to_dataset().load()
 
 
+def files(out: Path) -> set[str]:
+    """Give the paths of all files in a folder."""
+    return {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+
+
+def contents(out: Path) -> dict[Path, bytes]:
+    """Give every file with its bytes, and every folder."""
+    return {p: p.read_bytes() if p.is_file() else b"" for p in out.rglob("*")}
+
+
 def manifest(out: Path) -> dict[str, str]:
     """Give the checksums of a run's files."""
-    files: dict[str, str] = json.loads((out / "manifest.json").read_text())["files"]
-    return files
+    found: dict[str, str] = json.loads((out / "manifest.json").read_text())["files"]
+    return found
 
 
 def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -85,11 +104,10 @@ def test_everything_is_there(done: StudyResult) -> None:
     scenarios = pd.read_csv(done.folder / "tables" / "scenarios.csv")
     closed = scenarios.query("quantity == 'scenario' and alternative == 'international'")
     assert (closed["estimate"] == 0).all()
-    assert set(manifest(done.folder)) == {
-        str(p.relative_to(done.folder))
-        for p in done.folder.rglob("*")
-        if p.is_file() and p.name != "manifest.json"
-    }
+    # Neither what says whose folder it is, nor what only saves time.
+    beside = {"manifest.json", "bayesmig.json", *(n for n in files(done.folder) if "chains/" in n)}
+    assert set(manifest(done.folder)) == files(done.folder) - beside
+    assert {n.rpartition("/")[0] for n in beside} == {"", "chains/baseline", "chains/selectivity"}
 
 
 def test_results_say_where_they_come_from(done: StudyResult) -> None:
@@ -193,6 +211,329 @@ def test_killed_and_run_again_ends_the_same(
     assert not [p for p in out.rglob(".*") if p.is_file()]
 
 
+# ------------------------------------------------------- a run that was made in an instant
+
+
+@pytest.fixture
+def copied(done: StudyResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run of one's own; figures, which take the longest, are not drawn anew."""
+    monkeypatch.setattr("bayesmig.reporting.render.render", page)
+    run_page = page(read_folder(done.folder))
+    out = Path(shutil.copytree(done.folder, tmp_path / "out"))
+    (out / "report.html").write_text(run_page)
+    left = json.loads((out / "manifest.json").read_text())
+    left["files"]["report.html"] = checksum(out / "report.html")
+    (out / "manifest.json").write_text(json.dumps(left))
+    return out
+
+
+def page(study: StudyFolder) -> str:
+    """Stand in for the page."""
+    return f"A page of {', '.join(study.tables)}"
+
+
+def without_times(out: Path) -> dict[str, str]:
+    """Give the manifest of a run without the file that says when it was assembled."""
+    return {k: v for k, v in manifest(out).items() if k != "results.json"}
+
+
+def is_whole_again(out: Path, done: StudyResult) -> bool:
+    """Tell whether a copied run is as it was, and nothing half-written is left."""
+    assert not list(out.rglob(".*"))
+    changed = {k for k, v in without_times(out).items() if without_times(done.folder).get(k) != v}
+    return files(out) == files(done.folder) and changed == {"report.html"}
+
+
+class Killed(BaseException):
+    """The end of a process, of which nothing in it hears."""
+
+
+ASSEMBLED = ["tables/comparison.parquet", "tables/effects.csv", "results.json", "report.html",
+             "manifest.json"]  # fmt: skip
+
+
+@pytest.mark.parametrize("last", ASSEMBLED)
+def test_killed_while_assembling_looks_unfinished_and_is_finished_later(
+    last: str, home: Path, copied: Path, done: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copied / "report.html").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed_before(copied / last))
+        with pytest.raises(Killed):
+            run(home / "study.toml", copied, progress=silent)
+    (left,) = copied.rglob(".*.part")
+    assert left.name == f".{Path(last).name}.999.part"
+    assert not (copied / "manifest.json").exists()
+    assert not (copied / last).exists()
+    whole = manifest(done.folder)
+    for name in files(copied) & {n for n in whole if n.startswith("tables/")}:
+        assert checksum(copied / name) == whole[name]
+    with pytest.raises(StudyError, match="no finished run"):
+        report(copied)
+    assert run(home / "study.toml", copied, progress=silent).computed == ()
+    assert is_whole_again(copied, done)
+
+
+def killed_before(target: Path) -> Callable[[Path, Path], None]:
+    """Make a renaming that ends the run before a file appears; what was written aside stays."""
+    rename = os.replace
+
+    def replace(source: Path, to: Path) -> None:
+        if Path(to) == target:
+            # That of another process, since this one tidies up after what is raised.
+            rename(source, Path(to).with_name(f".{target.name}.999.part"))
+            raise Killed
+        rename(source, to)
+
+    return replace
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from bayesmig.progress import silent
+from bayesmig.reporting import render
+from bayesmig.study import run
+study, out, last = map(Path, sys.argv[1:])
+render.render = lambda study: "a page"
+rename = os.replace
+def replace(source, to):
+    if Path(to) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, to)
+os.replace = replace
+run(study, out, progress=silent)
+"""
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["manifest.json", *(pytest.param(n, marks=pytest.mark.slow) for n in ASSEMBLED[:-1])],
+)
+def test_a_process_killed_while_assembling_leaves_nothing_in_the_end(
+    last: str, home: Path, copied: Path, done: StudyResult
+) -> None:
+    (copied / "manifest.json").unlink()
+    arguments = [str(home / "study.toml"), str(copied), str(copied / last)]
+    ended = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, timeout=300)
+    assert ended.returncode == -signal.SIGKILL
+    assert list(copied.rglob(".*.part")) and not (copied / "manifest.json").exists()
+    run(home / "study.toml", copied, progress=silent)
+    assert is_whole_again(copied, done)
+
+
+def test_killed_before_anything_is_marked_leaves_a_folder_that_may_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = output_folder(tmp_path / "out", is_of_a_study)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed_before(out / "bayesmig.json"))
+        with pytest.raises(Killed):
+            claim(out, [])
+    assert files(out) == {".bayesmig.json.999.part"}
+    claim(output_folder(out, is_of_a_study), [])
+    assert files(out) == {"bayesmig.json"}
+
+
+def test_what_killed_runs_were_writing_is_cleared_away(
+    home: Path, copied: Path, done: StudyResult
+) -> None:
+    for name in (
+        *(".report.html.77.part", ".manifest.json.77.part", "tables/.effects.csv.77.part"),
+        *(
+            "chains/baseline/.chain-01-0123456789abcdef.nc.77.part",
+            "steps/.fit-baseline.77.part/posterior.nc",
+        ),
+    ):
+        (copied / name).parent.mkdir(exist_ok=True)
+        (copied / name).write_text("half")
+    assert run(home / "study.toml", copied, progress=silent).computed == ()
+    assert is_whole_again(copied, done)
+
+
+def test_chains_of_other_plans_are_removed(home: Path, copied: Path, done: StudyResult) -> None:
+    """Those of this plan stay: a theory with another claim has the same."""
+    theirs = {"chains/baseline/notes.nc", "chains/mine.txt", "chains/baseline/.notes.nc.7.part"}
+    for name in (*theirs, "chains/baseline/chain-01-0123456789abcdef.nc",
+                 "chains/gone/chain-02-0123456789abcdef.nc"):  # fmt: skip
+        (copied / name).parent.mkdir(exist_ok=True)
+        (copied / name).write_text("a chain")
+    (copied / "report.html").unlink()
+    run(home / "study.toml", copied, progress=silent)
+    assert files(copied) == files(done.folder) | theirs
+    assert not (copied / "chains" / "gone").exists()
+
+
+# ------------------------------------------------------------------- what is not its own
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        ["steps/mydir/precious.txt"],
+        ["tables/mydata.csv"],
+        ["chains/melody.mid"],
+        [".film.mkv.77.part"],
+        ["manifest.json"],
+        ["manifest.json", "steps/mydir/precious.txt", "tables/mydata.csv"],
+        ["bayesmig.json", "tables/mydata.csv"],
+    ],
+)
+def test_a_folder_of_others_is_refused(planted: list[str], home: Path, tmp_path: Path) -> None:
+    for name in planted:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('{"name": "a web page"}')
+    before = contents(tmp_path)
+    with pytest.raises(StudyError, match="something else") as raised:
+        run(home / "study.toml", tmp_path, progress=silent)
+    assert raised.value.mend
+    assert contents(tmp_path) == before
+
+
+def test_files_of_others_stay_and_are_not_certified(home: Path, copied: Path) -> None:
+    theirs = {"steps/mydir/precious.txt", "tables/mydata.csv", "steps/scenario-border_closure/a.md",
+              "steps/no.txt"}  # fmt: skip
+    for name in theirs:
+        (copied / name).parent.mkdir(exist_ok=True)
+        (copied / name).write_text("mine")
+    changed = home / "no_scenario.toml"
+    changed.write_text(STUDY.replace('scenarios = ["border_closure"]', ""))
+    assert run(changed, copied, progress=silent).computed == ()
+    left = files(copied)
+    assert theirs <= left
+    assert not theirs & set(manifest(copied))
+    assert not {n for n in left if re.search("scenario|diversion", n)} - theirs
+
+
+@pytest.mark.parametrize(
+    "planted", ["steps/effects/notes.txt", "steps/fit-baseline/old/fit.nc", "report.html/x"]
+)
+def test_a_name_that_is_needed_and_taken_keeps_the_study_out(
+    planted: str, home: Path, copied: Path
+) -> None:
+    path = copied / planted
+    if path.parent.is_file():
+        path.parent.unlink()
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    before = contents(copied)
+    with pytest.raises(StudyError, match="not the study's") as raised:
+        run(home / "study.toml", copied, progress=silent)
+    assert any(str(p) in raised.value.where[0] for p in (path, path.parent))
+    assert contents(copied) == before
+
+
+def test_a_step_that_is_a_link_keeps_the_study_out(
+    home: Path, copied: Path, tmp_path: Path
+) -> None:
+    step = (copied / "steps" / "effects").rename(tmp_path / "elsewhere")
+    (copied / "steps" / "effects").symlink_to(step)
+    with pytest.raises(StudyError, match="not the study's"):
+        run(home / "study.toml", copied, progress=silent)
+
+
+# ------------------------------------------------------------------ damaged state files
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "computed"),
+    [
+        ("manifest.json", "[]", ()),
+        ("manifest.json", "{", ()),
+        ("manifest.json", '{"study": "", "steps": {}, "files": {}, "versions": {}}', ()),
+        ("manifest.json", '{"study": 1, "steps": [], "files": null}', ()),
+        ("bayesmig.json", "[]", ()),
+        ("results.json", '{"theories": 3}', ()),
+        ("results.json", "", ()),
+        ("steps/test-selectivity/step.json", "[]", ("test-selectivity",)),
+        ("steps/test-selectivity/step.json", '{"key": "x", "files": null}', ("test-selectivity",)),
+    ],
+)
+def test_a_damaged_state_file_is_as_good_as_none(
+    name: str, text: str, computed: tuple[str, ...], home: Path, copied: Path, done: StudyResult
+) -> None:
+    (copied / name).write_text(text)
+    assert run(home / "study.toml", copied, progress=silent).computed == computed
+    assert files(copied) == files(done.folder)
+    assert run(home / "study.toml", copied, progress=silent).computed == ()
+
+
+def test_no_record_reaches_outside_of_its_folder(home: Path, copied: Path) -> None:
+    precious = copied.parent / "precious.txt"
+    precious.write_text("mine")
+    record = copied / "steps" / "old" / "step.json"
+    record.parent.mkdir()
+    listed = {"../../../precious.txt": checksum(precious)}
+    left = {"key": "x", "files": listed, "created": "", "seconds": 1}
+    record.write_text(json.dumps(left))
+    (copied / "report.html").unlink()
+    run(home / "study.toml", copied, progress=silent)
+    assert precious.read_text() == "mine"
+    assert record.is_file()
+
+
+# ------------------------------------------------------------------- the report by itself
+
+
+def test_the_report_is_written_again_and_stays_certified(
+    home: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bayesmig.reporting.render.render", lambda study: "another page")
+    assert report(copied) == copied / "report.html"
+    assert (copied / "report.html").read_text() == "another page"
+    before = contents(copied)
+    assert run(home / "study.toml", copied, progress=silent).computed == ()
+    assert contents(copied) == before
+
+
+def test_the_same_words_write_a_report_on_the_command_line(
+    home: Path, copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copied / "report.html").unlink()
+    assert call(["report", str(copied)], monkeypatch) == 0
+    study = str(home / "study.toml")
+    assert call(["report", study, "--out", str(copied), "--quiet"], monkeypatch) == 0
+    assert capsys.readouterr().out == f"{copied / 'report.html'}\n" * 2
+    assert report(study, copied, progress=silent) == copied / "report.html"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda out: (out / "manifest.json").unlink(), "no finished run"),
+        (lambda out: (out / "manifest.json").write_text("[]"), "no finished run"),
+        (lambda out: (out / "tables" / "effects.parquet").unlink(), "tables/effects.parquet"),
+        (lambda out: (out / "tables" / "effects.csv").write_text("a"), "tables/effects.csv"),
+        (lambda out: (out / "results.json").write_text('{"theories": 3}'), "results.json"),
+        (lambda out: (out / "results.json").unlink(), "results.json"),
+        (shutil.rmtree, "no finished run"),
+    ],
+)
+def test_no_report_is_made_of_an_unfinished_or_damaged_run(
+    damage: Callable[[Path], object],
+    said: str,
+    copied: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage(copied)
+    before = contents(copied)
+    assert call(["report", str(copied)], monkeypatch) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+    assert f"bayesmig run STUDY.toml --out {copied}" in shown.err
+    assert contents(copied) == before
+
+
+def test_a_finished_run_has_its_folder_already(copied: Path) -> None:
+    with pytest.raises(StudyError, match="has one already"):
+        report(copied, copied.parent / "elsewhere")
+
+
+# ------------------------------------------------------------------------- the study file
+
+
 def test_nothing_is_written_before_everything_is_valid(home: Path, tmp_path: Path) -> None:
     wrong = home / "wrong.toml"
     wrong.write_text(STUDY.replace('["wealth"]', '["welth"]'))
@@ -249,6 +590,12 @@ def has_keys(*keys: str) -> Callable[[object], bool]:
 
 
 JSON: dict[str, tuple[list[str], Callable[[object], bool]]] = {
+    "run": (["run", "STUDY", "--out", "OUT", "--quiet"], has_keys("report", "failed", "computed")),
+    "validate": (["validate", "STUDY"], lambda c: isinstance(c, dict) and c["kind"] == "study"),
+    "fit": (
+        ["fit", "baseline", "SURVEY", "--out", "NEW", "--draws", "20", "--tune", "20", "--quiet"],
+        has_keys("file", "problems", "summary"),
+    ),
     "describe": (["describe", "SURVEY"], has_keys("tables", "warnings")),
     "models": (["models"], has_keys("theories", "scenarios")),
     "check": (["check", "FIT", "--allow-unconverged"], lambda c: isinstance(c, list)),
@@ -275,17 +622,63 @@ def test_json_is_for_scripts(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = tmp_path / "other.nc"
-    other.write_bytes(Path(fit_file(done, "baseline")).read_bytes())
     places = {
+        "STUDY": str(home / "study.toml"),
+        "OUT": str(done.folder),
+        "NEW": str(tmp_path / "new.nc"),
         "FIT": fit_file(done),
-        "OTHER": str(other),
+        "OTHER": fit_file(done, "baseline"),
         "SURVEY": str(home / "survey" / "survey.toml"),
     }
     code = call([places.get(a, a) for a in arguments] + ["--json"], monkeypatch)
     shown = capsys.readouterr()
     assert code == 0, shown.err
     assert right(json.loads(shown.out))
+
+
+@pytest.mark.parametrize(
+    ("copies", "expected"),
+    [
+        # Both are called posterior.nc where they stand; each has a name of its own.
+        ({}, {"STEPS/fit-baseline": "baseline", "STEPS/fit-selectivity": "selectivity"}),
+        (
+            {"a/m.nc": "selectivity", "b/m.nc": "selectivity", "base.nc": "baseline"},
+            {"a/m.nc": "a/m.nc", "b/m.nc": "b/m.nc", "base.nc": "baseline"},
+        ),
+        (
+            {"baseline": "selectivity", "m.nc": "selectivity", "base.nc": "baseline"},
+            {"baseline": "baseline", "m.nc": "m.nc", "base.nc": "base.nc"},
+        ),
+    ],
+    ids=["theories", "paths of one theory", "path that is a theory's name"],
+)
+def test_no_fit_is_left_out_of_a_comparison(
+    copies: dict[str, str],
+    expected: dict[str, str],
+    done: StudyResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path, theory in copies.items():
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_bytes(Path(fit_file(done, theory)).read_bytes())
+    steps = str(done.folder / "steps")
+    files = [p if p in copies else f"{p.replace('STEPS', steps)}/posterior.nc" for p in expected]
+    options = ["--allow-unconverged", "--quiet", "--json"]
+    assert call(["compare", *files, *options], monkeypatch) == 0
+    rows = json.loads(capsys.readouterr().out)["summary"]
+    assert {row["theory"] for row in rows} == set(expected.values())
+
+
+def test_a_fit_is_not_compared_with_itself(
+    done: StudyResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(fit_file(done))
+    again = str(file.parent / ".." / file.parent.name / file.name)
+    assert call(["compare", str(file), again, fit_file(done, "baseline")], monkeypatch) == 1
+    assert "twice" in capsys.readouterr().err
 
 
 def test_unconverged_draws_are_refused_unless_allowed(
@@ -297,12 +690,47 @@ def test_unconverged_draws_are_refused_unless_allowed(
     assert call(["predict", fit_file(done), "--allow-unconverged"], monkeypatch) == 0
 
 
-@pytest.mark.parametrize("verb", ["demo", "run", "validate", "simulate", "fit", "check", "compare",
-                                  "test", "predict", "report", "models", "describe"])  # fmt: skip
+VERBS = {verb.name or verb.callback.__name__: verb for verb in app.registered_commands}
+#: What a user has: what the commands themselves write, and packaged names.
+FILES = {"my-survey/survey.toml", "bayesmig-demo/study.toml", "networks.nc", "selectivity.nc"}
+
+
+def test_every_verb_is_seen() -> None:
+    assert set(VERBS) == {
+        *("demo", "run", "report", "validate", "simulate", "describe", "models"),
+        *("fit", "check", "compare", "test", "predict"),
+    }
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_fits_a_screen_and_has_an_example(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call([verb, "--help"], monkeypatch) == 0
     text = capsys.readouterr().out
-    assert f"bayesmig {verb}" in text and "Example: " in text
+    examples = re.findall(rf"Example: bayesmig ({verb}\b.*?)\n\n", text, re.DOTALL)
+    assert examples
     assert len(text.splitlines()) <= 40
+    group = typer.main.get_command(app)
+    for example in examples:
+        _, *arguments = shlex.split(example)
+        # Parsed, not run; parsing eats the list that it is given.
+        assert group.commands[verb].make_context(verb, [*arguments])  # type: ignore[attr-defined]
+        assert {a for a in arguments if re.search(r"\.\w+$|/", a)} <= FILES
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_is_a_result(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(arguments, monkeypatch) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "Migration theories" in shown.out and all(verb in shown.out for verb in VERBS)
+
+
+def test_the_version_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["--version"], monkeypatch) == 0
+    assert capsys.readouterr().out == f"bayesmig {version('bayesmig')}\n"

@@ -140,15 +140,14 @@ def fit(
     design = build_design(theory, survey)
     # Before anything long: it refuses flat priors.
     from_prior = prior_draws(design, seed=seed, draws=draws) if prior else None
-    plan = Plan(
-        design=design.fingerprint,
-        route="graph" if method == "graph" else "map",
-        precision=_precision(design, precision),
-        seed=seed,
+    plan = plan_fit(
+        design,
+        seed,
+        method=method,
+        precision=precision,
         draws=draws,
-        tune=_TUNE if tune is None else tune,
-        target_accept=_TARGET_ACCEPT if target_accept is None else float(target_accept),
-        versions=package_versions(),
+        tune=tune,
+        target_accept=target_accept,
     )
     started = time.perf_counter()
     if callable(progress):
@@ -179,6 +178,29 @@ def fit(
         warnings=design.support.warnings,
     )
     return Posterior(design, outcome.tree, provenance, survey)
+
+
+def plan_fit(
+    design: Design,
+    seed: int,
+    *,
+    method: str,
+    precision: str,
+    draws: int,
+    tune: int | None,
+    target_accept: float | None,
+) -> Plan:
+    """What the chains of a fit depend on; options are those of `fit`."""
+    return Plan(
+        design=design.fingerprint,
+        route="graph" if method == "graph" else "map",
+        precision=_precision(design, precision),
+        seed=seed,
+        draws=draws,
+        tune=_TUNE if tune is None else tune,
+        target_accept=_TARGET_ACCEPT if target_accept is None else float(target_accept),
+        versions=package_versions(),
+    )
 
 
 # ------------------------------------------------------------------------------ options

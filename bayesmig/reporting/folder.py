@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bayesmig.errors import StudyError
+from bayesmig.reporting.records import RESULTS, TABLES, Results, read_record
 
 #: Letters of a description that fits beside a number.
 SHORT = 50
@@ -70,7 +70,7 @@ class StudyFolder:
     results
         ``results.json``: texts, versions and what was asked.
     tables
-        Name -> table, for those that are there and have rows.
+        Name -> table, for those that have rows.
     """
 
     path: Path
@@ -138,7 +138,7 @@ class StudyFolder:
 
 
 def read_folder(path: Path) -> StudyFolder:
-    """Read a study's results and tables.
+    """Read a study's results and the tables that they name.
 
     Parameters
     ----------
@@ -148,41 +148,46 @@ def read_folder(path: Path) -> StudyFolder:
     Raises
     ------
     StudyError
-        Where there are no results, or a file cannot be read or lacks columns.
+        Where there are no results, or a file is missing, cannot be read or lacks columns.
     """
-    tables = {}
-    results = _results(path / "results.json")
-    for name, columns in COLUMNS.items():
-        file = path / "tables" / f"{name}.parquet"
-        if file.is_file():
-            table = _table(file, columns)
-            if len(table):
-                tables[name] = table
-    return StudyFolder(path, results, tables)
+    results = _results(path / RESULTS)
+    tables = {
+        name: _table(path / TABLES / f"{name}.parquet", columns)
+        for name, columns in COLUMNS.items()
+        if name in results["tables"]
+    }
+    return StudyFolder(path, results, {k: table for k, table in tables.items() if len(table)})
 
 
 def _results(file: Path) -> Mapping[str, Any]:
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    results = read_record(Results, file)
+    if results is None:
+        damaged = file.exists()
         raise StudyError(
-            "the folder holds no results of a study",
+            "the results cannot be read" if damaged else "the folder holds no results of a study",
             where=str(file),
-            mend="run the study first: bayesmig run STUDY.toml --out FOLDER",
-        ) from None
-    except (OSError, ValueError) as err:
-        raise _unreadable(file, err) from err
-    if not isinstance(results, dict):
-        raise _unreadable(file, TypeError("not a JSON object"))
-    return results
+            mend=("they are damaged: run the study again" if damaged else "run the study first")
+            + ": bayesmig run STUDY.toml --out FOLDER",
+        )
+    return results.model_dump()
 
 
 def _table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         table = pd.read_parquet(file)
+    except FileNotFoundError:
+        raise StudyError(
+            "the study asks for a table that is missing",
+            where=str(file),
+            mend="run the study again",
+        ) from None
     except Exception as err:
         # Readers of parquet raise whatever their C library does for damaged files.
-        raise _unreadable(file, err) from err
+        raise StudyError(
+            f"the file cannot be read ({type(err).__name__}: {err})",
+            where=str(file),
+            mend="it is damaged; run the study again",
+        ) from err
     missing = [c for c in columns if c not in table.columns]
     if missing:
         raise StudyError(
@@ -191,11 +196,3 @@ def _table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
             mend="run the study again with this version",
         )
     return table
-
-
-def _unreadable(file: Path, err: Exception) -> StudyError:
-    return StudyError(
-        f"the file cannot be read ({type(err).__name__}: {err})",
-        where=str(file),
-        mend="it is damaged; run the study again",
-    )

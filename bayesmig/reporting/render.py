@@ -13,9 +13,9 @@ from bayesmig.reporting.blocks import Facts, FigureBlock, Heading, HtmlTable, Pr
 from bayesmig.reporting.cautions import cautions, worst
 from bayesmig.reporting.findings import findings
 from bayesmig.reporting.folder import StudyFolder, read_folder
+from bayesmig.reporting.records import REPORT
 from bayesmig.reporting.sections import sections
 
-NAME = "report.html"
 _KINDS = {
     Prose: "prose",
     Heading: "heading",
@@ -31,8 +31,8 @@ def render_report(folder: Path) -> Path:
     Parameters
     ----------
     folder
-        With ``results.json`` and ``tables/``; optional tables may be missing, and the
-        page says so.
+        With ``results.json`` and the tables that it names; the page says of others that
+        the study has none.
 
     Returns
     -------
@@ -42,12 +42,12 @@ def render_report(folder: Path) -> Path:
     Raises
     ------
     StudyError
-        Where results are missing, or a file is damaged or lacks columns.
+        Where results or a table are missing, damaged, or lack columns.
     PosteriorError
         Where the folder cannot be written.
     """
     page = render(read_folder(folder))
-    target = folder / NAME
+    target = folder / REPORT
     write_aside(target, lambda aside: aside.write_text(page, encoding="utf-8"))
     return target
 

@@ -74,18 +74,18 @@ def write_study(
 ) -> Path:
     """Write tables and results of a made-up study.
 
-    ``without`` names tables that are not written; with ``converged=False`` the last
+    ``without`` names tables that the study does not have; with ``converged=False`` the last
     theory has not converged; ``names`` are put in the place of cells of tables.
     """
     theories, scenarios = tuple(theories), tuple(scenarios)
     tables = made_up_tables(theories, scenarios, converged=converged, seed=seed)
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        if name not in without:
-            table = table.replace(dict(names or {}))
-            table.to_parquet(folder / "tables" / f"{name}.parquet", index=False)
-            table.to_csv(folder / "tables" / f"{name}.csv", index=False)
-    results = _results(title, theories, scenarios, converged)
+    written = [name for name in tables if name not in set(without)]
+    for name in written:
+        table = tables[name].replace(dict(names or {}))
+        table.to_parquet(folder / "tables" / f"{name}.parquet", index=False)
+        table.to_csv(folder / "tables" / f"{name}.csv", index=False)
+    results = _results(title, theories, scenarios, converged) | {"tables": written}
     (folder / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False))
     return folder
 

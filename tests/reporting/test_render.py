@@ -226,20 +226,17 @@ def test_nothing_is_said_to_be_missing_where_all_is_there(page: Page) -> None:
     assert not [a for _, a in page.tags if a.get("class") == "absent"]
 
 
-def test_empty_results_make_a_page(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text("{}")
-    page = Page(render_report(tmp_path).read_text(encoding="utf-8"))
-    assert [i for i in page.ids if i in SECTIONS] == list(SECTIONS)
-
-
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
         ("results.json", None, "no results of a study"),
         ("results.json", b"{", "cannot be read"),
         ("results.json", b"[]", "cannot be read"),
+        ("results.json", b"{}", "cannot be read"),
+        ("results.json", b'{"theories": 3}', "cannot be read"),
         ("results.json", b"\xff\xfe\x00", "cannot be read"),
         ("tables/comparison.parquet", b"PAR1 no more", "cannot be read"),
+        ("tables/comparison.parquet", None, "asks for a table that is missing"),
     ],
 )
 def test_damaged_folders_are_refused(
@@ -254,6 +251,34 @@ def test_damaged_folders_are_refused(
         render_report(tmp_path)
     assert str(tmp_path / file) in str(caught.value)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_table_that_the_study_does_not_have_is_not_read(tmp_path: Path) -> None:
+    write_study(tmp_path, without=MOST)
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "tables" / "scenarios.parquet")
+    assert "scenarios" not in read_folder(tmp_path).tables
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("theories", 3),
+        ("theories", [{"name": "networks"}]),
+        ("scenarios", {}),
+        ("survey", []),
+        ("headers", {"shares": "x"}),
+        ("texts", None),
+        ("versions", ["6.3"]),
+        ("tables", ["../checks"]),
+    ],
+)
+def test_results_of_another_form_are_refused(tmp_path: Path, key: str, value: object) -> None:
+    write_study(tmp_path, without=MOST)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {key: value}), "utf-8")
+    with pytest.raises(StudyError, match="cannot be read") as raised:
+        read_folder(tmp_path)
+    assert "bayesmig run" in raised.value.mend
 
 
 def test_table_without_a_column_is_refused(tmp_path: Path) -> None:
