@@ -1,8 +1,8 @@
 """Independent draws from the expansion of a posterior, corrected by importance weights.
 
 The proposal is normal in the map's coordinates (`bayesmig.inference.geometry`), with the
-heavier tails of a t distribution for scales and correlations; where groups are few,
-coefficients are whitened anew at every draw of the scales. What its weights
+heavier tails of t distributions for scales, correlations and every group's effects; where
+groups are few, coefficients are whitened anew at every draw of the scales. What its weights
 would scatter by comes mostly from the third derivatives of the likelihood in the effects of
 groups, summed over groups. Three things take that away, and leave the weights exact:
 
@@ -49,10 +49,9 @@ _FAR = 2.0
 _PIECE, _PILOT = 50, 200
 #: Draws without which no tail is fitted.
 _LEAST = 100
-#: Groups up to which coefficients are whitened anew at every draw.
+#: Groups up to which coefficients are whitened anew at every draw, and beyond which every
+#: group has two pairs of candidates.
 _FEW_GROUPS = 400
-#: Effective share of the pilot's draws below which it is not.
-_HOPELESS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,13 @@ def supports(density: Density) -> bool:
 
 
 def weighted_draws(
-    density: Density, *, seed: int, draws: int, weigh: bool, progress: Progress
+    density: Density,
+    *,
+    seed: int,
+    draws: int,
+    weigh: bool,
+    progress: Progress,
+    least_share: float = 0.02,
 ) -> Weighted | None:
     """Draws from the expansion, weighted.
 
@@ -104,6 +109,8 @@ def weighted_draws(
         Whether to compute weights; without, all are equal and the Pareto shape is NaN.
     progress
         Told of the draws made.
+    least_share
+        Effective share of the first 200 draws below which no more are made.
 
     Returns
     -------
@@ -119,7 +126,8 @@ def weighted_draws(
             found.append(piece)
             done = min(start + _PIECE, draws)
             progress("weighted draws", done, draws)
-            if weigh and done == _PILOT and _is_hopeless(np.concatenate([f[2] for f in found])):
+            pilot = weigh and done == _PILOT
+            if pilot and not _share(np.concatenate([f[2] for f in found])) > least_share:
                 pool.shutdown(wait=False, cancel_futures=True)
                 return None
     theta, effects, raw = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -132,10 +140,10 @@ def _sizes(draws: int) -> Iterator[int]:
     return (min(_PIECE, draws - start) for start in range(0, draws, _PIECE))
 
 
-def _is_hopeless(log_weights: Array) -> bool:
+def _share(log_weights: Array) -> float:
+    """Effective share of draws with raw weights."""
     weights = np.exp(log_weights - log_weights.max())
-    share = weights.sum() ** 2 / np.square(weights).sum() / len(weights)
-    return not share > _HOPELESS
+    return float(weights.sum() ** 2 / np.square(weights).sum() / len(weights))
 
 
 def smoothed(log_weights: Array) -> tuple[Array, float]:
@@ -182,6 +190,10 @@ class _Sampler:
         self.unit_of = self._unit_of()
         t = problem.layout.n_theta
         self.conditional = 0 < self.units <= _FEW_GROUPS and self.outer >= 0
+        # Far out a group's density falls more slowly than a normal on one side. Heavier tails
+        # keep weights bounded there, and cost every group a little.
+        self.df = max(20.0, 5.0 * float(np.sqrt(self.units)))
+        self.pairs = 1 if self.units <= _FEW_GROUPS else 2
         self.shift, self.reach = np.zeros(t), (np.ones(t), np.ones(t))
 
     def _unit_of(self) -> NDArray[np.int64]:
@@ -198,21 +210,24 @@ class _Sampler:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(3, first)))
         layout = self.density.problem.layout
         t, c = layout.n_theta, layout.n_coefficients
-        standard = rng.standard_normal((draws, layout.size))
+        standard = rng.standard_normal((draws, t))
+        epsilon = rng.standard_normal((draws, self.pairs, layout.n_effects))
+        tails = self.df / rng.chisquare(self.df, (draws, self.pairs, self.units))
+        epsilon *= np.sqrt(tails)[:, :, self.unit_of]
         # One scale for all: far out, scales and correlations are far together.
         standard[:, c:t] *= np.sqrt(_DF / rng.chisquare(_DF, (draws, 1)))
         up, down = self.reach
         above = rng.random((draws, t)) < up / (up + down)
-        white = self.shift + np.abs(standard[:, :t]) * np.where(above, up, -down)
-        sides = rng.random((draws, self.units))
-        theta, effects, of_units, log_density = self._evaluate(white, standard[:, t:])
-        # The first side with the probability of its share.
-        first_side = sides < 1 / (1 + np.exp(of_units[:, 1] - of_units[:, 0]))
-        chosen = np.where(first_side[:, self.unit_of], effects[:, 0], effects[:, 1])
+        white = self.shift + np.abs(standard) * np.where(above, up, -down)
+        theta, effects, of_units, log_density = self._evaluate(white, epsilon)
         log_proposal = -0.5 * np.square(standard[:, :c]).sum(axis=1)
-        log_proposal -= 0.5 * np.square(standard[:, t:]).sum(axis=1)
-        hyper = np.square(standard[:, c:t]).sum(axis=1)
+        hyper = np.square(standard[:, c:]).sum(axis=1)
         log_proposal -= 0.5 * (_DF + t - c) * np.log1p(hyper / _DF)
+        # A side of every unit with the probability of its share.
+        shares = np.exp(of_units - of_units.max(axis=1, keepdims=True)).cumsum(axis=1)
+        points = rng.random((draws, 1, self.units)) * shares[:, -1:]
+        side = (shares < points).sum(axis=1)[:, self.unit_of]
+        chosen = np.take_along_axis(effects, side[:, None], axis=1)[:, 0]
         return theta, chosen, log_density - log_proposal
 
     def recentre(self) -> None:
@@ -240,14 +255,17 @@ class _Sampler:
         parts = [points[k : k + _PIECE] for k in range(0, len(points), _PIECE)]
 
         def density(white: Array) -> Array:
-            return self._evaluate(white, np.zeros((len(white), layout.n_effects)))[3]
+            return self._evaluate(white, np.zeros((len(white), 1, layout.n_effects)))[3]
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             values = np.concatenate(list(pool.map(density, parts)))
         return values[0], values[1 : t + 1], values[t + 1 :]
 
     def _evaluate(self, white: Array, epsilon: Array) -> tuple[Array, Array, Array, Array]:
-        """Theta; both sides' effects; units' log densities of each; their log density."""
+        """Theta; all sides' effects; units' log densities of each; their log density.
+
+        Epsilon's own density is not the same for all sides: it is taken from theirs.
+        """
         layout, density = self.density.problem.layout, self.density
         draws, log_volume = len(white), 0.0
         theta, at = np.empty((draws, layout.n_theta)), np.empty((draws, layout.n_effects))
@@ -259,8 +277,9 @@ class _Sampler:
             )
         else:
             target.centres(white, whitening, table, expansion, theta, at)
-        effects = np.empty((draws, 2, layout.n_effects))
-        of_units = np.empty((draws, 2, self.units))
+        sides = 2 * epsilon.shape[1]
+        effects = np.empty((draws, sides, layout.n_effects))
+        of_units = np.empty((draws, sides, self.units))
         common = target.log_densities_of_pairs(
             theta,
             epsilon,
@@ -280,9 +299,15 @@ class _Sampler:
             density.blocks.arrays, *self.cells, beta, gamma, effects.astype(beta.dtype), sums
         )
         of_units -= sums
+        size = np.bincount(self.unit_of, minlength=self.units)
+        for pair in range(epsilon.shape[1]):
+            square = np.square(epsilon[:, pair])
+            far = np.stack([np.bincount(self.unit_of, q, self.units) for q in square])
+            log_proposal = -0.5 * (self.df + size) * np.log1p(far / self.df)
+            of_units[:, 2 * pair : 2 * pair + 2] -= log_proposal[:, None]
         linear = np.einsum("swk,kw->s", beta.astype(float), density.chosen[0])
         linear += gamma.astype(float) @ density.chosen[1]
-        means = np.logaddexp(of_units[:, 0], of_units[:, 1]) - np.log(2)
+        means = np.logaddexp.reduce(of_units, axis=1) - np.log(sides)
         return theta, effects, of_units, common + linear + means.sum(axis=1) + log_volume
 
     def _coefficients(self, theta: Array) -> tuple[Any, Any]:

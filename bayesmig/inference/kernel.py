@@ -694,8 +694,8 @@ def group_curvatures(data, places, beta, gamma, effects, pull, own, links):
 def log_sums(data, cells, cell_at, beta, gamma, effects, out):
     """Sums over the rows of a cell of ``log sum_j exp V_j``, draw by draw.
 
-    Parameters are as for `probability_sums`, with ``effects (draw, 2, effect)`` and ``out
-    (draw, 2, cell)``: two sets of effects for every draw's coefficients.
+    Parameters are as for `probability_sums`, with ``effects (draw, side, effect)`` and ``out
+    (draw, side, cell)``: several sets of effects for every draw's coefficients.
     """
     x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
     v, top, total, logs, power = _scratch(nonbase.shape[0] + 1, x)
@@ -703,7 +703,7 @@ def log_sums(data, cells, cell_at, beta, gamma, effects, out):
     for block in range(x.shape[0]):
         n = counts[block]
         for s in range(beta.shape[0]):
-            for side in range(2):
+            for side in range(effects.shape[1]):
                 _utilities(v, block, data, beta[s], gamma[s], effects[s, side])
                 _exponentiated(v, block, closed, top, total, power)
                 _logarithms(total, logs, power, _bits(power))

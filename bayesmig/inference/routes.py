@@ -50,7 +50,7 @@ Method = Literal["auto", "surrogate", "nuts", "graph", "preview"]
 _MANY_ROWS = 5_000
 _TUNE, _TARGET_ACCEPT = 500, 0.8
 #: Weighted draws that are made of those asked for, at most.
-_MOST_PROPOSALS = 8
+_MOST_PROPOSALS = 4
 #: Draws of one fit, at most: more would not fit into a machine's memory.
 _MOST_DRAWS = 1_000_000
 
@@ -377,7 +377,13 @@ def _weighted(
     size, why = wanted, ""
     while True:
         found = approximate.weighted_draws(
-            density, seed=plan.seed, draws=size, weigh=weigh, progress=progress
+            density,
+            seed=plan.seed,
+            draws=size,
+            weigh=weigh,
+            progress=progress,
+            # The least parameter is worth about half of what the weights are.
+            least_share=2 * MIN_ESS / (_MOST_PROPOSALS * wanted),
         )
         if found is None:
             return None, "the first weights were too uneven"

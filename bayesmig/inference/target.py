@@ -109,7 +109,7 @@ def log_density(vector, gradient, data, chosen, whitening, prior, scale_prior, l
 def log_densities_of_pairs(
     thetas, epsilon, chosen, prior, scale_prior, layout, expansion, local, outer, effects, out
 ):
-    """Parts of the log density of pairs of effects, at ``epsilon`` and at ``-epsilon``.
+    """Parts of the log density of pairs of effects, at every ``epsilon`` and ``-epsilon``.
 
     Given theta, groups that lie in no other are independent of each other: they and what
     lies in them are the units here. With one factor, or none, or one in another, the log
@@ -118,17 +118,17 @@ def log_densities_of_pairs(
     Parameters
     ----------
     thetas, epsilon
-        ``(draw, ...)``.
+        ``(draw, ...)`` and ``(draw, pair, effect)``.
     local
         ``r``, ``H`` and ``C`` of every draw around effects of its own, ``(draw, ...)``,
         which take the place of the expansion's.
     outer
         The factor whose groups are the units, -1: everything is one unit.
     effects
-        Overwritten, ``(draw, 2, effect)``.
+        Overwritten, ``(draw, side, effect)``: both sides of a pair follow each other.
     out
         Overwritten with the log prior of every unit's effects and the chosen utilities'
-        part of their log-likelihood, ``(draw, 2, unit)``.
+        part of their log-likelihood, ``(draw, side, unit)``.
 
     Returns
     -------
@@ -144,17 +144,16 @@ def log_densities_of_pairs(
     alone = factors.copy()
     alone[:, 7] = -1
     out[:] = 0.0
-    vector = np.zeros(t + epsilon.shape[1])
+    vector = np.zeros(t + epsilon.shape[2])
     for s in range(thetas.shape[0]):
         theta = thetas[s]
-        vector[t:] = epsilon[s]
         here = (theta[:c].copy(), local[0][s], local[1][s], expansion[3], local[2][s], member)
         work = _eliminate(theta, np.zeros(c), (alone, eta), here)
         common[s] = work[0] + coefficient_prior(theta[:c], slope, prior)
         common[s] += _hyper_priors(theta, slope, layout, scale_prior, g_precision)
-        for side in range(2):
+        for side in range(effects.shape[1]):
+            vector[t:] = epsilon[s, side // 2] if side % 2 == 0 else -epsilon[s, side // 2]
             effects[s, side] = _substitute(vector, layout, here, work)
-            vector[t:] = -vector[t:]
             for f in range(factors.shape[0]):
                 groups, width, _, log_sigma, correlation, at = factors[f, :6]
                 parent, members = factors[f, 9], factors[f, 10]
