@@ -734,3 +734,19 @@ def test_the_version_is_told(
 ) -> None:
     assert call(["--version"], monkeypatch) == 0
     assert capsys.readouterr().out == f"bayesmig {version('bayesmig')}\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [("preview", "integrated Laplace"), ("auto", "Pareto k")]
+)
+def test_weighted_draws_and_previews_are_reported_as_such(
+    method: str, said: str, home: Path, tmp_path: Path
+) -> None:
+    study = home / f"{method}.toml"
+    sampling = f'method = "{method}"\nchains = 2\ndraws = 500'
+    study.write_text(re.sub(r"chains = 2\ndraws = \d+\ntune = \d+", sampling, STUDY))
+    done = run(study, tmp_path / "out", progress=silent)
+    page = done.report.read_text()
+    assert said in page
+    convergence = pd.read_csv(done.folder / "tables" / "convergence.csv")
+    assert convergence["r_hat_max"].isna().any() or method == "auto"

@@ -60,7 +60,8 @@ def convergence_plot(
     Parameters
     ----------
     convergence
-        ``theory``, ``r_hat_max``, ``ess_bulk_min``, ``ess_tail_min``.
+        ``theory``, ``r_hat_max``, ``ess_bulk_min``, ``ess_tail_min``, ``weight_ess`` where
+        draws are weighted.
     parameters
         ``theory``, ``r_hat``, ``ess_bulk``, ``ess_tail``, one row per parameter; drawn
         as a distribution where given.
@@ -96,11 +97,15 @@ def _measure_panel(
     each = {theory: _values(parameters, theory, measure.each) for theory in rows.texts}
     if not measure.small_is_good:
         ax.set_xscale("log")
-    for theory, value, y in zip(convergence["theory"].astype(str), worst, rows.at, strict=True):
+    chains = _have_chains(convergence)
+    for theory, value, y, several in zip(rows.texts, worst, rows.at, chains, strict=True):
         _distribution(
             ax, _values(parameters, theory, measure.each), y, log=ax.get_xscale() == "log"
         )
-        _worst(ax, measure, value, y)
+        if measure.small_is_good and not several:
+            _say(ax, "does not apply", y, SOFT)
+        else:
+            _worst(ax, measure, value, y)
     ax.axvline(measure.threshold, color=BAD, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1)
     _measure_limits(ax, measure, [*worst, *(v for values in each.values() for v in values)])
     rule = "≤" if measure.small_is_good else "≥"
@@ -118,27 +123,30 @@ def _values(parameters: pd.DataFrame | None, theory: str, column: str) -> np.nda
 
 def _distribution(ax: Axes, values: np.ndarray, y: float, *, log: bool) -> None:
     """A histogram that stands on its line."""
-    if not len(values):
-        return
     known = np.log10(values) if log else values
+    if not len(known) or np.ptp(known) < 1e-9:
+        return
     counts, edges = np.histogram(known, bins=int(np.clip(len(values) ** 0.5, 5, MOST_BINS)))
     heights = 0.32 * counts / counts.max()
     edges = 10.0**edges if log else edges
     ax.stairs(y - heights, edges, baseline=y, fill=True, color="#9ecae1", zorder=1.5)
 
 
+def _have_chains(convergence: pd.DataFrame) -> list[bool]:
+    """Whether draws came from chains; R-hat does not apply to weighted independent ones."""
+    if "weight_ess" not in convergence:
+        return [True] * len(convergence)
+    return list(convergence["weight_ess"].isna())
+
+
+def _say(ax: Axes, text: str, y: float, color: str) -> None:
+    transform = ax.get_yaxis_transform()
+    ax.text(0.5, y, text, transform=transform, bbox=PLATE, color=color, ha="center", va="center")
+
+
 def _worst(ax: Axes, measure: _Measure, value: float, y: float) -> None:
     if not np.isfinite(value):
-        ax.text(
-            0.5,
-            y,
-            MISSING,
-            transform=ax.get_yaxis_transform(),
-            bbox=PLATE,
-            color=BAD,
-            ha="center",
-            va="center",
-        )
+        _say(ax, MISSING, y, BAD)
         return
     good = value <= measure.threshold if measure.small_is_good else value >= measure.threshold
     color = "#0072B2" if good else BAD

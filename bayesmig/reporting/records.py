@@ -113,9 +113,13 @@ class _Provenance(_Read):
     seed: int
     chains: int
     draws: int
-    tune: int
-    target_accept: float
+    tune: int | None
+    target_accept: float | None
+    method: str
     route: str
+    reason: str
+    precision: str
+    numbers: dict[str, float]
     versions: dict[str, str]
     survey: str
     design: str

@@ -1,4 +1,4 @@
-"""Simulation-based calibration: ranks of prior draws among their posteriors are uniform.
+"""Simulation-based calibration of what `fit` does by itself, whichever route it takes.
 
 Talts et al. 2018 (arXiv 1804.06788). Parameters are drawn from the prior, choices from
 them, and the prior draw's rank among thinned posterior draws is uniform on average over
@@ -7,7 +7,10 @@ worlds, whatever the model, if and only if density and sampler are right.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,38 +19,39 @@ from scipy import stats
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
-from bayesmig.inference import sample
+from bayesmig.inference import routes
+from bayesmig.inference.approximate import _Sampler
 from bayesmig.inference.density import Density
 from bayesmig.inference.prior import prior_draws
+from bayesmig.progress import silent
+from bayesmig.spec.model import ModelSpec
 from tests.fabricate import small_frame, survey_of, theory
 
 pytestmark = pytest.mark.slow
 
-WORLDS, THINNED = 60, 63
+WORLDS, CONTROLS, THINNED = 300, 60, 63
 #: Priors that do not depend on the choices.
-THEORY = theory(
-    "female",
-    priors={
-        "asc": {"loc": -0.5, "scale": 1.0},
-        "persons": {"scale": 1.0, "per": "unit"},
-        "scale": {"dist": "half_normal", "scale": 1.0},
-    },
-)
+PRIORS = {
+    "asc": {"loc": -0.5, "scale": 1.0},
+    "persons": {"scale": 1.0, "per": "unit"},
+    "scale": {"dist": "half_normal", "scale": 1.0},
+}
+INTERCEPTS = theory("female", priors=PRIORS)
+NESTED = theory("female", groups=[{"by": "origin"}, {"by": "region"}], priors=PRIORS)
 
 
-@pytest.fixture(scope="module")
-def design() -> Design:
-    return build_design(THEORY, survey_of(small_frame(90, origins=6)))
+def design_of(spec: ModelSpec) -> Design:
+    return build_design(spec, survey_of(small_frame(90, origins=6)))
 
 
-def worlds(design: Design) -> list[tuple[Design, dict[str, np.ndarray]]]:
+def worlds(design: Design, count: int) -> list[tuple[Design, dict[str, np.ndarray]]]:
     """Designs with other choices, and the parameters behind them."""
-    drawn = prior_draws(design, seed=21, draws=WORLDS)
+    drawn = prior_draws(design, seed=21, draws=count)
     rng = np.random.default_rng(22)
     made = []
-    for k in range(WORLDS):
+    for k in range(count):
         truth = {str(name): v.to_numpy()[0, k] for name, v in drawn.data_vars.items()}
-        effects = {"origin": truth["u_origin"]}
+        effects = {by: truth[f"u_{by}"] for by in design.layouts}
         utility = utilities(
             np, design.columns, Coefficients(persons=truth["beta"], effects=effects)
         )
@@ -57,46 +61,69 @@ def worlds(design: Design) -> list[tuple[Design, dict[str, np.ndarray]]]:
     return made
 
 
-def ranks(density: Density, truth: dict[str, np.ndarray], seed: int) -> np.ndarray:
-    """Rank of every true parameter among thinned draws, in 0 … `THINNED`."""
-    plan = sample.Plan("", seed, 8 * THINNED, 300, 0.9, {})
-    (chain,) = sample._chains(density, plan, 1, 1, None, lambda *_: None)
+def ranks(design: Design, truth: dict[str, np.ndarray], seed: int) -> tuple[np.ndarray, str]:
+    """Rank of every true parameter among thinned draws, in 0 … `THINNED`; and the route."""
+    options = {"method": "auto", "precision": "double", "tune": 300, "target_accept": 0.9}
+    plan = routes.plan_fit(design, seed, draws=8 * THINNED, **options)
+    outcome = routes._take("auto", design, plan, 1, 1, None, silent)
     found = []
     for name, true in truth.items():
-        values = chain["posterior"][name].to_numpy()[0, ::8]
+        values = outcome.tree["posterior"][name].to_numpy()[0, ::8]
         below = (values < true).sum(axis=0)
         # The diagonal of a correlation and its upper half tell nothing new.
         found.append(below[np.tril_indices(2, -1)] if name.startswith("corr") else below.ravel())
-    return np.concatenate(found)
+    return np.concatenate(found), outcome.route
 
 
-def p_values(density_of: type[Density], design: Design) -> np.ndarray:
-    """Uniformity of the ranks of every parameter over worlds."""
-    table = [ranks(density_of(d), truth, k) for k, (d, truth) in enumerate(worlds(design))]
-    uniform = (np.array(table) + np.random.default_rng(0).random(np.shape(table))) / (THINNED + 1)
-    return np.array([stats.kstest(column, "uniform").pvalue for column in uniform.T])
+def p_values(spec: ModelSpec, count: int) -> tuple[np.ndarray, list[str]]:
+    """Uniformity of the ranks of every parameter over worlds, and the routes taken."""
+    ranked = [ranks(d, truth, k) for k, (d, truth) in enumerate(worlds(design_of(spec), count))]
+    table = np.array([found for found, _ in ranked])
+    uniform = (table + np.random.default_rng(0).random(table.shape)) / (THINNED + 1)
+    p = np.array([stats.kstest(column, "uniform").pvalue for column in uniform.T])
+    return p, [route for _, route in ranked]
 
 
-def test_ranks_of_the_truth_are_uniform(design: Design) -> None:
-    p = p_values(Density, design)
+# Kolmogorov's test asks whether the empirical distribution leaves its band.
+@pytest.mark.parametrize("spec", [INTERCEPTS, NESTED], ids=["intercepts", "nested"])
+def test_ranks_of_the_truth_are_uniform(spec: ModelSpec) -> None:
+    p, taken = p_values(spec, WORLDS)
     assert p.min() > 0.01 / len(p)
     assert stats.kstest(p, "uniform").pvalue > 1e-3
+    # Both routes are tried.
+    assert 0.1 < np.mean(["weighted" in route for route in taken]) <= 1.0
 
 
-class JacobianTwice(Density):
-    """As if the change of variables of the scales were counted twice."""
+@contextmanager
+def jacobian_twice() -> Iterator[None]:
+    """As if the change of variables of the scales were counted twice, on both routes."""
+    usual, pairs = Density.__call__, _Sampler._evaluate
 
-    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = super().__call__(vector)
-        at, slope = self._expansion, np.zeros(self._layout.n_theta)
-        theta = at.centre + at.root @ vector[: len(slope)]
+    def density(self: Density, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = usual(self, vector)
+        (centre, root), slope = self.map_arguments[0], np.zeros(self._layout.n_theta)
+        theta = centre + root @ vector[: len(slope)]
         for factor in self._layout.factors:
             value += factor.log_sigma.of(theta).sum()
             factor.log_sigma.of(slope)[...] += 1.0
-        gradient[: len(slope)] += at.root.T @ slope
+        gradient[: len(slope)] += root.T @ slope
         return value, gradient
 
+    def evaluate(self: _Sampler, white: np.ndarray, epsilon: np.ndarray) -> Any:
+        theta, effects, of_units, log_density = pairs(self, white, epsilon)
+        for factor in self.density._layout.factors:
+            log_density = log_density + theta[
+                :, factor.log_sigma.start : factor.log_sigma.stop
+            ].sum(1)
+        return theta, effects, of_units, log_density
 
-def test_a_wrong_jacobian_is_seen(design: Design) -> None:
-    p = p_values(JacobianTwice, design)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Density, "__call__", density)
+        patch.setattr(_Sampler, "_evaluate", evaluate)
+        yield
+
+
+def test_a_wrong_jacobian_is_seen() -> None:
+    with jacobian_twice():
+        p, _ = p_values(INTERCEPTS, CONTROLS)
     assert p.min() < 0.01 / len(p)
