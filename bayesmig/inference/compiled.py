@@ -1,4 +1,4 @@
-"""Numba's decorator, with a cache on disk that knows all the sources that it was made of.
+"""Numba's decorators, with a cache on disk that knows all the sources that it was made of.
 
 Numba recompiles a function whose own file has changed, and not one whose callee's file
 has: after a change of the kernel a density with the old one inside would go on. Here the
@@ -18,22 +18,30 @@ import llvmlite
 import numba
 
 _HERE = Path(__file__).resolve().parent
-_SOURCES = ("compiled.py", "kernel.py", "target.py")
+_SOURCES = ("compiled.py", "kernel.py", "target.py", "callback.py")
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """`numba.njit`, cached, without the interpreter's lock, dividing as NumPy does."""
+    jit: Any = numba.njit
     # Python's check of every divisor would keep loops from vectorising.
-    options = {"nogil": True, "error_model": "numpy", **options}
+    return _cached(jit, nogil=True, **{"error_model": "numpy", **options})
 
+
+def cfunc(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`numba.cfunc`, cached."""
+    c: Any = numba.cfunc
+    return _cached(c, signature, error_model="numpy")
+
+
+def _cached(decorator: Any, *args: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         config: Any = numba.config
-        jit: Any = numba.njit
         before = config.CACHE_DIR
         folder = _folder(before)
         try:
             config.CACHE_DIR = str(folder or "")
-            return jit(**options, cache=folder is not None)(function)
+            return decorator(*args, **options, cache=folder is not None)(function)
         finally:
             config.CACHE_DIR = before
 

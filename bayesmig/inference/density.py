@@ -18,6 +18,7 @@ from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
 from bayesmig.inference import target as compiled
 from bayesmig.inference.blocks import Precision, arrange, chosen_sums
+from bayesmig.inference.callback import Callback
 from bayesmig.inference.geometry import Problem, expand
 from bayesmig.inference.layout import Factor, layout_of
 
@@ -76,12 +77,11 @@ class Density:
             problem.scale_prior,
             *self._map,
         )
-        self._arguments = (blocks.arrays, chosen, *self.map_arguments)
+        self.callback = Callback(self.size, (blocks.arrays, chosen, *self.map_arguments))
 
     def __call__(self, vector: Array) -> tuple[float, Array]:
         """Log density up to a constant, and its gradient (length ``size``)."""
-        gradient = np.empty(self.size)
-        value = target.log_density(vector, gradient, *self._arguments)
+        value, gradient = self.callback(vector)
         if not np.isfinite(value):
             return -np.inf, np.zeros(self.size)
         return value, gradient
@@ -90,45 +90,46 @@ class Density:
         """A starting point, near the posterior's bulk."""
         return rng.normal(0.0, 0.5, self.size)
 
-    def parameters(self, vector: Array) -> dict[str, Array]:
-        """The named parameters at a vector of coordinates."""
-        centre, root = self._whitening
-        theta = centre + root @ vector[: self._layout.n_theta]
-        return self.named(theta, target.effects_at(vector, self._whitening, *self._map))
+    def parameters(self, vectors: Array) -> dict[str, Array]:
+        """The named parameters at vectors of coordinates, ``(..., size)``."""
+        flat = vectors.reshape(-1, self.size)
+        theta = np.empty((len(flat), self._layout.n_theta))
+        effects = np.empty((len(flat), self._layout.n_effects))
+        target.locations(flat, self._whitening, *self._map, theta, effects)
+        lead = vectors.shape[:-1]
+        return self.named(theta.reshape(*lead, -1), effects.reshape(*lead, -1))
 
     def named(self, theta: Array, effects: Array) -> dict[str, Array]:
-        """The named parameters, from theta and all effects, flat."""
+        """The named parameters, from theta and all effects, flat, ``(..., length)``."""
         layout = self._layout
-        persons, only, attributes = layout.split(theta[: layout.n_coefficients])
+        persons, only, attributes = layout.split(theta[..., : layout.n_coefficients])
         named = {"beta": persons.copy()}
-        if len(only):
+        if only.shape[-1]:
             named["beta_only"] = only.copy()
-        if len(attributes):
+        if attributes.shape[-1]:
             named["gamma"] = attributes.copy()
+        lead = theta.shape[:-1]
         for factor in layout.factors:
-            named[f"u_{factor.by}"] = factor.effects.of(effects).reshape(factor.shape)
+            named[f"u_{factor.by}"] = factor.effects.of(effects).reshape(*lead, *factor.shape)
             sigma = np.exp(factor.log_sigma.of(theta))
-            named[f"sigma_{factor.by}"] = sigma.reshape(factor.shape[1:])
+            named[f"sigma_{factor.by}"] = sigma.reshape(*lead, *factor.shape[1:])
             if factor.correlation is not None:
-                named[f"corr_{factor.by}"] = _correlation(factor, theta)
+                named[f"corr_{factor.by}"] = _correlations(factor, theta)
         return named
 
-    def named_draws(self, theta: Array, effects: Array) -> dict[str, Array]:
-        """`named` of many draws, which lead."""
-        each = [self.named(*of) for of in zip(theta, effects, strict=True)]
-        return {name: np.stack([named[name] for named in each]) for name in each[0]}
 
-
-def _correlation(factor: Factor, theta: Array) -> Array:
+def _correlations(factor: Factor, theta: Array) -> Array:
+    """Correlations of a factor's effects, ``(..., width, width)``."""
     assert factor.correlation is not None
-    unit = theta.copy()
-    factor.log_sigma.of(unit)[...] = 0.0
-    root = target.scaled_factor(
-        unit, factor.log_sigma.start, factor.correlation.start, factor.width
-    )
-    corr: Array = root @ root.T
-    np.fill_diagonal(corr, 1.0)
-    return corr
+    width = factor.width
+    flat = theta.reshape(-1, theta.shape[-1]).copy()
+    flat[:, factor.log_sigma.start : factor.log_sigma.stop] = 0.0
+    out = np.empty((len(flat), width, width))
+    for of, unit in zip(out, flat, strict=True):
+        root = target.scaled_factor(unit, factor.log_sigma.start, factor.correlation.start, width)
+        of[...] = root @ root.T
+        np.fill_diagonal(of, 1.0)
+    return out.reshape(*theta.shape[:-1], width, width)
 
 
 def _flatten(priors: Mapping[str, PriorArray]) -> PriorArray:

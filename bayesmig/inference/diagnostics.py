@@ -1,13 +1,24 @@
-"""Convergence of draws, per parameter, group effects included (ArviZ's estimators)."""
+"""Convergence of draws, per parameter, group effects included.
+
+The estimators are ArviZ's, for many parameters at once: one by one they would take longer
+than the draws themselves where groups are many. A test holds the two together.
+"""
 
 from __future__ import annotations
 
-import warnings
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from bayesmig.posterior import labelled_draws
+
+Array = NDArray[np.float64]
+#: Parameters that are looked at together.
+_TOGETHER = 32
 
 
 def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
@@ -32,12 +43,12 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
     -----
     Vehtari, Gelman, Simpson, Carpenter and Bürkner 2021, doi 10.1214/20-BA1221.
     """
-    from arviz_stats.base.array import array_stats
-
     kept = [(label, v) for label, v in labelled_draws(draws) if not _is_one_by_definition(label)]
     labels = [label for label, _ in kept]
-    found = [_one(array_stats, values) for _, values in kept]
-    columns = np.array(found).reshape(len(found), 3).T
+    parts = [kept[k : k + _TOGETHER] for k in range(0, len(kept), _TOGETHER)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        found = list(pool.map(lambda part: chain_numbers(np.stack([v for _, v in part])), parts))
+    columns = np.concatenate([np.zeros((3, 0)), *found], axis=1)
     energy = stats["energy"].transpose("chain", "draw").to_numpy()
     spread = energy.var(axis=1)
     bfmi = np.square(np.diff(energy, axis=1)).mean(axis=1) / np.where(spread > 0, spread, np.nan)
@@ -75,18 +86,17 @@ def diagnose_weighted(draws: xr.Dataset, log_weights: np.ndarray, pareto_k: floa
     """
     weights = np.exp(log_weights)
     kept = [(label, v[0]) for label, v in labelled_draws(draws) if not _is_one_by_definition(label)]
-    bulk, tail = [], []
-    for _, values in kept:
-        order = np.argsort(values)
-        below = np.cumsum(weights[order])
-        edges = values[order[np.searchsorted(below, (0.05, 0.95)).clip(max=len(values) - 1)]]
-        bulk.append(_weighted_ess(values, weights))
-        tail.append(min(_weighted_ess(values <= edge, weights) for edge in edges))
+    parts = [kept[k : k + _TOGETHER] for k in range(0, len(kept), _TOGETHER)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        found = list(
+            pool.map(lambda part: _weighted_numbers(np.stack([v for _, v in part]), weights), parts)
+        )
+    bulk, tail = np.concatenate([np.zeros((2, 0)), *found], axis=1)
     return xr.Dataset(
         {
             "r_hat": ("parameter", np.full(len(kept), np.nan)),
-            "ess_bulk": ("parameter", np.array(bulk)),
-            "ess_tail": ("parameter", np.array(tail)),
+            "ess_bulk": ("parameter", bulk),
+            "ess_tail": ("parameter", tail),
             "pareto_k": pareto_k,
             "weight_ess": 1 / np.square(weights).sum(),
         },
@@ -94,10 +104,23 @@ def diagnose_weighted(draws: xr.Dataset, log_weights: np.ndarray, pareto_k: floa
     )
 
 
-def _weighted_ess(values: np.ndarray, weights: np.ndarray) -> float:
-    gap = np.square(values - weights @ values)
-    error = np.square(weights) @ gap
-    return float(weights @ gap / error) if error > 0 else np.nan
+def _weighted_numbers(values: Array, weights: Array) -> Array:
+    """Bulk and tail ESS of parameters' weighted draws ``(parameter, draw)``."""
+    order = np.argsort(values, axis=1)
+    below = weights[order].cumsum(axis=1)
+    tails = []
+    for quantile in (0.05, 0.95):
+        at = (below < quantile).sum(axis=1, keepdims=True).clip(max=values.shape[1] - 1)
+        edge = np.take_along_axis(values, np.take_along_axis(order, at, axis=1), axis=1)
+        tails.append(_weighted_ess((values <= edge).astype(float), weights))
+    return np.array([_weighted_ess(values, weights), np.minimum(*tails)])
+
+
+def _weighted_ess(values: Array, weights: Array) -> Array:
+    gap = np.square(values - (values @ weights)[:, None])
+    error = gap @ np.square(weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(error > 0, gap @ weights / error, np.nan)
 
 
 def _is_one_by_definition(label: str) -> bool:
@@ -107,20 +130,98 @@ def _is_one_by_definition(label: str) -> bool:
     return name.startswith("corr_") and one == other
 
 
-def _one(array_stats: object, values: np.ndarray) -> tuple[float, float, float]:
-    """R-hat, bulk and tail ESS of one parameter, ``(chain, draw)``."""
-    if not np.ptp(values) > 0:
-        return np.nan, np.nan, np.nan
-    with warnings.catch_warnings():
-        # One chain, or constant halves of a chain, give NaN, which is the answer.
-        warnings.simplefilter("ignore")
-        r_hat = (
-            float(array_stats.rhat(values, chain_axis=0, draw_axis=1))  # type: ignore[attr-defined]
-            if len(values) > 1
-            else np.nan
-        )
-        bulk, tail = (
-            float(array_stats.ess(values, chain_axis=0, draw_axis=1, **which))  # type: ignore[attr-defined]
-            for which in ({"method": "bulk"}, {"method": "tail", "prob": (0.05, 0.95)})
-        )
-    return r_hat, bulk, tail
+def chain_numbers(values: Array) -> Array:
+    """R-hat, bulk and tail ESS of parameters, ``(3, parameter)``.
+
+    Parameters
+    ----------
+    values
+        ``(parameter, chain, draw)``.
+
+    Returns
+    -------
+    ndarray
+        NaN for a parameter that does not vary, or has a draw that is not finite; R-hat is
+        NaN where there is one chain.
+    """
+    varies = np.ptp(values, axis=(1, 2)) > 0
+    out = np.full((3, len(values)), np.nan)
+    halves = _halves(values[varies])
+    bulk = _normal_scores(halves)
+    out[1, varies] = _effective(bulk)
+    edges = np.quantile(values[varies], (0.05, 0.95), axis=(1, 2))[..., None, None]
+    out[2, varies] = np.min([_effective((halves <= e).astype(float)) for e in edges], axis=0)
+    if values.shape[1] > 1:
+        folded = np.abs(halves - np.median(halves, axis=(1, 2), keepdims=True))
+        out[0, varies] = np.maximum(_r_hat(bulk), _r_hat(_normal_scores(folded)))
+    return out
+
+
+def _halves(values: Array) -> Array:
+    """Every chain as two, the middle draw of an odd number left out."""
+    half = values.shape[2] // 2
+    return np.concatenate([values[:, :, :half], values[:, :, -half:]], axis=1)
+
+
+def _normal_scores(values: Array) -> Array:
+    """Normal quantiles of the ranks of each parameter's draws, ties at their mean rank."""
+    flat = values.reshape(len(values), values.shape[1] * values.shape[2])
+    n, order = flat.shape[1], np.argsort(flat, axis=1)
+    in_order = np.take_along_axis(flat, order, axis=1)
+    ranks = np.broadcast_to(np.arange(1.0, n + 1), flat.shape)
+    if (in_order[:, 1:] == in_order[:, :-1]).any():
+        ranks = np.stack([_mean_ranks(of) for of in in_order])
+    scores = np.empty_like(flat)
+    np.put_along_axis(scores, order, ndtri((ranks - 3 / 8) / (n + 1 / 4)), axis=1)
+    return np.where(np.isfinite(flat).all(axis=1)[:, None], scores, np.nan).reshape(values.shape)
+
+
+def _mean_ranks(in_order: Array) -> Array:
+    """Ranks of sorted values, from 1."""
+    first = np.flatnonzero(np.append(True, np.diff(in_order) != 0))
+    count = np.diff(np.append(first, len(in_order)))
+    return np.repeat(first + (count + 1) / 2, count)
+
+
+def _r_hat(halves: Array) -> Array:
+    n = halves.shape[2]
+    between = halves.mean(axis=2).var(axis=1, ddof=1)
+    within = halves.var(axis=2, ddof=1).mean(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.sqrt(between / within + (n - 1) / n))
+
+
+def _effective(halves: Array) -> Array:
+    """Effective number of draws for the mean of each parameter, ``(parameter,)``.
+
+    Autocorrelations are summed in pairs until a pair is negative, and pairs never rise
+    (Geyer 1992, doi 10.1214/ss/1177011137).
+    """
+    count, (chains, n) = len(halves), halves.shape[1:]
+    level = halves.mean(axis=2, keepdims=True)
+    gaps = halves - level
+    within = np.square(gaps).sum(axis=(1, 2)) / (chains * (n - 1))
+    total = within * (n - 1) / n
+    if chains > 1:
+        total = total + level[:, :, 0].var(axis=1, ddof=1)
+
+    def correlation(lag: int) -> Array:
+        product = np.einsum("pcd,pcd->p", gaps[:, :, : n - lag], gaps[:, :, lag:])
+        return np.asarray(1 - (within - product / (chains * n)) / total)
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        even, pair = np.ones(count), 1 + correlation(1)
+        least, summed, going = pair.copy(), np.zeros(count), pair > 0
+        for lag in range(2, n - 2, 2):
+            if not going.any():
+                break
+            summed[going] += np.minimum(least, pair)[going]
+            least = np.minimum(least, pair)
+            one, other = correlation(lag), correlation(lag + 1)
+            even, pair = np.where(going, one, even), np.where(going, one + other, pair)
+            going &= pair > 0
+        size = chains * n
+        last = np.where((even > 0) | (pair >= 0), even, 0.0)
+        length = np.maximum(2 * summed + last - 1, 1 / np.log10(size))
+    constant = np.ptp(halves, axis=(1, 2)) == 0
+    return np.where(constant, float(size), size / length)

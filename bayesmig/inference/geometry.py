@@ -330,14 +330,17 @@ class Quadratic:
 
     def effects(self, theta: Array) -> Array:
         """Effects at their best given theta."""
-        t = len(theta)
-        found: Array = target.effects_at(
-            np.zeros(self.problem.layout.size),
+        t, layout = len(theta), self.problem.layout
+        thetas, found = np.empty((1, t)), np.empty((1, layout.n_effects))
+        target.locations(
+            np.zeros((1, layout.size)),
             (theta, np.zeros((t, t))),
             self.problem.table,
             self.arrays,
+            thetas,
+            found,
         )
-        return found
+        return np.asarray(found[0])
 
 
 def _part(flat: Array, start: int, *shape: int) -> Array:

@@ -25,8 +25,8 @@ class Block:
         return self.start + int(np.prod(self.shape))
 
     def of(self, vector: Array) -> Array:
-        """Its part of a vector, as a view of its shape."""
-        return vector[self.start : self.stop].reshape(self.shape)
+        """Its part of vectors ``(..., length)``, in its shape; of one vector, a view."""
+        return vector[..., self.start : self.stop].reshape(*vector.shape[:-1], *self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -415,7 +415,7 @@ class _Pool:
 
 
 def _pool(density: Density, weighted: approximate.Weighted) -> _Pool:
-    named = density.named_draws(weighted.theta, weighted.effects)
+    named = density.named(weighted.theta, weighted.effects)
     dims, coords = parameter_dims(density.design), parameter_coords(density.design)
     every = xr.Dataset({k: (("chain", "draw", *dims[k]), named[k][None]) for k in dims}, coords)
     diagnostics = diagnose_weighted(every, weighted.log_weights, weighted.pareto_k)

@@ -236,12 +236,15 @@ def complete_pull(effects, layout, member, pull, own, links):
 
 
 @njit()
-def effects_at(vector, whitening, layout, expansion):
-    """Effects of all groups of all factors at a vector, flat; arguments as above."""
+def locations(vectors, whitening, layout, expansion, thetas, effects):
+    """Theta and effects of all groups at vectors, ``(draw, ...)``; arguments as above."""
     centre, root = whitening
-    theta = centre + root @ vector[: centre.shape[0]]
-    delta = theta[: expansion[0].shape[0]] - expansion[0]
-    return _substitute(vector, layout, expansion, _eliminate(theta, delta, layout, expansion))
+    c, t = expansion[0].shape[0], centre.shape[0]
+    for s in range(vectors.shape[0]):
+        theta = centre + root @ vectors[s, :t]
+        work = _eliminate(theta, theta[:c] - expansion[0], layout, expansion)
+        thetas[s] = theta
+        effects[s] = _substitute(vectors[s], layout, expansion, work)
 
 
 @njit()

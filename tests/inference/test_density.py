@@ -315,7 +315,6 @@ def test_code_just_compiled_and_code_from_disk_agree_to_the_last_bit(tmp_path: P
     """Draws depend on every bit, and a resumed fit must end as one that was not stopped."""
     program = """
 import numpy as np
-from bayesmig.inference import target
 from bayesmig.inference.density import Density
 from tests.inference.test_density import points
 from tests.inference.theories import design_of
@@ -326,7 +325,7 @@ for _ in range(4):
     # Arrays come to lie elsewhere every time.
     between = [np.empty(k) for k in sizes]
     print(*(density(vector)[0].hex() for vector in vectors))
-print(sum(target.log_density.stats.cache_hits.values()))
+print(density.callback.density.cache_hits)
 """
     first, second = (
         subprocess.run(
