@@ -12,11 +12,14 @@ groups, summed over groups. Three things take that away, and leave the weights e
   weight of its own and is chosen among several candidates by it. The weight of the draw is
   the product over groups of the mean of their candidates' weights, whose expectation is
   the density of coefficients and scales.
-- A group's two candidates are ``epsilon`` and ``-epsilon``, whose errors of third order
-  cancel in their mean.
+- A group's candidates come in pairs of ``epsilon`` and ``-epsilon``, whose errors of third
+  order cancel in their mean.
 
-Log weights are smoothed by a generalised Pareto distribution (Vehtari, Simpson, Gelman, Yao
-and Gabry 2024, JMLR 25:72), whose shape tells whether they can be relied on.
+Where every group has many rows its likelihood is nearly quadratic, and draws without all
+that are tried first: one candidate, by the map's own expansion.
+
+Log weights are smoothed by a generalised Pareto distribution (`bayesmig.inference.pareto`),
+whose shape tells whether they can be relied on.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ from bayesmig.inference import kernel as compiled_kernel
 from bayesmig.inference import target as compiled
 from bayesmig.inference.blocks import runs_of
 from bayesmig.inference.density import Density
+from bayesmig.inference.pareto import smoothed
+from bayesmig.posterior import MAX_PARETO_K
 from bayesmig.progress import Progress
 
 Array = NDArray[np.float64]
@@ -47,8 +52,9 @@ _FAR = 2.0
 #: Draws that one piece of work makes, whatever the number of cores, and draws that tell
 #: whether it is worth going on.
 _PIECE, _PILOT = 50, 200
-#: Draws without which no tail is fitted.
-_LEAST = 100
+#: Rows per group from which the map's own expansion of effects is first tried as it is, and
+#: the effective share of draws that will do: they cost a third.
+_MANY_ROWS, _GOOD_SHARE = 500, 0.3
 #: Groups up to which coefficients are whitened anew at every draw, and beyond which every
 #: group has two pairs of candidates.
 _FEW_GROUPS = 400
@@ -117,7 +123,34 @@ def weighted_draws(
     Weighted or None
         ``None`` where the first draws say that the weights will not do.
     """
-    sampler = _Sampler(density, seed)
+    if weigh and (found := _plainly_drawn(density, seed, draws, progress)) is not None:
+        return found
+    made = _drawn(_Sampler(density, seed, True), draws, weigh, progress, least_share)
+    if made is None:
+        return None
+    theta, effects, raw = made
+    if not weigh:
+        return Weighted(theta, effects, np.full(draws, -np.log(draws)), float("nan"))
+    return Weighted(theta, effects, *smoothed(raw))
+
+
+def _plainly_drawn(density: Density, seed: int, draws: int, progress: Progress) -> Weighted | None:
+    """Draws without renewed expansions, where they will do."""
+    sampler = _Sampler(density, seed, False)
+    if len(density.blocks.order) < _MANY_ROWS * sampler.units:
+        return None
+    made = _drawn(sampler, draws, True, progress, _GOOD_SHARE)
+    if made is None:
+        return None
+    theta, effects, raw = made
+    weighted = Weighted(theta, effects, *smoothed(raw))
+    return weighted if weighted.pareto_k < MAX_PARETO_K else None
+
+
+def _drawn(
+    sampler: _Sampler, draws: int, weigh: bool, progress: Progress, least_share: float
+) -> tuple[Array, Array, Array] | None:
+    """Theta, effects and raw log weights; ``None`` where the first weights will not do."""
     sampler.recentre()
     found: list[tuple[Array, Array, Array]] = []
     starts = range(0, draws, _PIECE)
@@ -131,9 +164,7 @@ def weighted_draws(
                 pool.shutdown(wait=False, cancel_futures=True)
                 return None
     theta, effects, raw = (np.concatenate(part) for part in zip(*found, strict=True))
-    if not weigh:
-        return Weighted(theta, effects, np.full(draws, -np.log(draws)), float("nan"))
-    return Weighted(theta, effects, *smoothed(raw))
+    return theta, effects, raw
 
 
 def _sizes(draws: int) -> Iterator[int]:
@@ -144,21 +175,6 @@ def _share(log_weights: Array) -> float:
     """Effective share of draws with raw weights."""
     weights = np.exp(log_weights - log_weights.max())
     return float(weights.sum() ** 2 / np.square(weights).sum() / len(weights))
-
-
-def smoothed(log_weights: Array) -> tuple[Array, float]:
-    """Pareto-smoothed and normalised log weights, and the shape of their tail."""
-    from arviz_stats.base.array import array_stats
-
-    n = len(log_weights)
-    # Where there is no tail to fit, or a weight is no number, nothing can be relied on.
-    if n < _LEAST or not np.isfinite(log_weights).all():
-        return np.full(n, -np.log(n)), float("inf")
-    # ArviZ's function is made for leave-one-out, where log weights are minus its argument.
-    out, k = array_stats.psislw(  # type: ignore[no-untyped-call]
-        -(log_weights - log_weights.max())
-    )
-    return np.asarray(out) - np.logaddexp.reduce(np.asarray(out)), float(k)
 
 
 def resampled(log_weights: Array, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -177,8 +193,8 @@ def _reach(fall: Array) -> Array:
 class _Sampler:
     """Makes a piece of the draws; called with its size and first draw."""
 
-    def __init__(self, density: Density, seed: int) -> None:
-        self.density, self.seed = density, seed
+    def __init__(self, density: Density, seed: int, renews: bool) -> None:
+        self.density, self.seed, self.renews = density, seed, renews
         problem, blocks = density.problem, density.blocks
         self.outer = problem.outer
         factors = problem.layout.factors
@@ -194,6 +210,7 @@ class _Sampler:
         # keep weights bounded there, and cost every group a little.
         self.df = max(20.0, 5.0 * float(np.sqrt(self.units)))
         self.pairs = 1 if self.units <= _FEW_GROUPS else 2
+        self.sides = 2 * self.pairs if renews else 1
         self.shift, self.reach = np.zeros(t), (np.ones(t), np.ones(t))
 
     def _unit_of(self) -> NDArray[np.int64]:
@@ -277,9 +294,8 @@ class _Sampler:
             )
         else:
             target.centres(white, whitening, table, expansion, theta, at)
-        sides = 2 * epsilon.shape[1]
-        effects = np.empty((draws, sides, layout.n_effects))
-        of_units = np.empty((draws, sides, self.units))
+        effects = np.empty((draws, self.sides, layout.n_effects))
+        of_units = np.empty((draws, self.sides, self.units))
         common = target.log_densities_of_pairs(
             theta,
             epsilon,
@@ -307,7 +323,7 @@ class _Sampler:
             of_units[:, 2 * pair : 2 * pair + 2] -= log_proposal[:, None]
         linear = np.einsum("swk,kw->s", beta.astype(float), density.chosen[0])
         linear += gamma.astype(float) @ density.chosen[1]
-        means = np.logaddexp.reduce(of_units, axis=1) - np.log(sides)
+        means = np.logaddexp.reduce(of_units, axis=1) - np.log(self.sides)
         return theta, effects, of_units, common + linear + means.sum(axis=1) + log_volume
 
     def _coefficients(self, theta: Array) -> tuple[Any, Any]:
@@ -322,6 +338,9 @@ class _Sampler:
         density, arrays = self.density, self.density.blocks.arrays
         table, member = density.problem.table, density.problem.members
         _, _, own, _, links, _ = density.expansion.arrays
+        if not self.renews:
+            every = (len(theta), 1)
+            return self._pull(theta), np.tile(own, every), np.tile(links, every)
         pull = np.repeat(density.chosen[2][None], len(theta), axis=0)
         found = pull, np.zeros((len(theta), len(own))), np.zeros((len(theta), len(links)))
         places = density.problem.places
@@ -329,3 +348,15 @@ class _Sampler:
         kernel.group_curvatures(arrays, places, *self._coefficients(theta), effects, *found)
         target.complete_pull(at, table, member, *found)
         return found
+
+    def _pull(self, theta: Array) -> Array:
+        """Slopes by effects at each draw's coefficients, as the expansion has them."""
+        problem, c = self.density.problem, self.density.problem.layout.n_coefficients
+        at, pull, _, cross, _, _ = self.density.expansion.arrays
+        out = np.tile(pull, (len(theta), 1))
+        for factor, start in zip(problem.layout.factors, problem.places[:, 1], strict=True):
+            if start >= 0:
+                size = factor.groups * factor.width
+                slope = cross[start : start + size * c].reshape(size, c)
+                out[:, factor.effects.start : factor.effects.stop] -= (theta[:, :c] - at) @ slope.T
+        return out
