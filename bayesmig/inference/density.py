@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesmig.choice.utility import Columns, take_rows
 from bayesmig.design.collapse import collapse
 from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
@@ -25,6 +26,8 @@ from bayesmig.inference.layout import Factor, layout_of
 Array = NDArray[np.float64]
 #: Compiled functions have no signature that a type checker could read.
 target: Any = compiled
+#: Rows that the search for the mode begins with, where there are many more.
+_THINNED = 50_000
 _SCALE_KINDS = {"exponential": 0, "half_normal": 1, "half_student_t": 2}
 
 
@@ -51,24 +54,14 @@ class Density:
         self.precision = precision
         self._layout = layout_of(design)
         self.size = self._layout.size
-        columns, counts, groups = design.columns, None, group_sizes(design)
-        chosen = chosen_sums(columns, groups, design.choice)
+        columns, counts = design.columns, None
         if (collapsed := collapse(columns)) is not None:
             columns, counts = collapsed.columns, collapsed.counts
         self.columns = columns
-        blocks = arrange(columns, groups, precision=precision, counts=counts)
-        prior, scales = _flatten(design.priors), design.spec.priors.scale
-        self.problem = problem = Problem(
-            self._layout,
-            blocks,
-            chosen,
-            {by: codes for by, (codes, _) in columns.groups.items()},
-            prior,
-            (_SCALE_KINDS[scales.dist], scales.scale, scales.df),
-            design.spec.priors.correlation.eta,
-        )
-        self.blocks, self.chosen = blocks, chosen
-        self.expansion = expand(problem)
+        chosen = chosen_sums(design.columns, group_sizes(design), design.choice)
+        self.problem = problem = self._problem(columns, counts, chosen)
+        self.blocks, self.chosen = problem.blocks, chosen
+        self.expansion = expand(problem, self._thinned())
         self._whitening = (self.expansion.centre, np.ascontiguousarray(self.expansion.root))
         self._map = (self.expansion.layout, self.expansion.arrays)
         self.map_arguments = (
@@ -77,7 +70,32 @@ class Density:
             problem.scale_prior,
             *self._map,
         )
-        self.callback = Callback(self.size, (blocks.arrays, chosen, *self.map_arguments))
+        self.callback = Callback(self.size, (self.blocks.arrays, chosen, *self.map_arguments))
+
+    def _problem(
+        self, columns: Columns, counts: Array | None, chosen: tuple[Array, Array, Array]
+    ) -> Problem:
+        design, scales = self.design, self.design.spec.priors.scale
+        return Problem(
+            self._layout,
+            arrange(columns, group_sizes(design), precision=self.precision, counts=counts),
+            chosen,
+            {by: codes for by, (codes, _) in columns.groups.items()},
+            _flatten(design.priors),
+            (_SCALE_KINDS[scales.dist], scales.scale, scales.df),
+            design.spec.priors.correlation.eta,
+        )
+
+    def _thinned(self) -> Problem | None:
+        """Some of many rows, each for several: their mode is near, and soon found."""
+        n = self.design.n_obs
+        if n < 2 * _THINNED:
+            return None
+        rows = np.sort(np.random.default_rng(0).choice(n, _THINNED, replace=False))
+        columns, counts = take_rows(self.design.columns, rows), np.full(_THINNED, n / _THINNED)
+        sizes = group_sizes(self.design)
+        chosen = chosen_sums(columns, sizes, self.design.choice[rows], counts)
+        return self._problem(columns, counts, chosen)
 
     def __call__(self, vector: Array) -> tuple[float, Array]:
         """Log density up to a constant, and its gradient (length ``size``)."""

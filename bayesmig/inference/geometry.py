@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -347,11 +348,18 @@ def _part(flat: Array, start: int, *shape: int) -> Array:
     return flat[start : start + int(np.prod(shape))].reshape(shape)
 
 
-def expand(problem: Problem) -> Expansion:
+def expand(problem: Problem, thinned: Problem | None = None) -> Expansion:
     """Expand a posterior around its approximate mode.
 
     Newton steps find the mode of coefficients and effects given scales; the scales then
     move to the mode of their approximate marginal density; and again.
+
+    Parameters
+    ----------
+    problem
+        The posterior.
+    thinned
+        That of a part of the rows, whose mode the steps then start from.
 
     Raises
     ------
@@ -359,18 +367,28 @@ def expand(problem: Problem) -> Expansion:
         Where a curvature is not positive definite.
     """
     layout = problem.layout
-    c, theta = layout.n_coefficients, np.zeros(layout.n_theta)
-    theta[:c] = np.where(problem.prior.dist > 0, problem.prior.loc, 0.0)
+    theta, effects = np.zeros(layout.n_theta), np.zeros(layout.n_effects)
+    theta[: layout.n_coefficients] = np.where(problem.prior.dist > 0, problem.prior.loc, 0.0)
     for factor in layout.factors:
         factor.log_sigma.of(theta)[...] = _START
-    effects = np.zeros(layout.n_effects)
-    for _ in range(_ROUNDS if layout.factors else 1):
+    if thinned is not None:
+        # A part may be short of a rank that the whole has.
+        with suppress(np.linalg.LinAlgError):
+            _, theta, effects = _mode(thinned, theta, effects)
+    quadratic, theta, _ = _mode(problem, theta, effects)
+    root, by_coefficients = _whitening(quadratic, theta), (quadratic.slope, quadratic.curvature)
+    return Expansion(theta, root, problem.table, quadratic.arrays, by_coefficients)
+
+
+def _mode(problem: Problem, theta: Array, effects: Array) -> tuple[Quadratic, Array, Array]:
+    """Approximate mode of everything."""
+    c = problem.layout.n_coefficients
+    for _ in range(_ROUNDS if problem.layout.factors else 1):
         quadratic, theta, effects = _newton(problem, theta, effects)
         before, theta = theta, _best_scales(quadratic, theta)
         if np.abs(theta[c:] - before[c:]).max(initial=0.0) < 0.05:
             break
-    root, by_coefficients = _whitening(quadratic, theta), (quadratic.slope, quadratic.curvature)
-    return Expansion(theta, root, problem.table, quadratic.arrays, by_coefficients)
+    return quadratic, theta, effects
 
 
 def _newton(problem: Problem, theta: Array, effects: Array) -> tuple[Quadratic, Array, Array]:

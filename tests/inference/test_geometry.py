@@ -10,6 +10,7 @@ import pytest
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
+from bayesmig.inference import density as density_module
 from bayesmig.inference import geometry
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import Layout
@@ -114,3 +115,40 @@ def test_effects_at_the_centre_are_the_mode_given_theta(name: str) -> None:
     slope = density(np.zeros(density.size))[1][density._layout.n_theta :]
     # In units of standard deviations; theta moved a little after the last Newton step.
     assert np.abs(slope).max() < 0.1
+
+
+@pytest.mark.parametrize("name", ["two_factors", "everything"])
+def test_a_part_of_the_rows_leads_to_the_same_mode(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = build_design(theory(**THEORIES[name]), wide_survey(2000, origins=12))
+    usual = Density(design).expansion
+    monkeypatch.setattr(density_module, "_THINNED", 500)
+    steps = []
+    newton = geometry._newton
+
+    def counted(problem: geometry.Problem, *at: np.ndarray) -> Any:
+        steps.append(len(problem.blocks.order))
+        return newton(problem, *at)
+
+    monkeypatch.setattr(geometry, "_newton", counted)
+    led = Density(design)
+    assert {500, 2000} == set(steps)
+    # Rounds end where scales hardly move: a small part of a posterior's width.
+    white = np.linalg.solve(usual.root, led.expansion.centre - usual.centre)
+    assert np.abs(white).max() < 0.15
+
+
+def test_a_part_that_leads_nowhere_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    design = build_design(theory(**THEORIES["one_correlation"]), wide_survey(1000))
+    usual = Density(design).expansion
+    monkeypatch.setattr(density_module, "_THINNED", 300)
+    mode = geometry._mode
+
+    def fails(problem: geometry.Problem, *at: np.ndarray) -> Any:
+        if len(problem.blocks.order) == 300:
+            raise np.linalg.LinAlgError
+        return mode(problem, *at)
+
+    monkeypatch.setattr(geometry, "_mode", fails)
+    np.testing.assert_array_equal(Density(design).expansion.centre, usual.centre)
