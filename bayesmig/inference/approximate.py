@@ -54,10 +54,10 @@ _FAR = 2.0
 _PIECE, _PILOT = 50, 200
 #: Rows per group from which the map's own expansion of effects is first tried as it is, and
 #: the effective share of draws that will do: they cost a third.
-_MANY_ROWS, _GOOD_SHARE = 500, 0.3
+MANY_ROWS, _GOOD_SHARE = 500, 0.3
 #: Groups up to which coefficients are whitened anew at every draw, and beyond which every
 #: group has two pairs of candidates.
-_FEW_GROUPS = 400
+FEW_GROUPS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def weighted_draws(
     """
     if weigh and (found := _plainly_drawn(density, seed, draws, progress)) is not None:
         return found
-    made = _drawn(_Sampler(density, seed, True), draws, weigh, progress, least_share)
+    made = _drawn(Proposal(density, seed, renews=True), draws, weigh, progress, least_share)
     if made is None:
         return None
     theta, effects, raw = made
@@ -136,8 +136,8 @@ def weighted_draws(
 
 def _plainly_drawn(density: Density, seed: int, draws: int, progress: Progress) -> Weighted | None:
     """Draws without renewed expansions, where they will do."""
-    sampler = _Sampler(density, seed, False)
-    if len(density.blocks.order) < _MANY_ROWS * sampler.units:
+    sampler = Proposal(density, seed, renews=False)
+    if len(density.blocks.order) < MANY_ROWS * sampler.units:
         return None
     made = _drawn(sampler, draws, True, progress, _GOOD_SHARE)
     if made is None:
@@ -148,7 +148,7 @@ def _plainly_drawn(density: Density, seed: int, draws: int, progress: Progress) 
 
 
 def _drawn(
-    sampler: _Sampler, draws: int, weigh: bool, progress: Progress, least_share: float
+    sampler: Proposal, draws: int, weigh: bool, progress: Progress, least_share: float
 ) -> tuple[Array, Array, Array] | None:
     """Theta, effects and raw log weights; ``None`` where the first weights will not do."""
     sampler.recentre()
@@ -190,10 +190,10 @@ def _reach(fall: Array) -> Array:
     return np.asarray(_FAR / np.sqrt(2 * fall.clip(0.05 * _FAR**2, 2 * _FAR**2)))
 
 
-class _Sampler:
+class Proposal:
     """Makes a piece of the draws; called with its size and first draw."""
 
-    def __init__(self, density: Density, seed: int, renews: bool) -> None:
+    def __init__(self, density: Density, seed: int, *, renews: bool) -> None:
         self.density, self.seed, self.renews = density, seed, renews
         problem, blocks = density.problem, density.blocks
         self.outer = problem.outer
@@ -205,12 +205,11 @@ class _Sampler:
         self.cells = runs_of(codes)
         self.unit_of = self._unit_of()
         t = problem.layout.n_theta
-        self.conditional = 0 < self.units <= _FEW_GROUPS and self.outer >= 0
+        self.conditional = 0 < self.units <= FEW_GROUPS and self.outer >= 0
         # Far out a group's density falls more slowly than a normal on one side. Heavier tails
         # keep weights bounded there, and cost every group a little.
         self.df = max(20.0, 5.0 * float(np.sqrt(self.units)))
-        self.pairs = 1 if self.units <= _FEW_GROUPS else 2
-        self.sides = 2 * self.pairs if renews else 1
+        self.pairs = 1 if self.units <= FEW_GROUPS or not renews else 2
         self.shift, self.reach = np.zeros(t), (np.ones(t), np.ones(t))
 
     def _unit_of(self) -> NDArray[np.int64]:
@@ -256,27 +255,30 @@ class _Sampler:
         along every coordinate tell how far the centre is off, and then how far density
         reaches to either side.
         """
-        here, up, down = self._along_coordinates(1.0)
+        here, up, down = self.along_coordinates(1.0)
         curvature = (2 * here - up - down).clip(0.3, 3.0)
         self.shift = ((up - down) / 2 / curvature).clip(-2.0, 2.0)
         # Weights are large where density reaches further than the proposal: look far out.
-        here, up, down = self._along_coordinates(_FAR)
+        here, up, down = self.along_coordinates(_FAR)
         self.reach = _reach(here - up), _reach(here - down)
 
-    def _along_coordinates(self, size: float) -> tuple[Array, Array, Array]:
+    def along_coordinates(self, size: float) -> tuple[Array, Array, Array]:
         """Log marginal densities of theta at the centre, and so far up and down."""
-        layout = self.density.problem.layout
-        t = layout.n_theta
+        t = self.density.problem.layout.n_theta
         unit = size * np.eye(t)
-        points = np.concatenate([np.zeros((1, t)), unit, -unit]) + self.shift
-        parts = [points[k : k + _PIECE] for k in range(0, len(points), _PIECE)]
+        values = self.marginal(np.concatenate([np.zeros((1, t)), unit, -unit]) + self.shift)
+        return values[0], values[1 : t + 1], values[t + 1 :]
 
-        def density(white: Array) -> Array:
-            return self._evaluate(white, np.zeros((len(white), 1, layout.n_effects)))[3]
+    def marginal(self, white: Array) -> Array:
+        """Laplace's approximation to log marginal densities of theta, ``(point,)``."""
+        parts = [white[k : k + _PIECE] for k in range(0, len(white), _PIECE)]
+
+        def at_modes(part: Array) -> Array:
+            nothing = np.zeros((len(part), 1, self.density.problem.layout.n_effects))
+            return self._evaluate(part, nothing)[3]
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            values = np.concatenate(list(pool.map(density, parts)))
-        return values[0], values[1 : t + 1], values[t + 1 :]
+            return np.concatenate(list(pool.map(at_modes, parts)))
 
     def _evaluate(self, white: Array, epsilon: Array) -> tuple[Array, Array, Array, Array]:
         """Theta; all sides' effects; units' log densities of each; their log density.
@@ -294,8 +296,9 @@ class _Sampler:
             )
         else:
             target.centres(white, whitening, table, expansion, theta, at)
-        effects = np.empty((draws, self.sides, layout.n_effects))
-        of_units = np.empty((draws, self.sides, self.units))
+        sides = 2 * epsilon.shape[1] if self.renews else 1
+        effects = np.empty((draws, sides, layout.n_effects))
+        of_units = np.empty((draws, sides, self.units))
         common = target.log_densities_of_pairs(
             theta,
             epsilon,
@@ -323,7 +326,7 @@ class _Sampler:
             of_units[:, 2 * pair : 2 * pair + 2] -= log_proposal[:, None]
         linear = np.einsum("swk,kw->s", beta.astype(float), density.chosen[0])
         linear += gamma.astype(float) @ density.chosen[1]
-        means = np.logaddexp.reduce(of_units, axis=1) - np.log(self.sides)
+        means = np.logaddexp.reduce(of_units, axis=1) - np.log(sides)
         return theta, effects, of_units, common + linear + means.sum(axis=1) + log_volume
 
     def _coefficients(self, theta: Array) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ inputs. The mathematics is in `bayesmig.inference.target`, the coordinates' in
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from bayesmig.design.priors import PriorArray
 from bayesmig.inference import target as compiled
 from bayesmig.inference.blocks import Precision, arrange, chosen_sums
 from bayesmig.inference.callback import Callback
-from bayesmig.inference.geometry import Problem, expand
+from bayesmig.inference.geometry import Expansion, Problem, expand
 from bayesmig.inference.layout import Factor, layout_of
 
 Array = NDArray[np.float64]
@@ -61,16 +62,26 @@ class Density:
         chosen = chosen_sums(design.columns, group_sizes(design), design.choice)
         self.problem = problem = self._problem(columns, counts, chosen)
         self.blocks, self.chosen = problem.blocks, chosen
-        self.expansion = expand(problem, self._thinned())
+        self._settle(expand(problem, self._thinned()))
+
+    def _settle(self, expansion: Expansion) -> None:
+        """Take coordinates from an expansion."""
+        self.expansion = expansion
         self._whitening = (self.expansion.centre, np.ascontiguousarray(self.expansion.root))
         self._map = (self.expansion.layout, self.expansion.arrays)
         self.map_arguments = (
             self._whitening,
-            problem.prior_arrays,
-            problem.scale_prior,
+            self.problem.prior_arrays,
+            self.problem.scale_prior,
             *self._map,
         )
-        self.callback = Callback(self.size, (self.blocks.arrays, chosen, *self.map_arguments))
+        self.callback = Callback(self.size, (self.blocks.arrays, self.chosen, *self.map_arguments))
+
+    def moved(self, expansion: Expansion) -> Density:
+        """The same density over the coordinates of another expansion."""
+        other = copy(self)
+        other._settle(expansion)
+        return other
 
     def _problem(
         self, columns: Columns, counts: Array | None, chosen: tuple[Array, Array, Array]

@@ -30,6 +30,7 @@ from bayesmig.inference.density import Density
 from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
+from bayesmig.inference.refine import refined
 from bayesmig.inference.sample import (
     Plan,
     Sampler,
@@ -290,7 +291,7 @@ def _take(
         sampler = graph_sampler(design)
         return _chains(sampler, design, plan, chains, cores, folder, progress, "was asked for", {})
     progress("expansion", 0, 1)
-    density = _density(design, plan)
+    density = refined(_density(design, plan))
     progress("expansion", 1, 1)
     numbers = {"nanoseconds_per_row": _nanoseconds_per_row(density, plan)}
     numbers["rows_in_loops"] = len(density.columns.persons)

@@ -14,7 +14,7 @@ from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference import approximate
-from bayesmig.inference.approximate import _Sampler, resampled, supports, weighted_draws
+from bayesmig.inference.approximate import Proposal, resampled, supports, weighted_draws
 from bayesmig.inference.density import Density
 from bayesmig.inference.routes import fit
 from bayesmig.posterior import MAX_PARETO_K, PREVIEW, load
@@ -77,7 +77,7 @@ def test_weights_are_those_of_all_combinations_of_sides() -> None:
     """Three origins: the product of means over sides is the mean over eight combinations."""
     design = small([{"by": "origin"}])
     density = Density(design)
-    sampler = _Sampler(density, 1, True)
+    sampler = Proposal(density, 1, renews=True)
     sampler.recentre()
     layout = density.problem.layout
     t, width, groups = layout.n_theta, 2, 3
@@ -105,7 +105,7 @@ def test_weights_of_plain_draws_are_those_of_the_posterior() -> None:
     """One candidate, by the map's own expansion: density over the proposal's."""
     density = Density(small([{"by": "origin", "terms": "1 + wealth"}, {"by": "region"}]))
     problem = density.problem
-    sampler = _Sampler(density, 1, False)
+    sampler = Proposal(density, 1, renews=False)
     layout, rng = problem.layout, np.random.default_rng(0)
     white = rng.normal(size=(5, layout.n_theta))
     epsilon = rng.normal(size=(5, layout.n_effects))
@@ -263,13 +263,13 @@ def test_where_weights_will_not_do_chains_are_run(hard: tuple[Any, Any]) -> None
 
 def test_many_rows_in_every_group_need_no_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
     renewed = []
-    usual = _Sampler.__init__
+    usual = Proposal.__init__
 
-    def made(self: _Sampler, density: Density, seed: int, renews: bool) -> None:
+    def made(self: Proposal, density: Density, seed: int, *, renews: bool) -> None:
         renewed.append(renews)
-        usual(self, density, seed, renews)
+        usual(self, density, seed, renews=renews)
 
-    monkeypatch.setattr(_Sampler, "__init__", made)
+    monkeypatch.setattr(Proposal, "__init__", made)
     options = {"seed": 2, "draws": 600, "weigh": True, "progress": silent}
     rich = Density(build_design(THEORY, small_survey(6000, origins=4)))
     plain = weighted_draws(rich, **options)

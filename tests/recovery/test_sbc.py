@@ -20,7 +20,7 @@ from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.inference import routes
-from bayesmig.inference.approximate import _Sampler
+from bayesmig.inference.approximate import Proposal
 from bayesmig.inference.density import Density
 from bayesmig.inference.prior import prior_draws
 from bayesmig.progress import silent
@@ -97,7 +97,7 @@ def test_ranks_of_the_truth_are_uniform(spec: ModelSpec) -> None:
 @contextmanager
 def jacobian_twice() -> Iterator[None]:
     """As if the change of variables of the scales were counted twice, on both routes."""
-    usual, pairs = Density.__call__, _Sampler._evaluate
+    usual, pairs = Density.__call__, Proposal._evaluate
 
     def density(self: Density, vector: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = usual(self, vector)
@@ -109,7 +109,7 @@ def jacobian_twice() -> Iterator[None]:
         gradient[: len(slope)] += root.T @ slope
         return value, gradient
 
-    def evaluate(self: _Sampler, white: np.ndarray, epsilon: np.ndarray) -> Any:
+    def evaluate(self: Proposal, white: np.ndarray, epsilon: np.ndarray) -> Any:
         theta, effects, of_units, log_density = pairs(self, white, epsilon)
         for factor in self.density._layout.factors:
             log_density = log_density + theta[
@@ -119,7 +119,7 @@ def jacobian_twice() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Density, "__call__", density)
-        patch.setattr(_Sampler, "_evaluate", evaluate)
+        patch.setattr(Proposal, "_evaluate", evaluate)
         yield
 
 
