@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesmig.choice.utility import Columns
+from bayesmig.chunks import chunks
 from bayesmig.inference.kernel import BLOCK
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Precision = Literal["single", "double"]
+#: Rows that are put in order at a time, a whole number of blocks: neighbours in memory stay near.
+_AT_ONCE = 16 * BLOCK
 DTYPES: Mapping[Precision, Any] = {"single": np.float32, "double": np.float64}
 
 
@@ -90,7 +93,7 @@ def arrange(
     if columns.available is not None:
         closed = _blocks([~column for column in columns.available.T], order, bool)
     arrays = (
-        _blocks(list(columns.persons.T), order, dtype),
+        _blocks([*columns.persons.T], order, dtype),
         _blocks(attributes, order, dtype),
         pairs,
         closed,
@@ -120,14 +123,15 @@ def _order(columns: Columns, groups: Mapping[str, int], cells: Codes | None) -> 
 
 def _blocks(rows: list[Any], order: Codes, dtype: Any) -> NDArray[Any]:
     """Columns ``(obs,)`` as ``(block, column, BLOCK)``, filled up with zeros."""
-    count = -(-len(order) // BLOCK)
-    out = np.zeros((count, len(rows), BLOCK), dtype=dtype)
-    whole = len(order) // BLOCK
-    for k, column in enumerate(rows):
-        values = column[order]
-        out[:whole, k] = values[: whole * BLOCK].reshape(whole, BLOCK)
-        if whole < count:
-            out[whole, k, : len(order) - whole * BLOCK] = values[whole * BLOCK :]
+    out = np.zeros((-(-len(order) // BLOCK), len(rows), BLOCK), dtype=dtype)
+    for some in chunks(len(order), _AT_ONCE):
+        here = order[some]
+        whole, first = len(here) // BLOCK, some.start // BLOCK
+        for k, column in enumerate(rows):
+            values = column[here]
+            out[first : first + whole, k] = values[: whole * BLOCK].reshape(whole, BLOCK)
+            if left := len(here) - whole * BLOCK:
+                out[first + whole, k, :left] = values[whole * BLOCK :]
     return out
 
 
