@@ -225,7 +225,7 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     base = ask.averages(ask.frame)[:, 0]
     changing = {a.variable for a in wanted if a.verb in ("comparison", "lift")}
     sloping = {a.variable for a in wanted if a.verb == "slope"}
-    arms = {x: _arms(ask, x, base) for x in sorted(changing)}
+    arms = {x: _arms(ask, x) for x in sorted(changing)}
     slopes = {x: slope(ask, x)[:, 0] for x in sorted(sloping)}
 
     def one(average: Average) -> Array:
@@ -243,10 +243,11 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     return {average: one(average)[:, names.index(average.alternative)] for average in wanted}
 
 
-def _arms(ask: Ask, variable: str, base: Array) -> tuple[Array, Array]:
+def _arms(ask: Ask, variable: str) -> tuple[Array, Array]:
     """Averages before and after a rise by one (0 to 1 for an indicator)."""
     [(_, low, high)] = contrasts_of(ask, variable)
-    return base if low is ask.frame else ask.averages(low)[:, 0], ask.averages(high)[:, 0]
+    before, after = ask.averages_before_and_after(ask.prepared(low), ask.prepared(high))
+    return before[:, 0], after[:, 0]
 
 
 def _reach(ask: Ask, averages: Iterable[Average]) -> list[str]:

@@ -203,16 +203,6 @@ def test_a_root_of_zero_is_refused_with_its_rows() -> None:
     comparisons(posterior, "money")
 
 
-def test_memory_of_slopes_is_bounded_by_blocks(
-    posterior: Posterior, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Blocks of a few rows, which cut through cells, give the same averages."""
-    whole = flat(slopes(posterior, "wealth", by="region"))
-    monkeypatch.setattr("bayesmig.inference.stream._BLOCK_SIZE", 8 * 3 * 7)
-    cut = flat(slopes(posterior, "wealth", by="region"))
-    np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-14)
-
-
 def test_other_rows_by_hand(posterior: Posterior, newdata: pd.DataFrame) -> None:
     known = newdata.assign(
         origin=np.resize(posterior.frame["origin"].to_numpy(), len(newdata)),

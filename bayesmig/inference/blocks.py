@@ -65,6 +65,7 @@ def arrange(
     precision: Precision = "double",
     counts: Array | None = None,
     cells: Codes | None = None,
+    order: Codes | None = None,
 ) -> Blocks:
     """Sort rows by group and cut them into blocks.
 
@@ -80,8 +81,10 @@ def arrange(
         How often each row counts, ``(obs,)``; once where left out.
     cells
         Codes by which rows are sorted before their groups, ``(obs,)``.
+    order
+        The order, where it is that of other blocks.
     """
-    dtype, order = DTYPES[precision], _order(columns, groups, cells)
+    dtype, order = DTYPES[precision], _order(columns, groups, cells) if order is None else order
     n, n_alt = len(order), columns.n_alternatives
     counts = np.ones(n) if counts is None else counts
     factors = list(columns.groups.values())
