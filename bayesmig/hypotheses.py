@@ -222,16 +222,16 @@ def _averages_of(hypothesis: Hypothesis) -> tuple[Average, ...]:
 def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     """Draws of every average effect, ``(draw,)``; NaN where a draw has no value."""
     wanted = list(wanted)
-    base = ask.averages(ask.frame)[:, 0]
+    base = ask.averages(ask.frame)
     changing = {a.variable for a in wanted if a.verb in ("comparison", "lift")}
     sloping = {a.variable for a in wanted if a.verb == "slope"}
-    arms = {x: _arms(ask, x) for x in sorted(changing)}
+    arms = {x: _arms(ask, x, base) for x in sorted(changing)}
     slopes = {x: slope(ask, x)[:, 0] for x in sorted(sloping)}
 
     def one(average: Average) -> Array:
         match average.verb:
             case "share":
-                return base
+                return base[:, 0]
             case "slope":
                 return slopes[average.variable]
             case "comparison":
@@ -243,10 +243,11 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     return {average: one(average)[:, names.index(average.alternative)] for average in wanted}
 
 
-def _arms(ask: Ask, variable: str) -> tuple[Array, Array]:
+def _arms(ask: Ask, variable: str, base: Array) -> tuple[Array, Array]:
     """Averages before and after a rise by one (0 to 1 for an indicator)."""
     [(_, low, high)] = contrasts_of(ask, variable)
-    before, after = ask.averages_before_and_after(ask.prepared(low), ask.prepared(high))
+    before = base if low is ask.frame else ask.averages(low)
+    before, after = ask.sharpened((before, ask.averages(high)), low, high)
     return before[:, 0], after[:, 0]
 
 

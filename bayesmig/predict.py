@@ -32,11 +32,12 @@ from bayesmig.changes import (
 from bayesmig.changes import theory_columns as theory_columns
 from bayesmig.choice.utility import Coefficients, Columns, take_rows
 from bayesmig.errors import QuestionError, nearest, rows_text
+from bayesmig.inference.blocks import Precision
 from bayesmig.inference.stream import (
     average_probabilities,
     average_slopes,
+    digits_would_show,
     log_likelihood_blocks,
-    paired_averages,
 )
 from bayesmig.posterior import INTERVAL, PREVIEW, Posterior, hdi
 
@@ -197,9 +198,8 @@ def comparisons(
     parts, notes = [], []
     for variable in names:
         for contrast in contrasts_of(ask, variable, changes[variable]):
-            low, high = ask.averages_before_and_after(
-                *(ask.prepared(rows) for rows in (contrast.low, contrast.high))
-            )
+            arms = ask.averages(contrast.low), ask.averages(contrast.high)
+            low, high = ask.sharpened(arms, contrast.low, contrast.high)
             label = {"variable": variable, "contrast": contrast.label}
             parts.append((label, change_of(low, high, comparison)))
             notes += reach(ask, variable, contrast)
@@ -301,16 +301,38 @@ class Ask:
 
     def averages(self, frame: pd.DataFrame) -> Array:
         """Average probabilities of a table's rows, ``(draw, cell, alternative)``."""
-        told = self.prepared(frame)
-        return average_probabilities(*told, cells=self.cells, weights=self.weights)
+        return self.averages_of(prepare(self.posterior, frame, self.groups, self.seed))
 
-    def prepared(self, frame: pd.DataFrame) -> Prepared:
-        """Columns and draws for a table."""
-        return prepare(self.posterior, frame, self.groups, self.seed)
+    def averages_of(self, prepared: Prepared, precision: Precision | None = None) -> Array:
+        """As `averages`, from arrays."""
+        return average_probabilities(
+            *prepared, cells=self.cells, weights=self.weights, precision=precision
+        )
 
-    def averages_before_and_after(self, before: Prepared, after: Prepared) -> tuple[Array, Array]:
-        """Average probabilities of the same rows before and after they change."""
-        return paired_averages(before, after, cells=self.cells, weights=self.weights)
+    def sharpened(
+        self,
+        arms: tuple[Array, Array],
+        before: pd.DataFrame | Prepared,
+        after: pd.DataFrame | Prepared,
+    ) -> tuple[Array, Array]:
+        """Averages before and after a change; in double precision where they hardly differ.
+
+        Parameters
+        ----------
+        arms
+            The averages of both.
+        before, after
+            Tables of the same rows, or what was prepared of them.
+        """
+        if not digits_would_show(*arms, len(self.frame)):
+            return arms
+        low, high = (
+            rows
+            if isinstance(rows, tuple)
+            else prepare(self.posterior, rows, self.groups, self.seed)
+            for rows in (before, after)
+        )
+        return self.averages_of(low, "double"), self.averages_of(high, "double")
 
 
 def ask_about(

@@ -32,7 +32,7 @@ _LARGE = 50_000_000
 #: Average of the sizes of a utility's terms, added up, for which single precision will do; it
 #: keeps 24 bits of them. Weights must lie within so many powers of ten of their mean.
 _TERMS, _DECADES = 32.0, 20
-#: Average change of a share below which single precision would show in it.
+#: Average change of a share of which single precision leaves too few digits.
 _HARDLY = 1e-3
 
 
@@ -92,42 +92,18 @@ def average_probabilities(
     return _over(out, mass)
 
 
-def paired_averages(
-    before: tuple[Columns, Coefficients],
-    after: tuple[Columns, Coefficients],
-    *,
-    cells: NDArray[np.int64] | None = None,
-    weights: Array | None = None,
-) -> tuple[Array, Array]:
-    """Averages of the same rows before and after a change, draw by draw.
-
-    As `average_probabilities` of each, both in one precision. What changes no average by
-    a thousandth is done in double, so that the relative error of a contrast is small too.
+def digits_would_show(before: Array, after: Array, n_obs: int) -> bool:
+    """Whether a change is so small that its contrast would lack digits in single precision.
 
     Parameters
     ----------
     before, after
-        The data, and the draws.
-    cells, weights
-        As for `average_probabilities`.
-
-    Returns
-    -------
-    tuple of ndarray
-        Each ``(draw, cell, alternative)``.
+        `average_probabilities` of the same rows, ``(draw, ...)``.
+    n_obs
+        Number of rows.
     """
-    n = len(before[0].persons)
-    ones = np.ones(n) if weights is None else weights
-    kinds = {_precision(*one, ones) for one in (before, after)}
-    precision: Precision = "single" if kinds == {"single"} else "double"
-
-    def both(precision: Precision) -> tuple[Array, Array]:
-        told: Any = {"cells": cells, "weights": weights, "precision": precision}
-        return average_probabilities(*before, **told), average_probabilities(*after, **told)
-
-    low, high = both(precision)
-    change = np.nan_to_num(np.abs(high - low).mean(axis=0)).max()
-    return both("double") if precision == "single" and change < _HARDLY else (low, high)
+    change = np.nan_to_num(np.abs(after - before).mean(axis=0)).max()
+    return bool(len(before) * n_obs >= _LARGE and change < _HARDLY)
 
 
 def average_slopes(

@@ -150,7 +150,8 @@ def counterfactual(
     world, steps = intervene(posterior.design, ask.frame, scenario, groups)
     without = prepare(posterior, ask.frame, groups, seed)
     within = _prepared(ask, world, scenario)
-    baseline, changed = ask.averages_before_and_after(without, within)
+    plain = ask.averages_of(without), ask.averages_of(within)
+    baseline, changed = ask.sharpened(plain, without, within)
     arms = np.stack([baseline, changed, changed - baseline], axis=2)
     effect = finish(
         f"Scenario {scenario.title or scenario.name!r}",
