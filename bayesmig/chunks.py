@@ -8,7 +8,8 @@ from collections.abc import Iterator
 ROWS = 65_536
 
 
-def chunks(n: int, size: int = ROWS) -> Iterator[slice]:
-    """Cut ``n`` rows into slices of at most ``size``, in order."""
+def chunks(n: int, size: int | None = None) -> Iterator[slice]:
+    """Cut ``n`` rows into slices of at most ``size``, or `ROWS`, in order."""
+    size = ROWS if size is None else size
     for start in range(0, n, size):
         yield slice(start, min(n, start + size))

@@ -879,13 +879,21 @@ def _priors(
 
 def _spread(block: np.ndarray) -> np.ndarray:
     """Standard deviation of each column; one where it does not vary."""
+    spread = block.std(axis=0) if block.shape[1] == 1 else _std(block)
+    return np.where(spread > 0, spread, 1.0)
+
+
+def _std(block: np.ndarray) -> np.ndarray:
+    """``block.std(axis=0)`` to the last bit, without a copy of the block.
+
+    It adds row after row, but where there is one column: priors are part of the
+    fingerprint, and those of saved draws must be found again.
+    """
     mean, squares = block.mean(axis=0), np.zeros((1, block.shape[1]))
     for rows in chunks(len(block)):
-        # Row after row, as if the whole were in memory: priors are part of the fingerprint.
         part = np.square(block[rows] - mean)
         squares = np.add.reduce(np.concatenate([squares, part]), axis=0, keepdims=True)
-    spread = np.sqrt(squares[0] / len(block))
-    return np.where(spread > 0, spread, 1.0)
+    return np.asarray(np.sqrt(squares[0] / len(block)))
 
 
 def _constants(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmig.chunks import ROWS, chunks
+from bayesmig.chunks import chunks
 from bayesmig.errors import DesignError, nearest, rows_text
 from bayesmig.expressions import Factor, Formula
 
@@ -201,8 +201,9 @@ def learn(
     texts = {f.name: _formulaic_text(f, levels) for f in formula.factors}
     terms = [":".join(texts[f.name] for f in term) for term in formula.terms]
     asked = " + ".join(["1", *terms])
-    learnt = _learnt(asked, formula, table.iloc[:ROWS], where)
-    if len(table) > ROWS and learnt.transform_state:
+    some = table.iloc[next(chunks(len(table)), slice(0))]
+    learnt = _learnt(asked, formula, some, where)
+    if len(table) > len(some) and learnt.transform_state:
         # What it learns of the numbers themselves, it must learn of all of them.
         learnt = _learnt(asked, formula, table, where)
     names = [_label(str(n), formula, texts, levels) for n in learnt.column_names]
