@@ -133,7 +133,8 @@ def predictions(
     Returns
     -------
     Effect
-        Probabilities in [0, 1].
+        Probabilities in [0, 1]; of 50 million draws × rows and more within 1e-6 of what
+        double precision gives (`bayesmig.inference.stream.average_probabilities`).
 
     Raises
     ------
