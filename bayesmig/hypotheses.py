@@ -222,7 +222,7 @@ def _averages_of(hypothesis: Hypothesis) -> tuple[Average, ...]:
 def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     """Draws of every average effect, ``(draw,)``; NaN where a draw has no value."""
     wanted = list(wanted)
-    base = ask.averages(ask.frame)[:, 0]
+    base = ask.averages(ask.frame)
     changing = {a.variable for a in wanted if a.verb in ("comparison", "lift")}
     sloping = {a.variable for a in wanted if a.verb == "slope"}
     arms = {x: _arms(ask, x, base) for x in sorted(changing)}
@@ -231,7 +231,7 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     def one(average: Average) -> Array:
         match average.verb:
             case "share":
-                return base
+                return base[:, 0]
             case "slope":
                 return slopes[average.variable]
             case "comparison":
@@ -246,7 +246,9 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
 def _arms(ask: Ask, variable: str, base: Array) -> tuple[Array, Array]:
     """Averages before and after a rise by one (0 to 1 for an indicator)."""
     [(_, low, high)] = contrasts_of(ask, variable)
-    return base if low is ask.frame else ask.averages(low)[:, 0], ask.averages(high)[:, 0]
+    before = base if low is ask.frame else ask.averages(low)
+    before, after = ask.sharpened((before, ask.averages(high)), low, high)
+    return before[:, 0], after[:, 0]
 
 
 def _reach(ask: Ask, averages: Iterable[Average]) -> list[str]:

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "bayesmig"
 #: Room (a module or folder directly under bayesmig/) -> floor.
 FLOORS = {
     "choice": 0,
+    "chunks": 0,
     "dims": 0,
     "errors": 0,
     "expressions": 0,

@@ -203,14 +203,14 @@ def test_a_root_of_zero_is_refused_with_its_rows() -> None:
     comparisons(posterior, "money")
 
 
-def test_memory_of_slopes_is_bounded_by_blocks(
+def test_a_tiny_change_keeps_its_digits_however_many_the_rows(
     posterior: Posterior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks of a few rows, which cut through cells, give the same averages."""
-    whole = flat(slopes(posterior, "wealth", by="region"))
-    monkeypatch.setattr("bayesmig.inference.stream._BLOCK_SIZE", 8 * 3 * 7)
-    cut = flat(slopes(posterior, "wealth", by="region"))
-    np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-14)
+    """In single precision, which large problems are in, nothing would be left of it."""
+    shares, exact = flat(predictions(posterior)), flat(comparisons(posterior, {"wealth": 1e-7}))
+    monkeypatch.setattr("bayesmig.inference.stream._LARGE", 0)
+    assert (flat(predictions(posterior)) != shares).any()
+    np.testing.assert_array_equal(flat(comparisons(posterior, {"wealth": 1e-7})), exact)
 
 
 def test_other_rows_by_hand(posterior: Posterior, newdata: pd.DataFrame) -> None:

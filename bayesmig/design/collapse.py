@@ -13,6 +13,8 @@ from bayesmig.choice.utility import Columns, take_rows
 Array = NDArray[np.float64]
 #: Share of the rows that must go for the others to be worth counting.
 LEAST_SAVED = 0.3
+#: Rows by which it is guessed that so few go.
+_SOME = 2_000
 #: Odd multipliers that mix the hashes of columns (Knuth's, and that of splitmix64).
 _FIRST, _NEXT = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
@@ -50,21 +52,32 @@ def collapse(columns: Columns) -> Collapsed | None:
     Collapsed or None
         ``None`` where fewer than 30 % of the rows would go.
     """
-    parts = _parts(columns)
     n = len(columns.persons)
-    marks = np.full(n, _FIRST)
-    for part in parts:
+    marks, most = np.full(n, _FIRST), (1 - LEAST_SAVED) * n
+    looked = False
+    for part in _parts(columns):
         with np.errstate(over="ignore"):
-            marks = (marks ^ pd.util.hash_array(part)) * _NEXT
+            marks ^= pd.util.hash_array(np.ascontiguousarray(part))
+            marks *= _NEXT
+        # Further columns only tell more rows apart: one of amounts of money often decides.
+        if not looked and _distinct(marks[:_SOME]) > (1 - LEAST_SAVED) * min(n, _SOME):
+            looked = True
+            if _distinct(marks) > most:
+                return None
     _, first, of, counts = np.unique(
         marks, return_index=True, return_inverse=True, return_counts=True
     )
-    if len(first) > (1 - LEAST_SAVED) * n:
+    if len(first) > most:
         return None
     # Equal marks mean equal rows almost surely; here, surely.
-    if any((part != part[first][of]).any() for part in parts):
+    if any((part != part[first][of]).any() for part in _parts(columns)):
         return None
     return Collapsed(take_rows(columns, first), counts.astype(float))
+
+
+def _distinct(marks: NDArray[np.uint64]) -> int:
+    ordered = np.sort(marks)
+    return 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
 
 
 def _parts(columns: Columns) -> list[NDArray[np.generic]]:
@@ -78,4 +91,4 @@ def _parts(columns: Columns) -> list[NDArray[np.generic]]:
         parts += [codes, *terms.T]
     if columns.available is not None:
         parts += [*columns.available.T]
-    return [np.ascontiguousarray(part) for part in parts]
+    return parts

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.choice.utility import Columns
+from bayesmig.chunks import chunks
 from bayesmig.design.differences import Labels
 from bayesmig.design.formula import CONSTANT, Encoder, RowsError, in_order, learn
 from bayesmig.design.priors import PriorArray, resolve
@@ -155,7 +156,11 @@ class Design:
         for prior in self.priors.values():
             blocks += [prior.dist, prior.loc, prior.scale, prior.df]
         for block in blocks:
-            digest.update(b"-" if block is None else np.ascontiguousarray(block).tobytes())
+            if block is None:
+                digest.update(b"-")
+                continue
+            for rows in chunks(len(block)) if block.ndim else [...]:
+                digest.update(np.ascontiguousarray(block[rows]).data)
         for layout in self.layouts.values():
             digest.update("\0".join(map(str, layout.levels)).encode())
         return digest.hexdigest()
@@ -367,7 +372,7 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
     DesignError
         Where the survey lacks a column that the theory names.
     """
-    frame, roles = survey.frame, survey.roles.declared()
+    names, roles = survey.names, survey.roles.declared()
     formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
     if (generic := spec.utility.alternatives_formula) is not None:
         formulas.append(generic)
@@ -375,8 +380,8 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
     named = dict.fromkeys(c for formula in formulas for c in formula.columns)
     attributes = [a for a in survey.attributes if generic is not None and a in generic.columns]
     for column in named:
-        if column not in frame.columns and column not in attributes:
-            known = [*map(str, frame.columns), *survey.attributes]
+        if column not in names and column not in attributes:
+            known = [*names, *survey.attributes]
             raise DesignError(
                 f"the theory names the column {column!r}, which the survey does not have; "
                 + (_spelt_otherwise(column, known) or nearest(column, known)),
@@ -394,7 +399,7 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
         for part in h.inequalities
         for a in part.averages
     )
-    return frame[[c for c in wanted if c in frame.columns]]
+    return survey.shared(c for c in wanted if c in names)
 
 
 def _keys_that_name(spec: ModelSpec, column: str) -> str:
@@ -445,7 +450,10 @@ def design_from_frame(
     available = _available(spec, frame, "")
     _chosen_are_available(spec, choice, available)
     attribute_columns = _attributes(spec, attributes, frame, available, encoders)
-    layouts = {g.by: _layout(i, g, frame, roles) for i, g in enumerate(spec.groups)}
+    layouts, groups = {}, {}
+    for i, g in enumerate(spec.groups):
+        layouts[g.by], terms = _layout(i, g, frame, roles)
+        groups[g.by] = (_codes(layouts[g.by], frame, "refuse", ""), terms)
     weights, note = _weights(spec, frame, roles)
     columns = Columns(
         n_alternatives=len(spec.choice.alternatives),
@@ -453,10 +461,7 @@ def design_from_frame(
         persons=persons,
         only=only,
         attributes=attribute_columns,
-        groups={
-            by: (_codes(lay, frame, "refuse", ""), lay.encoder.apply(frame, where=""))
-            for by, lay in layouts.items()
-        },
+        groups=groups,
         available=available,
     )
     labels = Labels(
@@ -489,12 +494,10 @@ def design_from_frame(
 
 
 def _choice(spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]) -> np.ndarray:
-    labels = frame[roles["choice"]].astype(str)
-    known = spec.choice.alternatives
-    strange = ~labels.isin(known).to_numpy()
-    if strange.any():
-        raise _unknown_choice(spec, labels, np.flatnonzero(strange), roles["choice"])
-    codes = pd.Categorical(labels, categories=list(known)).codes.astype(np.int64)
+    labels, known = frame[roles["choice"]], spec.choice.alternatives
+    codes = _positions(pd.Index(known), labels)
+    if (strange := np.flatnonzero(codes < 0)).size:
+        raise _unknown_choice(spec, labels.astype(str), strange, roles["choice"])
     counts = np.bincount(codes, minlength=len(known))
     if (counts == 0).any():
         never = [a for a, n in zip(known, counts, strict=True) if n == 0]
@@ -504,6 +507,13 @@ def _choice(spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]) -> n
             mend="leave the alternative out of the theory, or merge it with another",
         )
     return codes
+
+
+def _positions(levels: pd.Index, labels: pd.Series) -> np.ndarray:
+    """Position of every label's text among levels; minus one where it is none of them."""
+    codes, found = pd.factorize(labels)
+    positions = levels.get_indexer(pd.Index(found).astype(str))
+    return np.append(positions, -1).astype(np.int64)[codes]
 
 
 def _unknown_choice(spec: ModelSpec, labels: pd.Series, rows: np.ndarray, column: str) -> RowsError:
@@ -730,7 +740,8 @@ def _chosen_are_available(
 
 def _layout(
     number: int, group: Group, frame: pd.DataFrame, roles: Mapping[str, str]
-) -> GroupLayout:
+) -> tuple[GroupLayout, np.ndarray]:
+    """The layout of a factor, and the columns whose coefficients vary, ``(obs, term)``."""
     column, key = roles.get(group.by, group.by), f"key groups[{number}]"
     if column == roles["choice"]:
         raise DesignError(
@@ -753,7 +764,8 @@ def _layout(
             mend="name the column under [missing] columns in the codebook",
             rows=np.flatnonzero(labels.isna()),
         )
-    levels = pd.Index(sorted(labels.astype(str).unique()), dtype=object)
+    found = pd.Index(pd.factorize(labels)[1]).astype(str)
+    levels = pd.Index(sorted(set(found)), dtype=object)
     if len(levels) < 2:
         raise DesignError(
             f"effects vary by {group.by!r}, which has only the level {levels[0]!r}",
@@ -761,8 +773,8 @@ def _layout(
             mend="leave the group out of the theory",
         )
     constant = group.formula.intercept is not False
-    encoder, _ = learn(group.formula, frame, constant=constant, where=f"{key}.terms")
-    return GroupLayout(group.by, column, levels, encoder, group.correlated)
+    encoder, terms = learn(group.formula, frame, constant=constant, where=f"{key}.terms")
+    return GroupLayout(group.by, column, levels, encoder, group.correlated), terms
 
 
 def _codes(layout: GroupLayout, frame: pd.DataFrame, unseen: str, where: str) -> np.ndarray:
@@ -775,17 +787,17 @@ def _codes(layout: GroupLayout, frame: pd.DataFrame, unseen: str, where: str) ->
             where=where,
             mend='add it, or ask with groups="new" or groups="typical"',
         )
-    labels = frame[layout.column].astype(str)
-    codes = layout.levels.get_indexer(pd.Index(labels))
+    codes = _positions(layout.levels, frame[layout.column])
     if unseen == "refuse" and (codes < 0).any():
         rows = np.flatnonzero(codes < 0)
+        label = frame[layout.column].iloc[rows[:1]].astype(str).iloc[0]
         raise RowsError(
-            f"the {layout.by} {labels.iloc[rows[0]]!r} was not in the survey of the fit",
+            f"the {layout.by} {label!r} was not in the survey of the fit",
             where=(where, f"column {layout.column}"),
             mend='ask with groups="new" (drawn) or groups="typical" (zero)',
             rows=rows,
         )
-    return np.asarray(codes, dtype=np.int64)
+    return codes
 
 
 def _weights(
@@ -867,8 +879,21 @@ def _priors(
 
 def _spread(block: np.ndarray) -> np.ndarray:
     """Standard deviation of each column; one where it does not vary."""
-    spread = block.std(axis=0)
+    spread = block.std(axis=0) if block.shape[1] == 1 else _std(block)
     return np.where(spread > 0, spread, 1.0)
+
+
+def _std(block: np.ndarray) -> np.ndarray:
+    """``block.std(axis=0)`` to the last bit, without a copy of the block.
+
+    It adds row after row, but where there is one column: priors are part of the
+    fingerprint, and those of saved draws must be found again.
+    """
+    mean, squares = block.mean(axis=0), np.zeros((1, block.shape[1]))
+    for rows in chunks(len(block)):
+        part = np.square(block[rows] - mean)
+        squares = np.add.reduce(np.concatenate([squares, part]), axis=0, keepdims=True)
+    return np.asarray(np.sqrt(squares[0] / len(block)))
 
 
 def _constants(

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayesmig.choice.utility import Columns
+from bayesmig.choice.utility import Columns, take_rows
+from bayesmig.chunks import chunks
 from bayesmig.design.formula import CONSTANT
 
 _CHUNK = 50_000
@@ -30,16 +31,45 @@ class Labels(NamedTuple):
     attribute_terms: tuple[str, ...]
 
 
-def centred(columns: Columns, labels: tuple[str, ...]) -> Columns:
-    """The same column space, without the near-collinearity of far-off zeros.
+def centre_of(columns: Columns, labels: tuple[str, ...]) -> np.ndarray:
+    """What to take off the columns of persons, ``(coefficient,)``.
 
-    Beside a constant, ``year`` and ``square(year)`` are told apart by their deviations.
+    It leaves the same column space, without the near-collinearity of far-off zeros:
+    beside a constant, ``year`` and ``square(year)`` are told apart by their deviations.
     """
     if CONSTANT not in labels:
-        return columns
+        return np.zeros(len(labels))
     constant = np.array([label == CONSTANT for label in labels])
-    centre = np.where(constant, 0.0, columns.persons.mean(axis=0))
-    return replace(columns, persons=columns.persons - centre)
+    return np.where(constant, 0.0, columns.persons.mean(axis=0))
+
+
+def centred_rows(columns: Columns, centre: np.ndarray, rows: slice | np.ndarray) -> Columns:
+    """Some rows, the persons' columns less their centre."""
+    taken = take_rows(columns, rows)
+    return replace(taken, persons=taken.persons - centre)
+
+
+def products(columns: Columns, centre: np.ndarray) -> np.ndarray:
+    """Sums of products of the columns of `difference_rows`, ``(coefficient, coefficient)``.
+
+    Parameters
+    ----------
+    columns
+        The data.
+    centre
+        Taken off the columns of persons.
+    """
+    width = columns.n_alternatives - 1
+    alone = not columns.only and columns.attributes is None and columns.available is None
+    total = np.zeros(())
+    for rows in chunks(len(columns.persons), _CHUNK):
+        part = centred_rows(columns, centre, rows)
+        if alone:
+            # Every alternative has the same columns, and zeros in those of the others.
+            total = total + part.persons.T @ part.persons
+        else:
+            total = total + sum(block.T @ block for block in difference_rows(part))
+    return np.kron(total, np.eye(width)) if alone else total
 
 
 def difference_rows(columns: Columns) -> Iterator[np.ndarray]:

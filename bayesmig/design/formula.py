@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayesmig.chunks import chunks
 from bayesmig.errors import DesignError, nearest, rows_text
 from bayesmig.expressions import Factor, Formula
 
@@ -62,7 +63,7 @@ class Encoder:
     names: tuple[str, ...]
     levels: Mapping[str, tuple[Any, ...]]
     _learnt: Any = field(repr=False)
-    _keep: tuple[int, ...] = field(repr=False)
+    _first: int = field(repr=False)
 
     def apply(self, frame: pd.DataFrame, *, where: str = "new data") -> np.ndarray:
         """Encode a table with what was learnt.
@@ -85,7 +86,7 @@ class Encoder:
             Where a column is missing, a level is unseen, or a value is not finite.
         """
         columns = self._evaluate(self._numbered_table(frame, where), _CONTEXT, where)
-        return self._finite(columns.astype(float), where)
+        return self._finite(columns, where)
 
     def derivative(
         self, frame: pd.DataFrame, along: Mapping[str, np.ndarray], *, where: str = "new data"
@@ -140,16 +141,20 @@ class Encoder:
     def _evaluate(self, table: pd.DataFrame, context: Mapping[str, Any], where: str) -> np.ndarray:
         if not len(table):
             return np.empty((0, len(self.names)))
-        try:
-            with np.errstate(all="ignore"):
-                matrix = self._learnt.get_model_matrix(table, context=context)
-        except Exception as err:
-            raise _cannot_evaluate(self.formula, err, where) from err
-        return np.ascontiguousarray(np.asarray(matrix)[:, list(self._keep)])
+        moves = any(pd.api.types.is_complex_dtype(kind) for kind in table.dtypes)
+        out = np.empty((len(table), len(self.names)), dtype=complex if moves else float)
+        for rows in chunks(len(table)):
+            try:
+                with np.errstate(all="ignore"):
+                    matrix = self._learnt.get_model_matrix(table.iloc[rows], context=context)
+            except Exception as err:
+                raise _cannot_evaluate(self.formula, err, where) from err
+            out[rows] = np.asarray(matrix)[:, self._first :]
+        return out
 
     def _finite(self, matrix: np.ndarray, where: str) -> np.ndarray:
-        bad = ~np.isfinite(matrix)
-        if bad.any():
+        if not all(np.isfinite(matrix[rows]).all() for rows in chunks(len(matrix))):
+            bad = ~np.isfinite(matrix)
             column = int(np.flatnonzero(bad.any(axis=0))[0])
             raise RowsError(
                 f"the column {self.names[column]!r} is not finite",
@@ -190,30 +195,40 @@ def learn(
     DesignError
         Where a column is missing, is text without ``C()``, or lacks its reference.
     """
-    from formulaic import model_matrix
-
     table = _table(formula, frame, where)
     levels = {f.columns[0]: _levels(f, table, where) for f in _categories(formula)}
     table = _numbered(table, levels, where)
     texts = {f.name: _formulaic_text(f, levels) for f in formula.factors}
     terms = [":".join(texts[f.name] for f in term) for term in formula.terms]
     asked = " + ".join(["1", *terms])
+    some = table.iloc[next(chunks(len(table)), slice(0))]
+    learnt = _learnt(asked, formula, some, where)
+    if len(table) > len(some) and learnt.transform_state:
+        # What it learns of the numbers themselves, it must learn of all of them.
+        learnt = _learnt(asked, formula, table, where)
+    names = [_label(str(n), formula, texts, levels) for n in learnt.column_names]
+    first = 0 if constant else 1
+    encoder = Encoder(formula, tuple(names[first:]), levels, learnt, first)
+    columns = encoder._finite(encoder._evaluate(table, _CONTEXT, where), where)
+    if len(columns):
+        sizes = np.max([np.abs(columns[r]).max(axis=0) for r in chunks(len(columns))], axis=0)
+        for name, values, size in zip(encoder.names, columns.T, sizes.tolist(), strict=True):
+            _refuse_extreme(values, name, where, size)
+    return encoder, columns
+
+
+def _learnt(asked: str, formula: Formula, table: pd.DataFrame, where: str) -> Any:
+    """What formulaic learns of a table, its ``ModelSpec``."""
+    from formulaic import model_matrix
+
     try:
-        # What is not finite is refused below, with its rows; formulaic would drop them.
+        # What is not finite is refused later, with its rows; formulaic would drop them.
         with np.errstate(all="ignore"):
-            matrix = model_matrix(
+            return model_matrix(
                 asked, table, context=_CONTEXT, output="numpy", na_action="ignore"
-            )
+            ).model_spec
     except Exception as err:
         raise _cannot_evaluate(formula, err, where) from err
-    learnt = matrix.model_spec
-    names = [_label(str(n), formula, texts, levels) for n in learnt.column_names]
-    keep = tuple(i for i, n in enumerate(names) if constant or n != CONSTANT)
-    encoder = Encoder(formula, tuple(names[i] for i in keep), levels, learnt, keep)
-    columns = encoder._finite(np.asarray(matrix, dtype=float)[:, list(keep)], where)
-    for name, values in zip(encoder.names, columns.T, strict=True):
-        _refuse_extreme(values, name, where)
-    return encoder, np.ascontiguousarray(columns)
 
 
 def _categories(formula: Formula) -> list[Factor]:
@@ -234,8 +249,14 @@ def _table(formula: Formula, frame: pd.DataFrame, where: str) -> pd.DataFrame:
             if factor.reference is None:
                 table[column] = _numbers(values, column, where)
             else:
-                table[_level_of(column)] = values.astype(object)
-    return pd.DataFrame(table, index=pd.RangeIndex(len(frame)))
+                table[_level_of(column)] = _labelled(values)
+    return pd.DataFrame(table, index=pd.RangeIndex(len(frame)), copy=False)
+
+
+def _labelled(values: pd.Series) -> pd.Series:
+    """A category's values, each of which is looked at once however often it stands."""
+    codes, found = pd.factorize(values)
+    return pd.Series(pd.Categorical.from_codes(codes, pd.Index(found).astype(object)))
 
 
 def _column(formula: Formula, frame: pd.DataFrame, column: str, where: str) -> pd.Series:
@@ -269,11 +290,14 @@ def _numbered(
 ) -> pd.DataFrame:
     """The table with every level replaced by its position; unseen ones are refused."""
     for column, known in levels.items():
-        labels = table[_level_of(column)]
-        positions = labels.map({level: i for i, level in enumerate(known)})
-        unseen = np.flatnonzero(positions.isna())
+        labels = table[_level_of(column)].cat
+        of = {level: i for i, level in enumerate(known)}
+        codes = labels.codes.to_numpy()
+        positions = np.array([of.get(level, -1) for level in labels.categories], dtype=np.int64)
+        positions = positions[codes]
+        unseen = np.flatnonzero(positions < 0)
         if len(unseen):
-            got = labels.iloc[unseen[0]]
+            got = labels.categories[codes[unseen[0]]]
             raise RowsError(
                 f"the level {got!r} of {column!r} was not in the survey of the fit; "
                 + nearest(str(got), [str(v) for v in known]),
@@ -281,14 +305,15 @@ def _numbered(
                 mend="recode it to a known level, or fit on a survey that has it",
                 rows=unseen,
             )
-        table[_level_of(column)] = positions.astype(np.int64)
+        table[_level_of(column)] = positions
     return table
 
 
 def _numbers(values: pd.Series, column: str, where: str) -> pd.Series:
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
         numbers = values.astype(float)
-        _refuse_extreme(numbers.to_numpy(), column, where)
+        of = numbers.to_numpy()
+        _refuse_extreme(of, column, where, float(max(of.max(), -of.min())) if len(of) else 0.0)
         return numbers
     raise DesignError(
         f"the column {column!r} holds text ({values.iloc[0]!r}, …), a number was expected",
@@ -297,8 +322,10 @@ def _numbers(values: pd.Series, column: str, where: str) -> pd.Series:
     )
 
 
-def _refuse_extreme(values: np.ndarray, name: str, where: str) -> None:
-    """Sums of products of a column must neither overflow nor vanish."""
+def _refuse_extreme(values: np.ndarray, name: str, where: str, size: float) -> None:
+    """Sums of products of a column, the largest of this size, must not overflow or vanish."""
+    if size == 0 or _SMALLEST <= size <= _LARGEST:
+        return
     sizes = np.abs(values[np.isfinite(values) & (values != 0)])
     if not len(sizes) or _SMALLEST <= sizes.max() <= _LARGEST:
         return
@@ -313,7 +340,7 @@ def _refuse_extreme(values: np.ndarray, name: str, where: str) -> None:
 
 def _levels(factor: Factor, table: pd.DataFrame, where: str) -> tuple[Any, ...]:
     column = factor.columns[0]
-    found = in_order(table[_level_of(column)].unique())
+    found = in_order(table[_level_of(column)].cat.categories)
     if factor.reference not in found:
         raise DesignError(
             f"the reference {factor.reference!r} is not a level of {column!r}; "

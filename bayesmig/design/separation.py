@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesmig.choice.utility import Coefficients, Columns, utilities
-from bayesmig.design.differences import Labels, centred, difference_rows
+from bayesmig.chunks import chunks
+from bayesmig.design.differences import (
+    Labels,
+    centre_of,
+    centred_rows,
+    difference_rows,
+    products,
+)
 from bayesmig.design.formula import CONSTANT
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import DesignError
@@ -28,6 +35,8 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 #: Comparisons added to a linear programme at a time, those broken most.
 _CUTS = 400
+#: Where there are more rows, so many of them are looked at before the others.
+_FEW = 20_000
 #: Utility difference that counts, where the largest coefficient of a standardised
 #: column is one; and what a solution may miss a comparison by.
 _TOLERANCE, _FEASIBLE = 1e-6, 1e-9
@@ -64,7 +73,7 @@ def check_separation(
         Where two alternatives are told apart in every row that chose one of them, or
         coefficients with flat priors run off. It names alternatives and columns.
     """
-    comparisons = comparisons_of(centred(columns, labels.persons), choice)
+    comparisons = comparisons_of(columns, choice, centre_of(columns, labels.persons))
     every = np.ones(len(comparisons.scale), dtype=bool)
     found = list(islice(directions(comparisons, every), 1))
     if not found:
@@ -122,6 +131,8 @@ class Comparisons:
         Position of the chosen alternative, ``(obs,)``.
     open
         Which comparisons there are, ``(obs, alternative)``.
+    centre
+        What is taken off the columns of persons, ``(coefficient of a person,)``.
     scale
         Root mean square of every coefficient's column, ``(coefficient,)``.
     """
@@ -129,47 +140,60 @@ class Comparisons:
     columns: Columns
     choice: NDArray[np.int64]
     open: Mask
+    centre: Array
     scale: Array
 
-    def margins(self, direction: Array) -> Array:
-        """What the chosen alternative gains on each other one, ``(obs, alternative)``."""
-        b, x = direction / self.scale, self.columns
+    def margins(self, direction: Array, every: int = 1) -> Array:
+        """What the chosen alternative gains on each other one, ``(obs, alternative)``.
+
+        Of every row, or of every so many.
+        """
+        obs = range(0, len(self.choice), every)
+        parts = [obs[rows] for rows in chunks(len(obs))]
+        return np.concatenate(
+            [self._margins(slice(p.start, p.stop, p.step), direction) for p in parts]
+        )
+
+    def _margins(self, rows: slice, direction: Array) -> Array:
+        b, x = direction / self.scale, centred_rows(self.columns, self.centre, rows)
         k, width = x.persons.shape[1], x.n_alternatives - 1
         n_only = sum(block.shape[1] for block in x.only.values())
         persons, rest = b[: k * width].reshape(k, width), b[k * width :]
         named = Coefficients(persons=persons, only=rest[:n_only], attributes=rest[n_only:])
         utility = utilities(np, x, named)
-        own = np.take_along_axis(utility, self.choice[:, None], axis=1)
-        return np.where(self.open, own - utility, 0.0)
+        own = np.take_along_axis(utility, self.choice[rows, None], axis=1)
+        return np.where(self.open[rows], own - utility, 0.0)
 
     def gradient(self, some: Mask) -> Array:
         """Average gain per coefficient over some comparisons, ``(coefficient,)``."""
-        signs = -some.astype(float)
-        np.put_along_axis(signs, self.choice[:, None], some.sum(axis=1, keepdims=True), axis=1)
-        x = self.columns
+        parts = [self._gains(some, rows) for rows in chunks(len(some))]
+        return np.asarray(sum(parts) / self.scale / some.sum())
+
+    def _gains(self, some: Mask, rows: slice) -> Array:
+        signs = -some[rows].astype(float)
+        np.put_along_axis(
+            signs, self.choice[rows, None], some[rows].sum(axis=1, keepdims=True), axis=1
+        )
+        x = centred_rows(self.columns, self.centre, rows)
         blocks = [(x.persons.T @ np.delete(signs, x.base, axis=1)).ravel()]
         blocks += [block.T @ signs[:, position] for position, block in x.only.items()]
         if x.attributes is not None:
             blocks.append(np.einsum("nja,nj->a", x.attributes, signs))
-        return np.concatenate(blocks) / self.scale / some.sum()
+        return np.concatenate(blocks)
 
     def rows(self, obs: NDArray[np.int64], other: NDArray[np.int64]) -> Array:
         """Gain of single comparisons per coefficient, ``(comparison, coefficient)``."""
-        x = self.columns
-        taken = replace(
-            x,
-            persons=x.persons[obs],
-            only={position: block[obs] for position, block in x.only.items()},
-            attributes=None if x.attributes is None else x.attributes[obs],
-        )
-        against_base = np.concatenate(list(difference_rows(taken)))
+        x = centred_rows(self.columns, self.centre, obs)
+        against_base = np.concatenate(list(difference_rows(x)))
         against_base = against_base.reshape(len(obs), x.n_alternatives - 1, -1)
         utility = np.insert(against_base, x.base, 0.0, axis=1)
         each = np.arange(len(obs))
         return np.asarray((utility[each, self.choice[obs]] - utility[each, other]) / self.scale)
 
 
-def comparisons_of(columns: Columns, choice: NDArray[np.int64]) -> Comparisons:
+def comparisons_of(
+    columns: Columns, choice: NDArray[np.int64], centre: Array | None = None
+) -> Comparisons:
     """Comparisons of a design; unavailable alternatives are compared with nothing."""
     n, width = len(choice), columns.n_alternatives
     available = np.ones((n, width), dtype=bool) if columns.available is None else columns.available
@@ -180,9 +204,9 @@ def comparisons_of(columns: Columns, choice: NDArray[np.int64]) -> Comparisons:
         # Against the base, so that a level common to all alternatives loses no digits.
         attributes = attributes - attributes[:, [columns.base]]
     plain = replace(columns, groups={}, available=None, attributes=attributes)
-    square = sum(np.square(rows).sum(axis=0) for rows in difference_rows(plain))
-    scale = np.sqrt(square / n)
-    return Comparisons(plain, choice, open_, np.where(scale > 0, scale, 1.0))
+    centre = np.zeros(columns.persons.shape[1]) if centre is None else centre
+    scale = np.sqrt(np.diag(products(plain, centre)) / n)
+    return Comparisons(plain, choice, open_, centre, np.where(scale > 0, scale, 1.0))
 
 
 def directions(comparisons: Comparisons, free: Mask) -> Iterator[Array]:
@@ -201,7 +225,7 @@ def directions(comparisons: Comparisons, free: Mask) -> Iterator[Array]:
         ``(coefficient,)``, its largest entry one in size, with few others.
     """
     left = comparisons.open.copy()
-    programme = _Programme(comparisons, np.zeros(left.shape))
+    programme = _Programme(comparisons, np.broadcast_to(0.0, left.shape))
     while left.any() and (found := programme.solve(free, gain=left)) is not None:
         margins = comparisons.margins(found)
         if margins[left].max() <= _TOLERANCE:
@@ -213,11 +237,13 @@ def directions(comparisons: Comparisons, free: Mask) -> Iterator[Array]:
 class _Programme:
     """Directions that give each comparison what it needs at least.
 
-    Comparisons that some answer broke are kept for the next.
+    Comparisons that some answer broke are kept for the next. Of very many rows, a few are
+    asked first, since they mostly break it too.
     """
 
     def __init__(self, comparisons: Comparisons, need: Array) -> None:
         self._comparisons, self._need = comparisons, need
+        self._looks = sorted({max(1, len(need) // _FEW), 1}, reverse=True)
         self._cuts, self._least = np.empty((0, len(comparisons.scale))), np.empty(0)
 
     def solve(self, free: Mask, gain: Mask | None = None) -> Array | None:
@@ -230,19 +256,23 @@ class _Programme:
         while (found := _shortest(self._cuts[:, free], self._least, wanted)) is not None:
             direction[free] = found
             size = np.abs(direction).max()
-            spare = self._comparisons.margins(direction) - self._need
-            if spare.min() >= -_TOLERANCE * size:
+            if not any(self._cut(direction, _TOLERANCE * size, every) for every in self._looks):
                 # What rounding left of the others does not move.
                 return np.where(np.abs(direction) > _FEASIBLE * size, direction / size, 0.0)
-            self._cut(spare, _TOLERANCE * size)
         return None
 
-    def _cut(self, spare: Array, tolerance: float) -> None:
-        worst = np.argsort(spare, axis=None)[:_CUTS]
-        worst = worst[spare.ravel()[worst] < -tolerance]
+    def _cut(self, direction: Array, tolerance: float, every: int) -> bool:
+        """Whether a direction breaks comparisons of every so many rows; the worst are kept."""
+        spare = self._comparisons.margins(direction, every) - self._need[::every]
+        broken = np.flatnonzero(spare < -tolerance)
+        if not len(broken):
+            return False
+        worst = broken[np.argsort(spare.ravel()[broken])[:_CUTS]]
         obs, other = np.unravel_index(worst, spare.shape)
+        obs *= every
         self._cuts = np.vstack([self._cuts, self._comparisons.rows(obs, other)])
         self._least = np.concatenate([self._least, self._need[obs, other]])
+        return True
 
 
 def _shortest(cuts: Array, least: Array, gain: Array | None) -> Array | None:

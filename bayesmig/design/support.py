@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.choice.utility import Columns
-from bayesmig.design.differences import Labels, centred, difference_rows
+from bayesmig.chunks import chunks
+from bayesmig.design.differences import Labels, centre_of, difference_rows, products
 from bayesmig.design.formula import CONSTANT
 from bayesmig.design.priors import PriorArray
 from bayesmig.design.separation import check_separation
@@ -57,7 +58,7 @@ def check_support(
         columns separate perfectly, and for any separation along flat priors.
     """
     _refuse_constant_columns(columns.persons, labels.persons)
-    _check_rank(centred(columns, labels.persons), _coefficients(spec, labels))
+    _check_rank(products(columns, centre_of(columns, labels.persons)), _coefficients(spec, labels))
     warnings = check_separation(spec.choice.alternatives, columns, choice, labels, priors)
     ranges, levels = observed_ranges(frame)
     return Support(ranges, levels, tuple(warnings))
@@ -75,8 +76,8 @@ def observed_ranges(
             low, p1, p99, high = np.nanquantile(numbers, [0, 0.01, 0.99, 1])
             ranges[column] = (float(low), float(p1), float(p99), float(high))
         else:
-            found = sorted(values.dropna().astype(str).unique())
-            levels[column] = tuple(found[:1000])
+            found = pd.Index(pd.factorize(values)[1]).astype(str)
+            levels[column] = tuple(sorted(set(found))[:1000])
     return ranges, levels
 
 
@@ -94,8 +95,12 @@ def _refuse_constant_columns(x: np.ndarray, labels: tuple[str, ...]) -> None:
     """Name a column that does not vary plainly, before the rank does in general."""
     if CONSTANT not in labels:
         return
+    flat = np.ones(len(labels), dtype=bool)
+    for rows in chunks(len(x)):
+        if not (flat := flat & (x[rows] == x[0]).all(axis=0)).any():
+            return
     for k, label in enumerate(labels):
-        if label != CONSTANT and x[:, k].min() == x[:, k].max():
+        if label != CONSTANT and flat[k]:
             raise DesignError(
                 f"the column {label!r} is constant (= {float(x[0, k])!r}): "
                 "it cannot be told from the constant",
@@ -104,9 +109,8 @@ def _refuse_constant_columns(x: np.ndarray, labels: tuple[str, ...]) -> None:
             )
 
 
-def _check_rank(columns: Columns, labels: list[str]) -> None:
+def _check_rank(gram: np.ndarray, labels: list[str]) -> None:
     """Name the columns whose coefficients the utilities cannot tell apart."""
-    gram = sum(rows.T @ rows for rows in difference_rows(columns))
     scale = np.sqrt(np.diag(gram))
     zero = [label for label, s in zip(labels, scale, strict=True) if s == 0]
     if zero:

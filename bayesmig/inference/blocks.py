@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesmig.choice.utility import Columns
+from bayesmig.chunks import chunks
 from bayesmig.inference.kernel import BLOCK
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Precision = Literal["single", "double"]
+#: Rows that are put in order at a time, a whole number of blocks: neighbours in memory stay near.
+_AT_ONCE = 16 * BLOCK
 DTYPES: Mapping[Precision, Any] = {"single": np.float32, "double": np.float64}
 
 
@@ -62,6 +65,7 @@ def arrange(
     precision: Precision = "double",
     counts: Array | None = None,
     cells: Codes | None = None,
+    order: Codes | None = None,
 ) -> Blocks:
     """Sort rows by group and cut them into blocks.
 
@@ -77,8 +81,10 @@ def arrange(
         How often each row counts, ``(obs,)``; once where left out.
     cells
         Codes by which rows are sorted before their groups, ``(obs,)``.
+    order
+        The order, where it is that of other blocks.
     """
-    dtype, order = DTYPES[precision], _order(columns, groups, cells)
+    dtype, order = DTYPES[precision], _order(columns, groups, cells) if order is None else order
     n, n_alt = len(order), columns.n_alternatives
     counts = np.ones(n) if counts is None else counts
     factors = list(columns.groups.values())
@@ -88,14 +94,14 @@ def arrange(
     attributes, pairs = _attributes(columns)
     closed = np.zeros((0, n_alt, BLOCK), dtype=bool)
     if columns.available is not None:
-        closed = _blocks([~column for column in columns.available.T], order, bool)
+        closed = _blocks([~columns.available], order, bool)
     arrays = (
-        _blocks(list(columns.persons.T), order, dtype),
+        _blocks([columns.persons], order, dtype),
         _blocks(attributes, order, dtype),
         pairs,
         closed,
-        _blocks([counts], order, dtype)[:, 0],
-        _blocks([t for _, terms in factors for t in terms.T], order, dtype),
+        _blocks([counts[:, None]], order, dtype)[:, 0],
+        _blocks([terms for _, terms in factors], order, dtype),
         np.array([terms.shape[1] for _, terms in factors], dtype=np.int64),
         np.cumsum([0, *sizes])[:-1].astype(np.int64) * (n_alt - 1),
         np.concatenate([np.zeros((0, 3), dtype=np.int64), *(r for r, _ in runs)]),
@@ -110,40 +116,48 @@ def arrange(
 def _order(columns: Columns, groups: Mapping[str, int], cells: Codes | None) -> Codes:
     """By cell, then by factor from the one with the fewest groups, then as they stand."""
     by = sorted(columns.groups, key=lambda name: groups[name], reverse=True)
-    keys = [columns.groups[name][0] for name in by]
+    keys = [_short(columns.groups[name][0]) for name in by]
     if cells is not None:
-        keys.append(cells)
+        keys.append(_short(cells))
     if not keys:
         return np.arange(len(columns.persons))
     return np.lexsort(keys).astype(np.int64)
 
 
-def _blocks(rows: list[Any], order: Codes, dtype: Any) -> NDArray[Any]:
-    """Columns ``(obs,)`` as ``(block, column, BLOCK)``, filled up with zeros."""
-    count = -(-len(order) // BLOCK)
-    out = np.zeros((count, len(rows), BLOCK), dtype=dtype)
-    whole = len(order) // BLOCK
-    for k, column in enumerate(rows):
-        values = column[order]
-        out[:whole, k] = values[: whole * BLOCK].reshape(whole, BLOCK)
-        if whole < count:
-            out[whole, k, : len(order) - whole * BLOCK] = values[whole * BLOCK :]
+def _short(codes: Codes) -> NDArray[np.integer[Any]]:
+    """In two bytes where they fit, which numpy sorts ten times as fast."""
+    fit = len(codes) and codes.min() >= 0 and codes.max() < 2**16
+    return codes.astype(np.uint16) if fit else codes
+
+
+def _blocks(tables: list[Any], order: Codes, dtype: Any) -> NDArray[Any]:
+    """Tables ``(obs, column)`` as ``(block, column, BLOCK)``, filled up with zeros."""
+    width = sum(table.shape[1] for table in tables)
+    out = np.zeros((-(-len(order) // BLOCK), width, BLOCK), dtype=dtype)
+    for some in chunks(len(order), _AT_ONCE):
+        here = order[some]
+        whole, first, at = len(here) // BLOCK, some.start // BLOCK, 0
+        for table in tables:
+            values, columns = table.take(here, axis=0), slice(at, at + table.shape[1])
+            full = values[: whole * BLOCK].reshape(whole, BLOCK, table.shape[1])
+            out[first : first + whole, columns] = full.transpose(0, 2, 1)
+            if left := len(here) - whole * BLOCK:
+                out[first + whole, columns, :left] = values[whole * BLOCK :].T
+            at = columns.stop
     return out
 
 
 def _attributes(columns: Columns) -> tuple[list[Any], Codes]:
-    """Columns of single utilities, and each one's (coefficient, alternative)."""
+    """Tables of columns of single utilities, and each column's (coefficient, alternative)."""
     found, pairs, at = [], [], 0
     for position, block in columns.only.items():
-        for column in block.T:
-            found.append(column)
-            pairs.append((at, position))
-            at += 1
+        found.append(block)
+        pairs += [(at + k, position) for k in range(block.shape[1])]
+        at += block.shape[1]
     if columns.attributes is not None:
         for m in range(columns.attributes.shape[2]):
-            for j in range(columns.n_alternatives):
-                found.append(columns.attributes[:, j, m])
-                pairs.append((at + m, j))
+            found.append(columns.attributes[:, :, m])
+            pairs += [(at + m, j) for j in range(columns.n_alternatives)]
     return found, np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
@@ -188,9 +202,9 @@ def chosen_sums(
     nonbase = np.delete(np.arange(columns.n_alternatives), columns.base)
     took = [counts * (choice == j) for j in range(columns.n_alternatives)]
     persons = np.stack([columns.persons.T @ took[j] for j in nonbase], axis=1)
-    attributes, pairs = _attributes(columns)
+    tables, pairs = _attributes(columns)
     of_attributes = np.zeros(int(pairs[:, 0].max(initial=-1)) + 1)
-    for column, (m, j) in zip(attributes, pairs, strict=True):
+    for column, (m, j) in zip((c for t in tables for c in t.T), pairs, strict=True):
         of_attributes[m] += column @ took[j]
     effects = [np.zeros(0)]
     for by, (codes, terms) in columns.groups.items():

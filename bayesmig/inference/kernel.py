@@ -748,6 +748,43 @@ def probability_sums(data, cells, cell_at, beta, gamma, effects, out):
 
 
 @njit(fastmath=_SUMS)
+def slope_sums(data, moving, cells, cell_at, beta, gamma, effects, moved, out):
+    """Sums over cells of rows of ``P_j (V'_j - sum_k P_k V'_k)``, draw by draw.
+
+    Parameters
+    ----------
+    data, cells, cell_at, beta, gamma, effects, out
+        As for `probability_sums`.
+    moving
+        As ``data``, in the same order of rows: the derivatives of the columns.
+    moved
+        Their ``beta``, ``gamma`` and ``effects``.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    n_alt, zero = nonbase.shape[0] + 1, x.dtype.type(0.0)
+    v, top, total, logs, power = _scratch(n_alt, x)
+    d, mean = np.zeros((n_alt, BLOCK), x.dtype), np.zeros(BLOCK, x.dtype)
+    out[:] = 0.0
+    for block in range(x.shape[0]):
+        n = counts[block]
+        for s in range(beta.shape[0]):
+            _utilities(v, block, data, beta[s], gamma[s], effects[s])
+            _utilities(d, block, moving, moved[0][s], moved[1][s], moved[2][s])
+            _exponentiated(v, block, closed, top, total, power)
+            mean[:] = zero
+            for j in range(n_alt):
+                for i in range(BLOCK):
+                    v[j, i] /= total[i]
+                    mean[i] += v[j, i] * d[j, i]
+            for j in range(n_alt):
+                row = d[j]
+                for i in range(BLOCK):
+                    row[i] = v[j, i] * (row[i] - mean[i])
+                for r in range(cell_at[block], cell_at[block + 1]):
+                    out[s, cells[r, 2], j] += _run_product(row, n, cells[r, 0], cells[r, 1])
+
+
+@njit(fastmath=_SUMS)
 def row_probabilities(data, order, beta, gamma, effects, out):
     """Choice probabilities of every draw and row, into ``out (draw, obs, alternative)``.
 

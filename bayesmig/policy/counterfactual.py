@@ -27,6 +27,7 @@ from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
     Effect,
+    Prepared,
     ask_about,
     cell_table,
     finish,
@@ -39,7 +40,6 @@ from bayesmig.spec.library import load_scenario
 from bayesmig.spec.scenario import Scenario
 
 Array = NDArray[np.float64]
-Prepared = tuple[Columns, Coefficients]
 Gaps = Literal["reference", "sequential", "pairwise"]
 QUANTITIES = ("baseline", "scenario", "difference")
 _NUMBERS = ["estimate", "sd", "lower", "upper"]
@@ -150,7 +150,8 @@ def counterfactual(
     world, steps = intervene(posterior.design, ask.frame, scenario, groups)
     without = prepare(posterior, ask.frame, groups, seed)
     within = _prepared(ask, world, scenario)
-    baseline, changed = ask.averages_of(*without), ask.averages_of(*within)
+    plain = ask.averages_of(without), ask.averages_of(within)
+    baseline, changed = ask.sharpened(plain, without, within)
     arms = np.stack([baseline, changed, changed - baseline], axis=2)
     effect = finish(
         f"Scenario {scenario.title or scenario.name!r}",

@@ -398,6 +398,13 @@ class Columns:
         """The choice as a categorical of the alternatives, missing where unknown."""
         column, codes = self._roles["choice"], self.book.codes()
         written = labels_of(self._text(column))
+        kinds = pd.CategoricalDtype(list(self.book.alternatives), ordered=False)
+        rows, spelt = pd.factorize(written)
+        chosen = pd.Index([codes.get(text) for text in spelt], dtype=object)
+        positions = kinds.categories.get_indexer(chosen)
+        if (positions >= 0).all():
+            known = pd.Categorical.from_codes(np.append(positions, -1)[rows], dtype=kinds)
+            return pd.Series(known, index=written.index, name=written.name)
         alternatives = written.map(codes)
         # As written first: "TRUE" may be a code, and is 1. Then "01" is the code 1.
         for spell in (self.labels, lambda name: labels_of(self.get(name))):
@@ -413,5 +420,4 @@ class Columns:
                 mend="add them to an alternative, or to [missing_codes] to drop them; "
                 f"mapped codes: {', '.join(map(repr, list(codes)[:10]))}",
             )
-        kinds = pd.CategoricalDtype(list(self.book.alternatives), ordered=False)
         return alternatives.astype(kinds)

@@ -189,7 +189,7 @@ def table_of(frame: pd.DataFrame, columns: Sequence[str]) -> Table:
             where="DataFrame",
             mend="check the filters that made it; a survey needs one row per choice",
         )
-    copied = frame.loc[:, list(columns)].copy(deep=True).reset_index(drop=True)
+    copied = {name: frame[name].copy(deep=True) for name in columns}
     return Table("DataFrame", _tidied(copied, "DataFrame"))
 
 
@@ -415,14 +415,18 @@ def _statistical(suffix: str) -> Callable[..., tuple[pd.DataFrame, Any]]:
     return module.read_dta if suffix == ".dta" else module.read_sav  # type: ignore[no-any-return]
 
 
-def _tidied(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+def _tidied(columns: Mapping[str, pd.Series] | pd.DataFrame, where: str) -> pd.DataFrame:
+    """Columns of numbers or text, each in memory of its own: moving them together would copy."""
     try:
-        columns = {name: numbers_or_text(frame[name]) for name in frame.columns}
+        tidied = {
+            str(name): numbers_or_text(values.reset_index(drop=True))
+            for name, values in columns.items()
+        }
     except SurveyError as err:
         raise SurveyError(err.what, where=(where, *err.where), mend=err.mend) from None
-    for name, values in columns.items():
+    for name, values in tidied.items():
         _refuse_nul(name, values, where)
-    return pd.DataFrame(columns).reset_index(drop=True)
+    return pd.DataFrame(tidied, copy=False)
 
 
 def _refuse_nul(name: str, values: pd.Series, where: str) -> None:

@@ -84,9 +84,8 @@ def one_spelling(values: pd.Series, *, where: tuple[str, ...] = ()) -> pd.Series
     _refuse_control(texts, codes, where)
     spelt = _spellings(texts)
     _refuse_two_spellings(texts, spelt, codes, where)
-    known = spelt.mask(spelt == "").reindex(codes).set_axis(values.index)
-    known.name = values.name
-    return known
+    known = spelt.mask(spelt == "").array.take(codes, allow_fill=True)
+    return pd.Series(known, index=values.index, name=values.name)
 
 
 def _spellings(texts: pd.Series) -> pd.Series:
@@ -249,6 +248,8 @@ def _numbers_or_text(values: pd.Series) -> pd.Series:
 def _plain_numbers(values: pd.Series) -> pd.Series:
     if pd.api.types.is_complex_dtype(values.dtype):
         raise TypeError("complex numbers have no order")
+    if values.dtype == np.float64:
+        return values
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iub":
         wide = values.dtype == np.uint64 and values.max() > np.iinfo("int64").max
         return values.astype("float64" if wide else "int64")

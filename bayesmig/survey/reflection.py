@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -230,9 +231,21 @@ def mirrors(roles: pd.DataFrame, columns: Mapping[str, pd.Series]) -> tuple[Mirr
     return tuple(found.values())
 
 
-def _table(columns: Iterable[pd.Series], rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+@dataclass(frozen=True)
+class _Table:
     """Some rows of columns, ``(column, obs)``: a large survey is never held twice."""
-    return np.stack([values.iloc[rows].to_numpy(dtype="float64") for values in columns])
+
+    numbers: npt.NDArray[np.float64]
+
+    @cached_property
+    def centred(self) -> npt.NDArray[np.float64] | None:
+        """The same without their means, once for all shares; None where a number is missing."""
+        known = np.isfinite(self.numbers)
+        return _centred(self.numbers, known, known.sum(axis=1)) if known.all() else None
+
+
+def _table(columns: Iterable[pd.Series], rows: npt.NDArray[np.intp]) -> _Table:
+    return _Table(np.stack([values.iloc[rows].to_numpy(dtype="float64") for values in columns]))
 
 
 def _numbered(roles: pd.DataFrame) -> pd.DataFrame:
@@ -272,16 +285,25 @@ def _shares(roles: pd.DataFrame) -> Iterator[_Share]:
                         yield _Share(chosen, place, left_out, weighted)
 
 
-def _rs(table: npt.NDArray[np.float64], share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Correlate columns ``(column, obs)`` with a share where both are known; 0 where flat."""
+def _rs(table: _Table, share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Correlate columns with a share where both are known; 0 where flat."""
+    values, none = table.numbers, np.zeros(len(table.numbers))
     if len(np.unique(share[np.isfinite(share)].round(9))) < _FEW_SHARES:
-        return np.zeros(len(table))
-    known = np.isfinite(table) & np.isfinite(share)
-    n = np.maximum(known.sum(axis=1), 1)
-    x, y = (_centred(np.where(known, v, 0.0), known, n) for v in (table, share))
-    norm = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
-    flat = (x * x).sum(axis=1) <= _FLAT * n
-    return np.divide((x * y).sum(axis=1), norm, out=np.zeros(len(table)), where=~flat & (norm > 0))
+        return none
+    if np.isfinite(share).all() and (centred := table.centred) is not None:
+        known = np.ones((1, len(share)), dtype=bool)
+        n = known.sum(axis=1)
+        x, y = centred, _centred(share[None], known, n)
+    else:
+        known = np.isfinite(values) & np.isfinite(share)
+        n = np.maximum(known.sum(axis=1), 1)
+        x, y = (_centred(np.where(known, v, 0.0), known, n) for v in (values, share))
+    # Sums of products, ``y`` being one row for all columns or one for each.
+    xx, yy = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
+    xy = np.einsum("ij,ij->i", x, np.broadcast_to(y, x.shape))
+    norm = np.sqrt(xx * yy)
+    np.divide(xy, norm, out=none, where=(xx > _FLAT * n) & (norm > 0))
+    return none
 
 
 def _centred(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bayesmig.chunks import chunks
 from bayesmig.errors import SpecError, SurveyError, nearest
 from bayesmig.survey.codebook import ROLES, Codebook, Roles
 from bayesmig.survey.columns import columns_needed
@@ -76,6 +77,18 @@ class Survey:
         return pd.DataFrame(
             {name: _copied(values) for name, values in self._frame.items()}, copy=False
         )
+
+    def shared(self, names: Iterable[str]) -> pd.DataFrame:
+        """Some of the tidy columns in the memory of this survey, to be read only.
+
+        pandas copies a column before it writes to it; what is not pandas must not write.
+        """
+        return pd.DataFrame({name: self._frame[name] for name in names}, copy=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the tidy columns, in order."""
+        return tuple(map(str, self._frame.columns))
 
     @property
     def attributes(self) -> dict[str, dict[str, str | float]]:
@@ -324,9 +337,14 @@ def _fingerprint(frame: pd.DataFrame, book: Codebook) -> str:
 def _hash_column(digest: Any, name: str, values: pd.Series) -> None:
     digest.update(json.dumps(name).encode())
     if pd.api.types.is_numeric_dtype(values):
-        numbers = values.to_numpy(dtype="<f8") + 0.0
-        digest.update(b"number" + np.where(np.isnan(numbers), np.nan, numbers).tobytes())
+        digest.update(b"number")
+        numbers = values.to_numpy(dtype="<f8")
+        for rows in chunks(len(numbers)):
+            # One zero and one NaN, whatever their bits.
+            part = numbers[rows] + 0.0
+            part[np.isnan(part)] = np.nan
+            digest.update(part.data)
         return
-    codes, texts = pd.factorize(values.astype("str"))
-    digest.update(b"text" + json.dumps(texts.to_numpy(dtype=object).tolist()).encode())
+    codes, texts = pd.factorize(values)
+    digest.update(b"text" + json.dumps([str(text) for text in texts]).encode())
     digest.update(codes.astype("<i4").tobytes())

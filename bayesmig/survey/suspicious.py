@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bayesmig.chunks import chunks
+
 Numbers = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
@@ -85,6 +87,10 @@ def suspects(values: pd.Series, column: str) -> tuple[Suspect, ...]:
     if not pd.api.types.is_numeric_dtype(values):
         return ()
     numbers = values.to_numpy(dtype="float64")
+    # Most columns hold no such number: they need not be sorted.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if not any(_looks_coded(numbers[rows]).any() for rows in chunks(len(numbers))):
+            return ()
     return _suspects(*np.unique(numbers[np.isfinite(numbers)], return_counts=True), column)
 
 
@@ -96,7 +102,7 @@ def _among_words(values: pd.Series, column: str) -> tuple[Suspect, ...]:
     by_value = pd.Series(counts.to_numpy()[numeric]).groupby(numbers[numeric]).sum()
     levels, rows = by_value.index.to_numpy("float64"), by_value.to_numpy("int64")
     words = int((~numeric).sum())
-    if words and 0 < len(levels) <= words and (_is_pattern(levels) | _is_digit(levels)).all():
+    if words and 0 < len(levels) <= words and _looks_coded(levels).all():
         return tuple(
             Suspect(column, float(v), int(n), np.nan, np.nan)
             for v, n in zip(levels, rows, strict=True)
@@ -105,7 +111,7 @@ def _among_words(values: pd.Series, column: str) -> tuple[Suspect, ...]:
 
 
 def _suspects(levels: Numbers, counts: Counts, column: str) -> tuple[Suspect, ...]:
-    pattern = _is_pattern(levels) | _is_digit(levels)
+    pattern = _looks_coded(levels)
     if pattern.all() or not pattern.any():
         return ()
     inner = np.flatnonzero(~pattern)
@@ -123,18 +129,26 @@ def _suspects(levels: Numbers, counts: Counts, column: str) -> tuple[Suspect, ..
     )
 
 
-def _is_pattern(numbers: Numbers) -> npt.NDArray[np.bool_]:
-    """Mark patterns of two digits and more, of either sign, decimals included."""
-    found = np.isin(np.abs(numbers), _PATTERNS)
+def _looks_coded(numbers: Numbers) -> npt.NDArray[np.bool_]:
+    """Mark patterns of two digits and more, of either sign, decimals included, and digits."""
+    sizes = np.abs(numbers)
+    whole = sizes == np.rint(sizes)
+    found = _among(sizes, whole, _DIGITS_AND_PATTERNS)
     for tens in _DECIMALS:
-        scaled = np.round(np.abs(numbers) * tens)
-        near = np.abs(np.abs(numbers) * tens - scaled) < 1e-6
-        found |= near & (numbers % 1 != 0) & np.isin(scaled, _COMMON_PATTERNS)
+        times = sizes * tens
+        scaled = np.rint(times)
+        near = ~whole & (np.abs(times - scaled) < 1e-6)
+        found |= _among(scaled, near, _COMMON_PATTERNS)
     return found
 
 
-def _is_digit(numbers: Numbers) -> npt.NDArray[np.bool_]:
-    return np.isin(np.abs(numbers), _CODES)
+def _among(
+    numbers: Numbers, some: npt.NDArray[np.bool_], patterns: Numbers
+) -> npt.NDArray[np.bool_]:
+    """Mark those of some numbers that are patterns."""
+    found = np.zeros(len(numbers), dtype=bool)
+    found[some] = np.isin(numbers[some], patterns)
+    return found
 
 
 def _off(less: tuple[int, ...]) -> Numbers:
@@ -149,6 +163,7 @@ _PATTERNS = np.concatenate(
         [float(str(digit) * d) for d in _DIGITS for digit in _REPEATED],
     ]
 )
+_DIGITS_AND_PATTERNS = np.concatenate([_CODES, _PATTERNS])
 
 
 def _apart(levels: Numbers, counts: Counts, first: int) -> int:

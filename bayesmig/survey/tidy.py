@@ -157,7 +157,7 @@ def _assemble(columns: Columns) -> pd.DataFrame:
             shown[name] = columns.get(name)
     for name in sources:
         numbers_of(shown[name], name, (columns.where, "key attributes"))
-    return pd.DataFrame(shown)
+    return pd.DataFrame(shown, copy=False)
 
 
 def _place(name: str, book: Codebook) -> str:

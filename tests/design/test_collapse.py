@@ -41,6 +41,16 @@ def test_distinct_rows_and_their_counts_are_found(seed: int) -> None:
     np.testing.assert_array_equal(got, np.sort(columns.persons, axis=0))
 
 
+def test_the_first_rows_do_not_decide() -> None:
+    """They all differ, and then come again and again."""
+    rng = np.random.default_rng(0)
+    columns = random_columns(rng, n=2_500, persons=3, groups=[(5, 1)])
+    found = collapse(take_rows(columns, np.tile(np.arange(2_500), 4)))
+    assert found is not None
+    np.testing.assert_array_equal(found.counts, np.full(2_500, 4))
+    assert collapse(columns) is None
+
+
 def test_rows_that_differ_anywhere_stay_apart() -> None:
     """In a column, an attribute, a group, a term or an available alternative."""
     rng = np.random.default_rng(0)

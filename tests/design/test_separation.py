@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from bayesmig.choice.utility import Coefficients, Columns
+from bayesmig.design import separation
 from bayesmig.design.separation import comparisons_of, directions
 from bayesmig.errors import DesignError
 from tests.design.people import ALTERNATIVES, COST, design, people, theory
@@ -83,10 +84,21 @@ def separated_by_hand(gains: np.ndarray, free: np.ndarray) -> np.ndarray:
     return solved.x[size:] > 0.5
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("few", [20_000, 3])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.integers(0, 2**32 - 1))
-def test_what_is_separated_is_what_one_large_programme_finds(seed: int) -> None:
-    """Small whole numbers tie and separate often; some coefficients may not move."""
+def test_what_is_separated_is_what_one_large_programme_finds(
+    monkeypatch: pytest.MonkeyPatch, few: int, seed: int
+) -> None:
+    """Small whole numbers tie and separate often; some coefficients may not move.
+
+    Also where a few rows are asked before the others.
+    """
+    monkeypatch.setattr(separation, "_FEW", few)
     rng = np.random.default_rng(seed)
     columns = random_columns(rng, n=int(rng.integers(4, 40)), alternatives=3, groups=())
     columns.persons[:] = columns.persons.round()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,11 +88,156 @@ def test_log_likelihoods_are_logs_of_chosen_probabilities(seed: int) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12)
 
 
-def test_results_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("average", ["double", "single", "slopes"])
+def test_results_do_not_depend_on_the_number_of_threads(
+    average: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     columns, coefficients, _ = world(1)
     found = []
     for threads in (1, 2, 5):
         monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
-        found.append(stream.average_probabilities(columns, coefficients))
+        if average == "slopes":
+            found.append(stream.average_slopes(columns, columns, coefficients))
+        else:
+            found.append(stream.average_probabilities(columns, coefficients, precision=average))
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
+
+
+# -------------------------------------------------------------------- single precision
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every problem counts as a large one."""
+    monkeypatch.setattr(stream, "_LARGE", 0)
+
+
+def many(
+    seed: int, *, terms: float = 4.0, n: int = 3_000
+) -> tuple[Columns, Coefficients, np.ndarray, np.ndarray]:
+    """Columns whose terms add up to some size, draws, cells and weights."""
+    rng = np.random.default_rng(seed)
+    columns = random_columns(rng, n=n, persons=6)
+    coefficients = random_coefficients(rng, columns, lead=(DRAWS,))
+    times = terms / stream._terms(columns, coefficients)
+    coefficients = replace(
+        coefficients,
+        persons=times * coefficients.persons,
+        only=None if coefficients.only is None else times * coefficients.only,
+        attributes=None if coefficients.attributes is None else times * coefficients.attributes,
+        effects={by: times * u for by, u in (coefficients.effects or {}).items()},
+    )
+    assert stream._terms(columns, coefficients) == pytest.approx(terms)
+    return columns, coefficients, rng.integers(20, size=n), 1e4 * rng.gamma(2.0, size=n)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("terms", [4.0, 31.9])
+@pytest.mark.parametrize("seed", range(12))
+def test_averages_of_large_problems_are_within_a_millionth(seed: int, terms: float) -> None:
+    columns, coefficients, cells, weights = many(seed, terms=terms)
+    told = {"cells": cells, "weights": weights}
+    exact = stream.average_probabilities(columns, coefficients, precision="double", **told)
+    got = stream.average_probabilities(columns, coefficients, **told)
+    assert (got != exact).any(), "not in single precision"
+    assert np.abs(got - exact).max() < 1e-6
+    np.testing.assert_allclose(got.sum(axis=2), 1.0, rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("large")
+def test_terms_that_cancel_are_summed_in_double_precision() -> None:
+    """A year and its square: thousands are taken from thousands."""
+    year = np.random.default_rng(0).uniform(1990, 2020, 500)
+    columns = Columns(
+        n_alternatives=2,
+        base=0,
+        persons=np.stack([np.ones(500), year, year**2], axis=1),
+        only={},
+        attributes=None,
+        groups={},
+    )
+    beta = np.array([2005.0**2, -2 * 2005.0, 1.0]) / 100
+    coefficients = Coefficients(persons=beta[None, :, None])
+    exact = np.mean(1 / (1 + np.exp(-((year - 2005) ** 2) / 100)))
+    got = stream.average_probabilities(columns, coefficients)
+    assert got[0, 0, 1] == pytest.approx(exact, abs=1e-10)
+    rough = stream.average_probabilities(columns, coefficients, precision="single")
+    assert abs(rough[0, 0, 1] - exact) > 1e-5
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("odd", [1e25, 1e-25])
+def test_weights_of_other_worlds_are_taken_in_double_precision(odd: float) -> None:
+    columns, coefficients, cells, weights = many(1)
+    weights = np.where(cells == 3, weights * odd, weights)
+    told = {"cells": cells, "weights": weights}
+    exact = stream.average_probabilities(columns, coefficients, precision="double", **told)
+    np.testing.assert_array_equal(
+        stream.average_probabilities(columns, coefficients, **told), exact
+    )
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("change", [1.0, 1e-2, 1e-4, 1e-8])
+def test_contrasts_of_large_problems_are_within_a_millionth(seed: int, change: float) -> None:
+    """Where one of a thousandth lacks digits, it is said to."""
+    columns, coefficients, cells, weights = many(seed)
+    moved = columns.persons.copy()
+    moved[:, 0] += change
+    arms = columns, replace(columns, persons=moved)
+    told = {"cells": cells, "weights": weights}
+    exact, got = (
+        [stream.average_probabilities(c, coefficients, precision=p, **told) for c in arms]
+        for p in ("double", None)
+    )
+    size = np.abs(exact[1] - exact[0]).mean(axis=0).max()
+    error = np.abs((got[1] - got[0]) - (exact[1] - exact[0])).max()
+    assert error < 1e-6
+    assert stream.digits_would_show(*got, len(cells)) == (size < stream._HARDLY)
+    assert error < 1e-3 * size or size < stream._HARDLY
+
+
+@pytest.mark.usefixtures("large")
+def test_rows_that_do_not_change_add_nothing_to_a_contrast() -> None:
+    columns, coefficients, cells, weights = many(2)
+    moved = columns.persons.copy()
+    moved[cells == 5] += 1.0
+    low, high = (
+        stream.average_probabilities(
+            replace(columns, persons=persons), coefficients, cells=cells, weights=weights
+        )
+        for persons in (columns.persons, moved)
+    )
+    there = np.arange(20) == 5
+    assert (low[:, there] != high[:, there]).any()
+    np.testing.assert_array_equal(low[:, ~there], high[:, ~there])
+
+
+# ------------------------------------------------------------------------------ slopes
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("seed", range(15))
+def test_slopes_are_those_of_the_probabilities(seed: int) -> None:
+    """In double precision however large, also where nothing but a few columns moves."""
+    columns, coefficients, p = world(seed)
+    rng, n = np.random.default_rng(seed), len(columns.persons)
+    cells, weights = rng.integers(3, size=n), rng.random(n)
+    moving = replace(
+        columns,
+        persons=columns.persons * (rng.random(columns.persons.shape[1]) < 0.5),
+        only={j: rng.normal(size=block.shape) for j, block in columns.only.items()},
+        groups={
+            by: (codes, rng.integers(2) * rng.normal(size=terms.shape))
+            for by, (codes, terms) in columns.groups.items()
+        },
+    )
+    got = stream.average_slopes(columns, moving, coefficients, cells=cells, weights=weights)
+    v = utilities(np, moving, coefficients)
+    slopes = p * (v - (p * v).sum(axis=2, keepdims=True))
+    for cell in np.unique(cells):
+        here = cells == cell
+        expected = np.average(slopes[:, here], axis=1, weights=weights[here])
+        np.testing.assert_allclose(got[:, cell], expected, rtol=1e-11, atol=1e-13)

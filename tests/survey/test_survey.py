@@ -457,6 +457,9 @@ def test_nothing_reaches_the_survey() -> None:
     column.iloc[0] = -1.0
     weight = read.role("weight")
     weight[:] = 0.0
+    shared = read.shared(["age", "income"])
+    shared.loc[0, "age"] = -99
+    shared["income"] = 0.0
     handed_out = [
         read.frame["age"].to_numpy(),
         read.frame["income"].to_numpy(),
@@ -464,6 +467,8 @@ def test_nothing_reaches_the_survey() -> None:
         read.role("choice").cat.codes.to_numpy(),
         read.frame[["age", "income"]].to_numpy(),
         read.frame[["income", "wealth"]].to_numpy(),
+        read.shared(["age"])["age"].to_numpy(),
+        read.shared(["age", "income"]).to_numpy(),
     ]
     for values in handed_out:
         # Either a copy, or not writable.
