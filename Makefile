@@ -80,7 +80,7 @@ $(BENCH_READY): $(READY) benchmarks/peers.txt
 	echo "setting up: .venv-bench (the first time takes a minute)" >&2; \
 	$(PYTHON) -m venv --without-pip .venv-bench; \
 	install() { \
-		$$uv pip install --quiet --python $(BENCH) --constraints constraints.txt "$$@" || \
+		$$uv pip install --quiet --python $(BENCH) --constraints constraints.txt --build-constraints constraints.txt "$$@" || \
 		PIP_ROOT_USER_ACTION=ignore python3 -m pip --python $(BENCH) install --quiet --constraint constraints.txt "$$@"; \
 	}; \
 	install --editable .; \

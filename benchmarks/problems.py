@@ -139,6 +139,6 @@ def indonesian_theory(households: bool) -> Any:
     theory = load_model(REPOSITORY / "studies" / "networks_unknown.toml")
     if not households:
         return theory
-    said = theory.model_dump()
+    said = theory.model_dump(exclude_unset=True)
     said["groups"] = [*said["groups"], {"by": "household"}]
     return ModelSpec.model_validate(said)

@@ -99,6 +99,7 @@ def ours(problem: str, data: str, seed: int, started: float, method: str = "auto
     kept = ("gradients_per_ess", "pareto_k", "nanoseconds_per_row", "rows_in_loops")
     return {
         "rows": posterior.design.n_obs,
+        "groups": {by: len(of.levels) for by, of in posterior.design.layouts.items()},
         "ess": float(found["ess_bulk"].min()),
         "r_hat": finite(found["r_hat"].max()),
         "route": known.route,
@@ -287,7 +288,7 @@ def stan(problem: str, data: str, seed: int, started: float) -> Found:
     # Parameters lead; a draw's chains stand side by side.
     draws = {k: fit[k].reshape(-1, fit.num_warmup + fit.num_samples, CHAINS) for k in names}
     steps = draws.pop("n_leapfrog__")[0].T
-    kept = {k: (("chain", "draw", k), v[:, fit.num_warmup :].T) for k, v in draws.items()}
+    kept = {k: (("chain", "draw", f"{k}_at"), v[:, fit.num_warmup :].T) for k, v in draws.items()}
     stats = {"n_steps": (("chain", "draw"), steps[:, fit.num_warmup :])}
     warm = {"n_steps": (("chain", "draw"), steps[:, : fit.num_warmup])}
     groups = {"posterior": kept, "sample_stats": stats, "warmup_sample_stats": warm}
@@ -483,6 +484,8 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=1e6, help="seconds of sampling, at most")
     asked = parser.parse_args()
     started = time.time() if asked.started is None else asked.started
+    # A shell's background jobs ignore interrupts, and their children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=stop_after, args=(asked.limit,), daemon=True).start()
     try:
         if asked.problem == "gradient":
