@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
-# Peers live in an environment of their own, so that they cannot disturb the product's.
+# Peers live in an environment of their own: where JAX is, SciPy imports it for all.
 BENCH := .venv-bench/bin/python
 BENCH_READY := .venv-bench/.ready
 
@@ -40,8 +40,8 @@ lint: $(READY) ## check style and types
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
-bench: $(BENCH_READY) ## run the benchmarks beside peers, an hour or so, and write the README's table
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BENCH) "$$file"; done
+bench: $(READY) $(BENCH_READY) ## run the benchmarks beside peers, an hour or so, and write the README's table
+	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
 
 clean: ## remove the environment, tools, caches and builds
 	rm -rf .venv .venv-bench .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,7 +1,9 @@
 """Posteriors: effective draws per second and seconds to 400 of them, beside peers.
 
 Every system runs in a process of its own, on the same data, one after the other; what is
-compared is of one run. A peer that is not installed is left out, and said to be.
+compared is of one run. Ours and PyMC run in this environment, other peers in that of
+``--peers``: SciPy, for one, imports JAX where it finds it. A peer that is not installed
+is left out, and said to be.
 
 ``ESS/s`` is the least bulk ESS of all parameters over the seconds of warm-up and sampling
 (of ours: of all that `fit` does once the design is built). ``t400`` is the seconds from
@@ -28,8 +30,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,9 +43,8 @@ import systems  # noqa: E402
 import table  # noqa: E402
 
 PARTS = ("2k", "20k", "200k", "2M", "normal", "gradient", "ifls", "households", "demo")
-#: System -> the package that it needs.
+#: System of the other environment -> the package that it needs.
 PACKAGES = {
-    "PyMC": "pymc",
     "nutpie on JAX": "jax",
     "numpyro": "numpyro",
     "bambi": "bambi",
@@ -61,9 +61,11 @@ Found = dict[str, Any]
 class Bench:
     """Runs children and shows how they did."""
 
-    def __init__(self, folder: Path, limit: float, repeats: int) -> None:
-        self.folder, self.limit, self.repeats = folder, limit, repeats
-        self.absent = [s for s, package in PACKAGES.items() if installed(package) is None]
+    def __init__(self, folder: Path, limit: float, repeats: int, peers: Path) -> None:
+        self.folder, self.limit, self.repeats, self.peers = folder, limit, repeats, peers
+        self.versions = versions(sys.executable, ("bayesmig", "numba", "numpy", "nutpie", "pymc"))
+        self.versions |= versions(peers, sorted(set(PACKAGES.values())))
+        self.absent = [s for s, package in PACKAGES.items() if self.versions[package] is None]
 
     # ------------------------------------------------------------------------- parts
 
@@ -80,7 +82,9 @@ class Bench:
             if codebook is None:
                 print(f"{part}: no microdata beside the checkout, left out (set BAYESMIG_DATA)")
                 return None
-            return self.compared(part, part, codebook, ("bayesmig",), ("PyMC",))
+            # With households PyMC would only be seen not to finish.
+            peers = ("PyMC",) if part == "ifls" else ()
+            return self.compared(part, part, codebook, ("bayesmig",), peers)
         n = table.rows(part)
         peers = PEERS if n <= ALL_PEERS else ("PyMC",) if n <= PYMC else ()
         own = ("bayesmig", "bayesmig, NUTS") if n <= PYMC else ("bayesmig",)
@@ -151,7 +155,8 @@ class Bench:
 
     def child(self, system: str, problem: str, data: Path, seed: int = 1) -> Found:
         """One run in a fresh process, ended where it takes too long."""
-        command = [sys.executable, str(HERE / "systems.py"), system, problem, str(data)]
+        python = self.peers if system in PACKAGES else sys.executable
+        command = [str(python), str(HERE / "systems.py"), system, problem, str(data)]
         options = {"seed": seed, "limit": self.limit, "started": time.time()}
         command += [f"--{k}={v!r}" for k, v in options.items()]
         process = subprocess.Popen(
@@ -212,24 +217,28 @@ def environment() -> dict[str, str]:
     return kept | threads
 
 
-def installed(package: str) -> str | None:
-    """Its version."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def versions(python: str | Path, packages: Sequence[str]) -> dict[str, str | None]:
+    """Of packages in an environment; ``None`` where one is not installed, or there is none."""
+    code = (
+        "import json, sys; from importlib.metadata import distributions as d;"
+        "found = {x.name: x.version for x in d()};"
+        "print(json.dumps({p: found.get(p) for p in sys.argv[1:]}))"
+    )
+    if not Path(python).exists():
+        return dict.fromkeys(packages)
+    asked = [str(python), "-c", code, *packages]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment())
+    return dict(json.loads(done.stdout))
 
 
 def machine() -> Found:
-    """What the run was made with."""
-    names = ("bayesmig", "numba", "numpy", "nutpie", *sorted(set(PACKAGES.values())))
+    """What the run was made on."""
     model = re.search(r"model name\s*: (.*)", cpu_info())
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": model[1] if model else platform.processor(),
         "cores": os.cpu_count(),
-        "versions": {name: installed(name) for name in names},
     }
 
 
@@ -248,6 +257,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=PARTS, metavar="PART")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds of one run, at most")
     parser.add_argument("--repeats", type=int, default=3, help="runs of ours")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=HERE.parent / ".venv-bench" / "bin" / "python",
+        help="Python of the other peers' environment",
+    )
     parser.add_argument("--out", type=Path, default=table.RESULT, help="file of results")
     asked = parser.parse_args()
     unknown = [p for p in asked.parts if p not in PARTS and not re.fullmatch(r"\d+[kM]?", p)]
@@ -255,7 +270,7 @@ def main() -> None:
         parser.error(f"no such part: {unknown[0]}")
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), asked.limit, asked.repeats)
+        bench = Bench(Path(folder), asked.limit, asked.repeats, asked.peers)
         if bench.absent:
             print("not installed, left out:", ", ".join(bench.absent))
         for part in asked.parts:
@@ -264,8 +279,8 @@ def main() -> None:
             if found is None:
                 continue
             record = table.read(asked.out)
-            record |= machine() | {"chains": systems.CHAINS, "repeats": asked.repeats}
-            record["left_out"] = bench.absent
+            record |= machine() | {"versions": bench.versions, "left_out": bench.absent}
+            record |= {"chains": systems.CHAINS, "repeats": asked.repeats}
             took = {**record.get("took", {}), part: round(time.perf_counter() - began)}
             record |= {"took": took, "parts": {**record.get("parts", {}), part: found}}
             table.write(asked.out, record)

@@ -275,7 +275,10 @@ def _phases(parts: Found) -> str:
             of = found.get(system, {})
             if "draw" in of:
                 phases = ", ".join(f"{k} {of[k]:.2f}" for k in ("start", "build", "warm", "draw"))
-                lines.append(f"- {part}, {system}: {phases} s; {of['route']}; {of['reason']}")
+                after = f" ({of['after_draws']:.2f} after the last)" if "after_draws" in of else ""
+                lines.append(
+                    f"- {part}, {system}: {phases} s{after}; {of['route']}; {of['reason']}"
+                )
     return "\n".join(lines)
 
 
