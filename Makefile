@@ -2,6 +2,9 @@
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
+# Peers live in an environment of their own: where JAX is, SciPy imports it for all.
+BENCH := .venv-bench/bin/python
+BENCH_READY := .venv-bench/.ready
 
 # What the caller's shell says about other Pythons must not reach this one.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV
@@ -37,11 +40,11 @@ lint: $(READY) ## check style and types
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
-bench: $(READY) ## run the benchmarks, one after the other
+bench: $(READY) $(BENCH_READY) ## run the benchmarks beside peers, an hour or so, and write the README's table
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
 
 clean: ## remove the environment, tools, caches and builds
-	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-bench .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find bayesmig tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment without its stamp was left half made, and is made again. A change of
@@ -68,3 +71,19 @@ $(READY): pyproject.toml constraints.txt .python-version
 		echo "uv could not; trying pip, which may know a mirror that uv does not" >&2; \
 		PIP_ROOT_USER_ACTION=ignore python3 -m pip --python $(PYTHON) install --quiet --constraint constraints.txt --editable '.[dev]'; }; \
 	touch $(READY)
+
+# The same versions as above, and peers beside them; one that cannot be had is left out.
+$(BENCH_READY): $(READY) benchmarks/peers.txt
+	@set -e; \
+	if uv --version >/dev/null 2>&1; then uv=uv; else uv=.tools/bin/uv; fi; \
+	rm -rf .venv-bench; \
+	echo "setting up: .venv-bench (the first time takes a minute)" >&2; \
+	$(PYTHON) -m venv --without-pip .venv-bench; \
+	install() { \
+		$$uv pip install --quiet --python $(BENCH) --constraints constraints.txt --build-constraints constraints.txt "$$@" || \
+		PIP_ROOT_USER_ACTION=ignore python3 -m pip --python $(BENCH) install --quiet --constraint constraints.txt "$$@"; \
+	}; \
+	install --editable .; \
+	install --requirement benchmarks/peers.txt || \
+		for peer in $$(cat benchmarks/peers.txt); do install "$$peer" || echo "left out: $$peer" >&2; done; \
+	touch $(BENCH_READY)

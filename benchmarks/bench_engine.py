@@ -1,10 +1,21 @@
-"""Posteriors of the reference problem: effective draws per second, beside peers.
+"""Posteriors: effective draws per second and seconds to 400 of them, beside peers.
 
-Every system runs in a process of its own, on the same data, one after the other. A peer
-that is not installed is left out, and said to be. ``ESS/s`` is the least bulk ESS of all
-parameters over the seconds of warm-up and sampling (for weighted draws: of the expansion
-and of the draws); ``t400`` the seconds from the start of the process until that ESS is
-400, where sampling goes on at its pace. Machine code of ours is compiled before.
+Every system runs in a process of its own, on the same data, one after the other; what is
+compared is of one run. Ours and PyMC run in this environment, other peers in that of
+``--peers``: SciPy, for one, imports JAX where it finds it. A peer that is not installed
+is left out, and said to be.
+
+``ESS/s`` is the least bulk ESS of all parameters over the seconds of warm-up and sampling
+(of ours: of all that `fit` does once the design is built). ``t400`` is the seconds from
+data in memory until that ESS is 400: model, compilation and warm-up in full, and sampling
+as far as it takes at its pace. From the start of Python it is longer by imports and the
+reading of data. Compiled code is on disk before, where a system keeps any. Ours is run
+three times and the median told, peers once.
+
+    bench_engine.py [PART ...]
+
+Parts are R(N), written 2k, 20k, 200k or 2M, and normal, gradient, ifls, households, demo.
+Each replaces its own in the file of results.
 """
 
 from __future__ import annotations
@@ -13,207 +24,270 @@ import argparse
 import json
 import os
 import platform
+import re
+import signal
+import statistics
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
-sys.path.insert(0, str(Path(__file__).parent))
-RESULT = Path(__file__).parent / "results" / "engine.json"
-CHAINS = 2
-#: System -> the package that it needs.
-SYSTEMS = {
-    "bayesmig": "bayesmig",
-    "bayesmig, NUTS": "bayesmig",
-    "PyMC": "pymc",
+import problems  # noqa: E402
+import systems  # noqa: E402
+import table  # noqa: E402
+
+PARTS = ("2k", "20k", "200k", "2M", "normal", "gradient", "ifls", "households", "demo")
+#: System of the other environment -> the package that it needs.
+PACKAGES = {
     "nutpie on JAX": "jax",
     "numpyro": "numpyro",
     "bambi": "bambi",
+    "Stan": "pystan",
+    "JAX": "jax",
 }
-#: Systems that are given the larger problems.
-LARGE = ("bayesmig", "bayesmig, NUTS")
+PEERS = ("PyMC", "nutpie on JAX", "numpyro", "bambi", "Stan")
+#: Rows up to which all peers run, and up to which PyMC does.
+ALL_PEERS, PYMC = 20_000, 200_000
+GRACE = 120.0  # seconds until a process that does not stop by itself is ended
+Found = dict[str, Any]
 
 
-def ours(n: int, **options: Any) -> dict[str, float]:
-    """Fit with the package."""
-    import problems
+class Bench:
+    """Runs children and shows how they did."""
 
-    import bayesmig
+    def __init__(self, folder: Path, limit: float, repeats: int, peers: Path) -> None:
+        self.folder, self.limit, self.repeats, self.peers = folder, limit, repeats, peers
+        self.versions = versions(sys.executable, ("bayesmig", "numba", "numpy", "nutpie", "pymc"))
+        self.versions |= versions(peers, sorted(set(PACKAGES.values())))
+        self.absent = [s for s, package in PACKAGES.items() if self.versions[package] is None]
 
-    theory, survey = problems.as_bayesmig(problems.reference(n))
-    posterior = bayesmig.fit(
-        theory, survey, seed=1, chains=CHAINS, draws=1000, progress=False, **options
-    )
-    found, known = posterior.data["diagnostics"].to_dataset(), posterior.provenance
-    numbers = known.numbers
-    return {
-        "ess": float(found["ess_bulk"].min()),
-        "seconds": known.seconds,
-        "route": known.route,  # type: ignore[dict-item]
-        **{k: numbers[k] for k in ("gradients_per_ess", "pareto_k") if k in numbers},
-    }
+    # ------------------------------------------------------------------------- parts
 
+    def run(self, part: str) -> Found | None:
+        """One part's results; ``None`` where it has no data."""
+        if part == "normal":
+            return self.normal()
+        if part == "gradient":
+            return self.gradients()
+        if part == "demo":
+            return self.demo()
+        if part in ("ifls", "households"):
+            codebook = problems.indonesian_codebook(self.folder)
+            if codebook is None:
+                print(f"{part}: no microdata beside the checkout, left out (set BAYESMIG_DATA)")
+                return None
+            # With households PyMC would only be seen not to finish.
+            peers = ("PyMC",) if part == "ifls" else ()
+            return self.compared(part, part, codebook, ("bayesmig",), peers)
+        n = table.rows(part)
+        peers = PEERS if n <= ALL_PEERS else ("PyMC",) if n <= PYMC else ()
+        own = ("bayesmig", "bayesmig, NUTS") if n <= PYMC else ("bayesmig",)
+        return self.compared(part, "reference", self.reference(n), own, peers)
 
-def model_of(n: int) -> Any:
-    """The idiomatic PyMC model, as a user would write it."""
-    import problems
-    import pymc as pm
-    import pytensor.tensor as pt
+    def reference(self, n: int) -> Path:
+        """R(n) on disk, made by another process, so that this one stays small."""
+        path = self.folder / f"{n}.parquet"
+        if not path.exists():
+            code = f"import problems; problems.reference({n}).frame.to_parquet({str(path)!r})"
+            subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE, env=environment())
+        return path
 
-    p = problems.reference(n)
-    coords = {
-        "column": list(problems.COLUMNS),
-        "move": list(problems.ALTERNATIVES[1:]),
-        "community": list(range(problems.COMMUNITIES)),
-    }
-    with pm.Model(coords=coords) as model:
-        asc = pm.Normal("asc", 0, 2, dims="move")
-        beta = pm.Normal("beta", 0, 1, dims=("column", "move"))
-        chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=2, sd_dist=pm.Exponential.dist(1, shape=2))
-        z = pm.Normal("z", dims=("community", "move"))
-        u = pm.Deterministic("u", z @ chol.T, dims=("community", "move"))
-        moves = asc + p.x @ beta + u[p.group]
-        utility = pt.concatenate([pt.zeros((n, 1)), moves], axis=1)
-        pm.Categorical("choice", logit_p=utility, observed=p.choice)
-    return model
+    def compared(
+        self, part: str, problem: str, data: Path, own: Iterable[str], peers: Iterable[str]
+    ) -> Found:
+        """Systems on one problem."""
+        found: Found = {}
+        for system in own:
+            self.child(system, problem, data)  # leaves compiled code on disk
+            runs = [self.child(system, problem, data, seed) for seed in self.seeds()]
+            found[system] = self.shown(part, system, median(runs))
+        for system in peers:
+            if system in self.absent:
+                continue
+            if system in systems.COMPILED:
+                self.child(system, f"compile:{problem}", data)
+            found[system] = self.shown(part, system, self.child(system, problem, data))
+        return found
 
+    def normal(self) -> Found:
+        """The ideal: as many dimensions, i.i.d."""
+        runs = [self.child("normal", "normal", Path("-"), seed) for seed in self.seeds()]
+        return self.shown("normal", "i.i.d.", median(runs))
 
-def ess_of(tree: Any) -> float:
-    import arviz as az
+    def gradients(self) -> Found:
+        """One gradient at 200,000 rows, one core."""
+        data, found = self.reference(200_000), dict[str, Any]()
+        for kind in systems.GRADIENTS:
+            if kind in self.absent:
+                continue
+            # The first process leaves compiled code on disk; it is not what is timed here.
+            found[kind] = got = self.child(kind, "gradient", data)
+            print(f"{'gradient':<12}{kind:<18}{got.get('ns_per_row', float('nan')):8.1f} ns/row")
+        return found
 
-    names = [v for v in tree["posterior"].data_vars if not v.startswith(("z", "chol_corr"))]
-    found = az.ess(tree, var_names=names, method="bulk")
-    return float(min(found[v].min() for v in names))
+    def demo(self) -> Found:
+        """`bayesmig demo`, the second time: into a new folder, and where it was before."""
+        command = [str(Path(sys.executable).with_name("bayesmig")), "demo", "--out"]
+        seconds = {}
+        for name, out in (("first", "a"), ("second", "b"), ("same_folder", "b")):
+            began = time.perf_counter()
+            subprocess.run(
+                [*command, str(self.folder / out)],
+                check=True,
+                capture_output=True,
+                env=environment(),
+                cwd=self.folder,
+            )
+            seconds[name] = time.perf_counter() - began
+            print(f"{'demo':<12}{name:<18}{seconds[name]:8.1f} s")
+        return seconds
 
+    # ---------------------------------------------------------------------- children
 
-def pymc(n: int, **options: Any) -> dict[str, float]:
-    """`pm.sample` as it comes."""
-    import pymc as pm
+    def seeds(self) -> range:
+        return range(1, self.repeats + 1)
 
-    with model_of(n):
-        started = time.perf_counter()
-        tree = pm.sample(chains=CHAINS, cores=CHAINS, random_seed=1, progressbar=False, **options)
-        seconds = time.perf_counter() - started
-    steps = tree["sample_stats"]
-    counted = next((steps[k] for k in ("n_steps", "tree_size") if k in steps), None)
-    ess = ess_of(tree)
-    sampled = tree["posterior"].attrs.get("sampling_time")
-    found = {"ess": ess, "seconds": float(sampled or seconds)}
-    if counted is not None:
-        found["gradients_per_ess"] = float(counted.sum()) / ess
-    return found
-
-
-def nutpie_jax(n: int) -> dict[str, float]:
-    import nutpie
-
-    compiled = nutpie.compile_pymc_model(model_of(n), backend="jax", gradient_backend="jax")
-    started = time.perf_counter()
-    tree = nutpie.sample(compiled, chains=CHAINS, cores=CHAINS, seed=1, progress_bar=False)
-    ess = ess_of(tree)
-    return {
-        "ess": ess,
-        "seconds": time.perf_counter() - started,
-        "gradients_per_ess": float(tree["sample_stats"]["n_steps"].sum()) / ess,
-    }
-
-
-def bambi(n: int) -> dict[str, float]:
-    """As near as its formulas come: group effects that are not correlated."""
-    import bambi as bmb
-    import problems
-
-    frame = problems.reference(n).frame
-    model = bmb.Model(
-        f"choice ~ {' + '.join(problems.COLUMNS)} + (1|community)", frame, family="categorical"
-    )
-    model.build()
-    started = time.perf_counter()
-    tree = model.fit(chains=CHAINS, cores=CHAINS, random_seed=1, progressbar=False)
-    return {"ess": ess_of(tree), "seconds": time.perf_counter() - started}
-
-
-RUNS = {
-    "bayesmig": ours,
-    "bayesmig, NUTS": lambda n: ours(n, method="nuts"),
-    "PyMC": pymc,
-    "nutpie on JAX": nutpie_jax,
-    "numpyro": lambda n: pymc(n, nuts_sampler="numpyro"),
-    "bambi": bambi,
-}
-
-
-def measure(system: str, n: int, limit: float) -> dict[str, Any] | None:
-    """One run in a fresh process; ``None`` where it took too long."""
-    environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    command = [sys.executable, __file__, "--one", system, str(n)]
-    started = time.perf_counter()
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=limit, check=True
+    def child(self, system: str, problem: str, data: Path, seed: int = 1) -> Found:
+        """One run in a fresh process, ended where it takes too long."""
+        python = self.peers if system in PACKAGES else sys.executable
+        command = [str(python), str(HERE / "systems.py"), system, problem, str(data)]
+        options = {"seed": seed, "limit": self.limit, "started": time.time()}
+        command += [f"--{k}={v!r}" for k, v in options.items()]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return None
-    wall = time.perf_counter() - started
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    found["wall"] = wall
-    found["ess_per_second"] = found["ess"] / found["seconds"]
-    # What is not sampling is paid in full; sampling as far as is needed.
-    found["t400"] = wall - found["seconds"] + found["seconds"] * min(1.0, 400 / found["ess"])
-    return found
+        try:
+            said, complaints = process.communicate(timeout=self.limit + GRACE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its children too
+            process.communicate()
+            return {"unfinished": self.limit}
+        if process.returncode:
+            last = complaints.strip().splitlines()[-1:] or ["no message"]
+            print(f"{system} failed: {last[0]}")
+            # The kind of error alone is kept: messages name files.
+            return {"failed": last[0].split(":")[0]}
+        found: Found = json.loads(said.splitlines()[-1])
+        return self.rated(found)
+
+    def rated(self, found: Found) -> Found:
+        """Rates, and what was left undone."""
+        if "iterations" in found:
+            found["unfinished"] = self.limit
+        if found.get("ess"):
+            taken = found["warm"] + found["draw"]
+            found["ess_per_second"] = found["ess"] / taken
+            found["t400"] = found["build"] + found["warm"] + found["draw"] * 400 / found["ess"]
+            found["t400_from_start"] = found["start"] + found["t400"]
+        return found
+
+    def shown(self, part: str, system: str, found: Found) -> Found:
+        print(f"{part:<12}{system:<18}{table.in_words(found)}", flush=True)
+        return found
+
+
+def median(runs: list[Found]) -> Found:
+    """Of every number the median over runs; words are the first's."""
+    best = next((r for r in runs if "ess" in r), runs[0])
+    middle = dict(best)
+    for key, value in best.items():
+        values = [r[key] for r in runs if isinstance(r.get(key), int | float)]
+        if isinstance(value, int | float) and values:
+            middle[key] = statistics.median(values)
+    middle["each_t400"] = [r.get("t400") for r in runs]
+    middle["each_route"] = [r.get("route") for r in runs]
+    return middle
+
+
+def environment() -> dict[str, str]:
+    """Of a child: one thread per library; bytecode is kept, as it is for whoever runs twice."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return kept | threads
+
+
+def versions(python: str | Path, packages: Sequence[str]) -> dict[str, str | None]:
+    """Of packages in an environment; ``None`` where one is not installed, or there is none."""
+    code = (
+        "import json, sys; from importlib.metadata import distributions as d;"
+        "found = {x.name: x.version for x in d()};"
+        "print(json.dumps({p: found.get(p) for p in sys.argv[1:]}))"
+    )
+    if not Path(python).exists():
+        return dict.fromkeys(packages)
+    asked = [str(python), "-c", code, *packages]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment())
+    return dict(json.loads(done.stdout))
+
+
+def machine() -> Found:
+    """What the run was made on."""
+    model = re.search(r"model name\s*: (.*)", cpu_info())
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": model[1] if model else platform.processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def cpu_info() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def main() -> None:
     """Measure, show and save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one", nargs=2, metavar=("SYSTEM", "N"), help="used by itself")
-    parser.add_argument("--rows", type=int, nargs="*", default=[2_000, 20_000, 200_000])
-    parser.add_argument("--limit", type=float, default=900.0, help="seconds of one run, at most")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", default=PARTS, metavar="PART")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds of one run, at most")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of ours")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=HERE.parent / ".venv-bench" / "bin" / "python",
+        help="Python of the other peers' environment",
+    )
+    parser.add_argument("--out", type=Path, default=table.RESULT, help="file of results")
     asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(RUNS[asked.one[0]](int(asked.one[1]))))
-        return
-    absent = [s for s, package in SYSTEMS.items() if find_spec(package) is None]
-    if absent:
-        print("not installed, left out:", ", ".join(absent))
-    measure("bayesmig", 500, asked.limit), measure("bayesmig", 6_000, asked.limit)  # compile
-    measure("bayesmig, NUTS", 500, asked.limit), measure("bayesmig, NUTS", 6_000, asked.limit)
-    results: dict[str, Any] = {}
-    for n in asked.rows:
-        names = [s for s in SYSTEMS if s not in absent and (n <= 20_000 or s in LARGE)]
-        found = {system: measure(system, n, asked.limit) for system in names}
-        results[str(n)] = found
-        show(n, found)
-    RESULT.parent.mkdir(exist_ok=True)
-    record = {"python": platform.python_version(), "machine": platform.machine()}
-    RESULT.write_text(json.dumps(record | {"rows": results}, indent=2) + "\n", encoding="utf-8")
-
-
-def show(n: int, found: dict[str, Any]) -> None:
-    """A table; ratios are to PyMC in this run."""
-    peer = found.get("PyMC")
-    print(f"\nR({n:,}), {CHAINS} chains")
-    heads = ("ESS", 7), ("ESS/s", 9), ("t400 s", 8), ("grad/ESS", 9), ("ESS/s ×", 8), ("t400 ×", 7)
-    print(" " * 16, *(f"{head:>{width}}" for head, width in heads))
-    for system, of in found.items():
-        if of is None:
-            print(f"{system:<16} over the limit")
-            continue
-        ratios = ("", "")
-        if peer:
-            ratios = (
-                f"{of['ess_per_second'] / peer['ess_per_second']:.1f}",
-                f"{peer['t400'] / of['t400']:.1f}",
-            )
-        gradients = of.get("gradients_per_ess", np.nan)
-        print(
-            f"{system:<16} {of['ess']:7,.0f} {of['ess_per_second']:9,.1f} {of['t400']:8.2f} "
-            f"{gradients:9.1f} {ratios[0]:>8} {ratios[1]:>7}   {of.get('route', '')}"
-        )
+    unknown = [p for p in asked.parts if p not in PARTS and not re.fullmatch(r"\d+[kM]?", p)]
+    if unknown:
+        parser.error(f"no such part: {unknown[0]}")
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), asked.limit, asked.repeats, asked.peers)
+        if bench.absent:
+            print("not installed, left out:", ", ".join(bench.absent))
+        for part in asked.parts:
+            began = time.perf_counter()
+            found = bench.run(part)
+            if found is None:
+                continue
+            record = table.read(asked.out)
+            record |= machine() | {"versions": bench.versions, "left_out": bench.absent}
+            record |= {"chains": systems.CHAINS, "repeats": asked.repeats}
+            took = {**record.get("took", {}), part: round(time.perf_counter() - began)}
+            record |= {"took": took, "parts": {**record.get("parts", {}), part: found}}
+            table.write(asked.out, record)
+    print("\n" + table.report(table.read(asked.out)))
+    table.draw(table.read(asked.out), asked.out.with_suffix(".png"))
+    if asked.out == table.RESULT:
+        table.publish()
 
 
 if __name__ == "__main__":

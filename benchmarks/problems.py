@@ -1,16 +1,25 @@
-"""The reference problem R(N): N persons in 100 communities, three alternatives.
+"""The problems that engines are given.
 
-14 standardised columns and a constant per non-base alternative, and a correlated
-community intercept with LKJ(2) and Exponential(1) priors: 233 unconstrained parameters.
+The reference problem R(N): N persons in 100 communities, three alternatives, 14
+standardised columns and a constant per non-base alternative, and a correlated community
+intercept with LKJ(2) and Exponential(1) priors: 233 unconstrained parameters.
+
+The Indonesia Family Life Survey, all kecamatan, under the theory of networks, whose data
+lie beside the checkout or in the folder that ``BAYESMIG_DATA`` names; nothing of its rows
+is ever shown or kept.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 ALTERNATIVES = ("stay", "internal", "international")
 COLUMNS = (
@@ -18,7 +27,7 @@ COLUMNS = (
     "female_secondary", "female_tertiary", "household_size", "network_internal",
     "network_international", "wealth_network",
 )  # fmt: skip
-COMMUNITIES = 100
+COMMUNITIES, PARAMETERS = 100, 233
 SCALES, CORRELATION = (0.5, 0.8), -0.2
 
 
@@ -37,6 +46,14 @@ class Problem:
     x: np.ndarray
     group: np.ndarray
     choice: np.ndarray
+
+    @classmethod
+    def read(cls, path: str | Path) -> Problem:
+        """A problem from the file of its frame."""
+        frame = pd.read_parquet(path)
+        choice = pd.Categorical(frame["choice"], ALTERNATIVES).codes
+        group = frame["community"].str[1:].astype(int)
+        return cls(frame[list(COLUMNS)].to_numpy(), group.to_numpy(), choice.astype(int))
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -70,13 +87,13 @@ def reference(n: int, seed: int = 0) -> Problem:
     return Problem(x, group, utility.argmax(axis=1))
 
 
-def as_bayesmig(problem: Problem) -> tuple[Any, Any]:
+def as_bayesmig(frame: pd.DataFrame) -> tuple[Any, Any]:
     """Theory and survey of the package, with the priors that the peers are given."""
     from bayesmig.spec.model import ModelSpec
     from bayesmig.survey.survey import read_survey
 
     survey = read_survey(
-        problem.frame,
+        frame,
         roles={"choice": "choice", "origin": "community"},
         alternatives={a: [a] for a in ALTERNATIVES},
     )
@@ -95,3 +112,33 @@ def as_bayesmig(problem: Problem) -> tuple[Any, Any]:
         }
     )
     return theory, survey
+
+
+# ------------------------------------------------------------------------ real microdata
+
+_BESIDE = "../../shared/data"
+
+
+def indonesian_codebook(folder: Path) -> Path | None:
+    """The codebook of all kecamatan, or its copy in ``folder``; ``None`` without data."""
+    data = Path(os.environ.get("BAYESMIG_DATA", REPOSITORY.parent / "shared" / "data")).resolve()
+    if not (data / "ifls").is_dir():
+        return None
+    shipped = REPOSITORY / "surveys" / "ifls_all.toml"
+    text = shipped.read_text(encoding="utf-8")
+    copy = folder / shipped.name
+    copy.write_text(text.replace(_BESIDE, data.as_posix()), encoding="utf-8")
+    return copy
+
+
+def indonesian_theory(households: bool) -> Any:
+    """Networks, with effects of kecamatan, and of households in them where asked."""
+    from bayesmig.spec.library import load_model
+    from bayesmig.spec.model import ModelSpec
+
+    theory = load_model(REPOSITORY / "studies" / "networks_unknown.toml")
+    if not households:
+        return theory
+    said = theory.model_dump(exclude_unset=True)
+    said["groups"] = [*said["groups"], {"by": "household"}]
+    return ModelSpec.model_validate(said)

@@ -1,0 +1,396 @@
+"""What ``bench_engine.py`` measured, as tables, as a figure and in the README.
+
+``python benchmarks/table.py`` prints the tables of ``results/engine.json``, draws
+``results/engine.png`` and writes the README's table, between its ``bench`` marks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+RESULT, README = HERE / "results" / "engine.json", HERE.parent / "README.md"
+FIRST, LAST = "<!-- bench -->", "<!-- /bench -->"
+OURS, IDEAL = "bayesmig", "PyMC"
+SYSTEMS = (OURS, "bayesmig, NUTS", "PyMC", "nutpie on JAX", "numpyro", "bambi", "Stan")
+#: Ours in one hue, peers in colours that colour-blind eyes tell apart (Okabe and Ito).
+COLOURS = ("#0b3d91", "#6f9bd8", "#d55e00", "#e69f00", "#cc79a7", "#009e73", "#7f7f7f")
+Found = dict[str, Any]
+
+
+def read(path: Path) -> Found:
+    """Results; empty where there are none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def write(path: Path, record: Found) -> None:
+    """Four digits are more than a second run would give again."""
+    rounded = json.dumps(_rounded(record), indent=1, sort_keys=True, ensure_ascii=False)
+    path.write_text(rounded + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list) else value
+
+
+def rows(part: str) -> int:
+    """``20k`` -> 20,000."""
+    number = part.rstrip("kM")
+    return int(number) * {"": 1, "k": 1_000, "M": 1_000_000}[part[len(number) :]]
+
+
+def is_reference(part: str) -> bool:
+    return part[:1].isdigit()
+
+
+# ------------------------------------------------------------------------------- targets
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing promised.
+
+    Attributes
+    ----------
+    parts
+        What it is measured on; it is left out of the table until all are there.
+    measure
+        From their results to a text and whether the target is reached.
+    """
+
+    what: str
+    aim: str
+    parts: tuple[str, ...]
+    measure: Callable[..., tuple[str, bool | None]]
+
+
+def _rate(peer: str, least: float) -> Callable[[Found], tuple[str, bool | None]]:
+    """ESS/s against a peer's."""
+
+    def measure(part: Found) -> tuple[str, bool | None]:
+        own, other = (part.get(s, {}).get("ess_per_second") for s in (OURS, peer))
+        if not own or not other:
+            return _missing(part, peer), None
+        return f"{_times(own / other)} ({_number(own)} ÷ {_number(other)})", own / other >= least
+
+    return measure
+
+
+def _sooner(peer: str, least: float) -> Callable[[Found], tuple[str, bool | None]]:
+    """Seconds from process start to 400, against a peer's."""
+
+    def measure(part: Found) -> tuple[str, bool | None]:
+        own, other = (part.get(s, {}).get("t400_from_start") for s in (OURS, peer))
+        if not own or not other:
+            return _missing(part, peer), None
+        return f"{_times(other / own)} ({_number(other)} s ÷ {_number(own)} s)", (
+            other / own >= least
+        )
+
+    return measure
+
+
+def _missing(part: Found, peer: str) -> str:
+    return f"{peer}: {in_words(part[peer])}" if peer in part else f"no {peer} here"
+
+
+def _within(most: float) -> Callable[[Found], tuple[str, bool | None]]:
+    def measure(part: Found) -> tuple[str, bool | None]:
+        own = part[OURS].get("t400")
+        return (in_words(part[OURS]), None) if own is None else (f"{_number(own)} s", own <= most)
+
+    return measure
+
+
+def _memory(part: Found) -> tuple[str, bool | None]:
+    own = part[OURS]
+    if "peak_mb" not in own or "design_mb" not in own:
+        return in_words(own), None
+    most = 1.5 * own["design_mb"] + 500
+    before = f", {own['before_mb']:,.0f} of it before the fit" if own.get("before_mb") else ""
+    text = f"{own['peak_mb']:,.0f} MB{before}; allowed {most:,.0f}"
+    return text, own["peak_mb"] <= most
+
+
+def _gradients(most: float) -> Callable[..., tuple[str, bool | None]]:
+    def measure(part: Found, normal: Found) -> tuple[str, bool | None]:
+        own = part.get("bayesmig, NUTS", {}).get("gradients_per_ess")
+        ideal = normal.get("gradients_per_ess")
+        if not own or not ideal:
+            return "not measured", None
+        text = f"{_times(own / ideal)} ({_number(own)} ÷ {_number(ideal)})"
+        return text, own / ideal <= most
+
+    return measure
+
+
+def _kernel(gradient: Found) -> tuple[str, bool | None]:
+    each = {k: v["ns_per_row"] for k, v in gradient.items() if "ns_per_row" in v}
+    if "bayesmig, single" not in each:
+        return "not measured", None
+    peers = "; ".join(f"{k} {_number(v)}" for k, v in each.items() if k != "bayesmig, single")
+    return f"{_number(each['bayesmig, single'])} ({peers})", each["bayesmig, single"] <= 8
+
+
+def _indonesia(most: float | None) -> Callable[[Found], tuple[str, bool | None]]:
+    def measure(part: Found) -> tuple[str, bool | None]:
+        own, peer = part[OURS], part.get("PyMC")
+        beside = f". PyMC: {in_words(peer)}" if peer else ""
+        if own.get("t400") is None:
+            return in_words(own) + beside, False
+        r_hat = own.get("r_hat")
+        # Weighted draws are independent: there are no chains to compare.
+        sound = f"R-hat {r_hat:.3f}" if r_hat else f"Pareto k {own.get('pareto_k', 0):.2f}"
+        converged = (r_hat or 1.0) <= 1.01 and own["ess"] >= 400
+        reached = converged and (most is None or own["t400"] <= most)
+        groups = " in ".join(f"{n:,}" for n in sorted(own.get("groups", {}).values(), reverse=True))
+        text = f"{_number(own['t400'])} s, {sound}, ESS {own['ess']:,.0f} ({groups} groups)"
+        return text + beside, reached
+
+    return measure
+
+
+def _prediction(prediction: Found) -> tuple[str, bool | None]:
+    seconds, peak = prediction["seconds"], prediction["peak_mb"]
+    return f"{_number(seconds)} s, {peak:,.0f} MB", seconds <= 4 and peak <= 500
+
+
+def _demo(demo: Found) -> tuple[str, bool | None]:
+    return f"{_number(demo['second'])} s", demo["second"] <= 60
+
+
+TARGETS = (
+    Target("R(20k), ESS/s ÷ PyMC's", "≥ 200×", ("20k",), _rate("PyMC", 200)),
+    Target("R(20k), process start to ESS 400, PyMC's ÷ ours", "≥ 50×", ("20k",),
+           _sooner("PyMC", 50)),
+    Target("R(2k), ESS/s ÷ PyMC's", "≥ 25×", ("2k",), _rate("PyMC", 25)),
+    Target("R(2k), ESS/s ÷ bambi's", "≥ 50×", ("2k",), _rate("bambi", 50)),
+    Target("R(200k), t400", "≤ 3 s", ("200k",), _within(3)),
+    Target("R(200k), peak memory", "≤ 1.5 × design + 500 MB", ("200k",), _memory),
+    Target("R(2M), t400", "≤ 15 s", ("2M",), _within(15)),
+    Target("R(2M), peak memory", "≤ 1.5 × design + 500 MB", ("2M",), _memory),
+    Target("R(20k), gradients per ESS ÷ i.i.d. normal's", "≤ 1.5×", ("20k", "normal"),
+           _gradients(1.5)),
+    Target("R(2k), gradients per ESS ÷ i.i.d. normal's", "≤ 2.5×", ("2k", "normal"),
+           _gradients(2.5)),
+    Target("one gradient, R(200k), one core, ns/row", "≤ 8", ("gradient",), _kernel),
+    Target("Indonesia, effects of all kecamatan, t400", "≤ 20 s, R-hat ≤ 1.01", ("ifls",),
+           _indonesia(20)),
+    Target("Indonesia, households in kecamatan, t400", "converges", ("households",),
+           _indonesia(None)),
+    Target("4,000 draws × 200k rows × 3 alternatives, shares by group", "≤ 4 s, ≤ 500 MB",
+           ("predict",), _prediction),
+    Target("`make demo`, second run, into a new folder", "≤ 60 s", ("demo",), _demo),
+)  # fmt: skip
+
+
+# --------------------------------------------------------------------------------- tables
+
+
+def report(record: Found) -> str:
+    """Both tables, in Markdown; empty where nothing was measured."""
+    parts = record.get("parts", {})
+    if not parts:
+        return ""
+    blocks = [_systems_table(parts), _targets_table(parts), _phases(parts)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def readme(record: Found) -> str:
+    """What stands between the README's marks."""
+    parts = record.get("parts", {})
+    if not parts:
+        return ""
+    peers = {k: v for k, v in record["versions"].items() if v and k != "bayesmig"}
+    versions = ", ".join(f"{name} {of}" for name, of in peers.items())
+    made = (
+        f"Made by `make bench` on {record['cores']} cores ({record['processor']}), "
+        f"{record['chains']} chains, with {versions}."
+    )
+    blocks = [made, _systems_table(parts), _targets_table(parts)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _systems_table(parts: Found) -> str:
+    """Systems beside each other, with ratios to ours in the same run."""
+    lines = list[str]()
+    for part in sorted(filter(is_reference, parts), key=rows):
+        found = parts[part]
+        if not set(found) - {OURS, "bayesmig, NUTS"}:
+            continue
+        for system in (s for s in SYSTEMS if s in found):
+            cells = [f"R({part})", system, *_cells(found[system], found[OURS])]
+            lines.append("| " + " | ".join(cells) + " |")
+    if not lines:
+        return ""
+    heads = (
+        "problem", "system", "ESS/s", "ours ÷ theirs", "t400, s", "from process start, s",
+        "theirs ÷ ours", "gradients per ESS",
+    )  # fmt: skip
+    rule = "|---|---|" + "--:|" * (len(heads) - 2)
+    return "\n".join(["| " + " | ".join(heads) + " |", rule, *lines])
+
+
+def _cells(found: Found, own: Found) -> Iterator[str]:
+    rate, start = found.get("ess_per_second"), found.get("t400_from_start")
+    if not rate or not start or found.get("unfinished"):
+        yield in_words(found)
+        yield from [""] * 5
+        return
+    ours = own.get("ess_per_second"), own.get("t400_from_start")
+    yield _number(rate)
+    yield _times(ours[0] / rate) if ours[0] else ""
+    yield _number(found["t400"])
+    yield _number(start)
+    yield _times(start / ours[1]) if ours[1] else ""
+    gradients = found.get("gradients_per_ess")
+    yield _number(gradients) if gradients else ""
+
+
+def _targets_table(parts: Found) -> str:
+    lines = [
+        f"| {t.what} | {t.aim} | {text} | {_yes(reached)} |"
+        for t in TARGETS
+        if set(t.parts) <= set(parts)
+        for text, reached in [t.measure(*(parts[p] for p in t.parts))]
+    ]
+    head = ["| what | target | measured | reached |", "|---|---|---|---|"]
+    return "\n".join([*head, *lines]) if lines else ""
+
+
+def _phases(parts: Found) -> str:
+    """Where our seconds go, one line per run: the profile behind what was not reached."""
+    lines = list[str]()
+    for part in sorted(parts, key=lambda p: (not is_reference(p), is_reference(p) and rows(p), p)):
+        found = parts[part]
+        for system in (OURS, "bayesmig, NUTS"):
+            of = found.get(system, {})
+            if "draw" in of:
+                phases = ", ".join(f"{k} {of[k]:.2f}" for k in ("start", "build", "warm", "draw"))
+                after = f" ({of['after_draws']:.2f} after the last)" if "after_draws" in of else ""
+                lines.append(
+                    f"- {part}, {system}: {phases} s{after}; {of['route']}; {of['reason']}"
+                )
+    return "\n".join(lines)
+
+
+def _yes(reached: bool | None) -> str:
+    return "not known" if reached is None else "yes" if reached else "**no**"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _times(value: float) -> str:
+    return f"{_number(value)}×"
+
+
+def in_words(found: Found) -> str:
+    """A run in a few words."""
+    if "failed" in found:
+        return f"failed ({found['failed']})"
+    if "unfinished" in found:
+        done = found.get("iterations")
+        how_far = f" ({done:,} of {found['of']:,} iterations" if done else ""
+        if how_far:
+            ess = found.get("ess")
+            how_far += f", ESS {ess:,.0f})" if ess else ", no ESS yet)"
+        return f"not finished in {found['unfinished']:,.0f} s{how_far}"
+    texts = [f"ESS {found['ess']:,.0f}", f"{_number(found['ess_per_second'])} ESS/s"]
+    texts += [f"t400 {_number(found['t400'])} s"]
+    if "gradients_per_ess" in found:
+        texts.append(f"{_number(found['gradients_per_ess'])} gradients per ESS")
+    return ", ".join(texts)
+
+
+def publish() -> None:
+    """Write the README's part."""
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(FIRST)
+    after = rest.split(LAST)[1]
+    README.write_text(f"{before}{between(read(RESULT))}{after}", encoding="utf-8")
+
+
+def between(record: Found) -> str:
+    """The README's part with its marks."""
+    inside = readme(record)
+    return f"{FIRST}\n{inside}{LAST}"
+
+
+# --------------------------------------------------------------------------------- figure
+
+
+def draw(record: Found, path: Path) -> None:
+    """ESS per second and seconds to 400, by system and number of rows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    parts = {rows(k): v for k, v in record.get("parts", {}).items() if is_reference(k)}
+    if not parts:
+        return
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+    colours = dict(zip(SYSTEMS, COLOURS, strict=True))
+    for axes, key, title in (
+        (left, "ess_per_second", "Effective draws per second"),
+        (right, "t400_from_start", "Seconds from process start to 400 effective draws"),
+    ):
+        for system in SYSTEMS:
+            _line(axes, parts, system, key, colours[system])
+        axes.set(xscale="log", yscale="log", xlabel="persons", title=title)
+        axes.set_xticks(sorted(parts), [f"{n:,}" for n in sorted(parts)])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:,g}")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(SYSTEMS), frameon=False)
+    figure.savefig(path, dpi=132)
+    plt.close(figure)
+
+
+def _line(axes: Any, parts: dict[int, Found], system: str, key: str, colour: Any) -> None:
+    """A system's line, and an arrow where it was stopped before its end."""
+    points = {n: parts[n][system] for n in sorted(parts) if system in parts[n]}
+    ended = {n: p[key] for n, p in points.items() if key in p and "unfinished" not in p}
+    own = system == OURS
+    axes.plot(
+        list(ended),
+        list(ended.values()),
+        marker="o",
+        markersize=6 if own else 4.5,
+        linewidth=2.4 if own else 1.3,
+        color=colour,
+        label=system,
+        zorder=3 if own else 2,
+    )
+    if key == "t400_from_start":
+        stopped = {n: p["unfinished"] for n, p in points.items() if "unfinished" in p}
+        last = {n: ended[n] for n in list(ended)[-1:]} | stopped
+        axes.plot(list(last), list(last.values()), ":", color=colour, linewidth=1.3)
+        axes.plot(list(stopped), list(stopped.values()), "^", color=colour, markersize=8)
+        for n, seconds in stopped.items():
+            where = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate("not finished", (n, seconds), fontsize=8, color=colour, **where)
+
+
+def main() -> None:
+    """Print, draw, publish."""
+    record = read(RESULT)
+    print(report(record) or f"nothing measured yet: {RESULT.name} is not there")
+    draw(record, RESULT.with_suffix(".png"))
+    publish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The README's table is what the stored benchmarks say, and misses are told."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def table(repository: Path) -> ModuleType:
+    """The module of tables, which is no part of the package."""
+    path = repository / "benchmarks" / "table.py"
+    spec = importlib.util.spec_from_file_location("bench_table", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up by name.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def ran(rate: float, t400: float, **more: Any) -> dict[str, Any]:
+    """A run that ended."""
+    made = {"ess": 1000.0, "ess_per_second": rate, "t400": t400, "t400_from_start": t400 + 2}
+    phases = {"start": 2.0, "build": 0.1, "warm": 0.2, "draw": 0.3}
+    return made | phases | {"route": "NUTS", "reason": "was asked for"} | more
+
+
+@pytest.fixture
+def record() -> dict[str, Any]:
+    stopped = {"unfinished": 600.0, "iterations": 120, "of": 2800}
+    small = {
+        "bayesmig": ran(3000.0, 1.0),
+        "bayesmig, NUTS": ran(2900.0, 1.0, gradients_per_ess=10.0),
+        "PyMC": ran(100.0, 30.0, gradients_per_ess=100.0),
+        "bambi": ran(100.0, 20.0),
+    }
+    large = {
+        "bayesmig": ran(500.0, 2.0, peak_mb=900.0, before_mb=400.0, design_mb=24.0),
+        "PyMC": stopped,
+    }
+    normal = {"gradients_per_ess": 8.0, "ess": 1000.0}
+    kernel = {"bayesmig, single": {"ns_per_row": 7.0}, "PyMC": {"ns_per_row": 70.0}}
+    parts = {"2k": small, "200k": large, "normal": normal, "gradient": kernel}
+    versions = {"bayesmig": "0", "pymc": "6.4.0", "jax": None}
+    return {
+        "parts": parts,
+        "versions": versions,
+        "cores": 2,
+        "chains": 2,
+        "processor": "a processor",
+    }
+
+
+def test_readme_has_the_table_of_the_stored_run(repository: Path, table: ModuleType) -> None:
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert text.count(table.FIRST) == text.count(table.LAST) == 1
+    assert table.between(table.read(table.RESULT)) in text
+
+
+def test_reached_and_missed_are_told_apart(table: ModuleType, record: dict[str, Any]) -> None:
+    lines = table.report(record).splitlines()
+    told = {
+        line.split(" | ")[0].removeprefix("| "): line
+        for line in lines
+        if line.endswith(("yes |", "**no** |", "not known |"))
+    }
+    assert told["R(2k), ESS/s ÷ PyMC's"].endswith("yes |")
+    assert "30× (3,000 ÷ 100)" in told["R(2k), ESS/s ÷ PyMC's"]
+    assert told["R(2k), ESS/s ÷ bambi's"].endswith("**no** |")
+    assert told["R(200k), t400"].endswith("yes |")
+    assert told["R(200k), peak memory"].endswith("**no** |")
+    assert told["R(2k), gradients per ESS ÷ i.i.d. normal's"].endswith("yes |")
+    assert told["one gradient, R(200k), one core, ns/row"].endswith("yes |")
+    # What was not run is not in the table.
+    assert not any("Indonesia" in what or "demo" in what for what in told)
+
+
+def test_what_did_not_end_has_no_ratio(table: ModuleType, record: dict[str, Any]) -> None:
+    (line,) = (x for x in table.report(record).splitlines() if x.startswith("| R(200k) | PyMC"))
+    assert "not finished in 600 s (120 of 2,800 iterations, no ESS yet)" in line
+    assert "×" not in line
+
+
+def test_results_are_kept_and_drawn(
+    table: ModuleType, record: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "engine.json"
+    assert table.read(path) == {}
+    table.write(path, record)
+    assert table.report(table.read(path)) == table.report(record)
+    table.draw(record, tmp_path / "engine.png")
+    assert (tmp_path / "engine.png").stat().st_size > 10_000
+
+
+def test_nothing_measured_says_nothing(table: ModuleType) -> None:
+    assert table.report({}) == table.readme({}) == ""
