@@ -6,7 +6,8 @@ compared is of one run. Ours and PyMC run in this environment, other peers in th
 is left out, and said to be.
 
 ``ESS/s`` is the least bulk ESS of all parameters over the seconds of warm-up and sampling
-(of ours: of all that `fit` does once the design is built). ``t400`` is the seconds from
+(of ours: of all that `fit` does once the design is built, in a process that has loaded the
+machine code, as peers have compiled theirs). ``t400`` is the seconds from
 data in memory until that ESS is 400: model, compilation and warm-up in full, and sampling
 as far as it takes at its pace. From the start of Python it is longer by imports and the
 reading of data. Compiled code is on disk before, where a system keeps any. Ours is run
@@ -186,7 +187,7 @@ class Bench:
         if "iterations" in found:
             found["unfinished"] = self.limit
         if found.get("ess"):
-            taken = found["warm"] + found["draw"]
+            taken = found.get("again", found["warm"] + found["draw"])
             found["ess_per_second"] = found["ess"] / taken
             found["t400"] = found["build"] + found["warm"] + found["draw"] * 400 / found["ess"]
             found["t400_from_start"] = found["start"] + found["t400"]
