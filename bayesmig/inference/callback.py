@@ -9,6 +9,7 @@ arguments of `bayesmig.inference.target.log_density`, stored as numba lays them 
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,7 @@ class Callback:
         return float(value[0]), gradient
 
 
+@cache
 def _c_density(name: str) -> Any:
     """Log density and gradient of arguments of a type; not zero where it is not finite."""
 
@@ -139,6 +141,7 @@ def _c_density(name: str) -> Any:
     return density
 
 
+@cache
 def _c_copy() -> Any:
     @cfunc(_EXPAND)
     def copy(size, expanded, vector, out, data):
