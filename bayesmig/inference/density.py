@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.design.collapse import collapse
 from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
 from bayesmig.inference import target as compiled
-from bayesmig.inference.blocks import Precision, arrange, chosen_sums
+from bayesmig.inference.blocks import Precision, rows_of
 from bayesmig.inference.geometry import Problem, expand
 from bayesmig.inference.layout import Factor, layout_of
 
@@ -50,18 +49,14 @@ class Density:
         self.precision = precision
         self._layout = layout_of(design)
         self.size = self._layout.size
-        columns, counts, groups = design.columns, None, group_sizes(design)
-        chosen = chosen_sums(columns, groups, design.choice)
-        if (collapsed := collapse(columns)) is not None:
-            columns, counts = collapsed.columns, collapsed.counts
-        self.columns = columns
-        blocks = arrange(columns, groups, precision=precision, counts=counts)
+        rows = rows_of(design, precision)
+        self.columns, blocks, chosen = rows.columns, rows.blocks, rows.chosen
         prior, scales = _flatten(design.priors), design.spec.priors.scale
         self.problem = problem = Problem(
             self._layout,
             blocks,
             chosen,
-            {by: codes for by, (codes, _) in columns.groups.items()},
+            {by: codes for by, (codes, _) in self.columns.groups.items()},
             prior,
             (_SCALE_KINDS[scales.dist], scales.scale, scales.df),
             design.spec.priors.correlation.eta,
@@ -136,8 +131,3 @@ def _flatten(priors: Mapping[str, PriorArray]) -> PriorArray:
     blocks = [priors[k] for k in ("persons", "only", "alternatives")]
     parts = ("dist", "loc", "scale", "df")
     return PriorArray(*(np.concatenate([getattr(b, k).ravel() for b in blocks]) for k in parts))
-
-
-def group_sizes(design: Design) -> dict[str, int]:
-    """Number of groups of every factor."""
-    return {by: len(layout.levels) for by, layout in design.layouts.items()}
