@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,25 @@ _SOURCES = ("compiled.py", "kernel.py", "target.py")
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """`numba.njit`, cached, without the interpreter's lock, dividing as NumPy does."""
+    jit: Any = numba.njit
     # Python's check of every divisor would keep loops from vectorising.
-    options = {"nogil": True, "error_model": "numpy", **options}
+    return _cached(jit, **{"nogil": True, "error_model": "numpy", **options})
+
+
+def pointer(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile for one signature, as an address that other compiled code calls.
+
+    Code that calls a function of `njit` takes it in whole and compiles it again.
+    """
+    cfunc: Any = numba.cfunc
+    return _cached(partial(cfunc, signature), nogil=True, error_model="numpy")
+
+
+def _cached(jit: Callable[..., Any], **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator of numba, with the cache of this module."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         config: Any = numba.config
-        jit: Any = numba.njit
         before = config.CACHE_DIR
         folder = _folder(before)
         try:

@@ -12,17 +12,21 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import xarray as xr
 
 from bayesmig.design.design import Design
 from bayesmig.errors import InferenceError
+from bayesmig.inference.blocks import Precision
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.posterior import checksum, write_aside
 from bayesmig.progress import Progress
+
+if TYPE_CHECKING:
+    from bayesmig.inference.graph import Likelihood
 
 _PACKAGES = ("bayesmig", "nutpie", "numba", "numpy", "scipy", "pandas", "formulaic", "xarray")
 _STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "logp")
@@ -177,13 +181,15 @@ def density_sampler(density: Density) -> Sampler:
     return model
 
 
-def graph_sampler(design: Design) -> Sampler:
-    """Chains on the PyMC model."""
+def graph_sampler(design: Design, plan: Plan) -> Sampler:
+    """Chains on the PyMC model, with the kernel or plain."""
     import nutpie
 
     from bayesmig.inference.graph import build_graph
 
-    compiled = nutpie.compile_pymc_model(build_graph(design))
+    likelihood: Likelihood = "kernel" if plan.route == "graph" else "plain"
+    model = build_graph(design, likelihood, cast("Precision", plan.precision))
+    compiled = nutpie.compile_pymc_model(model)
     return lambda _: compiled
 
 
