@@ -28,7 +28,10 @@ from bayesmig.progress import Progress
 if TYPE_CHECKING:
     from bayesmig.inference.graph import Likelihood
 
-_PACKAGES = ("bayesmig", "nutpie", "numba", "numpy", "scipy", "pandas", "formulaic", "xarray")
+_PACKAGES = (
+    "bayesmig", "nutpie", "pymc", "pytensor", "numba", "numpy", "scipy", "pandas", "formulaic",
+    "xarray",
+)  # fmt: skip
 _STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "logp")
 
 #: Seconds after which a running chain looks whether it should stop.

@@ -305,6 +305,7 @@ def test_chains_run_on_the_model(
     posterior = fit(THEORY, SURVEY, method=method, precision=precision, keep=tmp_path, **TINY)
     assert posterior.provenance.route == route
     assert posterior.provenance.precision == precision
+    assert {"pymc", "pytensor"} <= set(posterior.provenance.versions)
     for name, dims in parameter_dims(design).items():
         assert posterior.draws[name].dims == ("chain", "draw", *dims)
         assert np.isfinite(posterior.draws[name]).all()
