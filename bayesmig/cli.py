@@ -285,7 +285,9 @@ def fit(
     seed: Seed = 1,
     chains: Annotated[int, typer.Option(help="Chains.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws kept of each chain.")] = 1000,
-    method: Annotated[str, typer.Option(help="auto, surrogate, nuts, graph or preview.")] = "auto",
+    method: Annotated[
+        str, typer.Option(help="auto, surrogate, nuts, graph, plain or preview.")
+    ] = "auto",
     precision: Annotated[str, typer.Option(help="auto, single or double.")] = "auto",
     tune: Annotated[int | None, typer.Option(help="Warm-up of each chain, NUTS only.")] = None,
     target_accept: Annotated[

@@ -768,7 +768,7 @@ def _results(plan: StudyPlan, folder: Path, steps: list[str], tables: list[str])
 
 def _versions() -> dict[str, str]:
     """Python, what draws depend on, and what reads and checks them."""
-    beside = ("pymc", "arviz", "arviz-stats", "matplotlib")
+    beside = ("arviz", "arviz-stats", "matplotlib")
     python = {"python": platform.python_version()}
     return python | package_versions() | {name: version(name) for name in beside}
 

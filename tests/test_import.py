@@ -15,6 +15,7 @@ HEAVY = {
     "arviz_stats",
     "formulaic",
     "h5netcdf",
+    "jax",
     "jinja2",
     "matplotlib",
     "numba",

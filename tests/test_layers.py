@@ -49,6 +49,7 @@ NEIGHBOURS = {
 
 #: Module -> the only rooms that may import it. Reading a pickle runs what it says: no room.
 RESERVED: dict[str, set[str]] = {
+    "jax": {"inference"},
     "nutpie": {"inference"},
     "numba": {"inference"},
     "pymc": {"inference"},

@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from bayesmig.inference.compiled import cfunc, njit
+from bayesmig.inference.compiled import njit, pointer
 from bayesmig.inference.target import log_density
 
 Array = NDArray[np.float64]
@@ -131,7 +131,7 @@ class Callback:
 def _c_density(name: str) -> Any:
     """Log density and gradient of arguments of a type; not zero where it is not finite."""
 
-    @cfunc(_DENSITY)
+    @pointer(_DENSITY)
     def density(size, vector, gradient, value, data):
         at, slope = carray(vector, (size,)), carray(gradient, (size,))
         found = log_density(at, slope, *_load(data, name))
@@ -143,7 +143,7 @@ def _c_density(name: str) -> Any:
 
 @cache
 def _c_copy() -> Any:
-    @cfunc(_EXPAND)
+    @pointer(_EXPAND)
     def copy(size, expanded, vector, out, data):
         for k in range(size):
             out[k] = vector[k]

@@ -28,13 +28,18 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return _cached(jit, nogil=True, **{"error_model": "numpy", **options})
 
 
-def cfunc(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """`numba.cfunc`, cached."""
+def pointer(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`numba.cfunc`, cached: an address that samplers and other compiled code call.
+
+    Code that calls a function of `njit` takes it in whole and compiles it again.
+    """
     c: Any = numba.cfunc
-    return _cached(c, signature, error_model="numpy")
+    return _cached(c, signature, nogil=True, error_model="numpy")
 
 
 def _cached(decorator: Any, *args: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator of numba, with the cache of this module."""
+
     def decorate(function: Callable[..., Any]) -> Any:
         config: Any = numba.config
         before = config.CACHE_DIR

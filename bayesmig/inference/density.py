@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.choice.utility import Columns, take_rows
-from bayesmig.design.collapse import collapse
+from bayesmig.choice.utility import take_rows
 from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
 from bayesmig.inference import target as compiled
-from bayesmig.inference.blocks import Precision, arrange, chosen_sums
+from bayesmig.inference.blocks import Precision, Rows, arrange, chosen_sums, rows_of
 from bayesmig.inference.callback import Callback
 from bayesmig.inference.geometry import Expansion, Problem, expand
 from bayesmig.inference.layout import Factor, layout_of
@@ -55,14 +54,10 @@ class Density:
         self.precision = precision
         self._layout = layout_of(design)
         self.size = self._layout.size
-        columns, counts = design.columns, None
-        if (collapsed := collapse(columns)) is not None:
-            columns, counts = collapsed.columns, collapsed.counts
-        self.columns = columns
-        chosen = chosen_sums(design.columns, group_sizes(design), design.choice)
-        self.problem = problem = self._problem(columns, counts, chosen)
-        self.blocks, self.chosen = problem.blocks, chosen
-        self._settle(expand(problem, self._thinned()))
+        rows = rows_of(design, precision)
+        self.columns, self.blocks, self.chosen = rows.columns, rows.blocks, rows.chosen
+        self.problem = self._problem(rows)
+        self._settle(expand(self.problem, self._thinned()))
 
     def _settle(self, expansion: Expansion) -> None:
         """Take coordinates from an expansion."""
@@ -83,18 +78,16 @@ class Density:
         other._settle(expansion)
         return other
 
-    def _problem(
-        self, columns: Columns, counts: Array | None, chosen: tuple[Array, Array, Array]
-    ) -> Problem:
-        design, scales = self.design, self.design.spec.priors.scale
+    def _problem(self, rows: Rows) -> Problem:
+        scales = self.design.spec.priors.scale
         return Problem(
             self._layout,
-            arrange(columns, group_sizes(design), precision=self.precision, counts=counts),
-            chosen,
-            {by: codes for by, (codes, _) in columns.groups.items()},
-            _flatten(design.priors),
+            rows.blocks,
+            rows.chosen,
+            {by: codes for by, (codes, _) in rows.columns.groups.items()},
+            _flatten(self.design.priors),
             (_SCALE_KINDS[scales.dist], scales.scale, scales.df),
-            design.spec.priors.correlation.eta,
+            self.design.spec.priors.correlation.eta,
         )
 
     def _thinned(self) -> Problem | None:
@@ -104,9 +97,10 @@ class Density:
             return None
         rows = np.sort(np.random.default_rng(0).choice(n, _THINNED, replace=False))
         columns, counts = take_rows(self.design.columns, rows), np.full(_THINNED, n / _THINNED)
-        sizes = group_sizes(self.design)
+        sizes = {by: len(layout.levels) for by, layout in self.design.layouts.items()}
+        blocks = arrange(columns, sizes, precision=self.precision, counts=counts)
         chosen = chosen_sums(columns, sizes, self.design.choice[rows], counts)
-        return self._problem(columns, counts, chosen)
+        return self._problem(Rows(columns, blocks, chosen))
 
     def __call__(self, vector: Array) -> tuple[float, Array]:
         """Log density up to a constant, and its gradient (length ``size``)."""
@@ -166,8 +160,3 @@ def _flatten(priors: Mapping[str, PriorArray]) -> PriorArray:
     blocks = [priors[k] for k in ("persons", "only", "alternatives")]
     parts = ("dist", "loc", "scale", "df")
     return PriorArray(*(np.concatenate([getattr(b, k).ravel() for b in blocks]) for k in parts))
-
-
-def group_sizes(design: Design) -> dict[str, int]:
-    """Number of groups of every factor."""
-    return {by: len(layout.levels) for by, layout in design.layouts.items()}

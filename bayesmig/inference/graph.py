@@ -1,48 +1,89 @@
-"""A theory on a survey as an ordinary PyMC model, for those who want to take it further."""
+"""A theory on a survey as a PyMC model, for those who want to take it further.
+
+Its likelihood is written out in PyTensor, for reading and extending, or the kernel
+(`bayesmig.inference.op`), for sampling.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorConstant
 
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, GroupLayout, build_design
 from bayesmig.design.priors import PriorArray
+from bayesmig.errors import InferenceError, nearest
+from bayesmig.inference.blocks import DTYPES, Precision, rows_of
 from bayesmig.inference.layout import effect_labels, parameter_coords, parameter_dims
 from bayesmig.spec.model import ModelSpec
 from bayesmig.spec.priors import ScalePrior
 from bayesmig.survey.survey import Survey
 
+Likelihood = Literal["plain", "kernel"]
 
-def to_pymc(theory: ModelSpec, survey: Survey) -> pm.Model:
-    """The plain PyMC model of a theory on a survey.
+
+def to_pymc(
+    theory: ModelSpec,
+    survey: Survey,
+    *,
+    likelihood: Likelihood = "plain",
+    precision: Precision = "double",
+) -> pm.Model:
+    """The PyMC model of a theory on a survey.
 
     Parameters
     ----------
     theory, survey
         As for `bayesmig.fit`.
+    likelihood
+        ``plain``: written out, so that it can be read, changed, and differentiated twice.
+        ``kernel``: compiled, with first derivatives, several times as fast; its
+        log-likelihood is one number for all rows (`bayesmig.log_likelihood` has theirs).
+    precision
+        Of the kernel's loops over rows: ``single`` or ``double``. The plain likelihood is
+        ``double``.
 
     Returns
     -------
     pymc.Model
         With named dims, the priors, deterministics ``u_*``, ``sigma_*`` and ``corr_*``,
         and one observed variable ``choice``. `bayesmig.fit` samples the same density
-        (a test compares them); this one is for reading and for extending.
+        (a test compares them).
 
     Raises
     ------
     DesignError
         Where theory and survey do not fit together.
+    InferenceError
+        Where an option is unknown or does not apply.
     """
-    return build_graph(build_design(theory, survey))
+    known = {"likelihood": (likelihood, get_args(Likelihood)), "precision": (precision, DTYPES)}
+    for name, (value, values) in known.items():
+        if value not in values:
+            raise InferenceError(
+                f"{name} must be one of {', '.join(values)}, got {value!r}",
+                where=f"to_pymc({name}=...)",
+                mend=nearest(str(value), [*values]),
+            )
+    if (likelihood, precision) == ("plain", "single"):
+        raise InferenceError(
+            "the plain likelihood has no loops in single precision",
+            where="to_pymc(precision='single')",
+            mend="leave it out, or ask for likelihood='kernel'",
+        )
+    return build_graph(build_design(theory, survey), likelihood, precision)
 
 
-def build_graph(design: Design) -> pm.Model:
+def build_graph(
+    design: Design, likelihood: Likelihood = "plain", precision: Precision = "double"
+) -> pm.Model:
     """As `to_pymc`, from a design."""
     coords: dict[str, Any] = {**parameter_coords(design), "obs": np.arange(design.n_obs)}
     for by, layout in design.layouts.items():
@@ -57,21 +98,58 @@ def build_graph(design: Design) -> pm.Model:
         log_p = log_probabilities(
             pt, utilities(pt, design.columns, coefficients), design.columns.available
         )
-        pm.CustomDist(
-            "choice",
-            log_p,
-            logp=_log_likelihood,
-            random=_random_choice,
-            signature="(a)->()",
-            dtype="int64",
-            observed=design.choice,
-            dims="obs",
-        )
+        observed = {"dtype": "int64", "observed": design.choice, "dims": "obs"}
+        if likelihood == "plain":
+            pm.CustomDist(
+                "choice",
+                log_p,
+                logp=_log_likelihood,
+                random=_random_choice,
+                signature="(a)->()",
+                **observed,
+            )
+        else:
+            # Choices are drawn from log_p, which the log-likelihood does not need.
+            pm.CustomDist(
+                "choice",
+                log_p,
+                *_flat(coefficients, design),
+                logp=_by_kernel(design, precision),
+                random=_random_choices,
+                signature="(n,a),(k,w),(c),(e)->(n)",
+                **observed,
+            )
     return model
 
 
+def _flat(coefficients: Coefficients, design: Design) -> list[Any]:
+    """The coefficients as `bayesmig.inference.op.ChoiceLogLikelihood` takes them."""
+    generic = [part for part in (coefficients.only, coefficients.attributes) if part is not None]
+    effects = [(coefficients.effects or {})[by].ravel() for by in design.layouts]
+    return [
+        coefficients.persons,
+        *(pt.concatenate([np.zeros(0), *of]) for of in (generic, effects)),
+    ]
+
+
+def _by_kernel(design: Design, precision: Precision) -> Callable[..., Any]:
+    """Log probability of all choices, as one number."""
+    from bayesmig.inference.op import ChoiceLogLikelihood
+
+    kernel: Any = ChoiceLogLikelihood(rows_of(design, precision))
+
+    def log_likelihood(value: Any, log_p: Any, *inputs: Any) -> Any:
+        # The kernel has the sums of these choices in it, and of no others.
+        if isinstance(value, TensorConstant) and np.array_equal(value.data, design.choice):
+            return kernel(*inputs)[0]
+        return _log_likelihood(value, log_p).sum()
+
+    return log_likelihood
+
+
 def _log_likelihood(value: Any, log_p: Any) -> Any:
-    return pt.take_along_axis(log_p, value[:, None], axis=-1)[:, 0]
+    chosen: Any = pt.take_along_axis(log_p, value[:, None], axis=-1)
+    return chosen[:, 0]
 
 
 def _random_choice(log_p: np.ndarray, rng: np.random.Generator, size: Any = None) -> np.ndarray:
@@ -79,6 +157,13 @@ def _random_choice(log_p: np.ndarray, rng: np.random.Generator, size: Any = None
     cumulative = np.exp(log_p).cumsum(axis=-1)
     drawn = rng.random(shape)[..., None] * cumulative[..., -1:]
     return np.asarray((drawn > cumulative).sum(axis=-1), dtype="int64")
+
+
+def _random_choices(
+    log_p: np.ndarray, *_: Any, rng: np.random.Generator, size: Any = None
+) -> np.ndarray:
+    """All rows at once; ``size`` is of what leads them."""
+    return _random_choice(log_p, rng, None if size is None else (*size, log_p.shape[-2]))
 
 
 def _coefficients(name: str, priors: PriorArray, design: Design) -> Any:

@@ -4,7 +4,10 @@
 (`bayesmig.inference.approximate`), where the Pareto shape of their weights is below 0.5 and
 enough of them count. ``nuts``: NUTS on the conditional-Laplace map
 (`bayesmig.inference.geometry`). ``auto`` is the first where it will do and the second
-otherwise. ``graph``: NUTS on the PyMC model, with no map, for comparison and extension.
+otherwise. ``graph``: NUTS on the PyMC model with the kernel as its likelihood
+(`bayesmig.inference.op`), and ``plain``: NUTS on the plain PyMC model, in the model's own
+coordinates both. The map covers every theory that can be written, so that ``auto`` takes
+neither; they are for comparison, and for likelihoods that the map will not cover.
 ``preview``: the surrogate without weights, which is integrated Laplace, an approximation.
 """
 
@@ -46,7 +49,13 @@ from bayesmig.progress import Progress, bars
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey
 
-Method = Literal["auto", "surrogate", "nuts", "graph", "preview"]
+Method = Literal["auto", "surrogate", "nuts", "graph", "plain", "preview"]
+#: What chains move on, by the route of their plan.
+_CHAINS_ON = {
+    "map": "the conditional-Laplace map",
+    "graph": "the PyMC model with the kernel",
+    "plain": "the plain PyMC model",
+}
 #: Rows from which loops in single precision pay.
 _MANY_ROWS = 5_000
 _TUNE, _TARGET_ACCEPT = 500, 0.8
@@ -96,12 +105,12 @@ def fit(
         Seed of everything random, at least 0.
     method
         ``auto``: weighted independent draws where they will do, else NUTS; the posterior
-        says which and why. ``surrogate``, ``nuts``, ``graph`` and ``preview`` ask for
-        one route (see `bayesmig.inference.routes`); a preview is an approximation, and
+        says which and why. ``surrogate``, ``nuts``, ``graph``, ``plain`` and ``preview``
+        ask for one route (see `bayesmig.inference.routes`); a preview is an approximation, and
         every answer from it says so.
     precision
         Of the loops over rows: ``single``, ``double``, or ``auto``, which is single from
-        5,000 rows on. Sums over rows are double always.
+        5,000 rows on. Sums over rows are double always, and so is the plain model.
     chains, draws
         Number of chains, and draws kept of each. Weighted draws are resampled to equal
         weights and cut into as many.
@@ -194,8 +203,8 @@ def plan_fit(
     """What the chains of a fit depend on; options are those of `fit`."""
     return Plan(
         design=design.fingerprint,
-        route="graph" if method == "graph" else "map",
-        precision=_precision(design, precision),
+        route=method if method in _CHAINS_ON else "map",
+        precision=_precision(design, method, precision),
         seed=seed,
         draws=draws,
         tune=_TUNE if tune is None else tune,
@@ -268,9 +277,16 @@ def _refuse_idle_options(method: str, **options: Any) -> None:
         )
 
 
-def _precision(design: Design, asked: str) -> Precision:
+def _precision(design: Design, method: str, asked: str) -> Precision:
+    if (method, asked) == ("plain", "single"):
+        raise InferenceError(
+            "the plain PyMC model has no loops in single precision",
+            where=f"fit(method={method!r}, precision={asked!r})",
+            mend="leave precision out, or ask for method='graph'",
+        )
     if asked == "auto":
-        return "single" if design.n_obs >= _MANY_ROWS else "double"
+        single = design.n_obs >= _MANY_ROWS and method != "plain"
+        return "single" if single else "double"
     return cast("Precision", asked)
 
 
@@ -287,8 +303,8 @@ def _take(
     progress: Progress,
 ) -> _Outcome:
     """Take the route asked for, or the best."""
-    if method == "graph":
-        sampler = graph_sampler(design)
+    if plan.route != "map":
+        sampler = graph_sampler(design, plan)
         return _chains(sampler, design, plan, chains, cores, folder, progress, "was asked for", {})
     progress("expansion", 0, 1)
     density = refined(_density(design, plan))
@@ -359,10 +375,8 @@ def _chains(
         "gradients_per_draw": float(stats["n_steps"].mean()),
         "gradients_per_ess": float(stats["n_steps"].sum()) / least,
     }
-    kind = "the PyMC model" if plan.route == "graph" else "the conditional-Laplace map"
-    return _Outcome(
-        _tree(design, posterior, stats, diagnostics), f"NUTS (nutpie) on {kind}", why, numbers
-    )
+    route = f"NUTS (nutpie) on {_CHAINS_ON[plan.route]}"
+    return _Outcome(_tree(design, posterior, stats, diagnostics), route, why, numbers)
 
 
 def _weighted(

@@ -12,19 +12,26 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
 
 from bayesmig.design.design import Design
 from bayesmig.errors import InferenceError
+from bayesmig.inference.blocks import Precision
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.posterior import checksum, write_aside
 from bayesmig.progress import Progress
 
-_PACKAGES = ("bayesmig", "nutpie", "numba", "numpy", "scipy", "pandas", "formulaic", "xarray")
+if TYPE_CHECKING:
+    from bayesmig.inference.graph import Likelihood
+
+_PACKAGES = (
+    "bayesmig", "nutpie", "pymc", "pytensor", "numba", "numpy", "scipy", "pandas", "formulaic",
+    "xarray",
+)  # fmt: skip
 _STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "logp")
 
 #: Seconds after which a running chain looks whether it should stop.
@@ -197,14 +204,15 @@ def density_sampler(density: Density) -> Sampler:
     return Sampler(model, lambda found: density.parameters(found["vector"].to_numpy()))
 
 
-def graph_sampler(design: Design) -> Sampler:
-    """Chains on the PyMC model."""
+def graph_sampler(design: Design, plan: Plan) -> Sampler:
+    """Chains on the PyMC model, with the kernel or plain."""
     import nutpie
 
     from bayesmig.inference.graph import build_graph
 
-    compiled = nutpie.compile_pymc_model(build_graph(design))
-    names = parameter_dims(design)
+    likelihood: Likelihood = "kernel" if plan.route == "graph" else "plain"
+    model = build_graph(design, likelihood, cast("Precision", plan.precision))
+    compiled, names = nutpie.compile_pymc_model(model), parameter_dims(design)
     return Sampler(
         lambda _: compiled, lambda found: {name: found[name].to_numpy() for name in names}
     )

@@ -19,7 +19,7 @@ Iterations = Annotated[int, Field(ge=10, le=100_000)]
 class Sampling(Frozen):
     """How to sample; the meanings are those of `bayesmig.fit`."""
 
-    method: Literal["auto", "surrogate", "nuts", "graph", "preview"] = "auto"
+    method: Literal["auto", "surrogate", "nuts", "graph", "plain", "preview"] = "auto"
     precision: Literal["auto", "single", "double"] = "auto"
     chains: Annotated[int, Field(ge=1, le=64)] = 4
     draws: Iterations = 1000
@@ -29,7 +29,7 @@ class Sampling(Frozen):
     @property
     def has_chains(self) -> bool:
         """Whether chains may be run, which can be kept."""
-        return self.method in ("auto", "nuts", "graph")
+        return self.method in ("auto", "nuts", "graph", "plain")
 
 
 def _each_once(value: Frozen, *keys: str) -> None:
