@@ -280,6 +280,8 @@ class Proposal:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             return np.concatenate(list(pool.map(at_modes, parts)))
 
+    # Far out numbers overflow: what they say is that no density is there.
+    @np.errstate(over="ignore", invalid="ignore")
     def _evaluate(self, white: Array, epsilon: Array) -> tuple[Array, Array, Array, Array]:
         """Theta; all sides' effects; units' log densities of each; their log density.
 

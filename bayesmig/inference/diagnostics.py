@@ -64,17 +64,20 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
     )
 
 
-def diagnose_weighted(draws: xr.Dataset, log_weights: np.ndarray, pareto_k: float) -> xr.Dataset:
+def diagnose_weighted(
+    draws: xr.Dataset, shares: Array, pareto_k: float, weight_ess: float
+) -> xr.Dataset:
     """Effective numbers of weighted independent draws.
 
     Parameters
     ----------
     draws
         Dims ``(chain, draw, ...)``, one chain.
-    log_weights
-        Normalised, ``(draw,)``.
-    pareto_k
-        Shape of their tail; NaN where there are no weights.
+    shares
+        Of the draws that are kept, by the one that they repeat, ``(draw,)``.
+    pareto_k, weight_ess
+        Shape of the weights' tail and their effective number (Kish's), before some were
+        kept; NaN and the number of draws where there are no weights.
 
     Returns
     -------
@@ -82,14 +85,13 @@ def diagnose_weighted(draws: xr.Dataset, log_weights: np.ndarray, pareto_k: floa
         ``ess_bulk`` and ``ess_tail`` over ``parameter``: variance of the parameter, and of
         being beyond its 5 % and 95 % quantiles, over the variance of the weighted mean
         that estimates them (Geweke 1989, doi 10.2307/1913710). ``r_hat`` is NaN: there
-        are no chains to compare. ``pareto_k`` and ``weight_ess`` (Kish's).
+        are no chains to compare. ``pareto_k`` and ``weight_ess`` as given.
     """
-    weights = np.exp(log_weights)
     kept = [(label, v[0]) for label, v in labelled_draws(draws) if not _is_one_by_definition(label)]
     parts = [kept[k : k + _TOGETHER] for k in range(0, len(kept), _TOGETHER)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         found = list(
-            pool.map(lambda part: _weighted_numbers(np.stack([v for _, v in part]), weights), parts)
+            pool.map(lambda part: _weighted_numbers(np.stack([v for _, v in part]), shares), parts)
         )
     bulk, tail = np.concatenate([np.zeros((2, 0)), *found], axis=1)
     return xr.Dataset(
@@ -98,7 +100,7 @@ def diagnose_weighted(draws: xr.Dataset, log_weights: np.ndarray, pareto_k: floa
             "ess_bulk": ("parameter", bulk),
             "ess_tail": ("parameter", tail),
             "pareto_k": pareto_k,
-            "weight_ess": 1 / np.square(weights).sum(),
+            "weight_ess": weight_ess,
         },
         {"parameter": [label for label, _ in kept]},
     )

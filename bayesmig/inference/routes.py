@@ -402,7 +402,7 @@ def _weighted(
         )
         if found is None:
             return None, "the first weights were too uneven"
-        pool = _pool(density, found)
+        pool = _pool(density, found, plan, wanted)
         if not weigh:
             return pool, "was asked for"
         k, least = found.pareto_k, pool.least_ess
@@ -418,10 +418,11 @@ def _weighted(
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """Weighted draws by name, and what they are worth."""
+    """Weighted draws by name, those chosen to stand for them, and what these are worth."""
 
     weighted: approximate.Weighted
     named: Mapping[str, np.ndarray]
+    chosen: np.ndarray
     diagnostics: xr.Dataset
 
     @property
@@ -429,12 +430,16 @@ class _Pool:
         return float(min(self.diagnostics[name].min() for name in ("ess_bulk", "ess_tail")))
 
 
-def _pool(density: Density, weighted: approximate.Weighted) -> _Pool:
+def _pool(density: Density, weighted: approximate.Weighted, plan: Plan, wanted: int) -> _Pool:
     named = density.named(weighted.theta, weighted.effects)
     dims, coords = parameter_dims(density.design), parameter_coords(density.design)
     every = xr.Dataset({k: (("chain", "draw", *dims[k]), named[k][None]) for k in dims}, coords)
-    diagnostics = diagnose_weighted(every, weighted.log_weights, weighted.pareto_k)
-    return _Pool(weighted, named, diagnostics)
+    rng, log_weights = generator(plan.seed, 2**20), weighted.log_weights
+    chosen = approximate.resampled(log_weights, wanted, rng)
+    # Resampling costs a little too: a draw weighs what it stands for.
+    shares = np.bincount(chosen, minlength=len(log_weights)) / wanted
+    numbers = diagnose_weighted(every, shares, weighted.pareto_k, weighted.weight_ess)
+    return _Pool(weighted, named, chosen, numbers)
 
 
 def _resampled(
@@ -448,16 +453,12 @@ def _resampled(
 ) -> _Outcome:
     """Equal weights, in chains that are none."""
     dims, coords = parameter_dims(density.design), parameter_coords(density.design)
-    shape = (chains, plan.draws)
-    if method == "preview":
-        route, chosen = PREVIEW, np.arange(chains * plan.draws)
-    else:
+    shape, chosen, route = (chains, plan.draws), pool.chosen, PREVIEW
+    if method != "preview":
         route = "weighted independent draws (surrogate, PSIS)"
-        log_weights, rng = pool.weighted.log_weights, generator(plan.seed, 2**20)
-        chosen = approximate.resampled(log_weights, chains * plan.draws, rng)
         numbers["pareto_k"] = pool.weighted.pareto_k
         numbers["weight_ess"] = pool.weighted.weight_ess
-        numbers["proposals"] = len(log_weights)
+        numbers["proposals"] = len(pool.weighted.log_weights)
     number = {"chain": np.arange(chains), "draw": np.arange(plan.draws)}
     posterior = xr.Dataset(
         {

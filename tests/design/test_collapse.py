@@ -10,7 +10,7 @@ import pytest
 from bayesmig.choice.utility import Columns, take_rows
 from bayesmig.design.collapse import collapse
 from bayesmig.design.design import Design, build_design
-from bayesmig.inference import density as room
+from bayesmig.inference import blocks as room
 from bayesmig.inference.density import Density
 from tests.fabricate import small_frame, survey_of, theory
 from tests.random_columns import random_columns

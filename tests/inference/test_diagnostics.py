@@ -60,8 +60,8 @@ def test_weights_make_draws_worth_less() -> None:
     draws = xr.Dataset({"beta": (("chain", "draw", "k"), rng.normal(size=(1, 4000, 2)))})
     draws = draws.assign_coords(k=["a", "b"])
     weight = np.exp(0.8 * draws["beta"].to_numpy()[0, :, 0])
-    even = diagnose_weighted(draws, np.full(4000, -np.log(4000)), 0.0)
-    uneven = diagnose_weighted(draws, np.log(weight / weight.sum()), 0.0)
+    even = diagnose_weighted(draws, np.full(4000, 1 / 4000), 0.0, 4000.0)
+    uneven = diagnose_weighted(draws, weight / weight.sum(), 0.0, 2000.0)
     np.testing.assert_allclose(even["ess_bulk"], 4000)
     np.testing.assert_allclose(even["ess_tail"], 4000, rtol=1e-6)
     # Weights that lean on the first parameter count for both, and more for its upper tail.

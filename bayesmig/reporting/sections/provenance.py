@@ -52,6 +52,7 @@ def _numbers(known: Mapping[str, float]) -> str:
 
 #: What is said of a fit, in this order -> how it is written.
 _FIT: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "method": ("Method asked for", str),
     "route": ("How", str),
     "reason": ("Why so", str),
     "numbers": ("What is known of it", _numbers),
