@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,8 @@ def test_an_interrupt_ends_the_fit_and_keeps_finished_chains(
         if task == "chain 2" and not sent:
             sent.append(task)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+            # Chains are quick: this one must not end before the signal is there.
+            time.sleep(0.5)
 
     with pytest.raises(KeyboardInterrupt):
         tiny(cores=1, keep=tmp_path, progress=tell)
