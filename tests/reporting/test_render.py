@@ -194,7 +194,8 @@ def test_hostile_results_stay_words(tmp_path: Path) -> None:
     write_study(tmp_path, without=MOST)
     path = tmp_path / "results.json"
     text = path.read_text(encoding="utf-8").replace("Albania-like", HOSTILE)
-    path.write_text(text.replace("the first weights were too uneven", f"reason {HOSTILE}"), encoding="utf-8")
+    text = text.replace("the first weights were too uneven", f"reason {HOSTILE}")
+    path.write_text(text, encoding="utf-8")
     page = Page(render_report(tmp_path).read_text(encoding="utf-8"))
     assert external(page.source) == []
     assert page.text.count(HOSTILE) >= 4
