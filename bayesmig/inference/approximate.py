@@ -294,7 +294,7 @@ class Proposal:
         if self.conditional:
             quadratic = density.expansion.quadratic
             log_volume = -target.conditional_centres(
-                white, whitening, scale_prior, table, expansion, quadratic, theta, at
+                white, whitening, table, expansion, quadratic, theta, at
             )
         else:
             target.centres(white, whitening, table, expansion, theta, at)

@@ -47,7 +47,9 @@ def refined(density: Density) -> Density:
             break
         here, up, down = proposal.along_coordinates(1.0)
         slope, bend = (up - down) / 2, 2 * here - up - down
-        if not np.isfinite(slope).all() or np.abs(slope / bend.clip(0.3, 3.0)).max() < _NEAR:
+        if not np.isfinite([slope, bend]).all():
+            break
+        if np.abs(slope / bend.clip(0.3, 3.0)).max() < _NEAR:
             break
         moved = _step(density, proposal, float(here), up, down)
         if moved is None:
@@ -69,7 +71,9 @@ def _step(
     if not heights[best] > here:
         return None
     at = density.expansion
-    centre, root = at.centre + at.root @ (parts[best] * step), at.root @ vectors / np.sqrt(values)
+    centre = at.centre + at.root @ (parts[best] * step)
+    # The symmetric root: every coordinate stays nearly what it was, scales among them.
+    root = at.root @ (vectors / np.sqrt(values)) @ vectors.T
     return density.moved(replace(at, centre=centre, root=root))
 
 

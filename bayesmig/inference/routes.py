@@ -57,7 +57,7 @@ _CHAINS_ON = {
     "plain": "the plain PyMC model",
 }
 #: Rows from which loops in single precision pay.
-_MANY_ROWS = 5_000
+_MANY_ROWS = 2_000
 _TUNE, _TARGET_ACCEPT = 500, 0.8
 #: Weighted draws that are made of those asked for, at most.
 _MOST_PROPOSALS = 4
@@ -110,7 +110,7 @@ def fit(
         every answer from it says so.
     precision
         Of the loops over rows: ``single``, ``double``, or ``auto``, which is single from
-        5,000 rows on. Sums over rows are double always, and so is the plain model.
+        2,000 rows on. Sums over rows are double always, and so is the plain model.
     chains, draws
         Number of chains, and draws kept of each. Weighted draws are resampled to equal
         weights and cut into as many.
@@ -145,7 +145,8 @@ def fit(
     """
     _check_options(seed, chains, draws, tune, target_accept, cores)
     _check_switches(method, precision, prior, progress)
-    _refuse_idle_options(method, tune=tune, target_accept=target_accept, keep=keep)
+    idle = {"tune": tune, "target_accept": target_accept, "cores": cores, "keep": keep}
+    _refuse_idle_options(method, idle)
     folder = open_folder(keep)
     design = build_design(theory, survey)
     # Before anything long: it refuses flat priors.
@@ -266,7 +267,7 @@ def _check_switches(method: str, precision: str, prior: bool, progress: bool | P
             raise InferenceError(f"{name} must be True or False", where=f"fit({name}=...)")
 
 
-def _refuse_idle_options(method: str, **options: Any) -> None:
+def _refuse_idle_options(method: str, options: Mapping[str, Any]) -> None:
     """What only chains have does not apply where there are none."""
     given = [name for name, value in options.items() if value is not None]
     if method in ("surrogate", "preview") and given:
@@ -318,7 +319,7 @@ def _take(
             return _resampled(density, plan, chains, method, pool, why, numbers)
         if method != "auto":
             raise InferenceError(
-                f"weighted draws do not represent this posterior: {why}",
+                f"weighted draws will not do here: {why}",
                 where=f"fit(method={method!r})",
                 mend="fit with method='auto', which goes on to NUTS",
             )
@@ -389,6 +390,8 @@ def _weighted(
     if not approximate.supports(density):
         return None, "group factors that cross each other are not independent given coefficients"
     weigh, wanted = method != "preview", chains * plan.draws
+    if weigh and wanted <= MIN_ESS:
+        return None, f"{wanted} draws in all cannot be worth {MIN_ESS}"
     size, why = wanted, ""
     while True:
         found = approximate.weighted_draws(

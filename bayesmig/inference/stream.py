@@ -74,7 +74,7 @@ def average_probabilities(
     cells = np.zeros(n, dtype=np.int64) if cells is None else cells
     weights = np.ones(n) if weights is None else weights
     if precision is None:
-        precision = _precision(columns, coefficients, weights)
+        precision = _precision(columns, coefficients, cells, weights)
     if precision == "single":
         weights = weights / weights.mean()
     groups, kind = _sizes(columns, coefficients), DTYPES[precision]
@@ -167,11 +167,13 @@ def _over(sums: Array, mass: Array) -> Array:
     return sums
 
 
-def _precision(columns: Columns, coefficients: Coefficients, weights: Array) -> Precision:
+def _precision(
+    columns: Columns, coefficients: Coefficients, cells: NDArray[np.int64], weights: Array
+) -> Precision:
     """Single where it saves much time and loses no digits that count."""
     if _n_draws(coefficients) * len(columns.persons) < _LARGE:
         return "double"
-    if not _terms(columns, coefficients) <= _TERMS:
+    if not _most_terms(columns, coefficients, cells, weights) <= _TERMS:
         return "double"
     some, mean = weights[weights > 0], weights.mean()
     far = 10.0**_DECADES
@@ -179,25 +181,35 @@ def _precision(columns: Columns, coefficients: Coefficients, weights: Array) -> 
     return "single" if close else "double"
 
 
-def _terms(columns: Columns, coefficients: Coefficients) -> float:
-    """Sizes of a utility's terms at the largest coefficients, averaged over rows, added up."""
-    sizes = [_size(columns.persons) @ np.abs(coefficients.persons).max(axis=0).max(axis=1)]
+def _most_terms(
+    columns: Columns, coefficients: Coefficients, cells: NDArray[np.int64], weights: Array
+) -> float:
+    """Average over the cell where it is largest of `_terms`."""
+    sizes = _terms(columns, coefficients)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.bincount(cells, weights * sizes) / np.bincount(cells, weights)
+    return float(np.nanmax(means, initial=0.0))
+
+
+def _terms(columns: Columns, coefficients: Coefficients) -> Array:
+    """Sizes of a row's utility's terms at the largest coefficients, added up, ``(obs,)``."""
+    parts = [(columns.persons, np.abs(coefficients.persons).max(axis=0).max(axis=1))]
     if columns.only:
-        terms = np.concatenate([_size(block) for block in columns.only.values()])
-        sizes.append(terms @ np.abs(coefficients.only).max(axis=0))
+        of, at = np.abs(coefficients.only).max(axis=0), 0
+        for block in columns.only.values():
+            parts.append((block, of[at : at + block.shape[1]]))
+            at += block.shape[1]
     if columns.attributes is not None:
-        terms = _size(columns.attributes).max(axis=0)
-        sizes.append(terms @ np.abs(coefficients.attributes).max(axis=0))
+        of = np.abs(coefficients.attributes).max(axis=0)
+        parts += [(block, of) for block in np.moveaxis(columns.attributes, 1, 0)]
     for by, (_, block) in columns.groups.items():
         effects = (coefficients.effects or {})[by]
-        sizes.append(_size(block) @ np.abs(effects).max(axis=(0, 1, 2)))
-    return float(sum(sizes))
-
-
-def _size(block: Array) -> Array:
-    """Mean size over rows."""
-    parts = [np.abs(block[rows]).sum(axis=0) for rows in chunks(len(block))]
-    return np.asarray(sum(parts) / len(block))
+        parts.append((block, np.abs(effects).max(axis=(0, 1, 2))))
+    out = np.zeros(len(columns.persons))
+    for rows in chunks(len(out)):
+        for block, largest in parts:
+            out[rows] += np.abs(block[rows]) @ largest
+    return out
 
 
 def mean_probabilities(columns: Columns, coefficients: Coefficients) -> Array:

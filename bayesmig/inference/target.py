@@ -183,9 +183,7 @@ def centres(white, whitening, layout, expansion, theta, effects):
 
 
 @njit()
-def conditional_centres(
-    white, whitening, scale_prior, layout, expansion, quadratic, theta, effects
-):
+def conditional_centres(white, whitening, layout, expansion, quadratic, theta, effects):
     """As `centres`, with coefficients whitened anew at each draw's scales.
 
     With few groups the scales decide how well constants are known. ``quadratic`` holds the
@@ -201,13 +199,28 @@ def conditional_centres(
     for s in range(white.shape[0]):
         theta[s, :c] = at
         theta[s, c:] = centre[c:] + of_scales @ white[s, c:]
-        pull = np.zeros(t)
-        marginal_density(theta[s], pull, scale_prior, layout, expansion)
+        work = _eliminate(theta[s], np.zeros(c), layout, expansion)
+        at_best = _substitute(nothing, layout, expansion, work)
+        pull = slope.copy()
+        for f in range(layout[0].shape[0]):
+            groups, width, _, _, _, first, _, crossed = layout[0][f, :8]
+            if crossed >= 0:
+                size = groups * width
+                b = expansion[3][crossed : crossed + size * c].reshape(size, c)
+                pull -= b.T @ at_best[first : first + size]
         matrix = curvature.copy()
-        subtract_explained(theta[s], matrix, layout, expansion)
+        _subtract_explained(work, matrix, layout, expansion)
         factor = np.linalg.cholesky(matrix)
-        inner = np.linalg.solve(factor, pull[:c] + slope) + white[s, :c]
-        theta[s, :c] = at + np.linalg.solve(factor.T, inner)
+        for i in range(c):
+            for k in range(i):
+                pull[i] -= factor[i, k] * pull[k]
+            pull[i] /= factor[i, i]
+        pull += white[s, :c]
+        for i in range(c - 1, -1, -1):
+            pull[i] /= factor[i, i]
+            for k in range(i):
+                pull[k] -= factor[i, k] * pull[i]
+        theta[s, :c] = at + pull
         out[s] = np.log(np.diag(factor)).sum()
         work = _eliminate(theta[s], theta[s, :c] - at, layout, expansion)
         effects[s] = _substitute(nothing, layout, expansion, work)
@@ -265,35 +278,36 @@ def marginal_density(theta, slope, scale_prior, layout, expansion):
 
 @njit()
 def subtract_explained(theta, matrix, layout, expansion):
-    """Take from the coefficients' curvature what effects would give way, ``sum P'P``.
+    """Take from the coefficients' curvature what effects would give way."""
+    work = _eliminate(theta, np.zeros(expansion[0].shape[0]), layout, expansion)
+    _subtract_explained(work, matrix, layout, expansion)
 
-    ``P = K^-1 B`` of every group; one that holds others meets ``B_v - sum Q'P``.
+
+@njit()
+def _subtract_explained(work, matrix, layout, expansion):
+    """Subtract ``sum P'P`` with ``P = K^-1 B`` of every group.
+
+    One that holds others meets ``B_v - sum Q'P``.
     """
     factors, cross = layout[0], expansion[3].copy()
     c = expansion[0].shape[0]
-    work = _eliminate(theta, np.zeros(c), layout, expansion)
     inner_links, roots = work[2], work[3]
     for inside in range(2):
         for f in range(factors.shape[0]):
             groups, width, _, _, _, _, own, at, links, parent, members = factors[f]
             if at < 0 or (parent >= 0) != (inside == 0):
                 continue
-            explained = np.empty((width, c))
+            size = groups * width
+            every = cross[at : at + size * c].copy().reshape(size, c)
             for g in range(groups):
                 root = roots[own + g * width**2 : own + (g + 1) * width**2].reshape(width, width)
-                b = cross[at + g * width * c : at + (g + 1) * width * c].reshape(width, c)
+                explained = every[g * width : (g + 1) * width]
                 for i in range(width):
-                    for k in range(c):
-                        explained[i, k] = b[i, k]
                     for j in range(i):
                         for k in range(c):
                             explained[i, k] -= root[i, j] * explained[j, k]
                     for k in range(c):
                         explained[i, k] /= root[i, i]
-                for i in range(width):
-                    for k in range(c):
-                        for other in range(k + 1):
-                            matrix[k, other] -= explained[i, k] * explained[i, other]
                 if parent >= 0 and factors[parent, 7] >= 0:
                     wide = factors[parent, 1]
                     q = links + g * width * wide
@@ -304,9 +318,7 @@ def subtract_explained(theta, matrix, layout, expansion):
                                 cross[outer + j * c + k] -= (
                                     inner_links[q + i * wide + j] * explained[i, k]
                                 )
-    for k in range(c):
-        for other in range(k):
-            matrix[other, k] = matrix[k, other]
+            matrix -= every.T @ every
 
 
 # ----------------------------------------------------------------------------- priors

@@ -284,7 +284,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("name", "method"), [*product(WORLDS, ("nuts", "graph"))])
 def test_chains_agree_with_the_plain_model(name: str, method: str, kept: Path) -> None:
     posterior, found = by_route(*world(name), method, kept)
-    large = posterior.design.n_obs > 5_000
+    large = posterior.design.n_obs >= 2_000
     assert posterior.provenance.precision == ("single" if large else "double")
     assert min(found.least_ess, reference(name).least_ess) > 300
     assert disagreements(found, reference(name)) == {}

@@ -13,7 +13,7 @@ from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
-from bayesmig.inference import approximate
+from bayesmig.inference import approximate, routes
 from bayesmig.inference.approximate import Proposal, resampled, supports, weighted_draws
 from bayesmig.inference.density import Density
 from bayesmig.inference.routes import fit
@@ -250,14 +250,29 @@ def hard() -> tuple[Any, Any]:
     ), survey
 
 
-def test_where_weights_will_not_do_chains_are_run(hard: tuple[Any, Any]) -> None:
+def test_where_weights_will_not_do_chains_are_run(
+    hard: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     density = Density(build_design(*hard))
     found = weighted_draws(density, seed=2, draws=1000, weigh=True, progress=silent)
     assert found is None or found.pareto_k >= MAX_PARETO_K
-    posterior = fit(*hard, seed=2, chains=2, draws=20, tune=20, progress=False)
-    assert "NUTS" in posterior.provenance.route
-    assert "weights" in posterior.provenance.reason or "k <" in posterior.provenance.reason
-    with pytest.raises(InferenceError, match="do not represent"):
+    reached = []
+
+    class Reached(Exception):
+        pass
+
+    def chains(sampler: Any, design: Any, plan: Any, *of: Any) -> Any:
+        reached.append(plan.route)
+        raise Reached
+
+    monkeypatch.setattr(routes, "run_chains", chains)
+    with pytest.raises(Reached):
+        fit(*hard, seed=2, progress=False)
+    assert reached == ["map"]
+    # With as many draws, an easy posterior needs none.
+    fit(THEORY, SURVEY, seed=2, progress=False)
+    assert reached == ["map"]
+    with pytest.raises(InferenceError, match="will not do"):
         fit(*hard, seed=2, method="surrogate", progress=False)
 
 
@@ -286,6 +301,14 @@ def test_many_rows_in_every_group_need_no_renewal(monkeypatch: pytest.MonkeyPatc
         means = [np.exp(w.log_weights) @ v for w, v in ((plain, one), (again, other))]
         error = one.std(axis=0) * np.sqrt(1 / plain.weight_ess + 1 / again.weight_ess)
         assert np.abs((means[0] - means[1]) / error).max() < 4
+
+
+def test_few_draws_are_not_worth_enough_whatever_their_weights() -> None:
+    posterior = fit(THEORY, SURVEY, seed=2, chains=2, draws=20, tune=20, progress=False)
+    assert "NUTS" in posterior.provenance.route
+    assert posterior.provenance.reason == "40 draws in all cannot be worth 400"
+    with pytest.raises(InferenceError, match="40 draws in all"):
+        fit(THEORY, SURVEY, seed=2, chains=2, draws=20, method="surrogate", progress=False)
 
 
 def test_crossed_factors_have_no_weights() -> None:

@@ -120,7 +120,8 @@ def many(
     rng = np.random.default_rng(seed)
     columns = random_columns(rng, n=n, persons=6)
     coefficients = random_coefficients(rng, columns, lead=(DRAWS,))
-    times = terms / stream._terms(columns, coefficients)
+    cells, weights = rng.integers(20, size=n), 1e4 * rng.gamma(2.0, size=n)
+    times = terms / stream._most_terms(columns, coefficients, cells, weights)
     coefficients = replace(
         coefficients,
         persons=times * coefficients.persons,
@@ -128,8 +129,8 @@ def many(
         attributes=None if coefficients.attributes is None else times * coefficients.attributes,
         effects={by: times * u for by, u in (coefficients.effects or {}).items()},
     )
-    assert stream._terms(columns, coefficients) == pytest.approx(terms)
-    return columns, coefficients, rng.integers(20, size=n), 1e4 * rng.gamma(2.0, size=n)
+    assert stream._most_terms(columns, coefficients, cells, weights) == pytest.approx(terms)
+    return columns, coefficients, cells, weights
 
 
 @pytest.mark.usefixtures("large")
@@ -164,6 +165,24 @@ def test_terms_that_cancel_are_summed_in_double_precision() -> None:
     assert got[0, 0, 1] == pytest.approx(exact, abs=1e-10)
     rough = stream.average_probabilities(columns, coefficients, precision="single")
     assert abs(rough[0, 0, 1] - exact) > 1e-5
+
+
+@pytest.mark.usefixtures("large")
+def test_a_small_cell_of_large_terms_is_taken_in_double_precision() -> None:
+    """Few rows hardly move the average of all, and are a cell's own."""
+    columns, coefficients, cells, weights = many(2)
+    persons = columns.persons.copy()
+    persons[:30, :2] = 5_000.0
+    beta = coefficients.persons.copy()
+    beta[:, 1] = -beta[:, 0]
+    columns, coefficients = replace(columns, persons=persons), replace(coefficients, persons=beta)
+    cells = np.where(np.arange(len(cells)) < 30, 20, cells)
+    told = {"cells": cells, "weights": weights}
+    exact = stream.average_probabilities(columns, coefficients, precision="double", **told)
+    rough = stream.average_probabilities(columns, coefficients, precision="single", **told)
+    assert np.abs(rough - exact).max() > 1e-6
+    got = stream.average_probabilities(columns, coefficients, **told)
+    np.testing.assert_array_equal(got, exact)
 
 
 @pytest.mark.usefixtures("large")

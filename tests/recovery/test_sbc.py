@@ -23,13 +23,14 @@ from bayesmig.inference import routes
 from bayesmig.inference.approximate import Proposal
 from bayesmig.inference.density import Density
 from bayesmig.inference.prior import prior_draws
+from bayesmig.inference.sample import Sampler
 from bayesmig.progress import silent
 from bayesmig.spec.model import ModelSpec
 from tests.fabricate import small_frame, survey_of, theory
 
 pytestmark = pytest.mark.slow
 
-WORLDS, CONTROLS, THINNED = 300, 60, 63
+WORLDS, CONTROLS, THINNED, EVERY = 300, 60, 63, 16
 #: Priors that do not depend on the choices.
 PRIORS = {
     "asc": {"loc": -0.5, "scale": 1.0},
@@ -61,23 +62,27 @@ def worlds(design: Design, count: int) -> list[tuple[Design, dict[str, np.ndarra
     return made
 
 
-def ranks(design: Design, truth: dict[str, np.ndarray], seed: int) -> tuple[np.ndarray, str]:
+def ranks(
+    design: Design, truth: dict[str, np.ndarray], seed: int, method: str
+) -> tuple[np.ndarray, str]:
     """Rank of every true parameter among thinned draws, in 0 … `THINNED`; and the route."""
-    options = {"method": "auto", "precision": "double", "tune": 300, "target_accept": 0.9}
-    plan = routes.plan_fit(design, seed, draws=8 * THINNED, **options)
-    outcome = routes._take("auto", design, plan, 1, 1, None, silent)
+    options = {"method": method, "precision": "double", "tune": 300, "target_accept": 0.9}
+    plan = routes.plan_fit(design, seed, draws=EVERY * THINNED, **options)
+    outcome = routes._take(method, design, plan, 1, 1, None, silent)
     found = []
     for name, true in truth.items():
-        values = outcome.tree["posterior"][name].to_numpy()[0, ::8]
+        values = outcome.tree["posterior"][name].to_numpy()[0, ::EVERY]
         below = (values < true).sum(axis=0)
         # The diagonal of a correlation and its upper half tell nothing new.
         found.append(below[np.tril_indices(2, -1)] if name.startswith("corr") else below.ravel())
     return np.concatenate(found), outcome.route
 
 
-def p_values(spec: ModelSpec, count: int) -> tuple[np.ndarray, list[str]]:
+def p_values(spec: ModelSpec, count: int, method: str = "auto") -> tuple[np.ndarray, list[str]]:
     """Uniformity of the ranks of every parameter over worlds, and the routes taken."""
-    ranked = [ranks(d, truth, k) for k, (d, truth) in enumerate(worlds(design_of(spec), count))]
+    ranked = [
+        ranks(d, truth, k, method) for k, (d, truth) in enumerate(worlds(design_of(spec), count))
+    ]
     table = np.array([found for found, _ in ranked])
     uniform = (table + np.random.default_rng(0).random(table.shape)) / (THINNED + 1)
     p = np.array([stats.kstest(column, "uniform").pvalue for column in uniform.T])
@@ -91,7 +96,7 @@ def test_ranks_of_the_truth_are_uniform(spec: ModelSpec) -> None:
     assert p.min() > 0.01 / len(p)
     assert stats.kstest(p, "uniform").pvalue > 1e-3
     # Both routes are tried.
-    assert 0.1 < np.mean(["weighted" in route for route in taken]) <= 1.0
+    assert 0.1 < np.mean(["weighted" in route for route in taken]) < 0.95
 
 
 @contextmanager
@@ -119,11 +124,33 @@ def jacobian_twice() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Density, "__call__", density)
+        patch.setattr(routes, "density_sampler", sampler_in_python)
         patch.setattr(Proposal, "_evaluate", evaluate)
         yield
 
 
-def test_a_wrong_jacobian_is_seen() -> None:
+def sampler_in_python(density: Density) -> Sampler:
+    """Chains on what `Density.__call__` gives; the product's call its C function."""
+    from nutpie.compiled_pyfunc import from_pyfunc
+
+    def model(rng: np.random.Generator) -> Any:
+        start = density.start(rng)
+        return from_pyfunc(
+            density.size,
+            lambda: density,
+            lambda *_: lambda vector: {"vector": vector},
+            [np.dtype("float64")],
+            [(density.size,)],
+            ["vector"],
+            make_initial_point_fn=lambda _: start,
+        )
+
+    return Sampler(model, lambda found: density.parameters(found["vector"].to_numpy()))
+
+
+@pytest.mark.parametrize("method", ["auto", "nuts"])
+def test_a_wrong_jacobian_is_seen(method: str) -> None:
     with jacobian_twice():
-        p, _ = p_values(INTERCEPTS, CONTROLS)
+        p, taken = p_values(INTERCEPTS, CONTROLS, method)
     assert p.min() < 0.01 / len(p)
+    assert method == "auto" or not any("weighted" in route for route in taken)
