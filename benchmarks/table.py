@@ -213,7 +213,9 @@ def readme(record: Found) -> str:
     versions = ", ".join(f"{name} {of}" for name, of in peers.items())
     made = (
         f"Made by `make bench` on {record['cores']} cores ({record['processor']}), "
-        f"{record['chains']} chains, with {versions}."
+        f"{record['chains']} chains, with {versions}. ESS/s of ours are of a fit whose machine "
+        "code is loaded, as peers have compiled theirs, and leave out the making of the design; "
+        "seconds from the start of Python leave out nothing."
     )
     blocks = [made, _systems_table(parts), _targets_table(parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"

@@ -14,7 +14,7 @@ from bayesmig.inference import density as density_module
 from bayesmig.inference import geometry
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import Layout
-from tests.fabricate import theory
+from tests.fabricate import small_frame, survey_of, theory
 from tests.inference.theories import THEORIES, design_of, wide_survey
 
 STEP = 1e-3
@@ -152,3 +152,17 @@ def test_a_part_that_leads_nowhere_is_left(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(geometry, "_mode", fails)
     np.testing.assert_array_equal(Density(design).expansion.centre, usual.centre)
+
+
+def test_under_flat_priors_no_part_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be separated where the whole is not, and its mode then lies nowhere."""
+    rng = np.random.default_rng(0)
+    frame = small_frame(4000, seed=4, origins=7)
+    # A few rare rows, all kinds of choices among them; a part of the rows has hardly any.
+    frame["female"] = (np.arange(4000) % 800 == 5) * 1.0
+    frame["choice"] = rng.permutation(frame["choice"].to_numpy())
+    flat = {"asc": {"dist": "flat"}, "persons": {"dist": "flat"}}
+    design = build_design(theory("female", priors=flat), survey_of(frame))
+    usual = Density(design).expansion.centre
+    monkeypatch.setattr(density_module, "_THINNED", 300)
+    np.testing.assert_array_equal(Density(design).expansion.centre, usual)
