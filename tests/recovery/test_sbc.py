@@ -30,7 +30,7 @@ from tests.fabricate import small_frame, survey_of, theory
 
 pytestmark = pytest.mark.slow
 
-WORLDS, CONTROLS, THINNED, EVERY = 300, 60, 63, 16
+WORLDS, CONTROLS, THINNED, EVERY = 300, 60, 63, 32
 #: Priors that do not depend on the choices.
 PRIORS = {
     "asc": {"loc": -0.5, "scale": 1.0},
