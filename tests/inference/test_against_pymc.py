@@ -308,7 +308,7 @@ def test_weighted_draws_agree_or_are_refused(name: str, kept: Path) -> None:
 
 def test_some_weighted_draws_are_taken_and_some_refused() -> None:
     by_route(*world("balanced"), "surrogate")
-    with pytest.raises(InferenceError, match="do not represent"):
+    with pytest.raises(InferenceError, match="will not do"):
         by_route(*world("households"), "surrogate")
 
 
