@@ -45,7 +45,7 @@ def posterior_file(folder: str, rows: int, draws: int) -> Path:
 
     import bayesmig
 
-    theory, survey = problems.as_bayesmig(problems.reference(rows))
+    theory, survey = problems.as_bayesmig(problems.reference(rows).frame)
     posterior = bayesmig.fit(
         theory, survey, seed=1, chains=4, draws=draws // 4, method="preview", progress=False
     )
