@@ -276,6 +276,20 @@ def test_where_weights_will_not_do_chains_are_run(
         fit(*hard, seed=2, method="surrogate", progress=False)
 
 
+def test_candidates_are_as_many_as_their_epsilon() -> None:
+    """Compiled loops check no bounds."""
+    density = Density(build_design(theory("female"), small_survey(1500, origins=450)))
+    proposal = Proposal(density, 1, renews=True)
+    assert proposal.pairs == 2
+    layout = density.problem.layout
+    white, epsilon = np.zeros((3, layout.n_theta)), np.zeros((3, 2, layout.n_effects))
+    for pairs in (1, 2):
+        _, effects, of_units, log_density = proposal._evaluate(white, epsilon[:, :pairs])
+        assert effects.shape[1] == of_units.shape[1] == 2 * pairs
+        # All candidates are one here, and so is their mean, however many there are.
+        np.testing.assert_allclose(log_density, proposal.marginal(white), rtol=1e-12)
+
+
 def test_many_rows_in_every_group_need_no_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
     renewed = []
     usual = Proposal.__init__
