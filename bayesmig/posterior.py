@@ -78,7 +78,10 @@ class Provenance:
     spec: str
     seconds: float
     created: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
+
+    #: Where pydantic reads one, nothing is converted.
+    __pydantic_config__ = {"strict": True}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bayesmig.errors import StudyError
-from bayesmig.posterior import write_aside
+from bayesmig.posterior import Provenance, write_aside
 
 MARKER, RECORD, MANIFEST = "bayesmig.json", "step.json", "manifest.json"
 RESULTS, REPORT, TABLES = "results.json", "report.html", "tables"
@@ -109,26 +109,6 @@ class _Survey(_Read):
     warnings: list[str]
 
 
-class _Provenance(_Read):
-    seed: int
-    chains: int
-    draws: int
-    tune: int | None
-    target_accept: float | None
-    method: str
-    route: str
-    reason: str
-    precision: str
-    numbers: dict[str, float]
-    versions: dict[str, str]
-    survey: str
-    design: str
-    spec: str
-    seconds: float
-    created: str
-    warnings: list[str]
-
-
 class _Theory(_Read):
     name: str
     title: str
@@ -137,7 +117,7 @@ class _Theory(_Read):
     weights_note: str
     warnings: list[str]
     problems: list[str]
-    provenance: _Provenance
+    provenance: Provenance
 
 
 class _Scenario(_Read):
