@@ -123,34 +123,18 @@ def weighted_draws(
     Weighted or None
         ``None`` where the first draws say that the weights will not do.
     """
-    if weigh and (found := _plainly_drawn(density, seed, draws, progress)) is not None:
-        return found
-    made = _drawn(Proposal(density, seed, renews=True), draws, weigh, progress, least_share)
-    if made is None:
-        return None
-    theta, effects, raw = made
-    if not weigh:
-        return Weighted(theta, effects, np.full(draws, -np.log(draws)), float("nan"))
-    return Weighted(theta, effects, *smoothed(raw))
-
-
-def _plainly_drawn(density: Density, seed: int, draws: int, progress: Progress) -> Weighted | None:
-    """Draws without renewed expansions, where they will do."""
-    sampler = Proposal(density, seed, renews=False)
-    if len(density.blocks.order) < MANY_ROWS * sampler.units:
-        return None
-    made = _drawn(sampler, draws, True, progress, _GOOD_SHARE)
-    if made is None:
-        return None
-    theta, effects, raw = made
-    weighted = Weighted(theta, effects, *smoothed(raw))
-    return weighted if weighted.pareto_k < MAX_PARETO_K else None
+    plain = Proposal(density, seed, renews=False)
+    if weigh and len(density.blocks.order) >= MANY_ROWS * plain.units:
+        found = _drawn(plain, draws, weigh, progress, _GOOD_SHARE)
+        if found is not None and found.pareto_k < MAX_PARETO_K:
+            return found
+    return _drawn(Proposal(density, seed, renews=True), draws, weigh, progress, least_share)
 
 
 def _drawn(
     sampler: Proposal, draws: int, weigh: bool, progress: Progress, least_share: float
-) -> tuple[Array, Array, Array] | None:
-    """Theta, effects and raw log weights; ``None`` where the first weights will not do."""
+) -> Weighted | None:
+    """Draws of one proposal; ``None`` where the first weights will not do."""
     sampler.recentre()
     found: list[tuple[Array, Array, Array]] = []
     starts = range(0, draws, _PIECE)
@@ -164,7 +148,9 @@ def _drawn(
                 pool.shutdown(wait=False, cancel_futures=True)
                 return None
     theta, effects, raw = (np.concatenate(part) for part in zip(*found, strict=True))
-    return theta, effects, raw
+    if not weigh:
+        return Weighted(theta, effects, np.full(draws, -np.log(draws)), float("nan"))
+    return Weighted(theta, effects, *smoothed(raw))
 
 
 def _sizes(draws: int) -> Iterator[int]:

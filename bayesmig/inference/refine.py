@@ -46,9 +46,9 @@ def refined(density: Density) -> Density:
         if few or len(density.blocks.order) >= MANY_ROWS * proposal.units:
             break
         here, up, down = proposal.along_coordinates(1.0)
-        slope, bend = (up - down) / 2, 2 * here - up - down
-        if not np.isfinite([slope, bend]).all():
+        if not np.isfinite([here, *up, *down]).all():
             break
+        slope, bend = (up - down) / 2, 2 * here - up - down
         if np.abs(slope / bend.clip(0.3, 3.0)).max() < _NEAR:
             break
         moved = _step(density, proposal, float(here), up, down)
