@@ -29,6 +29,14 @@ import problems
 
 CHAINS, DRAWS = 2, 1000
 TUNE, TARGET_ACCEPT = 500, 0.8  # of our own NUTS
+#: Of PyMC and bambi: warm-up is kept to see what it took, convergence is looked at here.
+SAMPLED_AS: dict[str, Any] = {
+    "chains": CHAINS,
+    "cores": CHAINS,
+    "progressbar": False,
+    "discard_tuned_samples": False,
+    "compute_convergence_checks": False,
+}
 Found = dict[str, Any]
 #: Set when sampling has ended, by itself or by being stopped.
 SAMPLED = threading.Event()
@@ -162,16 +170,7 @@ def pymc(problem: str, data: str, seed: int, started: float, **options: Any) -> 
         read = time.time()
         model = to_pymc(theory, survey)
     with model:
-        # Warm-up is kept to see what it took, and convergence is looked at below.
-        tree = pm.sample(
-            chains=CHAINS,
-            cores=CHAINS,
-            random_seed=seed,
-            progressbar=False,
-            discard_tuned_samples=False,
-            compute_convergence_checks=False,
-            **options,
-        )
+        tree = pm.sample(random_seed=seed, **SAMPLED_AS, **options)
     return of_tree(tree, started, read, time.time())
 
 
@@ -214,14 +213,7 @@ def bambi(problem: str, data: str, seed: int, started: float) -> Found:
     model = bambi_model(data)
     read = time.time()
     model.build()
-    tree = model.fit(
-        chains=CHAINS,
-        cores=CHAINS,
-        random_seed=seed,
-        progressbar=False,
-        discard_tuned_samples=False,
-        compute_convergence_checks=False,
-    )
+    tree = model.fit(random_seed=seed, **SAMPLED_AS)
     return of_tree(tree, started, read, time.time())
 
 

@@ -70,9 +70,7 @@ def average_probabilities(
     ndarray
         ``(draw, cell, alternative)``. NaN where the weights of a cell sum to zero.
     """
-    n = len(columns.persons)
-    cells = np.zeros(n, dtype=np.int64) if cells is None else cells
-    weights = np.ones(n) if weights is None else weights
+    cells, weights = _all_rows(columns, cells, weights)
     if precision is None:
         precision = _precision(columns, coefficients, cells, weights)
     if precision == "single":
@@ -90,6 +88,17 @@ def average_probabilities(
 
     _share(work, len(out))
     return _over(out, mass)
+
+
+def _all_rows(
+    columns: Columns, cells: NDArray[np.int64] | None, weights: Array | None
+) -> tuple[NDArray[np.int64], Array]:
+    """Cells and weights, one cell and weights of one where they are left out."""
+    n = len(columns.persons)
+    return (
+        np.zeros(n, dtype=np.int64) if cells is None else cells,
+        np.ones(n) if weights is None else weights,
+    )
 
 
 def digits_would_show(before: Array, after: Array, n_obs: int) -> bool:
@@ -130,9 +139,7 @@ def average_slopes(
     ndarray
         ``(draw, cell, alternative)``. NaN where the weights of a cell sum to zero.
     """
-    n = len(columns.persons)
-    cells = np.zeros(n, dtype=np.int64) if cells is None else cells
-    weights = np.ones(n) if weights is None else weights
+    cells, weights = _all_rows(columns, cells, weights)
     moving, coefficients_moving = _only_moving(moving, coefficients)
     blocks = arrange(columns, _sizes(columns, coefficients), counts=weights, cells=cells)
     speeds = arrange(moving, _sizes(moving, coefficients_moving), order=blocks.order)
