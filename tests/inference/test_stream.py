@@ -171,13 +171,15 @@ def test_terms_that_cancel_are_summed_in_double_precision() -> None:
 def test_a_small_cell_of_large_terms_is_taken_in_double_precision() -> None:
     """Few rows hardly move the average of all, and are a cell's own."""
     columns, coefficients, cells, weights = many(2)
-    persons = columns.persons.copy()
-    persons[:30, :2] = 5_000.0
     beta = coefficients.persons.copy()
     beta[:, 1] = -beta[:, 0]
+    persons = columns.persons.copy()
+    persons[:30, :2] = 900.0 / np.abs(beta[:, 0]).max()
     columns, coefficients = replace(columns, persons=persons), replace(coefficients, persons=beta)
     cells = np.where(np.arange(len(cells)) < 30, 20, cells)
     told = {"cells": cells, "weights": weights}
+    everybody = np.zeros_like(cells)
+    assert stream._most_terms(columns, coefficients, everybody, weights) < stream._TERMS
     exact = stream.average_probabilities(columns, coefficients, precision="double", **told)
     rough = stream.average_probabilities(columns, coefficients, precision="single", **told)
     assert np.abs(rough - exact).max() > 1e-6
