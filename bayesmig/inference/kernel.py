@@ -61,6 +61,8 @@ BLOCK = 256
 #: Rows from which a run is worth a pass over the whole block, which is vectors alone.
 _LONG = 24
 _CLOSED = -1e6
+#: Utilities of less may be exponentiated as they are, in single precision too.
+_MODEST = 60.0
 _SUMS = {"reassoc", "contract", "nsz"}
 _SHARED: dict[str, Any] = {"forceinline": True, "fastmath": _SUMS}
 _STRICT: dict[str, Any] = {"forceinline": True}
@@ -312,10 +314,45 @@ def _utilities(v, block, data, beta, gamma, effects):
 
 
 @njit(**_SHARED)
-def _exponentiated(v, block, closed, top, total, power):
+def _zero_utility(data):
+    """The base where it is open to all and its utility is zero, -1 otherwise."""
+    pairs, closed, nonbase = data[2], data[3], data[10]
+    base = nonbase.shape[0] * (nonbase.shape[0] + 1) // 2 - nonbase.sum()
+    for m in range(pairs.shape[0]):
+        if pairs[m, 1] == base:
+            return -1
+    return base if closed.shape[0] == 0 else -1
+
+
+@njit(**_SHARED)
+def _exponentiated(v, block, data, top, total, power):
     """Replace utilities by ``exp(v - top)``, fill ``top`` and ``total``, their sums."""
+    closed = data[3]
     n_alt, zero = v.shape[0], v.dtype.type(0.0)
     bits = _bits(power)
+    base = _zero_utility(data)
+    if base >= 0:
+        # The sum is at least one by itself: nothing need be taken off, if nothing overflows.
+        power[:] = zero
+        for j in range(n_alt):
+            row = v[j]
+            for i in range(BLOCK):
+                power[i] = max(power[i], abs(row[i]))
+        beyond = 0
+        for i in range(BLOCK):
+            beyond += 1 - (power[i] < _MODEST)
+        if beyond == 0:
+            top[:] = zero
+            total[:] = v.dtype.type(1.0)
+            for j in range(n_alt):
+                row = v[j]
+                if j == base:
+                    row[:] = v.dtype.type(1.0)
+                    continue
+                _exponentials(row, power, bits)
+                for i in range(BLOCK):
+                    total[i] += row[i]
+            return
     for i in range(BLOCK):
         top[i] = v[0, i]
     for j in range(1, n_alt):
@@ -436,7 +473,7 @@ def log_likelihood(data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effect
     value = _dot(g_x, b) + _dot(g_gamma, c) + _dot(g_effects, e)
     for block in range(x.shape[0]):
         _utilities(v, block, data, b, c, e)
-        _exponentiated(v, block, closed, top, total, power)
+        _exponentiated(v, block, data, top, total, power)
         n = counts[block]
         value -= _sum_of_logs(top, total, logs, power, n)
         for i in range(BLOCK):
@@ -504,7 +541,7 @@ def curvature(data, beta, gamma, effects, places, by_coefficients, own, cross, l
     product, sums = np.zeros(BLOCK, x.dtype), np.zeros(n_x)
     for block in range(x.shape[0]):
         _utilities(v, block, data, b, g, e)
-        _exponentiated(v, block, closed, top, total, power)
+        _exponentiated(v, block, data, top, total, power)
         n, columns = counts[block], x[block]
         for j in range(width + 1):
             for i in range(BLOCK):
@@ -635,7 +672,7 @@ def group_curvatures(data, places, beta, gamma, effects, pull, own, links):
         n = counts[block]
         for d in range(beta.shape[0]):
             _utilities(v, block, data, beta[d], gamma[d], effects[d])
-            _exponentiated(v, block, closed, top, total, power)
+            _exponentiated(v, block, data, top, total, power)
             for i in range(BLOCK):
                 total[i] = one / total[i]
             for w in range(width):
@@ -705,7 +742,7 @@ def log_sums(data, cells, cell_at, beta, gamma, effects, out):
         for s in range(beta.shape[0]):
             for side in range(effects.shape[1]):
                 _utilities(v, block, data, beta[s], gamma[s], effects[s, side])
-                _exponentiated(v, block, closed, top, total, power)
+                _exponentiated(v, block, data, top, total, power)
                 _logarithms(total, logs, power, _bits(power))
                 for i in range(BLOCK):
                     logs[i] += top[i]
@@ -738,7 +775,7 @@ def probability_sums(data, cells, cell_at, beta, gamma, effects, out):
         n = counts[block]
         for s in range(beta.shape[0]):
             _utilities(v, block, data, beta[s], gamma[s], effects[s])
-            _exponentiated(v, block, closed, top, total, power)
+            _exponentiated(v, block, data, top, total, power)
             for i in range(BLOCK):
                 total[i] = n[i] / total[i]
             for j in range(n_alt):
@@ -770,7 +807,7 @@ def slope_sums(data, moving, cells, cell_at, beta, gamma, effects, moved, out):
         for s in range(beta.shape[0]):
             _utilities(v, block, data, beta[s], gamma[s], effects[s])
             _utilities(d, block, moving, moved[0][s], moved[1][s], moved[2][s])
-            _exponentiated(v, block, closed, top, total, power)
+            _exponentiated(v, block, data, top, total, power)
             mean[:] = zero
             for j in range(n_alt):
                 for i in range(BLOCK):
@@ -797,7 +834,7 @@ def row_probabilities(data, order, beta, gamma, effects, out):
         rows = order[block * BLOCK : (block + 1) * BLOCK]
         for s in range(beta.shape[0]):
             _utilities(v, block, data, beta[s], gamma[s], effects[s])
-            _exponentiated(v, block, closed, top, total, power)
+            _exponentiated(v, block, data, top, total, power)
             for j in range(n_alt):
                 for i in range(rows.shape[0]):
                     out[s, rows[i], j] = v[j, i] / total[i]
@@ -815,7 +852,7 @@ def row_log_likelihood(data, order, beta, gamma, effects, y, out):
             _utilities(v, block, data, beta[s], gamma[s], effects[s])
             for i in range(rows.shape[0]):
                 out[s, rows[i]] = v[y[rows[i]], i]
-            _exponentiated(v, block, closed, top, total, power)
+            _exponentiated(v, block, data, top, total, power)
             _logarithms(total, logs, power, _bits(power))
             for i in range(rows.shape[0]):
                 out[s, rows[i]] -= top[i] + logs[i]

@@ -418,12 +418,13 @@ def _effects_prior(theta, layout, effects, g_effects, g_precision):
         groups, width, _, log_sigma, correlation, at, own = factors[f, :7]
         precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
         for g in range(groups):
-            u = effects[at + g * width : at + (g + 1) * width]
+            e = at + g * width
             for i in range(width):
                 for k in range(width):
-                    g_effects[at + g * width + i] -= precision[i, k] * u[k]
-                    g_precision[own + i * width + k] -= 0.5 * u[i] * u[k]
-                    total -= 0.5 * u[i] * precision[i, k] * u[k]
+                    pull = precision[i, k] * effects[e + k]
+                    g_effects[e + i] -= pull
+                    g_precision[own + i * width + k] -= 0.5 * effects[e + i] * effects[e + k]
+                    total -= 0.5 * effects[e + i] * pull
     return total
 
 
@@ -515,53 +516,76 @@ def _eliminate(theta, delta, layout, expansion):
     total, c = 0.0, delta.shape[0]
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, _, log_sigma, correlation, at, own, crossed, links, parent, members = (
-                factors[f]
-            )
+            groups, width, _, log_sigma, correlation, at, _, crossed, _, parent, _ = factors[f]
             if (parent >= 0) != (inside == 0):
                 continue
             precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
-            wide = factors[max(parent, 0), 1]
             if crossed >= 0:
                 b = cross[crossed : crossed + groups * width * c].reshape(groups * width, c)
                 inner[at : at + groups * width] -= b @ delta
-            for g in range(groups):
-                e, h = at + g * width, own + g * width * width
-                q = links + g * width * wide
-                for i in range(width):
-                    for j in range(i + 1):
-                        s = roots[h + i * width + j] + precision[i, j]
-                        for k in range(j):
-                            s -= roots[h + i * width + k] * roots[h + j * width + k]
-                        if i == j:
-                            roots[h + i * width + i] = np.sqrt(s)
-                        else:
-                            roots[h + i * width + j] = s / roots[h + j * width + j]
-                    pivot = roots[h + i * width + i]
-                    total -= np.log(pivot)
-                    s = inner[e + i]
-                    for k in range(i):
-                        s -= roots[h + i * width + k] * inner[e + k]
-                    inner[e + i] = s / pivot
-                    if parent >= 0:
-                        for j in range(wide):
-                            s = inner_links[q + i * wide + j]
-                            for k in range(i):
-                                s -= roots[h + i * width + k] * inner_links[q + k * wide + j]
-                            inner_links[q + i * wide + j] = s / pivot
-                if parent >= 0:
-                    outer = member[members + g]
-                    e_outer = factors[parent, 5] + outer * wide
-                    h_outer = factors[parent, 6] + outer * wide * wide
-                    for i in range(width):
-                        for j in range(wide):
-                            left = inner_links[q + i * wide + j]
-                            inner[e_outer + j] -= left * inner[e + i]
-                            for k in range(wide):
-                                roots[h_outer + j * wide + k] -= (
-                                    left * inner_links[q + i * wide + k]
-                                )
+            total += _unrolled_elimination(factors, f, precision, member, inner, inner_links, roots)
     return total, inner, inner_links, roots
+
+
+@njit(forceinline=True)
+def _unrolled_elimination(factors, f, precision, member, inner, inner_links, roots):
+    """`_eliminate_groups` of a factor; a width that the compiler knows has loops unrolled."""
+    width, wide = factors[f, 1], factors[max(factors[f, 9], 0), 1]
+    if width == 1 and (wide == 1 or factors[f, 9] < 0):
+        return _eliminate_groups(factors, f, 1, 1, precision, member, inner, inner_links, roots)
+    if width == 2 and (wide == 2 or factors[f, 9] < 0):
+        return _eliminate_groups(factors, f, 2, 2, precision, member, inner, inner_links, roots)
+    return _eliminate_groups(
+        factors, f, width, wide, precision, member, inner, inner_links, roots
+    )
+
+
+@njit(forceinline=True)
+def _eliminate_groups(factors, f, width, wide, precision, member, inner, inner_links, roots):
+    """Replace ``r - B delta``, ``C`` and ``A`` of a factor's groups by ``s``, ``Q`` and ``K``.
+
+    What they leave of the group that they lie in is written too. Returns the log Jacobian.
+    Arrays are flat: views of each group's part would cost more than the arithmetic.
+    """
+    groups, at, own, links = factors[f, 0], factors[f, 5], factors[f, 6], factors[f, 8]
+    parent, members = factors[f, 9], factors[f, 10]
+    total = 0.0
+    for g in range(groups):
+        e, h, q = at + g * width, own + g * width * width, links + g * width * wide
+        determinant = 1.0
+        for i in range(width):
+            for j in range(i + 1):
+                s = roots[h + i * width + j] + precision[i, j]
+                for k in range(j):
+                    s -= roots[h + i * width + k] * roots[h + j * width + k]
+                if i == j:
+                    roots[h + i * width + i] = np.sqrt(s)
+                else:
+                    roots[h + i * width + j] = s / roots[h + j * width + j]
+            pivot = roots[h + i * width + i]
+            determinant *= pivot
+            s = inner[e + i]
+            for k in range(i):
+                s -= roots[h + i * width + k] * inner[e + k]
+            inner[e + i] = s / pivot
+            if parent >= 0:
+                for j in range(wide):
+                    s = inner_links[q + i * wide + j]
+                    for k in range(i):
+                        s -= roots[h + i * width + k] * inner_links[q + k * wide + j]
+                    inner_links[q + i * wide + j] = s / pivot
+        total -= np.log(determinant)
+        if parent >= 0:
+            outer = member[members + g]
+            e_outer = factors[parent, 5] + outer * wide
+            h_outer = factors[parent, 6] + outer * wide * wide
+            for i in range(width):
+                for j in range(wide):
+                    left = inner_links[q + i * wide + j]
+                    inner[e_outer + j] -= left * inner[e + i]
+                    for k in range(wide):
+                        roots[h_outer + j * wide + k] -= left * inner_links[q + i * wide + k]
+    return total
 
 
 @njit()
@@ -640,89 +664,97 @@ def _reverse_eliminate(theta, slope, layout, expansion, scale_prior, work, adjoi
     """
     factors = layout[0]
     cross, member = expansion[3], expansion[5]
-    _, inner, inner_links, roots = work
-    g_inner, g_roots, g_links = adjoint
     # Adjoints of r - B delta and of A, which the groups inside need.
-    g_pull, g_own = np.empty(inner.shape[0]), np.zeros(roots.shape[0])
+    g_pull, g_own = np.empty(work[1].shape[0]), np.zeros(work[3].shape[0])
     c = expansion[0].shape[0]
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, _, _, _, at, own, crossed, links, parent, members = factors[f]
+            groups, width, _, _, _, at, own, crossed, _, parent, _ = factors[f]
             if (parent >= 0) != (inside == 1):
                 continue
-            wide = factors[max(parent, 0), 1]
-            half, left = np.empty((width, width)), np.empty(width)
+            _unrolled_reversal(factors, f, member, work, adjoint, g_pull, g_own)
             for g in range(groups):
-                e, h = at + g * width, own + g * width * width
-                q = links + g * width * wide
-                root = roots[h : h + width * width].reshape(width, width)
-                g_root = g_roots[h : h + width * width].reshape(width, width)
-                if parent >= 0:
-                    outer = member[members + g]
-                    e_outer = factors[parent, 5] + outer * wide
-                    h_outer = factors[parent, 6] + outer * wide * wide
-                    for i in range(width):
-                        for j in range(wide):
-                            s = inner[e + i] * g_pull[e_outer + j]
-                            for k in range(wide):
-                                s += (
-                                    2.0
-                                    * inner_links[q + i * wide + k]
-                                    * g_own[h_outer + k * wide + j]
-                                )
-                            g_links[q + i * wide + j] -= s
-                            g_inner[e + i] -= inner_links[q + i * wide + j] * g_pull[e_outer + j]
-                    for j in range(wide):
-                        for i in range(width - 1, -1, -1):
-                            s = g_links[q + i * wide + j]
-                            for k in range(i + 1, width):
-                                s -= root[k, i] * left[k]
-                            left[i] = s / root[i, i]
-                        for i in range(width):
-                            for k in range(i + 1):
-                                g_root[i, k] -= left[i] * inner_links[q + k * wide + j]
-                for i in range(width - 1, -1, -1):
-                    s = g_inner[e + i]
-                    for k in range(i + 1, width):
-                        s -= root[k, i] * g_pull[e + k]
-                    g_pull[e + i] = s / root[i, i]
-                for i in range(width):
-                    for k in range(i + 1):
-                        g_root[i, k] -= g_pull[e + i] * inner[e + k]
-                    g_root[i, i] -= 1.0 / root[i, i]
-                _factor_adjoint(root, g_root, half)
-                for i in range(width):
-                    for k in range(width):
-                        g_own[h + i * width + k] = half[i, k]
-                        g_precision[own + i * width + k] += half[i, k]
+                for i in range(width * width):
+                    g_precision[own + i] += g_own[own + g * width * width + i]
             if crossed >= 0:
                 b = cross[crossed : crossed + groups * width * c].reshape(groups * width, c)
                 slope[:c] -= b.T @ g_pull[at : at + groups * width]
     return _hyper_priors(theta, slope, layout, scale_prior, g_precision)
 
 
-@njit()
-def _factor_adjoint(root, g_root, half):
-    """Write the adjoint of ``A = K K'`` into ``half``, given that of ``K`` (lower)."""
-    width = root.shape[0]
-    # Phi(K' G): lower triangle with the diagonal halved, then made symmetric.
-    for i in range(width):
-        for j in range(i + 1):
-            s = 0.0
-            for k in range(i, width):
-                s += root[k, i] * g_root[k, j]
-            half[i, j] = 0.5 * s
-            half[j, i] = 0.5 * s
-    # K'^-1 half K^-1: solve from the left on columns, then on rows.
-    for j in range(width):
+@njit(forceinline=True)
+def _unrolled_reversal(factors, f, member, work, adjoint, g_pull, g_own):
+    """`_reverse_groups` of a factor; a width that the compiler knows has loops unrolled."""
+    width, wide = factors[f, 1], factors[max(factors[f, 9], 0), 1]
+    if width == 1 and (wide == 1 or factors[f, 9] < 0):
+        _reverse_groups(factors, f, 1, 1, member, work, adjoint, g_pull, g_own)
+    elif width == 2 and (wide == 2 or factors[f, 9] < 0):
+        _reverse_groups(factors, f, 2, 2, member, work, adjoint, g_pull, g_own)
+    else:
+        _reverse_groups(factors, f, width, wide, member, work, adjoint, g_pull, g_own)
+
+
+@njit(forceinline=True)
+def _reverse_groups(factors, f, width, wide, member, work, adjoint, g_pull, g_own):
+    """Write the adjoints of ``r - B delta`` and ``A`` of a factor's groups.
+
+    What the groups that they lie in have been given is complete by then.
+    """
+    groups, at, own, links = factors[f, 0], factors[f, 5], factors[f, 6], factors[f, 8]
+    parent, members = factors[f, 9], factors[f, 10]
+    _, inner, inner_links, roots = work
+    g_inner, g_roots, g_links = adjoint
+    left = np.empty(width)
+    for g in range(groups):
+        e, h, q = at + g * width, own + g * width * width, links + g * width * wide
+        if parent >= 0:
+            outer = member[members + g]
+            e_outer = factors[parent, 5] + outer * wide
+            h_outer = factors[parent, 6] + outer * wide * wide
+            for i in range(width):
+                for j in range(wide):
+                    s = inner[e + i] * g_pull[e_outer + j]
+                    for k in range(wide):
+                        link = inner_links[q + i * wide + k]
+                        s += 2.0 * link * g_own[h_outer + k * wide + j]
+                    g_links[q + i * wide + j] -= s
+                    g_inner[e + i] -= inner_links[q + i * wide + j] * g_pull[e_outer + j]
+            for j in range(wide):
+                for i in range(width - 1, -1, -1):
+                    s = g_links[q + i * wide + j]
+                    for k in range(i + 1, width):
+                        s -= roots[h + k * width + i] * left[k]
+                    left[i] = s / roots[h + i * width + i]
+                for i in range(width):
+                    for k in range(i + 1):
+                        g_roots[h + i * width + k] -= left[i] * inner_links[q + k * wide + j]
         for i in range(width - 1, -1, -1):
-            s = half[i, j]
+            s = g_inner[e + i]
             for k in range(i + 1, width):
-                s -= root[k, i] * half[k, j]
-            half[i, j] = s / root[i, i]
-    for i in range(width):
-        for j in range(width - 1, -1, -1):
-            s = half[i, j]
-            for k in range(j + 1, width):
-                s -= root[k, j] * half[i, k]
-            half[i, j] = s / root[j, j]
+                s -= roots[h + k * width + i] * g_pull[e + k]
+            g_pull[e + i] = s / roots[h + i * width + i]
+        for i in range(width):
+            for k in range(i + 1):
+                g_roots[h + i * width + k] -= g_pull[e + i] * inner[e + k]
+            g_roots[h + i * width + i] -= 1.0 / roots[h + i * width + i]
+        # Phi(K' G): lower triangle with the diagonal halved, then made symmetric.
+        for i in range(width):
+            for j in range(i + 1):
+                s = 0.0
+                for k in range(i, width):
+                    s += roots[h + k * width + i] * g_roots[h + k * width + j]
+                g_own[h + i * width + j] = 0.5 * s
+                g_own[h + j * width + i] = 0.5 * s
+        # K'^-1 half K^-1: solve from the left on columns, then on rows.
+        for j in range(width):
+            for i in range(width - 1, -1, -1):
+                s = g_own[h + i * width + j]
+                for k in range(i + 1, width):
+                    s -= roots[h + k * width + i] * g_own[h + k * width + j]
+                g_own[h + i * width + j] = s / roots[h + i * width + i]
+        for i in range(width):
+            for j in range(width - 1, -1, -1):
+                s = g_own[h + i * width + j]
+                for k in range(j + 1, width):
+                    s -= roots[h + k * width + j] * g_own[h + i * width + k]
+                g_own[h + i * width + j] = s / roots[h + j * width + j]
