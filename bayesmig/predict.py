@@ -441,8 +441,9 @@ def _new_groups(
     effects, groups = {}, {}
     for by, layout in posterior.design.layouts.items():
         codes = np.zeros(len(frame), dtype=np.int64)
-        if layout.column in frame.columns:
-            codes = pd.factorize(frame[layout.column].astype(str), sort=True)[0].astype(np.int64)
+        if all(column in frame.columns for column in layout.columns):
+            labels = layout.labels(frame).astype(str)
+            codes = pd.factorize(labels, sort=True)[0].astype(np.int64)
         effects[by] = _draw_effects(posterior, by, int(codes.max()) + 1, rng)
         groups[by] = (codes, columns.groups[by][1])
     return replace(columns, groups=groups), replace(coefficients, effects=effects)

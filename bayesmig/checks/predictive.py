@@ -197,12 +197,12 @@ def _label(value: object) -> str:
 
 def _sizes(design: Design, frame: pd.DataFrame) -> list[Breakdown]:
     """Rows by the size of the group that they belong to."""
-    columns = {by: layout.column for by, layout in design.layouts.items()}
-    if "origin" in design.roles:
-        columns.setdefault("origin", design.roles["origin"])
+    labels = {by: layout.labels(frame) for by, layout in design.layouts.items()}
+    if "origin" in design.roles and "origin" not in labels:
+        labels["origin"] = frame[design.roles["origin"]]
     found = []
-    for by, column in columns.items():
-        size = frame.groupby(column, observed=True)[column].transform("size")
+    for by, label in labels.items():
+        size = label.groupby(label, observed=True).transform("size")
         name = f"{by} size"
         breakdown = _breakdown(design, pd.DataFrame({name: bins(size.astype(int))}), name)
         if len(breakdown.levels) > 1:

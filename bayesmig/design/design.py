@@ -42,8 +42,8 @@ class GroupLayout:
     ----------
     by
         The role or column of the theory.
-    column
-        The column of the survey that holds the labels.
+    columns
+        The columns of the survey that hold the labels, or their parts.
     levels
         Labels, sorted; the order of the effects.
     encoder
@@ -53,10 +53,14 @@ class GroupLayout:
     """
 
     by: str
-    column: str
+    columns: tuple[str, ...]
     levels: pd.Index
     encoder: Encoder
     correlated: bool
+
+    def labels(self, frame: pd.DataFrame) -> pd.Series:
+        """The label of every row's group: parts are joined by colons."""
+        return _joined(frame, self.columns)
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -389,7 +393,8 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
                 mend=_meaning(spec, column)
                 or "derive the column in the codebook, or change the theory",
             )
-    wanted = dict.fromkeys([*roles, *named, *spec.available.values(), *(g.by for g in spec.groups)])
+    parts = [part for group in spec.groups for part in group.parts]
+    wanted = dict.fromkeys([*roles, *named, *spec.available.values(), *parts])
     for name in attributes:
         columns = survey.attributes[name].values()
         wanted |= dict.fromkeys(c for c in columns if isinstance(c, str))
@@ -742,7 +747,28 @@ def _layout(
     number: int, group: Group, frame: pd.DataFrame, roles: Mapping[str, str]
 ) -> tuple[GroupLayout, np.ndarray]:
     """The layout of a factor, and the columns whose coefficients vary, ``(obs, term)``."""
-    column, key = roles.get(group.by, group.by), f"key groups[{number}]"
+    key = f"key groups[{number}]"
+    columns = tuple(roles.get(part, part) for part in group.parts)
+    for part, column in zip(group.parts, columns, strict=True):
+        _can_group(part, column, frame, roles, key)
+    labels = _joined(frame, columns)
+    found = pd.Index(pd.factorize(labels)[1]).astype(str)
+    levels = pd.Index(sorted(set(found)), dtype=object)
+    if len(levels) < 2:
+        raise DesignError(
+            f"effects vary by {group.by!r}, which has only the level {levels[0]!r}",
+            where=(f"{key}.by", *(f"column {column}" for column in columns)),
+            mend="leave the group out of the theory",
+        )
+    constant = group.formula.intercept is not False
+    encoder, terms = learn(group.formula, frame, constant=constant, where=f"{key}.terms")
+    return GroupLayout(group.by, columns, levels, encoder, group.correlated), terms
+
+
+def _can_group(
+    part: str, column: str, frame: pd.DataFrame, roles: Mapping[str, str], key: str
+) -> None:
+    """Refuse a column whose labels are no groups."""
     if column == roles["choice"]:
         raise DesignError(
             "effects cannot vary by what was chosen: the outcome would explain itself",
@@ -751,49 +777,59 @@ def _layout(
         )
     if column not in frame.columns:
         raise DesignError(
-            f"effects vary by {group.by!r}, which is neither a declared role nor a column; "
-            + nearest(group.by, [*roles, *map(str, frame.columns)]),
+            f"effects vary by {part!r}, which is neither a declared role nor a column; "
+            + nearest(part, [*roles, *map(str, frame.columns)]),
             where=f"{key}.by",
-            mend=f"declare the role {group.by!r} in the codebook, or name a column",
+            mend=f"declare the role {part!r} in the codebook, or name a column",
         )
-    labels = frame[column]
-    if labels.isna().any():
+    missing = frame[column].isna()
+    if missing.any():
         raise RowsError(
-            f"{column!r} has {int(labels.isna().sum()):,} missing labels",
+            f"{column!r} has {int(missing.sum()):,} missing labels",
             where=(f"{key}.by", f"column {column}"),
             mend="name the column under [missing] columns in the codebook",
-            rows=np.flatnonzero(labels.isna()),
+            rows=np.flatnonzero(missing),
         )
-    found = pd.Index(pd.factorize(labels)[1]).astype(str)
-    levels = pd.Index(sorted(set(found)), dtype=object)
-    if len(levels) < 2:
-        raise DesignError(
-            f"effects vary by {group.by!r}, which has only the level {levels[0]!r}",
-            where=(f"{key}.by", f"column {column}"),
-            mend="leave the group out of the theory",
-        )
-    constant = group.formula.intercept is not False
-    encoder, terms = learn(group.formula, frame, constant=constant, where=f"{key}.terms")
-    return GroupLayout(group.by, column, levels, encoder, group.correlated), terms
+
+
+def _joined(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
+    """Labels of one column, or of combinations of several, of which no two are alike."""
+    if len(columns) == 1:
+        return frame[columns[0]]
+    parts = [pd.factorize(frame[column]) for column in columns]
+    codes = [code for code, _ in parts]
+    texts = [[_escaped(str(text)) for text in found] for _, found in parts]
+    missing = np.min(codes, axis=0) < 0
+    position, pairs = pd.factorize(pd.MultiIndex.from_arrays(codes))
+    names = [":".join(t[k] for t, k in zip(texts, pair, strict=True)) for pair in pairs]
+    labels = pd.Series(np.array(names, dtype=object)[position], index=frame.index)
+    return labels.mask(missing)
+
+
+def _escaped(text: str) -> str:
+    """A part of a label in which no colon stands for the one between parts."""
+    return text.replace("\\", "\\\\").replace(":", "\\:")
 
 
 def _codes(layout: GroupLayout, frame: pd.DataFrame, unseen: str, where: str) -> np.ndarray:
     """Position of each row's group; minus one for an unseen one where that is allowed."""
-    if layout.column not in frame.columns:
+    absent = [column for column in layout.columns if column not in frame.columns]
+    if absent:
         if unseen == "code":
             return np.full(len(frame), -1)
         raise DesignError(
-            f"the column {layout.column!r} is needed to know each row's {layout.by}",
+            f"the column {absent[0]!r} is needed to know each row's {layout.by}",
             where=where,
             mend='add it, or ask with groups="new" or groups="typical"',
         )
-    codes = _positions(layout.levels, frame[layout.column])
+    labels = layout.labels(frame)
+    codes = _positions(layout.levels, labels)
     if unseen == "refuse" and (codes < 0).any():
         rows = np.flatnonzero(codes < 0)
-        label = frame[layout.column].iloc[rows[:1]].astype(str).iloc[0]
+        label = str(labels.iloc[rows[0]])
         raise RowsError(
             f"the {layout.by} {label!r} was not in the survey of the fit",
-            where=(where, f"column {layout.column}"),
+            where=(where, *(f"column {column}" for column in layout.columns)),
             mend='ask with groups="new" (drawn) or groups="typical" (zero)',
             rows=rows,
         )

@@ -535,9 +535,7 @@ def _unrolled_elimination(factors, f, precision, member, inner, inner_links, roo
         return _eliminate_groups(factors, f, 1, 1, precision, member, inner, inner_links, roots)
     if width == 2 and (wide == 2 or factors[f, 9] < 0):
         return _eliminate_groups(factors, f, 2, 2, precision, member, inner, inner_links, roots)
-    return _eliminate_groups(
-        factors, f, width, wide, precision, member, inner, inner_links, roots
-    )
+    return _eliminate_groups(factors, f, width, wide, precision, member, inner, inner_links, roots)
 
 
 @njit(forceinline=True)

@@ -278,8 +278,10 @@ def _column(frame: pd.DataFrame, name: str, where: Where) -> pd.Series:
 def _set(world: World, intervention: SetColumn, who: Mask, groups: Groups, where: Where) -> World:
     name = intervention.column
     layouts = world.design.layouts.values() if groups == "observed" else ()
-    labels = {lay.column: tuple(map(str, lay.levels)) for lay in layouts}
-    column = _used_column(world, name, where, also=tuple(labels))
+    whole = [lay for lay in layouts if len(lay.columns) == 1]
+    labels = {lay.columns[0]: tuple(map(str, lay.levels)) for lay in whole}
+    also = tuple(column for lay in layouts for column in lay.columns)
+    column = _used_column(world, name, where, also=also)
     value = _like(column, intervention.value, where)
     known = levels_of(world.design, name) or labels.get(name, ())
     if known and value not in known:

@@ -22,6 +22,7 @@ Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$", max_length=64)]
 Count = Annotated[int, Field(ge=0)]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=128)]
+Columns = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(:[A-Za-z_]\w*)*$", max_length=256)]
 
 
 class ChoiceSet(Frozen):
@@ -123,7 +124,9 @@ class Group(Frozen):
     Attributes
     ----------
     by
-        A role (``origin``, ``household``, …) or a column.
+        A role (``origin``, ``household``, …) or a column; several of them, joined by
+        colons, where each combination is a group: ``household:origin`` is a household
+        in a place, ``female:age_group:education`` a cell of an intersection.
     terms
         Formula of the columns whose coefficients vary; the constant is included
         unless it says ``0 +``.
@@ -131,12 +134,16 @@ class Group(Frozen):
         Whether effects are correlated across alternatives and terms.
     """
 
-    by: Column
+    by: Columns
     terms: str = "1"
     correlated: bool = True
 
     def check(self) -> None:
-        """The formula parses and has terms."""
+        """The formula parses and has terms, and groups are of different columns."""
+        if len(set(self.parts)) < len(self.parts):
+            raise SpecError(
+                f"the group {self.by!r} names a column twice", where="key by", mend="name it once"
+            )
         formula = self.formula
         if formula.intercept is False and not formula.terms:
             raise SpecError(
@@ -144,6 +151,11 @@ class Group(Frozen):
                 where="key terms",
                 mend='write terms = "1" for a constant of its own, or leave the group out',
             )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The roles and columns of ``by``."""
+        return tuple(self.by.split(":"))
 
     @property
     def formula(self) -> Formula:
@@ -251,11 +263,11 @@ class ModelSpec(Frozen):
 
     def check(self) -> None:
         """Groups differ, and every alternative is one of the choice set."""
-        names = [g.by for g in self.groups]
+        names = [set(g.parts) for g in self.groups]
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise SpecError(
-                    f"the group {name!r} stands twice",
+                    f"the group {self.groups[number].by!r} stands twice",
                     where=f"key groups[{number}].by",
                     mend="put all its terms into one entry",
                 )

@@ -153,6 +153,9 @@ def test_an_alternative_that_nobody_chose_is_refused() -> None:
         ({"by": "lonely"}, "has only the level 'x'"),
         ({"by": "holed"}, "has 2 missing labels"),
         ({"by": "choice"}, "effects cannot vary by what was chosen"),
+        ({"by": "origin:holed"}, "'holed' has 2 missing labels"),
+        ({"by": "origin:village"}, "by 'village', which is neither a declared role"),
+        ({"by": "lonely:origin:choice"}, "effects cannot vary by what was chosen"),
         ({"by": "origin", "terms": "1 + nothing"}, "'nothing', which is not there"),
         ({"by": "origin", "terms": "1 + region"}, "holds text"),
     ],
@@ -160,6 +163,32 @@ def test_an_alternative_that_nobody_chose_is_refused() -> None:
 def test_groups_that_do_not_fit_are_refused(group: dict[str, str], says: str) -> None:
     frame = people().assign(lonely="x", holed=lambda f: f["origin"].where(f.index > 1))
     assert says in refused(theory(groups=[group]), frame, roles=("origin",)).what
+
+
+def test_each_combination_of_columns_is_a_group() -> None:
+    frame = people().assign(half=lambda f: f.index % 2)
+    built = design(theory(groups=[{"by": "origin:half"}]), frame, roles=("origin",))
+    label = [f"{o}:{h}" for o, h in zip(frame["origin"], frame["half"], strict=True)]
+    levels, codes = built.layouts["origin:half"].levels, built.columns.groups["origin:half"][0]
+    assert list(levels) == sorted(set(label))
+    assert [levels[k] for k in codes] == label
+    new = frame.assign(half=lambda f: f["half"].where(f.index != 7, 5))
+    with pytest.raises(DesignError, match=f"the origin:half '{frame['origin'][7]}:5' was not"):
+        built.apply(new)
+    assert built.apply(new, unseen="code").groups["origin:half"][0][7] == -1
+    # A part that is not known is a group that is not known.
+    new["half"] = frame["half"].astype(float).where(frame.index != 7)
+    assert built.apply(new, unseen="code").groups["origin:half"][0][7] == -1
+    with pytest.raises(DesignError, match="'half' is needed to know each row's origin:half"):
+        built.apply(frame.drop(columns="half"))
+
+
+def test_groups_of_combinations_are_told_apart_whatever_their_labels_hold() -> None:
+    frame = people()
+    frame["one"] = np.where(frame.index % 2 == 0, "a:b", "a")
+    frame["two"] = np.where(frame.index % 2 == 0, "c", "b:c")
+    built = design(theory(groups=[{"by": "one:two"}]), frame)
+    assert len(built.layouts["one:two"].levels) == 2
 
 
 def test_an_unseen_origin_is_an_error_unless_asked_for() -> None:

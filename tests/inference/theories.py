@@ -24,6 +24,7 @@ THEORIES: dict[str, dict[str, Any]] = {
     "uncorrelated": {"groups": [{"by": "origin", "terms": "1 + wealth", "correlated": False}]},
     "two_factors": {"groups": TWO_GROUPS},
     "crossed": {"groups": [{"by": "household", "terms": "1 + female"}, {"by": "origin"}]},
+    "in_places": {"groups": [{"by": "household:origin"}, {"by": "origin"}]},
     "one_person_groups": {"groups": [{"by": "person"}]},
     "half_normal_scales": {
         "groups": ONE_GROUP,

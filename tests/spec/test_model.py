@@ -110,6 +110,8 @@ def test_a_misspelt_key_names_the_nearest(keys: dict[str, Any], key: str, says: 
             "'abroad' is not an alternative",
         ),
         ({"groups": [{"by": "origin"}, {"by": "origin"}]}, "'origin' stands twice"),
+        ({"groups": [{"by": "a:b"}, {"by": "b:a"}]}, "'b:a' stands twice"),
+        ({"groups": [{"by": "a:b:a"}]}, "'a:b:a' names a column twice"),
         ({"groups": [{"by": "origin", "terms": "0"}]}, "a group has no terms"),
         ({"groups": [{"by": "origin.x"}]}, "of the form"),
         ({"utility": {"persons": "1 + exp(x)"}}, "exp() is not allowed"),
