@@ -140,5 +140,5 @@ def indonesian_theory(households: bool) -> Any:
     if not households:
         return theory
     said = theory.model_dump(exclude_unset=True)
-    said["groups"] = [*said["groups"], {"by": "household"}]
+    said["groups"] = [*said["groups"], {"by": "household:origin"}]
     return ModelSpec.model_validate(said)

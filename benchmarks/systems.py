@@ -28,7 +28,7 @@ import numpy as np
 import problems
 
 CHAINS, DRAWS = 2, 1000
-TUNE, TARGET_ACCEPT = 500, 0.8  # of our own NUTS
+TUNE, TARGET_ACCEPT = 300, 0.8  # of our own NUTS
 #: Of PyMC and bambi: warm-up is kept to see what it took, convergence is looked at here.
 SAMPLED_AS: dict[str, Any] = {
     "chains": CHAINS,
