@@ -368,7 +368,7 @@ def _check_groups(posterior: Posterior, groups: Any) -> None:
         raise QuestionError(
             f"groups={groups!r} is unknown; {nearest(groups, tuple(_GROUPS_TEXT))}", where="groups"
         )
-    if groups != "observed" and not posterior.design.layouts:
+    if groups != "observed" and not posterior.design.grouped:
         raise QuestionError(
             f"groups={groups!r} does not apply: the theory {posterior.spec.name!r} has no group "
             "effects",
@@ -421,11 +421,16 @@ def prepare(
     """
     design = posterior.design
     coefficients = posterior.coefficients()
-    if not design.layouts or groups == "observed":
+    if not design.grouped or groups == "observed":
         return design.apply(frame, where=where), coefficients
     columns = design.apply(frame, unseen="code", where=where)
     if groups == "typical":
-        return replace(columns, groups={}), replace(coefficients, effects={})
+        everyones = [by for by in design.layouts if by not in design.grouped]
+        effects = coefficients.effects or {}
+        return (
+            replace(columns, groups={by: columns.groups[by] for by in everyones}),
+            replace(coefficients, effects={by: effects[by] for by in everyones}),
+        )
     return _new_groups(posterior, frame, columns, coefficients, seed)
 
 
@@ -438,8 +443,9 @@ def _new_groups(
 ) -> tuple[Columns, Coefficients]:
     """Draw the effects of new groups: each label of the table is one; none, one in all."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(7,)))
-    effects, groups = {}, {}
-    for by, layout in posterior.design.layouts.items():
+    effects, groups = dict(coefficients.effects or {}), dict(columns.groups)
+    for by in posterior.design.grouped:
+        layout = posterior.design.layouts[by]
         codes = np.zeros(len(frame), dtype=np.int64)
         if all(column in frame.columns for column in layout.columns):
             labels = layout.labels(frame).astype(str)
@@ -776,7 +782,7 @@ def summaries(draws: Array, prob: float) -> dict[str, Array]:
 
 
 def _groups_note(ask: Ask) -> str:
-    layouts = ask.posterior.design.layouts
+    layouts = ask.posterior.design.grouped
     if not layouts:
         return "the theory has none"
     return f"{', '.join(layouts)}: {_GROUPS_TEXT[ask.groups]}"

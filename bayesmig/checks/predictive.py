@@ -197,7 +197,7 @@ def _label(value: object) -> str:
 
 def _sizes(design: Design, frame: pd.DataFrame) -> list[Breakdown]:
     """Rows by the size of the group that they belong to."""
-    labels = {by: layout.labels(frame) for by, layout in design.layouts.items()}
+    labels = {by: design.layouts[by].labels(frame) for by in design.grouped}
     if "origin" in design.roles and "origin" not in labels:
         labels["origin"] = frame[design.roles["origin"]]
     found = []

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from bayesmig.choice.utility import Columns
 from bayesmig.chunks import chunks
 from bayesmig.design.differences import Labels
 from bayesmig.design.formula import CONSTANT, Encoder, RowsError, in_order, learn
+from bayesmig.design.penalised import Scaled, Smooth, learn_scaled, learn_smooth
 from bayesmig.design.priors import PriorArray, resolve
 from bayesmig.design.support import Support, check_support
 from bayesmig.errors import DesignError, SpecError, nearest
@@ -30,33 +31,39 @@ if TYPE_CHECKING:
 
     from bayesmig.survey.survey import Survey
 
+#: The label of the one group that everyone is in.
+_EVERYONE = "all"
 #: Prior standard deviation of a constant at the average person, in log odds.
 CONSTANT_SD = 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class GroupLayout:
-    """Group effects of one factor.
+    """Effects of one factor: of groups, or of everyone, as the bends of a smooth are.
 
     Attributes
     ----------
     by
         The role or column of the theory.
     columns
-        The columns of the survey that hold the labels, or their parts.
+        The columns of the survey that hold the labels, or their parts; none where the
+        effects are everyone's.
     levels
         Labels, sorted; the order of the effects.
     encoder
         Makes the columns whose coefficients vary.
     correlated
         Whether effects are correlated across alternatives and terms.
+    scales
+        What has a standard deviation of its own: each effect, each alternative, or all.
     """
 
     by: str
     columns: tuple[str, ...]
     levels: pd.Index
-    encoder: Encoder
+    encoder: Encoder | Smooth | Scaled
     correlated: bool
+    scales: Literal["effect", "alternative", "one"] = "effect"
 
     def labels(self, frame: pd.DataFrame) -> pd.Series:
         """The label of every row's group: parts are joined by colons."""
@@ -139,6 +146,11 @@ class Design:
         """The alternatives other than the base."""
         return self.spec.choice.nonbase
 
+    @property
+    def grouped(self) -> tuple[str, ...]:
+        """The factors whose effects are of groups, not of everyone."""
+        return tuple(by for by, layout in self.layouts.items() if layout.columns)
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over all that the posterior density depends on, labels included.
@@ -149,7 +161,7 @@ class Design:
         said = {
             "choice": self.spec.choice.model_dump(),
             "labels": [self.persons, self.only, self.attribute_terms],
-            "groups": [[g.by, g.terms, g.correlated] for g in self.layouts.values()],
+            "groups": [[g.by, g.terms, g.correlated, g.scales] for g in self.layouts.values()],
             "priors": [priors.scale.model_dump(), priors.correlation.model_dump()],
         }
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
@@ -452,6 +464,7 @@ def design_from_frame(
     encoders: dict[str, Encoder] = {}
     persons = _persons(spec, frame, roles, encoders)
     only = _only(spec, frame, encoders)
+    attributes = _with_shared(spec, attributes)
     available = _available(spec, frame, "")
     _chosen_are_available(spec, choice, available)
     attribute_columns = _attributes(spec, attributes, frame, available, encoders)
@@ -459,6 +472,8 @@ def design_from_frame(
     for i, g in enumerate(spec.groups):
         layouts[g.by], terms = _layout(i, g, frame, roles)
         groups[g.by] = (_codes(layouts[g.by], frame, "refuse", ""), terms)
+    for layout, terms in _of_everyone(spec, frame):
+        layouts[layout.by], groups[layout.by] = layout, (np.zeros(len(frame), np.int64), terms)
     weights, note = _weights(spec, frame, roles)
     columns = Columns(
         n_alternatives=len(spec.choice.alternatives),
@@ -765,6 +780,35 @@ def _layout(
     return GroupLayout(group.by, columns, levels, encoder, group.correlated), terms
 
 
+def _with_shared(
+    spec: ModelSpec, attributes: Mapping[str, Mapping[str, str | float]]
+) -> Mapping[str, Mapping[str, str | float]]:
+    """The attributes, and what is shared as one: a column beside every alternative but the base."""
+    found = dict(attributes)
+    for column in spec.utility.shared_columns:
+        of = {a: 0.0 if a == spec.choice.base else column for a in spec.choice.alternatives}
+        if found.setdefault(column, of) != of:
+            raise DesignError(
+                f"{column!r} is an attribute of the survey: it differs over alternatives already",
+                where="key utility.shared",
+                mend="name it under utility.alternatives, or rename the column",
+            )
+    return found
+
+
+def _of_everyone(spec: ModelSpec, frame: pd.DataFrame) -> Iterator[tuple[GroupLayout, np.ndarray]]:
+    """Factors of one group that everyone is in: smooths, and deviations of what is shared."""
+    everyone = pd.Index([_EVERYONE], dtype=object)
+    for number, smooth in enumerate(spec.smooths):
+        key, by = f"key smooths[{number}]", f"smooth_{smooth.column}"
+        encoder, terms = learn_smooth(smooth.column, smooth.bends, frame, where=key)
+        yield GroupLayout(by, (), everyone, encoder, smooth.correlated, "alternative"), terms
+    if columns := spec.utility.shared_columns:
+        formula = parse_formula(" + ".join(columns))
+        scaled, terms = learn_scaled(formula, frame, where="key utility.shared")
+        yield GroupLayout("deviation", (), everyone, scaled, False, "one"), terms
+
+
 def _can_group(
     part: str, column: str, frame: pd.DataFrame, roles: Mapping[str, str], key: str
 ) -> None:
@@ -794,6 +838,8 @@ def _can_group(
 
 def _joined(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
     """Labels of one column, or of combinations of several, of which no two are alike."""
+    if not columns:
+        return pd.Series(_EVERYONE, index=frame.index, dtype=object)
     if len(columns) == 1:
         return frame[columns[0]]
     parts = [pd.factorize(frame[column]) for column in columns]

@@ -88,9 +88,11 @@ class Weighted:
 def supports(density: Density) -> bool:
     """Whether groups are independent given coefficients and scales, or can be made so.
 
-    Factors that cross each other have no units.
+    Factors that cross each other have no units; a smooth is of all rows and crosses each.
     """
     problem = density.problem
+    if any(factor.groups == 1 for factor in problem.layout.factors):
+        return False
     return len(problem.layout.factors) <= 1 + (problem.inner >= 0)
 
 

@@ -21,7 +21,7 @@ from bayesmig.inference import target as compiled
 from bayesmig.inference.blocks import Precision, Rows, arrange, chosen_sums, rows_of
 from bayesmig.inference.callback import Callback
 from bayesmig.inference.geometry import Expansion, Problem, expand
-from bayesmig.inference.layout import Factor, layout_of
+from bayesmig.inference.layout import Factor, layout_of, scale_shape
 
 Array = NDArray[np.float64]
 #: Compiled functions have no signature that a type checker could read.
@@ -53,6 +53,7 @@ class Density:
         self.design = design
         self.precision = precision
         self._layout = layout_of(design)
+        self._scales = {by: scale_shape(design, of) for by, of in design.layouts.items()}
         self.size = self._layout.size
         rows = rows_of(design, precision)
         self.columns, self.blocks, self.chosen = rows.columns, rows.blocks, rows.chosen
@@ -136,16 +137,16 @@ class Density:
         for factor in layout.factors:
             named[f"u_{factor.by}"] = factor.effects.of(effects).reshape(*lead, *factor.shape)
             sigma = np.exp(factor.log_sigma.of(theta))
-            named[f"sigma_{factor.by}"] = sigma.reshape(*lead, *factor.shape[1:])
+            named[f"sigma_{factor.by}"] = sigma.reshape((*lead, *self._scales[factor.by]))
             if factor.correlation is not None:
                 named[f"corr_{factor.by}"] = _correlations(factor, theta)
         return named
 
 
 def _correlations(factor: Factor, theta: Array) -> Array:
-    """Correlations of a factor's effects, ``(..., width, width)``."""
+    """Correlations of a factor's effects, ``(..., scale, scale)``."""
     assert factor.correlation is not None
-    width = factor.width
+    width = factor.scales
     flat = theta.reshape(-1, theta.shape[-1]).copy()
     flat[:, factor.log_sigma.start : factor.log_sigma.stop] = 0.0
     out = np.empty((len(flat), width, width))

@@ -146,6 +146,7 @@ class Problem:
                     links if wide else -1,
                     self.outer if wide else -1,
                     0,
+                    f.copies,
                 )
             )
             own += f.groups * f.width**2
@@ -200,7 +201,7 @@ class Problem:
         """Prior precision of a group's effects."""
         correlation = -1 if factor.correlation is None else factor.correlation.start
         start, width = factor.log_sigma.start, factor.width
-        of: Array = target.precision_of(target.scaled_factor(theta, start, correlation, width))
+        of: Array = target.effects_precision(theta, start, correlation, width, factor.copies)
         return of
 
     def expanded(self, theta: Array, effects: Array) -> Quadratic:
@@ -243,6 +244,10 @@ class Problem:
 def nesting(factors: tuple[Factor, ...], codes: Mapping[str, Codes]) -> tuple[int, int, Codes]:
     """The factor with the fewest groups, one that lies in it, and how.
 
+    One group of all rows, as a smooth has, would lie around everything. It stands aside,
+    since each group would be coupled to all its effects; but deviations from shared
+    coefficients, which have one scale, must be coupled to these, which they could replace.
+
     Parameters
     ----------
     factors
@@ -258,7 +263,10 @@ def nesting(factors: tuple[Factor, ...], codes: Mapping[str, Codes]) -> tuple[in
     """
     if not factors:
         return -1, -1, np.zeros(0, dtype=np.int64)
+    grouped = sum(f.groups > 1 for f in factors)
+    around = [f.groups == 1 and not (grouped == 0 or grouped == f.scales == 1) for f in factors]
     by_size = np.argsort([f.groups for f in factors], kind="stable")
+    by_size = by_size[~np.array(around)[by_size]]
     outer = int(by_size[0])
     outside = codes[factors[outer].by]
     for k in map(int, by_size[1:]):
@@ -417,7 +425,7 @@ def _best_scales(at: Quadratic, theta: Array) -> Array:
         return theta
     bounds: list[tuple[float, float]] = []
     for factor in at.problem.layout.factors:
-        bounds += [_LOG_SIGMA] * factor.width
+        bounds += [_LOG_SIGMA] * factor.scales
         if factor.correlation is not None:
             bounds += [_FREE] * factor.correlation.shape[0]
 

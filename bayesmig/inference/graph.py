@@ -21,7 +21,12 @@ from bayesmig.design.design import Design, GroupLayout, build_design
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import InferenceError, nearest
 from bayesmig.inference.blocks import DTYPES, Precision, rows_of
-from bayesmig.inference.layout import effect_labels, parameter_coords, parameter_dims
+from bayesmig.inference.layout import (
+    parameter_coords,
+    parameter_dims,
+    scale_labels,
+    scale_shape,
+)
 from bayesmig.spec.model import ModelSpec
 from bayesmig.spec.priors import ScalePrior
 from bayesmig.survey.survey import Survey
@@ -87,7 +92,9 @@ def build_graph(
     """As `to_pymc`, from a design."""
     coords: dict[str, Any] = {**parameter_coords(design), "obs": np.arange(design.n_obs)}
     for by, layout in design.layouts.items():
-        coords[f"{by}_effect"] = effect_labels(design, layout)
+        coords[f"{by}_effect"] = scale_labels(design, layout)
+        width, scales = len(design.nonbase) * len(layout.terms), len(coords[f"{by}_effect"])
+        coords[f"{by}_copy"] = np.arange(width // scales)
     with pm.Model(coords=coords) as model:
         coefficients = Coefficients(
             persons=_coefficients("beta", design.priors["persons"], design),
@@ -216,28 +223,29 @@ def _effects(layout: GroupLayout, design: Design) -> Any:
     """Non-centred effects ``(group, nonbase, term)`` of one factor."""
     by, dims = layout.by, parameter_dims(design)
     shape = (len(layout.levels), len(design.nonbase), len(layout.terms))
-    width = shape[1] * shape[2]
-    priors = design.spec.priors
-    z = pm.Normal(f"z_{by}", dims=(by, f"{by}_effect"))
+    of_scales, priors = scale_shape(design, layout), design.spec.priors
+    scales = int(np.prod(of_scales))
+    # Effects that share a scale stand side by side.
+    z = pm.Normal(f"z_{by}", dims=(by, f"{by}_effect", f"{by}_copy"))
     if f"corr_{by}" in dims:
-        rows = effect_labels(design, layout)
-        lower = [f"{rows[i]}, {rows[k]}" for i in range(width) for k in range(i + 1)]
+        rows = scale_labels(design, layout)
+        lower = [f"{rows[i]}, {rows[k]}" for i in range(scales) for k in range(i + 1)]
         pm.modelcontext(None).add_coord(f"{by}_lower", lower)
         chol, corr, sigma = pm.LKJCholeskyCov(
             f"chol_{by}",
             dims=f"{by}_lower",
-            n=width,
+            n=scales,
             eta=priors.correlation.eta,
-            sd_dist=_scale(priors.scale, width),
+            sd_dist=_scale(priors.scale, scales),
             compute_corr=True,
             store_in_trace=False,
         )
         pm.Deterministic(f"corr_{by}", corr, dims=dims[f"corr_{by}"])
-        scaled = z @ chol.T
+        scaled = pt.matmul(chol, z)
     else:
         sigma = _model_scale(f"scale_{by}", priors.scale, f"{by}_effect")
-        scaled = z * sigma
-    pm.Deterministic(f"sigma_{by}", sigma.reshape(shape[1:]), dims=dims[f"sigma_{by}"])
+        scaled = z * sigma[:, None]
+    pm.Deterministic(f"sigma_{by}", sigma.reshape(of_scales), dims=dims[f"sigma_{by}"])
     return pm.Deterministic(f"u_{by}", scaled.reshape(shape), dims=dims[f"u_{by}"])
 
 

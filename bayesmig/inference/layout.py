@@ -39,6 +39,8 @@ class Factor:
         Its name.
     shape
         (group, nonbase, term).
+    copies
+        Effects of a group that share a standard deviation.
     log_sigma, correlation
         In theta: log standard deviations, and the free vectors of the correlation.
     effects
@@ -47,6 +49,7 @@ class Factor:
 
     by: str
     shape: tuple[int, int, int]
+    copies: int
     log_sigma: Block
     correlation: Block | None
     effects: Block
@@ -58,8 +61,13 @@ class Factor:
 
     @property
     def width(self) -> int:
-        """Number of correlated effects of one group."""
+        """Number of effects of one group."""
         return self.shape[1] * self.shape[2]
+
+    @property
+    def scales(self) -> int:
+        """Number of their standard deviations."""
+        return self.width // self.copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +118,17 @@ def layout_of(design: Design) -> Layout:
     at, effect, factors = sum(int(np.prod(s)) for s in shapes), 0, []
     for by, groups in design.layouts.items():
         shape = (len(groups.levels), nonbase, len(groups.terms))
-        width = shape[1] * shape[2]
-        log_sigma = Block(at, (width,))
+        scales = int(np.prod(scale_shape(design, groups)))
+        log_sigma = Block(at, (scales,))
         at = log_sigma.stop
         correlation = None
-        if groups.correlated and width > 1:
-            correlation = Block(at, (width * (width - 1) // 2,))
+        if groups.correlated and scales > 1:
+            correlation = Block(at, (scales * (scales - 1) // 2,))
             at = correlation.stop
-        effects = Block(effect, (shape[0], width))
+        effects = Block(effect, (shape[0], shape[1] * shape[2]))
         effect = effects.stop
-        factors.append(Factor(by, shape, log_sigma, correlation, effects))
+        copies = effects.shape[1] // scales
+        factors.append(Factor(by, shape, copies, log_sigma, correlation, effects))
     return Layout((shapes[0], shapes[1], shapes[2]), tuple(factors), at, effect)
 
 
@@ -132,19 +141,35 @@ def parameter_dims(design: Design) -> dict[str, tuple[str, ...]]:
         dims["gamma"] = ("attribute_term",)
     for by, layout in design.layouts.items():
         dims[f"u_{by}"] = (by, "nonbase", f"{by}_term")
-        dims[f"sigma_{by}"] = ("nonbase", f"{by}_term")
-        if layout.correlated and len(design.nonbase) * len(layout.terms) > 1:
+        dims[f"sigma_{by}"] = ("nonbase", f"{by}_term")[: len(scale_shape(design, layout))]
+        if layout.correlated and np.prod(scale_shape(design, layout)) > 1:
             dims[f"corr_{by}"] = (f"{by}_effect", f"{by}_effect_other")
     return dims
 
 
-def effect_labels(design: Design, layout: GroupLayout) -> list[str]:
-    """``term:alternative`` of every effect of a group."""
+def scale_shape(design: Design, layout: GroupLayout) -> tuple[int, ...]:
+    """Shape of the standard deviations of a factor's effects."""
+    match layout.scales:
+        case "one":
+            return ()
+        case "alternative":
+            return (len(design.nonbase),)
+        case _:
+            return (len(design.nonbase), len(layout.terms))
+
+
+def scale_labels(design: Design, layout: GroupLayout) -> list[str]:
+    """What has a standard deviation of its own, by label: effects, alternatives, or all."""
+    if layout.scales == "one":
+        return ["all"]
+    if layout.scales == "alternative":
+        return list(design.nonbase)
     return [f"{t}:{a}" for a in design.nonbase for t in layout.terms]
 
 
 def parameter_coords(design: Design) -> dict[str, list[str]]:
     """Labels of every dimension that `parameter_dims` names."""
+    dims = parameter_dims(design)
     coords = {"coefficient": list(design.persons), "nonbase": list(design.nonbase)}
     if design.only:
         coords["only_term"] = [f"{name}:{alternative}" for alternative, name in design.only]
@@ -153,7 +178,7 @@ def parameter_coords(design: Design) -> dict[str, list[str]]:
     for by, layout in design.layouts.items():
         coords[by] = list(map(str, layout.levels))
         coords[f"{by}_term"] = list(layout.terms)
-        effects = effect_labels(design, layout)
-        if layout.correlated and len(effects) > 1:
+        effects = scale_labels(design, layout)
+        if f"corr_{by}" in dims:
             coords[f"{by}_effect"] = coords[f"{by}_effect_other"] = effects
     return coords

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bayesmig.design.design import Design, GroupLayout
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import InferenceError
-from bayesmig.inference.layout import parameter_coords, parameter_dims
+from bayesmig.inference.layout import parameter_coords, parameter_dims, scale_shape
 from bayesmig.spec.priors import ScalePrior
 
 Array = NDArray[np.float64]
@@ -101,16 +101,16 @@ def _factors(eta: float, width: int, draws: int, rng: np.random.Generator) -> Ar
 def _effects(
     layout: GroupLayout, design: Design, draws: int, rng: np.random.Generator
 ) -> dict[str, Any]:
-    shape = (len(design.nonbase), len(layout.terms))
-    width = shape[0] * shape[1]
-    sigma = _scales(design.spec.priors.scale, (draws, width), rng)
-    named: dict[str, Any] = {f"sigma_{layout.by}": sigma.reshape(draws, *shape)}
-    z = rng.standard_normal((draws, len(layout.levels), width))
-    if layout.correlated and width > 1:
-        factor = _factors(design.spec.priors.correlation.eta, width, draws, rng)
+    shape, of_scales = (len(design.nonbase), len(layout.terms)), scale_shape(design, layout)
+    scales, groups = int(np.prod(of_scales)), len(layout.levels)
+    sigma = _scales(design.spec.priors.scale, (draws, scales), rng)
+    named: dict[str, Any] = {f"sigma_{layout.by}": sigma.reshape(draws, *of_scales)}
+    z = rng.standard_normal((draws, groups, scales, shape[0] * shape[1] // scales))
+    if layout.correlated and scales > 1:
+        factor = _factors(design.spec.priors.correlation.eta, scales, draws, rng)
         corr = factor @ factor.transpose(0, 2, 1)
-        corr[:, range(width), range(width)] = 1.0
+        corr[:, range(scales), range(scales)] = 1.0
         named[f"corr_{layout.by}"] = corr
-        z = z @ factor.transpose(0, 2, 1)
-    named[f"u_{layout.by}"] = (z * sigma[:, None, :]).reshape(draws, -1, *shape)
+        z = np.einsum("dik,dgkc->dgic", factor, z)
+    named[f"u_{layout.by}"] = (z * sigma[:, None, :, None]).reshape(draws, groups, *shape)
     return named

@@ -392,7 +392,7 @@ def _weighted(
     Where only their number is short, more are made: they are cheap.
     """
     if not approximate.supports(density):
-        return None, "group factors that cross each other are not independent given coefficients"
+        return None, "factors that cross each other are not independent given coefficients"
     weigh, wanted = method != "preview", chains * plan.draws
     if weigh and wanted <= MIN_ESS:
         return None, f"{wanted} draws in all cannot be worth {MIN_ESS}"

@@ -40,7 +40,7 @@ from bayesmig.inference.kernel import log_likelihood
 #: Of a factor: number of groups; effects of each; starts of epsilon in the vector, of log
 #: sigma in theta, of the correlation's free vectors in theta (-1: none), of its effects,
 #: of its H, of its B (-1: none), of its C (-1: it lies in no other factor); the factor
-#: that it lies in; and where its groups' groups start.
+#: that it lies in; where its groups' groups start; and how many effects have one scale.
 FIELDS = (
     "groups",
     "width",
@@ -53,6 +53,7 @@ FIELDS = (
     "links",
     "parent",
     "members",
+    "copies",
 )
 
 
@@ -157,7 +158,7 @@ def log_densities_of_pairs(
             for f in range(factors.shape[0]):
                 groups, width, _, log_sigma, correlation, at = factors[f, :6]
                 parent, members = factors[f, 9], factors[f, 10]
-                precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
+                precision = effects_precision(theta, log_sigma, correlation, width, factors[f, 11])
                 for g in range(groups):
                     unit, e = 0, at + g * width
                     if outer >= 0:
@@ -233,7 +234,7 @@ def complete_pull(effects, layout, member, pull, own, links):
     factors = layout[0]
     for s in range(effects.shape[0]):
         for f in range(factors.shape[0]):
-            groups, width, _, _, _, at, start, _, link, parent, members = factors[f]
+            groups, width, _, _, _, at, start, _, link, parent, members = factors[f, :11]
             wide = factors[max(parent, 0), 1]
             for g in range(groups):
                 e, h = at + g * width, start + g * width * width
@@ -294,7 +295,7 @@ def _subtract_explained(work, matrix, layout, expansion):
     inner_links, roots = work[2], work[3]
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, _, _, _, _, own, at, links, parent, members = factors[f]
+            groups, width, _, _, _, _, own, at, links, parent, members = factors[f, :11]
             if at < 0 or (parent >= 0) != (inside == 0):
                 continue
             size = groups * width
@@ -407,6 +408,23 @@ def precision_of(factor):
 
 
 @njit()
+def effects_precision(theta, log_sigma, correlation, width, copies):
+    """Prior precision of a group's effects, of which ``copies`` at a time have one scale.
+
+    With ``S`` the precision of one of each, it is ``S`` times (Kronecker) the identity.
+    """
+    one = precision_of(scaled_factor(theta, log_sigma, correlation, width // copies))
+    if copies == 1:
+        return one
+    every = np.zeros((width, width))
+    for i in range(one.shape[0]):
+        for k in range(one.shape[0]):
+            for c in range(copies):
+                every[i * copies + c, k * copies + c] = one[i, k]
+    return every
+
+
+@njit()
 def _effects_prior(theta, layout, effects, g_effects, g_precision):
     """Quadratic part of the effects' prior; its gradients are added to the last two.
 
@@ -416,7 +434,7 @@ def _effects_prior(theta, layout, effects, g_effects, g_precision):
     total = 0.0
     for f in range(factors.shape[0]):
         groups, width, _, log_sigma, correlation, at, own = factors[f, :7]
-        precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
+        precision = effects_precision(theta, log_sigma, correlation, width, factors[f, 11])
         for g in range(groups):
             e = at + g * width
             for i in range(width):
@@ -435,9 +453,15 @@ def _hyper_priors(theta, slope, layout, scale_prior, g_precision):
     total = 0.0
     for f in range(factors.shape[0]):
         groups, width, _, log_sigma, correlation, _, own = factors[f, :7]
-        g = g_precision[own : own + width**2].reshape(width, width)
+        copies = factors[f, 11]
+        scales = width // copies
+        g = np.zeros((scales, scales))
+        for i in range(scales):
+            for k in range(scales):
+                for c in range(copies):
+                    g[i, k] += g_precision[own + (i * copies + c) * width + k * copies + c]
         total += _hyper_prior(
-            theta, slope, g, groups, width, log_sigma, correlation, eta[f], scale_prior
+            theta, slope, g, groups * copies, scales, log_sigma, correlation, eta[f], scale_prior
         )
     return total
 
@@ -448,8 +472,8 @@ def _hyper_prior(
 ):
     """Add the adjoints of log sigma and the free vectors; return their log prior.
 
-    ``groups`` times the log determinant of the effects' Cholesky factor is subtracted,
-    which with the quadratic form is the effects' normal prior.
+    ``groups`` (times copies) times the log determinant of the effects' Cholesky factor is
+    subtracted, which with the quadratic form is the effects' normal prior.
     """
     kind, scale, df = scale_prior
     factor = scaled_factor(theta, log_sigma, correlation, width)
@@ -516,10 +540,12 @@ def _eliminate(theta, delta, layout, expansion):
     total, c = 0.0, delta.shape[0]
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, _, log_sigma, correlation, at, _, crossed, _, parent, _ = factors[f]
+            groups, width, _, log_sigma, correlation, at, _, crossed, _, parent, _, copies = (
+                factors[f]
+            )
             if (parent >= 0) != (inside == 0):
                 continue
-            precision = precision_of(scaled_factor(theta, log_sigma, correlation, width))
+            precision = effects_precision(theta, log_sigma, correlation, width, copies)
             if crossed >= 0:
                 b = cross[crossed : crossed + groups * width * c].reshape(groups * width, c)
                 inner[at : at + groups * width] -= b @ delta
@@ -594,7 +620,7 @@ def _substitute(vector, layout, expansion, work):
     effects = np.empty(inner.shape[0])
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, epsilon, _, _, at, own, _, links, parent, members = factors[f]
+            groups, width, epsilon, _, _, at, own, _, links, parent, members = factors[f, :11]
             if (parent >= 0) != (inside == 1):
                 continue
             wide = factors[max(parent, 0), 1]
@@ -628,7 +654,7 @@ def _reverse_substitute(gradient, layout, expansion, work, effects, g_effects):
     g_links = np.zeros(inner_links.shape[0])
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, epsilon, _, _, at, own, _, links, parent, members = factors[f]
+            groups, width, epsilon, _, _, at, own, _, links, parent, members = factors[f, :11]
             if (parent >= 0) != (inside == 0):
                 continue
             wide = factors[max(parent, 0), 1]
@@ -667,7 +693,7 @@ def _reverse_eliminate(theta, slope, layout, expansion, scale_prior, work, adjoi
     c = expansion[0].shape[0]
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, _, _, _, at, own, crossed, _, parent, _ = factors[f]
+            groups, width, _, _, _, at, own, crossed, _, parent = factors[f, :10]
             if (parent >= 0) != (inside == 1):
                 continue
             _unrolled_reversal(factors, f, member, work, adjoint, g_pull, g_own)

@@ -77,6 +77,11 @@ class Utility(Frozen):
     alternatives
         Columns that vary over alternatives (attributes of the survey, and their
         interactions with columns of the chooser): one generic coefficient each.
+    shared
+        Columns of the chooser that drive all streams: one coefficient each for all
+        non-base alternatives, from which every alternative deviates. The deviations,
+        per standard deviation of the column, have one scale, which is learnt: where it
+        is small, the streams have the same drivers.
     period_constants
         Whether each period after the first has constants of its own. Applies where
         the survey declares the role ``period`` with more than one period.
@@ -85,11 +90,20 @@ class Utility(Frozen):
     persons: str = "1"
     only: dict[Name, str] = {}
     alternatives: str | None = None
+    shared: str | None = None
     period_constants: bool = False
 
     def check(self) -> None:
         """Formulas parse."""
         self.persons_formula, self.only_formulas, self.alternatives_formula  # noqa: B018
+        named = [f.name for f in self.persons_formula.factors]
+        for name in self.shared_columns:
+            if name in named:
+                raise SpecError(
+                    f"{name!r} has a coefficient of its own for every alternative already",
+                    where="key shared",
+                    mend="name it here or in persons, not in both",
+                )
 
     @property
     def persons_formula(self) -> Formula:
@@ -105,10 +119,11 @@ class Utility(Frozen):
 
     @property
     def alternatives_formula(self) -> Formula | None:
-        """``alternatives``, parsed."""
-        if self.alternatives is None:
+        """``alternatives`` and what is ``shared``, parsed: generic coefficients."""
+        texts = [text for text in (self.alternatives, self.shared) if text is not None]
+        if not texts:
             return None
-        formula = parse_formula(self.alternatives, where="key alternatives")
+        formula = parse_formula(" + ".join(texts), where="key alternatives")
         if formula.intercept or not formula.terms:
             raise SpecError(
                 "a generic constant is not identified: it moves all utilities alike",
@@ -116,6 +131,49 @@ class Utility(Frozen):
                 mend="name attributes only; constants belong to utility.persons",
             )
         return formula
+
+    @property
+    def shared_columns(self) -> tuple[str, ...]:
+        """The columns of ``shared``."""
+        if self.shared is None:
+            return ()
+        formula = parse_formula(self.shared, where="key shared")
+        names = tuple(f.name for f in formula.factors)
+        if not names or formula.intercept or any(len(term) > 1 for term in formula.terms):
+            raise SpecError(
+                "what is shared is a sum of columns",
+                where="key shared",
+                mend="write products and transforms as columns of the codebook",
+            )
+        wrong = [name for name in names if name not in formula.columns]
+        if wrong:
+            raise SpecError(
+                f"{wrong[0]!r} is not a column",
+                where="key shared",
+                mend="write transforms as columns of the codebook",
+            )
+        return names
+
+
+class Smooth(Frozen):
+    """A smooth bend of a column's effect, beside its straight line.
+
+    A penalised cubic spline: its bends have one standard deviation for each alternative,
+    which is learnt, so that where the data show no bend there is little of one.
+
+    Attributes
+    ----------
+    column
+        A number; it stands in ``utility.persons`` too, which is its line.
+    bends
+        Number of bends, the slowest first.
+    correlated
+        Whether bends are correlated across alternatives.
+    """
+
+    column: Column
+    bends: Annotated[int, Field(ge=3, le=40)] = 6
+    correlated: bool = True
 
 
 class Group(Frozen):
@@ -233,6 +291,8 @@ class ModelSpec(Frozen):
         What the theory expects of a survey: column -> meaning and unit.
     choice, utility, groups, priors
         The model.
+    smooths
+        Bends of columns' effects.
     available
         Alternative -> column that says (0/1) whether it is available; alternatives
         that are not named are always available.
@@ -256,6 +316,7 @@ class ModelSpec(Frozen):
     utility: Utility = Utility()
     available: dict[Name, Column] = {}
     groups: tuple[Group, ...] = ()
+    smooths: tuple[Smooth, ...] = ()
     weights: Literal["estimand", "ignore"] = "estimand"
     priors: Priors = Priors()
     hypotheses: dict[Name, Hypothesis] = {}
@@ -271,6 +332,7 @@ class ModelSpec(Frozen):
                     where=f"key groups[{number}].by",
                     mend="put all its terms into one entry",
                 )
+        self._check_smooths()
         known = self.choice.alternatives
         mentions = [
             *((f"utility.only.{a}", a) for a in self.utility.only),
@@ -293,6 +355,22 @@ class ModelSpec(Frozen):
                     f"{alternative!r} is not an alternative; {nearest(alternative, known)}",
                     where=f"key {key}",
                     mend="name one of " + ", ".join(known),
+                )
+
+    def _check_smooths(self) -> None:
+        """Smooths are of different columns, whose lines are in the utility."""
+        lines = [term[0].name for term in self.utility.persons_formula.terms if len(term) == 1]
+        for number, smooth in enumerate(self.smooths):
+            where = f"key smooths[{number}].column"
+            if smooth.column in [other.column for other in self.smooths[:number]]:
+                raise SpecError(
+                    f"the smooth of {smooth.column!r} stands twice", where=where, mend="keep one"
+                )
+            if smooth.column not in lines:
+                raise SpecError(
+                    f"the smooth of {smooth.column!r} has no line to bend",
+                    where=where,
+                    mend=f"name {smooth.column} in utility.persons",
                 )
 
     def to_toml(self) -> str:

@@ -66,9 +66,10 @@ def pymc_point(design: Design, named: dict[str, np.ndarray]) -> dict[str, np.nda
                 point[f"{name}_{word}"] = named[name][code == kind]
     for by in design.layouts:
         sigma, factor = sigma_and_factor(by, named)
-        effects = named[f"u_{by}"].reshape(-1, len(sigma))
+        # Effects that share a scale stand side by side.
+        effects = named[f"u_{by}"].reshape(len(named[f"u_{by}"]), len(sigma), -1)
         scaled = sigma[:, None] * factor
-        point[f"z_{by}"] = np.linalg.solve(scaled, effects.T).T
+        point[f"z_{by}"] = np.linalg.solve(scaled, effects)
         point[f"scale_{by}_log__"] = np.log(sigma)
         packed = [
             math.log(scaled[i, k]) if i == k else scaled[i, k]
@@ -125,7 +126,8 @@ def map_volume(density: Density, vector: np.ndarray) -> float:
             there = density.parameters(moved)[f"u_{factor.by}"].reshape(here.shape)
             jacobian[:, :, i] = there - here
         total += np.linalg.slogdet(jacobian)[1].sum()
-        total -= factor.groups * np.linalg.slogdet(sigma[:, None] * root)[1]
+        scale = np.linalg.slogdet(sigma[:, None] * root)[1]
+        total -= factor.groups * factor.copies * scale
     return total
 
 

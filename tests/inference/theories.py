@@ -25,6 +25,15 @@ THEORIES: dict[str, dict[str, Any]] = {
     "two_factors": {"groups": TWO_GROUPS},
     "crossed": {"groups": [{"by": "household", "terms": "1 + female"}, {"by": "origin"}]},
     "in_places": {"groups": [{"by": "household:origin"}, {"by": "origin"}]},
+    "smooth": {"smooths": [{"column": "wealth", "bends": 4}]},
+    "smooths": {
+        "groups": [],
+        "smooths": [
+            {"column": "wealth", "bends": 3, "correlated": False},
+            {"column": "education", "bends": 5},
+        ],
+    },
+    "shared": {"utility": {"persons": "female + wealth", "shared": "education + urban"}},
     "one_person_groups": {"groups": [{"by": "person"}]},
     "half_normal_scales": {
         "groups": ONE_GROUP,

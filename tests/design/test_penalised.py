@@ -1,0 +1,144 @@
+"""Smooths and shared drivers: columns whose coefficients have a scale that is learnt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayesmig.design.design import build_design
+from bayesmig.design.penalised import learn_smooth
+from bayesmig.errors import DesignError
+from bayesmig.predict import comparisons, predictions, slopes
+from tests.fabricate import fabricated, small_design, small_frame, small_survey, survey_of, theory
+
+BENDS = {"smooths": [{"column": "wealth", "bends": 5}]}
+
+
+def smooth(n: int = 300, size: int = 5) -> tuple[Any, np.ndarray, np.ndarray]:
+    x = np.random.default_rng(1).gamma(3.0, 1.0, n)
+    learnt, columns = learn_smooth("x", size, pd.DataFrame({"x": x}), where="key smooths[0]")
+    return learnt, columns, x
+
+
+def test_bends_hold_no_constant_and_no_line_and_are_of_size_one() -> None:
+    _, columns, x = smooth()
+    np.testing.assert_allclose(columns.sum(axis=0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(x @ columns, 0.0, atol=1e-9)
+    assert (columns**2).sum(axis=1).mean() == pytest.approx(1.0)
+
+
+def test_roughness_is_the_sum_of_squares_of_coefficients() -> None:
+    """By second differences on a fine grid, which know nothing of splines."""
+    learnt, _, x = smooth()
+    grid = np.linspace(x.min(), x.max(), 20_001)
+    step = grid[1] - grid[0]
+    values = learnt.apply(pd.DataFrame({"x": grid}))
+    second = np.diff(values, 2, axis=0) / step**2
+    rough = second.T @ second * step
+    np.testing.assert_allclose(rough, rough[0, 0] * np.eye(5), atol=2e-3 * rough[0, 0])
+
+
+def test_enough_bends_follow_any_smooth_curve() -> None:
+    _, columns, x = smooth(size=20)
+    basis = np.column_stack([np.ones(len(x)), x, columns])
+    curve = np.sin(x)
+    left = curve - basis @ np.linalg.lstsq(basis, curve, rcond=None)[0]
+    assert np.abs(left).max() < 0.01
+
+
+def test_slopes_of_bends_are_their_derivatives() -> None:
+    learnt, _, x = smooth()
+    inside = np.sort(x)[5:-5]
+    exact = learnt.derivative(pd.DataFrame({"x": inside}), {"x": np.full(len(inside), 2.0)})
+    ahead, behind = (learnt.apply(pd.DataFrame({"x": inside + d})) for d in (1e-5, -1e-5))
+    np.testing.assert_allclose(exact, 2 * (ahead - behind) / 2e-5, atol=1e-6)
+    still = learnt.derivative(pd.DataFrame({"x": inside}), {})
+    assert not still.any()
+
+
+def test_beyond_the_range_of_the_fit_there_is_no_bend() -> None:
+    learnt, _, x = smooth()
+    with pytest.raises(DesignError, match=r"its smooth is known from .* to"):
+        learnt.apply(pd.DataFrame({"x": [x.mean(), x.max() + 0.1]}))
+    with pytest.raises(DesignError, match="missing"):
+        learnt.apply(pd.DataFrame({"x": [np.nan]}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"smooths": [{"column": "education"}]}, "no line to bend"),
+        ({"smooths": [{"column": "wealth"}] * 2}, "stands twice"),
+        ({"utility": {"persons": "wealth", "shared": "wealth"}}, "of its own for every"),
+        ({"utility": {"persons": "1", "shared": "wealth:female"}}, "is a sum of columns"),
+        ({"utility": {"persons": "1", "shared": "log1p(wealth)"}}, "is not a column"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused(keys: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        theory("female + wealth", **keys)
+
+
+def test_columns_without_enough_values_are_refused() -> None:
+    frame = small_frame(200).assign(female=lambda f: f["female"], still=1.0)
+    with pytest.raises(DesignError, match="2 different values, too few for 5 bends"):
+        build_design(theory("female", smooths=[{"column": "female", "bends": 5}]), survey_of(frame))
+    with pytest.raises(DesignError, match="'still' has one value"):
+        build_design(theory(utility={"persons": "female", "shared": "still"}), survey_of(frame))
+
+
+def test_the_bend_is_everyones_whoever_the_groups_are() -> None:
+    """Typical and new groups change the groups' effects, and leave the smooth."""
+    design = small_design("female + wealth", **BENDS)
+    plain = small_design("female + wealth")
+    posterior = fabricated(design, survey=small_survey())
+    frame = small_survey().frame
+    for groups in ("observed", "typical", "new"):
+        moved = comparisons(
+            posterior, {"wealth": (-1.0, 1.0)}, groups=groups, newdata=frame
+        ).summary["estimate"]
+        assert np.isfinite(moved).all()
+    terms = design.columns.groups["smooth_wealth"][1]
+    draws = posterior.draws
+    beta = draws["beta"].to_numpy().reshape(-1, *draws["beta"].shape[2:])
+    bends = draws["u_smooth_wealth"].to_numpy().reshape(len(beta), 2, 5)
+    utility = np.zeros((len(beta), len(terms), 3))
+    utility[..., 1:] = np.einsum("nk,skj->snj", plain.columns.persons, beta)
+    utility[..., 1:] += np.einsum("nt,sjt->snj", terms, bends)
+    shares = np.exp(utility)
+    shares /= shares.sum(axis=-1, keepdims=True)
+    weights = frame["weight"] / frame["weight"].sum()
+    by_hand = np.einsum("n,snj->j", weights, shares) / len(beta)
+    got = predictions(posterior, groups="typical", newdata=frame).summary["estimate"]
+    np.testing.assert_allclose(got, by_hand, atol=1e-9)
+
+
+def test_slopes_follow_the_bend() -> None:
+    survey = small_survey()
+    posterior = fabricated(small_design("female + wealth", **BENDS), survey=survey)
+    frame = survey.frame
+    frame["wealth"] = frame["wealth"].clip(-1.5, 1.5)
+    step = 1e-4
+    exact = slopes(posterior, "wealth", newdata=frame).summary["estimate"]
+    ahead, behind = (
+        predictions(posterior, newdata=frame.assign(wealth=frame["wealth"] + d)).summary
+        for d in (step, -step)
+    )
+    by_steps = (ahead["estimate"] - behind["estimate"]) / (2 * step)
+    np.testing.assert_allclose(exact, by_steps, atol=1e-6)
+
+
+def test_what_is_shared_is_one_coefficient_and_deviations_from_it() -> None:
+    design = small_design(utility={"persons": "female", "shared": "wealth + urban"})
+    assert design.attribute_terms == ("wealth", "urban")
+    columns = design.columns
+    frame = small_survey().frame
+    for j, alternative in enumerate(design.alternatives):
+        expected = 0.0 if alternative == "stay" else frame["wealth"]
+        np.testing.assert_allclose(columns.attributes[:, j, 0], expected)
+    _, terms = columns.groups["deviation"]
+    np.testing.assert_allclose(terms.std(axis=0), 1.0)
+    np.testing.assert_allclose(terms[:, 0], frame["wealth"] / frame["wealth"].std(ddof=0))
