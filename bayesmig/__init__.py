@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bayesmig.spec.scenario import Scenario
     from bayesmig.study import report, run
     from bayesmig.survey.survey import Survey, read_survey
+    from bayesmig.variance_partition import levels
 
     __version__: str
 
@@ -40,6 +41,7 @@ _PUBLIC = {
     "counterfactual": "bayesmig.policy.counterfactual:counterfactual",
     "errors": "bayesmig.errors",
     "fit": "bayesmig.inference.routes:fit",
+    "levels": "bayesmig.variance_partition:levels",
     "load": "bayesmig.posterior:load",
     "load_model": "bayesmig.spec.library:load_model",
     "load_scenario": "bayesmig.spec.library:load_scenario",
@@ -65,6 +67,7 @@ __all__ = [
     "counterfactual",
     "errors",
     "fit",
+    "levels",
     "load",
     "load_model",
     "load_scenario",

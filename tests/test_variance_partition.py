@@ -1,0 +1,68 @@
+"""What each level explains: against loops, and against a world of known shares."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import bayesmig
+from bayesmig.errors import QuestionError
+from tests.fabricate import fabricated, small_design, small_survey
+
+TWO = [{"by": "origin", "terms": "1 + wealth"}, {"by": "household", "correlated": False}]
+
+
+def test_it_is_what_loops_give() -> None:
+    survey = small_survey()
+    design = small_design("female + wealth", survey=survey, groups=TWO)
+    posterior = fabricated(design, survey=survey, draws=20, chains=2)
+    found = bayesmig.levels(posterior, allow_unconverged=True)
+    draws = posterior.draws.transpose("chain", "draw", ...)
+    z = design.columns.groups["origin"][1]
+    shares, correlations = [], []
+    for chain in range(2):
+        for draw in range(20):
+            sigma = draws["sigma_origin"].to_numpy()[chain, draw].ravel()
+            corr = draws["corr_origin"].to_numpy()[chain, draw]
+            of_household = draws["sigma_household"].to_numpy()[chain, draw][:, 0] ** 2
+            covariance = np.zeros((2, 2))
+            for row in z:
+                for j in range(2):
+                    for k in range(2):
+                        for t in range(2):
+                            for u in range(2):
+                                a, b = 2 * j + t, 2 * k + u
+                                covariance[j, k] += (
+                                    row[t] * row[u] * sigma[a] * sigma[b] * corr[a, b] / len(z)
+                                )
+            total = np.diag(covariance) + of_household + math.pi**2 / 3
+            shares.append([*(np.diag(covariance) / total), *(of_household / total)])
+            correlations.append(covariance[0, 1] / math.sqrt(covariance[0, 0] * covariance[1, 1]))
+    got = found.draws.to_numpy().reshape(40, -1)
+    of = found.summary
+    assert list(of["level"]) == ["origin"] * 3 + ["household"] * 2
+    assert list(of["quantity"]) == ["vpc", "vpc", "correlation", "vpc", "vpc"]
+    np.testing.assert_allclose(got[:, [0, 1, 3, 4]], shares, rtol=1e-12)
+    np.testing.assert_allclose(got[:, 2], correlations, rtol=1e-12)
+    assert list(of["rows"]) == [12, 12, 12, 134, 134]
+
+
+def test_levels_may_differ_in_sign() -> None:
+    survey = small_survey()
+    groups = [{"by": "origin"}, {"by": "household"}]
+    design = small_design("female", survey=survey, groups=groups)
+    signs = {"corr_origin": [[1.0, 0.8], [0.8, 1.0]], "corr_household": [[1.0, -0.8], [-0.8, 1.0]]}
+    posterior = fabricated(design, survey=survey, centre=signs)
+    summary = bayesmig.levels(posterior).summary.query("quantity == 'correlation'")
+    assert list(summary["alternative"]) == ["internal, international"] * 2
+    assert list(summary["probability_above"].round()) == [1.0, 0.0]
+
+
+def test_without_groups_there_are_no_levels() -> None:
+    survey = small_survey()
+    smooth = [{"column": "wealth", "bends": 4}]
+    design = small_design("wealth", survey=survey, groups=[], smooths=smooth)
+    with pytest.raises(QuestionError, match="has no group effects"):
+        bayesmig.levels(fabricated(design, survey=survey))
