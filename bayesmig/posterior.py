@@ -159,6 +159,7 @@ class Posterior:
             only=stacked("beta_only"),
             attributes=stacked("gamma"),
             effects={by: stacked(f"u_{by}") for by in self.design.layouts},
+            lambdas=stacked("lambda_nest"),
         )
 
     def problems(self) -> tuple[str, ...]:

@@ -148,7 +148,9 @@ def fabricated(
     named = {}
     for name in dims:
         at = centre[name]
-        if name.startswith("sigma_"):
+        if name == "lambda_nest":
+            named[name] = at ** np.exp(noise(at.shape))
+        elif name.startswith("sigma_"):
             named[name] = at * np.exp(noise(at.shape))
         elif name.startswith("corr_"):
             named[name] = _correlations(at, noise)
@@ -199,6 +201,8 @@ def _centres(design: Design) -> dict[str, np.ndarray]:
             found[name] = design.priors[blocks[name]].loc.astype(float)
         elif name.startswith("corr_"):
             found[name] = np.eye(shape[0])
+        elif name == "lambda_nest":
+            found[name] = np.full(shape, 0.5)
         else:
             found[name] = np.full(shape, 0.5 if name.startswith("sigma_") else 0.0)
     return found

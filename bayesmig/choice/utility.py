@@ -8,8 +8,11 @@ Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesmig.choice.nested import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class Columns:
         Name of a group factor -> (``codes (obs,)``, ``terms (obs, q)``).
     available
         Boolean ``(obs, alternative)``, or ``None`` where all are.
+    nests
+        Alternatives that are closer substitutes, or ``None`` where there are none: the
+        rule that makes probabilities of utilities (`bayesmig.choice.probabilities`).
     """
 
     n_alternatives: int
@@ -43,6 +49,7 @@ class Columns:
     attributes: Any
     groups: Mapping[str, tuple[Any, Any]]
     available: Any = None
+    nests: Tree | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +67,15 @@ class Coefficients:
         ``(..., attribute)``.
     effects
         Name of a group factor -> ``(..., group, nonbase, term)``.
+    lambdas
+        Dissimilarities of nests, ``(..., nest)``.
     """
 
     persons: Any = None
     only: Any = None
     attributes: Any = None
     effects: Mapping[str, Any] | None = None
+    lambdas: Any = None
 
 
 def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
@@ -110,6 +120,18 @@ def take_rows(columns: Columns, rows: Any) -> Columns:
         groups={k: (codes[rows], terms[rows]) for k, (codes, terms) in columns.groups.items()},
         available=None if columns.available is None else columns.available[rows],
     )
+
+
+def take_draws(coefficients: Coefficients, draws: Any) -> Coefficients:
+    """The same coefficients at some draws, their leading dimension: a slice or positions."""
+    effects = coefficients.effects
+    taken = {
+        part.name: None if (values := getattr(coefficients, part.name)) is None else values[draws]
+        for part in fields(coefficients)
+        if part.name != "effects"
+    }
+    some = None if effects is None else {by: u[draws] for by, u in effects.items()}
+    return Coefficients(**taken, effects=some)
 
 
 def _group_part(xp: Any, effects: Any, codes: Any, terms: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bayesmig.choice.nested import ROOT, Tree
 from bayesmig.choice.utility import Columns
 from bayesmig.chunks import chunks
 from bayesmig.design.differences import Labels
@@ -142,12 +143,13 @@ class Design:
         Titles, claims and hypotheses of the theory do not change it.
         """
         priors = self.spec.priors
-        said = {
+        said: dict[str, object] = {
             "choice": self.spec.choice.model_dump(),
             "labels": [self.persons, self.only, self.attribute_terms],
             "groups": [[g.by, g.terms, g.correlated] for g in self.layouts.values()],
             "priors": [priors.scale.model_dump(), priors.correlation.model_dump()],
         }
+        said |= self._beyond_logit()
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         blocks = [self.columns.persons, self.columns.attributes, self.columns.available]
         blocks += [*self.columns.only.values(), self.choice, self.weights]
@@ -164,6 +166,15 @@ class Design:
         for layout in self.layouts.values():
             digest.update("\0".join(map(str, layout.levels)).encode())
         return digest.hexdigest()
+
+    def _beyond_logit(self) -> dict[str, object]:
+        """What the density depends on where it is not that of a logit."""
+        priors = self.spec.priors
+        said: dict[str, object] = {}
+        if self.spec.nests:
+            nests = [nest.model_dump() for nest in self.spec.nests]
+            said["nests"] = [nests, priors.lambda_nest.model_dump()]
+        return said
 
     def apply(
         self, frame: pd.DataFrame, *, unseen: str = "refuse", where: str = "new data"
@@ -463,6 +474,7 @@ def design_from_frame(
         attributes=attribute_columns,
         groups=groups,
         available=available,
+        nests=_tree(spec),
     )
     labels = Labels(
         persons=encoders["persons"].names,
@@ -720,6 +732,18 @@ def _available(spec: ModelSpec, frame: pd.DataFrame, where: str) -> np.ndarray |
             rows=np.flatnonzero(none),
         )
     return available
+
+
+def _tree(spec: ModelSpec) -> Tree | None:
+    """The nests by position."""
+    if not spec.nests:
+        return None
+    place = {nest.name: m for m, nest in enumerate(spec.nests)}
+    of = {a: m for m, nest in enumerate(spec.nests) for a in nest.alternatives}
+    return Tree(
+        alternatives=tuple(of.get(a, ROOT) for a in spec.choice.alternatives),
+        nests=tuple(ROOT if n.within is None else place[n.within] for n in spec.nests),
+    )
 
 
 def _chosen_are_available(

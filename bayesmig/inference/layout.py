@@ -130,6 +130,8 @@ def parameter_dims(design: Design) -> dict[str, tuple[str, ...]]:
         dims["beta_only"] = ("only_term",)
     if design.attribute_terms:
         dims["gamma"] = ("attribute_term",)
+    if design.spec.nests:
+        dims["lambda_nest"] = ("nest",)
     for by, layout in design.layouts.items():
         dims[f"u_{by}"] = (by, "nonbase", f"{by}_term")
         dims[f"sigma_{by}"] = ("nonbase", f"{by}_term")
@@ -150,6 +152,8 @@ def parameter_coords(design: Design) -> dict[str, list[str]]:
         coords["only_term"] = [f"{name}:{alternative}" for alternative, name in design.only]
     if design.attribute_terms:
         coords["attribute_term"] = list(design.attribute_terms)
+    if design.spec.nests:
+        coords["nest"] = [nest.name for nest in design.spec.nests]
     for by, layout in design.layouts.items():
         coords[by] = list(map(str, layout.levels))
         coords[f"{by}_term"] = list(layout.terms)

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayesmig.choice.nested import dissimilarities
 from bayesmig.design.design import Design, GroupLayout
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import InferenceError
@@ -50,6 +51,10 @@ def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
     named = {
         name: _coefficients(design.priors[block], draws, rng) for name, block in blocks.items()
     }
+    if design.columns.nests is not None:
+        of = design.spec.priors.lambda_nest
+        ratios = rng.beta(of.alpha, of.beta, (draws, len(design.spec.nests)))
+        named["lambda_nest"] = dissimilarities(np, design.columns.nests, ratios)
     for layout in design.layouts.values():
         named |= _effects(layout, design, draws, rng)
     dims = parameter_dims(design)

@@ -10,14 +10,14 @@ from pydantic import Field
 
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import Formula, parse_formula
+from bayesmig.spec.nests import Nest, check_nests
+from bayesmig.spec.priors import NAME as NAME
 from bayesmig.spec.priors import Frozen, Priors
+from bayesmig.spec.priors import Name as Name
 from bayesmig.spec.references import Mechanism, Reference
 from bayesmig.spec.statement import Inequality, parse_statement
 from bayesmig.tomlfile import write_toml
 
-#: What an alternative or a hypothesis may be called, so that statements can name it.
-NAME = r"^[A-Za-z]\w*$"
-Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 #: That of a file without its ending.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$", max_length=64)]
 Count = Annotated[int, Field(ge=0)]
@@ -221,6 +221,8 @@ class ModelSpec(Frozen):
         What the theory expects of a survey: column -> meaning and unit.
     choice, utility, groups, priors
         The model.
+    nests
+        Alternatives that are closer substitutes for each other (nested logit).
     available
         Alternative -> column that says (0/1) whether it is available; alternatives
         that are not named are always available.
@@ -244,6 +246,7 @@ class ModelSpec(Frozen):
     utility: Utility = Utility()
     available: dict[Name, Column] = {}
     groups: tuple[Group, ...] = ()
+    nests: tuple[Nest, ...] = ()
     weights: Literal["estimand", "ignore"] = "estimand"
     priors: Priors = Priors()
     hypotheses: dict[Name, Hypothesis] = {}
@@ -260,6 +263,7 @@ class ModelSpec(Frozen):
                     mend="put all its terms into one entry",
                 )
         known = self.choice.alternatives
+        check_nests(self.nests, known)
         mentions = [
             *((f"utility.only.{a}", a) for a in self.utility.only),
             *((f"available.{a}", a) for a in self.available),
@@ -282,6 +286,12 @@ class ModelSpec(Frozen):
                     where=f"key {key}",
                     mend="name one of " + ", ".join(known),
                 )
+        if "lambda_nest" in self.priors.model_fields_set and not self.nests:
+            raise SpecError(
+                "a prior of lambda_nest is stated, and there is no nest",
+                where="key priors.lambda_nest",
+                mend="leave it out, or write [[nests]]",
+            )
 
     def to_toml(self) -> str:
         """The theory as TOML text; reading it back gives an equal value."""

@@ -15,6 +15,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Location = Annotated[float, Field(ge=-1e6, le=1e6)]
 Scale = Annotated[float, Field(ge=1e-6, le=1e6)]
 Shape = Annotated[float, Field(ge=0.01, le=1e6)]
+#: What an alternative, nest or hypothesis may be called, so that statements can name it.
+NAME = r"^[A-Za-z]\w*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 
 
 class Frozen(BaseModel):
@@ -147,6 +150,16 @@ class CorrelationPrior(Frozen):
     eta: Shape = 2.0
 
 
+class NestPrior(Frozen):
+    """Beta prior of a nest's lambda, as a share of that of the nest that it lies in.
+
+    Uniform where nothing is said: every value that maximises utility is as likely.
+    """
+
+    alpha: Shape = 1.0
+    beta: Shape = 1.0
+
+
 class Priors(Frozen):
     """Priors per block, and per coefficient where that is wanted."""
 
@@ -156,6 +169,7 @@ class Priors(Frozen):
     alternatives: Prior = Prior()
     scale: ScalePrior = ScalePrior()
     correlation: CorrelationPrior = CorrelationPrior()
+    lambda_nest: NestPrior = NestPrior()
     coefficient: tuple[CoefficientPrior, ...] = ()
 
     def check(self) -> None:
