@@ -148,7 +148,11 @@ def fabricated(
     named = {}
     for name in dims:
         at = centre[name]
-        if name == "lambda_nest":
+        if name == "turning_point":
+            named[name] = 0.5 / named["hump_bend"]
+        elif name in ("half_saturation", "hill_exponent", "hump_bend"):
+            named[name] = at * np.exp(noise(at.shape))
+        elif name == "lambda_nest":
             named[name] = at ** np.exp(noise(at.shape))
         elif name.startswith("sigma_"):
             named[name] = at * np.exp(noise(at.shape))
@@ -203,6 +207,12 @@ def _centres(design: Design) -> dict[str, np.ndarray]:
             found[name] = np.eye(shape[0])
         elif name == "lambda_nest":
             found[name] = np.full(shape, 0.5)
+        elif name == "half_saturation":
+            found[name] = (design.responses.low + design.responses.high) / 2
+        elif name == "hill_exponent":
+            found[name] = np.full(shape, 2.0)
+        elif name == "hump_bend":
+            found[name] = 0.5 / design.responses.top
         else:
             found[name] = np.full(shape, 0.5 if name.startswith("sigma_") else 0.0)
     return found

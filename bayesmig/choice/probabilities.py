@@ -10,7 +10,10 @@ Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from bayesmig.choice import logit, nested
 from bayesmig.choice.utility import Coefficients, Columns, utilities
@@ -18,7 +21,8 @@ from bayesmig.choice.utility import Coefficients, Columns, utilities
 
 def beyond_logit(columns: Columns) -> tuple[str, ...]:
     """What of the columns is not part of a logit that is linear in parameters, in words."""
-    return ("nests",) if columns.nests is not None else ()
+    parts = {"nests": columns.nests is not None, "response curves": bool(columns.curves)}
+    return tuple(part for part, there in parts.items() if there)
 
 
 def log_probabilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
@@ -67,14 +71,26 @@ def slopes(columns: Columns, moving: Columns, coefficients: Coefficients) -> Any
     array
         ``(..., obs, alternative)``.
     """
-    import numpy as np
+    return np.imag(np.exp(log_probabilities(np, _stepped(columns, moving), coefficients))) / _STEP
 
-    utility = utilities(np, columns, coefficients)
-    speed = utilities(np, moving, coefficients)
-    moved = _given_utility(
-        np, columns, coefficients, utility + 1j * _STEP * speed, columns.available
+
+def _stepped(columns: Columns, moving: Columns) -> Columns:
+    """The columns, a little further along in the imaginary direction."""
+
+    def step(values: Any, speed: Any) -> Any:
+        return None if values is None else values + 1j * _STEP * speed
+
+    return replace(
+        columns,
+        persons=step(columns.persons, moving.persons),
+        only={j: step(block, moving.only[j]) for j, block in columns.only.items()},
+        attributes=step(columns.attributes, moving.attributes),
+        groups={
+            by: (codes, step(terms, moving.groups[by][1]))
+            for by, (codes, terms) in columns.groups.items()
+        },
+        doses=step(columns.doses, moving.doses),
     )
-    return np.imag(np.exp(moved)) / _STEP
 
 
 #: So small that its square is lost beside one, and its size does not matter.

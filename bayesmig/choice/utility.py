@@ -1,7 +1,8 @@
 """Systematic utility of every alternative, from labelled blocks of columns.
 
 ``V[n, j] = asc_j + x_n'beta_j + sum_g z_n'u_{g(n), j} + x_only'b_only + a_nj'gamma``,
-where the first three parts are zero for the base (McFadden 1974; Train 2009, ch. 2).
+where the first three parts are zero for the base (McFadden 1974; Train 2009, ch. 2);
+and response curves, where there are any (`bayesmig.choice.response`).
 Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
+
+from bayesmig.choice.response import Curve, curve_parts
 
 if TYPE_CHECKING:
     from bayesmig.choice.nested import Tree
@@ -40,6 +43,8 @@ class Columns:
     nests
         Alternatives that are closer substitutes, or ``None`` where there are none: the
         rule that makes probabilities of utilities (`bayesmig.choice.probabilities`).
+    curves, doses
+        Response curves, and their columns ``(obs, curve)``.
     """
 
     n_alternatives: int
@@ -50,6 +55,8 @@ class Columns:
     groups: Mapping[str, tuple[Any, Any]]
     available: Any = None
     nests: Tree | None = None
+    curves: tuple[Curve, ...] = ()
+    doses: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ class Coefficients:
         Name of a group factor -> ``(..., group, nonbase, term)``.
     lambdas
         Dissimilarities of nests, ``(..., nest)``.
+    curves
+        Parameters of response curves, as `bayesmig.choice.response.curve_parts` takes them.
     """
 
     persons: Any = None
@@ -76,6 +85,7 @@ class Coefficients:
     attributes: Any = None
     effects: Mapping[str, Any] | None = None
     lambdas: Any = None
+    curves: Mapping[str, Any] | None = None
 
 
 def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
@@ -102,6 +112,10 @@ def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
         stop = start + block.shape[1]
         parts[position] = parts[position] + _product(xp, block, coefficients.only[..., start:stop])
         start = stop
+    if columns.curves:
+        added = curve_parts(xp, columns.curves, columns.doses, coefficients.curves or {})
+        for position, part in added.items():
+            parts[position] = parts[position] + part
     utility = xp.stack(parts, axis=-1)
     if columns.attributes is not None:
         for k in range(columns.attributes.shape[2]):
@@ -119,19 +133,21 @@ def take_rows(columns: Columns, rows: Any) -> Columns:
         attributes=None if columns.attributes is None else columns.attributes[rows],
         groups={k: (codes[rows], terms[rows]) for k, (codes, terms) in columns.groups.items()},
         available=None if columns.available is None else columns.available[rows],
+        doses=None if columns.doses is None else columns.doses[rows],
     )
 
 
 def take_draws(coefficients: Coefficients, draws: Any) -> Coefficients:
     """The same coefficients at some draws, their leading dimension: a slice or positions."""
-    effects = coefficients.effects
-    taken = {
-        part.name: None if (values := getattr(coefficients, part.name)) is None else values[draws]
-        for part in fields(coefficients)
-        if part.name != "effects"
-    }
-    some = None if effects is None else {by: u[draws] for by, u in effects.items()}
-    return Coefficients(**taken, effects=some)
+
+    def taken(values: Any) -> Any:
+        if isinstance(values, Mapping):
+            return {name: of[draws] for name, of in values.items()}
+        return None if values is None else values[draws]
+
+    return Coefficients(
+        **{of.name: taken(getattr(coefficients, of.name)) for of in fields(coefficients)}
+    )
 
 
 def _group_part(xp: Any, effects: Any, codes: Any, terms: Any) -> Any:

@@ -16,8 +16,17 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.choice.nested import ROOT, Tree
+from bayesmig.choice.response import EFFECT, SHAPES
 from bayesmig.choice.utility import Columns
 from bayesmig.chunks import chunks
+from bayesmig.design.curves import (
+    Responses,
+    apply_doses,
+    curves_of,
+    learn_doses,
+    moving_doses,
+    responses,
+)
 from bayesmig.design.differences import Labels
 from bayesmig.design.formula import CONSTANT, Encoder, RowsError, in_order, learn
 from bayesmig.design.priors import PriorArray, resolve
@@ -101,6 +110,8 @@ class Design:
     derived
         Column -> the columns that the codebook computes it from, at any remove: it
         would have to change with them.
+    responses
+        Labels and priors of the parameters of response curves; ``None`` where there are none.
     """
 
     spec: ModelSpec
@@ -120,6 +131,7 @@ class Design:
     encoders: Mapping[str, Encoder] = field(repr=False)
     survey_fingerprint: str
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    responses: Responses | None = field(default=None, repr=False)
 
     @property
     def n_obs(self) -> int:
@@ -153,6 +165,8 @@ class Design:
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         blocks = [self.columns.persons, self.columns.attributes, self.columns.available]
         blocks += [*self.columns.only.values(), self.choice, self.weights]
+        if self.columns.doses is not None:
+            blocks.append(self.columns.doses)
         for codes, terms in self.columns.groups.values():
             blocks += [codes, terms]
         for prior in self.priors.values():
@@ -174,6 +188,10 @@ class Design:
         if self.spec.nests:
             nests = [nest.model_dump() for nest in self.spec.nests]
             said["nests"] = [nests, priors.lambda_nest.model_dump()]
+        if self.responses is not None:
+            curves = [curve.model_dump() for curve in self.spec.curves]
+            of = (EFFECT, *(name for shape in SHAPES.values() for name in shape))
+            said["curves"] = [curves, [getattr(priors, name).model_dump() for name in of]]
         return said
 
     def apply(
@@ -231,6 +249,7 @@ class Design:
             attributes=attributes,
             groups=groups,
             available=available,
+            doses=apply_doses(self.spec, frame, self.encoders, where),
         )
 
     def derivative(
@@ -252,8 +271,8 @@ class Design:
         Returns
         -------
         Columns
-            Utilities are linear in columns, so that `bayesmig.choice.utility.utilities`
-            of these are the derivatives of the utilities.
+            Where utilities are linear in columns, `bayesmig.choice.utility.utilities` of
+            these are the derivatives of the utilities.
 
         Raises
         ------
@@ -282,6 +301,7 @@ class Design:
                 by: (codes, self.layouts[by].encoder.derivative(frame, along, where=where))
                 for by, (codes, _) in columns.groups.items()
             },
+            doses=moving_doses(self.spec, frame, self.encoders, along, where),
         )
 
     def _speeds(self, name: str, column: str, n: int) -> np.ndarray:
@@ -388,6 +408,7 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
     if (generic := spec.utility.alternatives_formula) is not None:
         formulas.append(generic)
     formulas += [g.formula for g in spec.groups]
+    formulas += [parse_formula(c.column, where="key curves") for c in spec.curves]
     named = dict.fromkeys(c for formula in formulas for c in formula.columns)
     attributes = [a for a in survey.attributes if generic is not None and a in generic.columns]
     for column in named:
@@ -421,6 +442,7 @@ def _keys_that_name(spec: ModelSpec, column: str) -> str:
         **{f"groups[{i}].terms": g.formula for i, g in enumerate(spec.groups)},
     }
     named = [key for key, formula in keys.items() if column in formula.columns]
+    named += [f"curves[{i}].column" for i, c in enumerate(spec.curves) if c.column == column]
     return f"key {named[0] if named else 'utility.alternatives'}"
 
 
@@ -475,6 +497,8 @@ def design_from_frame(
         groups=groups,
         available=available,
         nests=_tree(spec),
+        curves=curves_of(spec),
+        doses=learn_doses(spec, frame, encoders),
     )
     labels = Labels(
         persons=encoders["persons"].names,
@@ -502,6 +526,7 @@ def design_from_frame(
         persons=labels.persons,
         only=labels.only,
         attribute_terms=labels.attribute_terms,
+        responses=responses(spec, columns.doses),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,9 @@ def check_support(
     """
     _refuse_constant_columns(columns.persons, labels.persons)
     _check_rank(products(columns, centre_of(columns, labels.persons)), _coefficients(spec, labels))
-    warnings = check_separation(spec.choice.alternatives, columns, choice, labels, priors)
+    # Along curves nothing runs off: their parameters have proper priors.
+    linear = replace(columns, curves=(), doses=None)
+    warnings = check_separation(spec.choice.alternatives, linear, choice, labels, priors)
     warnings += identification_warnings(spec, columns)
     ranges, levels = observed_ranges(frame)
     return Support(ranges, levels, tuple(warnings))

@@ -17,6 +17,7 @@ from pytensor.tensor.variable import TensorConstant
 
 from bayesmig.choice.nested import dissimilarities
 from bayesmig.choice.probabilities import beyond_logit, log_probabilities
+from bayesmig.choice.response import EFFECT
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design, GroupLayout, build_design
 from bayesmig.design.priors import PriorArray
@@ -102,6 +103,7 @@ def build_graph(
             attributes=_coefficients("gamma", design.priors["alternatives"], design),
             effects={by: _effects(layout, design) for by, layout in design.layouts.items()},
             lambdas=_lambdas(design),
+            curves=_curves(design),
         )
         log_p = log_probabilities(pt, design.columns, coefficients)
         observed = {"dtype": "int64", "observed": design.choice, "dims": "obs"}
@@ -216,6 +218,28 @@ def _lambdas(design: Design) -> Any:
     ratios = pm.Beta("lambda_ratio", of.alpha, of.beta, dims="nest")
     lambdas = dissimilarities(pt, design.columns.nests, ratios)
     return pm.Deterministic("lambda_nest", lambdas, dims=parameter_dims(design)["lambda_nest"])
+
+
+def _curves(design: Design) -> dict[str, Any] | None:
+    """Parameters of response curves."""
+    of, priors, dims = design.responses, design.spec.priors, parameter_dims(design)
+    if of is None:
+        return None
+    found = {EFFECT: pm.Normal(EFFECT, 0.0, of.effect_sd, dims=dims[EFFECT])}
+    if "half_saturation" in of.labels:
+        name, beta = "half_saturation", priors.half_saturation
+        share = pm.Beta("half_saturation_share", beta.alpha, beta.beta, dims=dims[name])
+        found[name] = pm.Deterministic(name, of.low + (of.high - of.low) * share, dims=dims[name])
+    if "hill_exponent" in of.labels:
+        log = priors.hill_exponent
+        found["hill_exponent"] = pm.LogNormal(
+            "hill_exponent", log.loc, log.scale, dims=dims["hill_exponent"]
+        )
+    if "hump_bend" in of.labels:
+        scale = priors.hump_bend.scale / of.top
+        found["hump_bend"] = pm.HalfNormal("hump_bend", scale, dims=dims["hump_bend"])
+        pm.Deterministic("turning_point", 0.5 / found["hump_bend"], dims=dims["turning_point"])
+    return found
 
 
 def _scale(prior: ScalePrior, size: int) -> Any:

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from bayesmig.choice.response import EFFECT, SHAPES
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import Formula, parse_formula
+from bayesmig.spec.curves import Curve, check_curves
 from bayesmig.spec.nests import Nest, check_nests
 from bayesmig.spec.priors import NAME as NAME
 from bayesmig.spec.priors import Frozen, Priors
@@ -223,6 +225,8 @@ class ModelSpec(Frozen):
         The model.
     nests
         Alternatives that are closer substitutes for each other (nested logit).
+    curves
+        Columns that act along a curve: saturation, threshold, hump.
     available
         Alternative -> column that says (0/1) whether it is available; alternatives
         that are not named are always available.
@@ -247,6 +251,7 @@ class ModelSpec(Frozen):
     available: dict[Name, Column] = {}
     groups: tuple[Group, ...] = ()
     nests: tuple[Nest, ...] = ()
+    curves: tuple[Curve, ...] = ()
     weights: Literal["estimand", "ignore"] = "estimand"
     priors: Priors = Priors()
     hypotheses: dict[Name, Hypothesis] = {}
@@ -264,6 +269,13 @@ class ModelSpec(Frozen):
                 )
         known = self.choice.alternatives
         check_nests(self.nests, known)
+        check_curves(
+            self.curves,
+            known,
+            self.utility.persons_formula,
+            self.utility.only_formulas,
+            self.choice.base,
+        )
         mentions = [
             *((f"utility.only.{a}", a) for a in self.utility.only),
             *((f"available.{a}", a) for a in self.available),
@@ -286,12 +298,21 @@ class ModelSpec(Frozen):
                     where=f"key {key}",
                     mend="name one of " + ", ".join(known),
                 )
-        if "lambda_nest" in self.priors.model_fields_set and not self.nests:
-            raise SpecError(
-                "a prior of lambda_nest is stated, and there is no nest",
-                where="key priors.lambda_nest",
-                mend="leave it out, or write [[nests]]",
-            )
+        self._no_idle_priors()
+
+    def _no_idle_priors(self) -> None:
+        """A prior is of a parameter that there is."""
+        shaped = [name for curve in self.curves for name in SHAPES[curve.shape]]
+        there = {"lambda_nest": bool(self.nests), EFFECT: bool(self.curves)}
+        there |= {name: name in shaped for of in SHAPES.values() for name in of}
+        for name, used in there.items():
+            if name in self.priors.model_fields_set and not used:
+                block = "[[nests]]" if name == "lambda_nest" else "[[curves]]"
+                raise SpecError(
+                    f"a prior of {name} is stated, and the theory has no such parameter",
+                    where=f"key priors.{name}",
+                    mend=f"leave it out, or write {block}",
+                )
 
     def to_toml(self) -> str:
         """The theory as TOML text; reading it back gives an equal value."""

@@ -242,8 +242,13 @@ def test_slopes_are_those_of_the_probabilities(seed: int) -> None:
     columns = replace(columns, nests=Tree((0, 0, 1, 1), (ROOT, ROOT)))
     coefficients = random_coefficients(rng, columns, lead=(3,))
     coefficients = replace(coefficients, lambdas=rng.uniform(0.2, 1.0, (3, 2)))
-    moving = replace(columns, persons=rng.normal(size=columns.persons.shape), only={})
-    moving = replace(moving, attributes=None, groups={})
+    moving = replace(
+        columns,
+        persons=rng.normal(size=columns.persons.shape),
+        only={j: np.zeros_like(block) for j, block in columns.only.items()},
+        attributes=None if columns.attributes is None else np.zeros_like(columns.attributes),
+        groups={by: (c, np.zeros_like(t)) for by, (c, t) in columns.groups.items()},
+    )
     got = slopes(columns, moving, coefficients)
     h = 1e-5
     arms = [

@@ -33,6 +33,26 @@ BEYOND: dict[str, dict[str, Any]] = {
         "available": {"international": "border_open", "internal": "road_open"},
         "priors": {"lambda_nest": {"alpha": 2.0, "beta": 2.0}},
     },
+    "curves": {
+        "curves": [
+            {"column": "cost_stay", "shape": "hill", "alternatives": ["internal", "international"]},
+            {"column": "household_internal", "shape": "hump", "alternatives": ["international"]},
+            {"column": "network_internal", "shape": "linear", "alternatives": ["internal"]},
+            {"column": "age", "shape": "log1p", "alternatives": ["stay"]},
+            {
+                "column": "cost_stay",
+                "shape": "saturating",
+                "alternatives": ["stay"],
+                "name": "cost_at_home",
+            },
+        ],
+        "priors": {"curve_effect": {"height": 1.0}, "hill_exponent": {"loc": 0.5}},
+    },
+    "curves in nests": {
+        "nests": NESTS,
+        "curves": [{"column": "cost_stay", "shape": "hill", "alternatives": ["international"]}],
+        "available": {"international": "border_open", "internal": "road_open"},
+    },
 }
 NAMES = list(BEYOND)
 
@@ -105,6 +125,22 @@ def test_what_is_left_open_is_the_plain_model_in_double_precision() -> None:
         plan_fit(design_of("nests"), 1, method="auto", **open_ | {"precision": "single"})
     with pytest.raises(InferenceError, match="the kernel does not cover nests"):
         build_graph(design_of("nests"), "kernel")
+
+
+def test_curves_and_their_priors_are_part_of_the_fingerprint() -> None:
+    keys = BEYOND["curves"]
+    first, *rest = keys["curves"]
+    variants = [
+        keys,
+        keys | {"curves": rest, "priors": {}},
+        keys | {"curves": [first | {"shape": "saturating"}, *rest[:-1]], "priors": {}},
+        keys | {"curves": [first | {"alternatives": ["internal"]}, *rest]},
+        keys | {"priors": {}},
+        keys | {"priors": {"half_saturation": {"alpha": 3.0}}},
+        keys | {"priors": {"hump_bend": {"scale": 2.0}}},
+    ]
+    prints = {build_design(theory(**k), wide_survey()).fingerprint for k in variants}
+    assert len(prints) == len(variants)
 
 
 def test_nests_and_their_priors_are_part_of_the_fingerprint() -> None:
@@ -185,6 +221,48 @@ def test_questions_are_answered_row_by_row(name: str) -> None:
     expected = averages(wealth=frame["wealth"] + h) - averages(wealth=frame["wealth"] - h)
     np.testing.assert_allclose(got, expected / (2 * h), rtol=1e-6, atol=1e-9)
     assert np.abs(got).max() > 1e-4
+
+
+def test_slopes_and_comparisons_of_curves() -> None:
+    posterior = made_up("curves")
+    frame, weights = posterior.frame, posterior.design.weights
+
+    def averages(column: str, change: float) -> np.ndarray:
+        columns = posterior.design.apply(frame.assign(**{column: frame[column] + change}))
+        p = np.exp(log_probabilities(np, columns, posterior.coefficients()))
+        return np.average(p, axis=1, weights=weights)
+
+    for column in ("cost_stay", "age", "network_internal"):
+        got = slopes(posterior, column).draws.to_numpy().reshape(-1, 3)
+        expected = (averages(column, 1e-5) - averages(column, -1e-5)) / 2e-5
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-8)
+        assert np.abs(got).max() > 1e-4
+    got = comparisons(posterior, "household_internal").draws.to_numpy().reshape(-1, 3)
+    expected = averages("household_internal", 1.0) - averages("household_internal", 0.0)
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_what_a_curve_cannot_take_is_refused_with_its_rows() -> None:
+    from bayesmig.errors import DesignError
+
+    posterior = made_up("curves")
+    frame = posterior.frame
+    with pytest.raises(DesignError, match="a curve that is hill starts at 0"):
+        predictions(posterior, newdata=frame.assign(cost_stay=frame["cost_stay"] - 2.0))
+    assert (
+        predictions(posterior, newdata=frame.assign(cost_stay=0.0)).summary.notna().all(axis=None)
+    )
+    with pytest.raises(DesignError, match="no slope at 0"):
+        slopes(posterior, "cost_stay", newdata=frame.assign(cost_stay=0.0))
+    key = {"shape": "hill", "alternatives": ["internal"]}
+    for column, words in {
+        "network_internal": "starts at 0",
+        "female": "needs at least 3",
+        "region": "holds text",
+        "cots_stay": "did you mean 'cost_stay'",
+    }.items():
+        with pytest.raises(DesignError, match=words):
+            build_design(theory("wealth", curves=[key | {"column": column}]), wide_survey())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -66,8 +66,64 @@ def fitted(spec: ModelSpec, survey: Survey) -> Posterior:
 
 def interval(posterior: Posterior, name: str, prob: float = 0.99) -> np.ndarray:
     """Central interval of every parameter of a name, ``(2, ...)``."""
-    draws = posterior.draws[name].stack(s=("chain", "draw"))
-    return draws.quantile([(1 - prob) / 2, (1 + prob) / 2], "s").to_numpy()
+    tails = [(1 - prob) / 2, (1 + prob) / 2]
+    return posterior.draws[name].quantile(tails, ("chain", "draw")).to_numpy()
+
+
+# --------------------------------------------------------------------------------- curves
+
+
+CURVED = theory(
+    "female + wealth",
+    curves=[{"column": "network", "shape": "hill", "alternatives": ["international"]}],
+    groups=[],
+)
+CURVE = {
+    "beta": [[-1.0, -2.0], [0.3, -0.5], [0.2, 0.5]],
+    "curve_effect": [2.5],
+    "half_saturation": [0.15],
+    "hill_exponent": [3.0],
+}
+
+
+@cache
+def curved_world(shape: str) -> tuple[Survey, Posterior]:
+    """A world with a threshold, or with a straight line of the same height."""
+    truth, true = CURVE, CURVED
+    if shape == "linear":
+        line = {"column": "network", "shape": "linear", "alternatives": ["international"]}
+        true = CURVED.replace(curves=[line])
+        truth = {"beta": CURVE["beta"], "curve_effect": [4.0]}
+    survey = simulated(true, truth, n=6_000, seed=21)
+    return survey, fitted(CURVED, survey)
+
+
+def test_a_threshold_is_found_with_its_place() -> None:
+    survey, posterior = curved_world("hill")
+    for name in ("curve_effect", "half_saturation", "hill_exponent"):
+        low, high = interval(posterior, name)
+        assert low < CURVE[name][0] < high, name
+    assert float((posterior.draws["hill_exponent"] > 1).mean()) > 0.95
+    prior = CURVED.priors.hill_exponent
+    # The exponent is learnt, not only remembered.
+    assert float(np.log(posterior.draws["hill_exponent"]).std()) < 0.8 * prior.scale
+    flat = CURVED.replace(
+        curves=[{"column": "network", "shape": "log1p", "alternatives": ["international"]}]
+    )
+    table = compare({"hill": posterior, "log1p": fitted(flat, survey)}).summary
+    assert table.set_index("theory").loc["log1p", "elpd_diff"] < -3
+
+
+def test_no_threshold_is_found_where_there_is_none() -> None:
+    """A Hill curve with an exponent of one and less hardly tells itself from a line."""
+    _, found = curved_world("hill")
+    survey, posterior = curved_world("linear")
+    exponents = [float(p.draws["hill_exponent"].median()) for p in (found, posterior)]
+    assert exponents[1] < 0.75 * exponents[0]
+    line = {"column": "network", "shape": "linear", "alternatives": ["international"]}
+    table = compare({"hill": posterior, "line": fitted(CURVED.replace(curves=[line]), survey)})
+    # No better for its two parameters more.
+    assert abs(table.summary["elpd_diff"]).max() < 3
 
 
 # ---------------------------------------------------------------------------------- nests

@@ -62,5 +62,5 @@ def test_what_is_no_tree_is_refused(nests: list[dict[str, Any]], key: str, says:
 
 
 def test_a_prior_of_no_nest_is_refused() -> None:
-    with pytest.raises(SpecError, match="there is no nest"):
+    with pytest.raises(SpecError, match="no such parameter"):
         model([], priors={"lambda_nest": {"alpha": 2.0}})
