@@ -159,6 +159,10 @@ class Posterior:
             only=stacked("beta_only"),
             attributes=stacked("gamma"),
             effects={by: stacked(f"u_{by}") for by in self.design.layouts},
+            lambdas=stacked("lambda_nest"),
+            curves=None
+            if self.design.responses is None
+            else {name: stacked(name) for name in self.design.responses.labels},
         )
 
     def problems(self) -> tuple[str, ...]:

@@ -148,7 +148,13 @@ def fabricated(
     named = {}
     for name in dims:
         at = centre[name]
-        if name.startswith("sigma_"):
+        if name == "turning_point":
+            named[name] = 0.5 / named["hump_bend"]
+        elif name in ("half_saturation", "hill_exponent", "hump_bend"):
+            named[name] = at * np.exp(noise(at.shape))
+        elif name == "lambda_nest":
+            named[name] = at ** np.exp(noise(at.shape))
+        elif name.startswith("sigma_"):
             named[name] = at * np.exp(noise(at.shape))
         elif name.startswith("corr_"):
             named[name] = _correlations(at, noise)
@@ -199,6 +205,14 @@ def _centres(design: Design) -> dict[str, np.ndarray]:
             found[name] = design.priors[blocks[name]].loc.astype(float)
         elif name.startswith("corr_"):
             found[name] = np.eye(shape[0])
+        elif name == "lambda_nest":
+            found[name] = np.full(shape, 0.5)
+        elif name == "half_saturation":
+            found[name] = (design.responses.low + design.responses.high) / 2
+        elif name == "hill_exponent":
+            found[name] = np.full(shape, 2.0)
+        elif name == "hump_bend":
+            found[name] = 0.5 / design.responses.top
         else:
             found[name] = np.full(shape, 0.5 if name.startswith("sigma_") else 0.0)
     return found

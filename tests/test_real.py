@@ -233,6 +233,69 @@ def test_swissmetro_means_and_leave_one_out(real_data: Path) -> None:
     assert made.loc["time", "elpd_diff"] < -100
 
 
+SWISS_NEST = [{"name": "existing", "alternatives": ["train", "car"]}]
+
+
+def test_swissmetro_nested(real_data: Path) -> None:
+    """Maximum likelihood of the nested logit, of the numpy functions alone."""
+    from dataclasses import replace
+
+    from scipy.optimize import minimize
+
+    from bayesmig.choice import probabilities
+
+    expected = published(real_data, "swissmetro/nested_ml")
+    design = build_design(swiss_theory().replace(nests=SWISS_NEST), swissmetro(real_data))
+    names = ("asc_train", "asc_car", "b_time", "b_cost")
+
+    def log_likelihood(at: np.ndarray) -> float:
+        found = Coefficients(persons=at[None, :2], attributes=at[2:4], lambdas=at[4:])
+        log_p = probabilities.log_probabilities(np, design.columns, found)
+        return float(log_p[np.arange(design.n_obs), design.choice].sum())
+
+    theirs = np.array([expected["coef"][n] for n in names])
+    lam = 1 / expected["coef"]["mu_existing(train,car)"]
+    assert log_likelihood(np.append(theirs, lam)) == pytest.approx(expected["loglik"], abs=1e-3)
+    found = minimize(lambda at: -log_likelihood(at), np.array([0.0, 0.0, -1.0, -1.0, 0.9]))
+    np.testing.assert_allclose(found.x, np.append(theirs, lam), rtol=2e-3)
+    assert found.x[4] == pytest.approx(0.487, abs=1e-3)
+    assert -found.fun == pytest.approx(-5236.900, abs=1e-3)
+    # With its lambda at one it is the logit, whose maximum is that of the published logit.
+    logit = published(real_data, "swissmetro/mnl_ml")
+    at = np.append([logit["coef"][n] for n in names], 1.0)
+    assert log_likelihood(at) == pytest.approx(logit["loglik"], abs=1e-3)
+    plain = replace(design.columns, nests=None)
+    assert probabilities.beyond_logit(plain) == ()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
+def test_swissmetro_nested_means_and_leave_one_out(real_data: Path) -> None:
+    from bayesmig.model_comparison import compare
+
+    expected = published(real_data, "swissmetro/nested_bayes")
+    survey, theory = swissmetro(real_data), swiss_theory().replace(nests=SWISS_NEST)
+    options = {"seed": 5, "chains": 4, "draws": 1000, "tune": 500, "progress": False}
+    posterior = fit(theory, survey, **options)
+    posterior.require_convergence()
+    found = labelled(posterior)
+    for name, label in SWISS_LABELS.items():
+        row, mean = found.loc[label], expected["mean"][name]
+        rounding = 0.5 * 10.0 ** (np.floor(np.log10(abs(mean))) - 2)
+        error = row["sd"] * np.sqrt(1 / row["ess_bulk"] + 1 / 2000)
+        # Their prior of mu is another, and moves the other coefficients a little.
+        assert abs(row["mean"] - mean) < 3 * error + rounding + 0.1 * row["sd"], name
+        assert row["sd"] == pytest.approx(expected["sd"][name], rel=0.07), name
+    mu = 1 / posterior.draws["lambda_nest"].to_numpy()
+    assert mu.mean() == pytest.approx(expected["mean"]["mu"], abs=0.03)
+    assert mu.std() == pytest.approx(expected["sd"]["mu"], rel=0.1)
+    made = compare({"nest": posterior, "logit": fit(swiss_theory(), survey, **options)})
+    table = made.summary.set_index("theory")
+    assert table.loc["nest", "elpd"] == pytest.approx(expected["loo"], abs=1.0)
+    assert table.loc["nest", "p_loo"] == pytest.approx(expected["p_loo"], abs=1.0)
+    assert table.loc["logit", "elpd_diff"] < -50
+
+
 # ------------------------------------------------------------------------------ IFLS
 
 

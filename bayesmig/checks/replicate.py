@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.choice.utility import Coefficients, Columns
+from bayesmig.choice.utility import Coefficients, Columns, take_draws
 from bayesmig.inference.stream import probability_blocks
 
 Array = NDArray[np.float64]
@@ -67,21 +67,6 @@ def draw_choices(probabilities: Array, rng: np.random.Generator) -> Choices:
     for j in range(below.shape[-1] - 1):
         chosen += uniform >= below[..., j]
     return chosen
-
-
-def take_draws(coefficients: Coefficients, draws: NDArray[np.int64]) -> Coefficients:
-    """The same coefficients at some draws."""
-
-    def taken(values: Any) -> Any:
-        return None if values is None else values[draws]
-
-    return replace(
-        coefficients,
-        persons=taken(coefficients.persons),
-        only=taken(coefficients.only),
-        attributes=taken(coefficients.attributes),
-        effects={by: taken(u) for by, u in (coefficients.effects or {}).items()},
-    )
 
 
 def thinned(coefficients: Coefficients, draws: int) -> Coefficients:

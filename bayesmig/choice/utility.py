@@ -1,15 +1,21 @@
 """Systematic utility of every alternative, from labelled blocks of columns.
 
 ``V[n, j] = asc_j + x_n'beta_j + sum_g z_n'u_{g(n), j} + x_only'b_only + a_nj'gamma``,
-where the first three parts are zero for the base (McFadden 1974; Train 2009, ch. 2).
+where the first three parts are zero for the base (McFadden 1974; Train 2009, ch. 2);
+and response curves, where there are any (`bayesmig.choice.response`).
 Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from bayesmig.choice.response import Curve, curve_parts
+
+if TYPE_CHECKING:
+    from bayesmig.choice.nested import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,11 @@ class Columns:
         Name of a group factor -> (``codes (obs,)``, ``terms (obs, q)``).
     available
         Boolean ``(obs, alternative)``, or ``None`` where all are.
+    nests
+        Alternatives that are closer substitutes, or ``None`` where there are none: the
+        rule that makes probabilities of utilities (`bayesmig.choice.probabilities`).
+    curves, doses
+        Response curves, and their columns ``(obs, curve)``.
     """
 
     n_alternatives: int
@@ -43,6 +54,9 @@ class Columns:
     attributes: Any
     groups: Mapping[str, tuple[Any, Any]]
     available: Any = None
+    nests: Tree | None = None
+    curves: tuple[Curve, ...] = ()
+    doses: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +74,18 @@ class Coefficients:
         ``(..., attribute)``.
     effects
         Name of a group factor -> ``(..., group, nonbase, term)``.
+    lambdas
+        Dissimilarities of nests, ``(..., nest)``.
+    curves
+        Parameters of response curves, as `bayesmig.choice.response.curve_parts` takes them.
     """
 
     persons: Any = None
     only: Any = None
     attributes: Any = None
     effects: Mapping[str, Any] | None = None
+    lambdas: Any = None
+    curves: Mapping[str, Any] | None = None
 
 
 def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
@@ -92,6 +112,10 @@ def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
         stop = start + block.shape[1]
         parts[position] = parts[position] + _product(xp, block, coefficients.only[..., start:stop])
         start = stop
+    if columns.curves:
+        added = curve_parts(xp, columns.curves, columns.doses, coefficients.curves or {})
+        for position, part in added.items():
+            parts[position] = parts[position] + part
     utility = xp.stack(parts, axis=-1)
     if columns.attributes is not None:
         for k in range(columns.attributes.shape[2]):
@@ -109,6 +133,20 @@ def take_rows(columns: Columns, rows: Any) -> Columns:
         attributes=None if columns.attributes is None else columns.attributes[rows],
         groups={k: (codes[rows], terms[rows]) for k, (codes, terms) in columns.groups.items()},
         available=None if columns.available is None else columns.available[rows],
+        doses=None if columns.doses is None else columns.doses[rows],
+    )
+
+
+def take_draws(coefficients: Coefficients, draws: Any) -> Coefficients:
+    """The same coefficients at some draws, their leading dimension: a slice or positions."""
+
+    def taken(values: Any) -> Any:
+        if isinstance(values, Mapping):
+            return {name: of[draws] for name, of in values.items()}
+        return None if values is None else values[draws]
+
+    return Coefficients(
+        **{of.name: taken(getattr(coefficients, of.name)) for of in fields(coefficients)}
     )
 
 

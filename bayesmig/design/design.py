@@ -15,8 +15,18 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from bayesmig.choice.nested import ROOT, Tree
+from bayesmig.choice.response import EFFECT, SHAPES
 from bayesmig.choice.utility import Columns
 from bayesmig.chunks import chunks
+from bayesmig.design.curves import (
+    Responses,
+    apply_doses,
+    curves_of,
+    learn_doses,
+    moving_doses,
+    responses,
+)
 from bayesmig.design.differences import Labels
 from bayesmig.design.formula import CONSTANT, Encoder, RowsError, in_order, learn
 from bayesmig.design.penalised import Scaled, Smooth, learn_scaled, learn_smooth
@@ -111,6 +121,8 @@ class Design:
     derived
         Column -> the columns that the codebook computes it from, at any remove: it
         would have to change with them.
+    responses
+        Labels and priors of the parameters of response curves; ``None`` where there are none.
     """
 
     spec: ModelSpec
@@ -130,6 +142,7 @@ class Design:
     encoders: Mapping[str, Encoder] = field(repr=False)
     survey_fingerprint: str
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    responses: Responses | None = field(default=None, repr=False)
 
     @property
     def n_obs(self) -> int:
@@ -158,15 +171,18 @@ class Design:
         Titles, claims and hypotheses of the theory do not change it.
         """
         priors = self.spec.priors
-        said = {
+        said: dict[str, object] = {
             "choice": self.spec.choice.model_dump(),
             "labels": [self.persons, self.only, self.attribute_terms],
             "groups": [[g.by, g.terms, g.correlated, g.scales] for g in self.layouts.values()],
             "priors": [priors.scale.model_dump(), priors.correlation.model_dump()],
         }
+        said |= self._beyond_logit()
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         blocks = [self.columns.persons, self.columns.attributes, self.columns.available]
         blocks += [*self.columns.only.values(), self.choice, self.weights]
+        if self.columns.doses is not None:
+            blocks.append(self.columns.doses)
         for codes, terms in self.columns.groups.values():
             blocks += [codes, terms]
         for prior in self.priors.values():
@@ -180,6 +196,19 @@ class Design:
         for layout in self.layouts.values():
             digest.update("\0".join(map(str, layout.levels)).encode())
         return digest.hexdigest()
+
+    def _beyond_logit(self) -> dict[str, object]:
+        """What the density depends on where it is not that of a logit."""
+        priors = self.spec.priors
+        said: dict[str, object] = {}
+        if self.spec.nests:
+            nests = [nest.model_dump() for nest in self.spec.nests]
+            said["nests"] = [nests, priors.lambda_nest.model_dump()]
+        if self.responses is not None:
+            curves = [curve.model_dump() for curve in self.spec.curves]
+            of = (EFFECT, *(name for shape in SHAPES.values() for name in shape))
+            said["curves"] = [curves, [getattr(priors, name).model_dump() for name in of]]
+        return said
 
     def apply(
         self, frame: pd.DataFrame, *, unseen: str = "refuse", where: str = "new data"
@@ -236,6 +265,7 @@ class Design:
             attributes=attributes,
             groups=groups,
             available=available,
+            doses=apply_doses(self.spec, frame, self.encoders, where),
         )
 
     def derivative(
@@ -257,8 +287,8 @@ class Design:
         Returns
         -------
         Columns
-            Utilities are linear in columns, so that `bayesmig.choice.utility.utilities`
-            of these are the derivatives of the utilities.
+            Where utilities are linear in columns, `bayesmig.choice.utility.utilities` of
+            these are the derivatives of the utilities.
 
         Raises
         ------
@@ -287,6 +317,7 @@ class Design:
                 by: (codes, self.layouts[by].encoder.derivative(frame, along, where=where))
                 for by, (codes, _) in columns.groups.items()
             },
+            doses=moving_doses(self.spec, frame, self.encoders, along, where),
         )
 
     def _speeds(self, name: str, column: str, n: int) -> np.ndarray:
@@ -393,6 +424,7 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
     if (generic := spec.utility.alternatives_formula) is not None:
         formulas.append(generic)
     formulas += [g.formula for g in spec.groups]
+    formulas += [parse_formula(c.column, where="key curves") for c in spec.curves]
     named = dict.fromkeys(c for formula in formulas for c in formula.columns)
     attributes = [a for a in survey.attributes if generic is not None and a in generic.columns]
     for column in named:
@@ -427,6 +459,7 @@ def _keys_that_name(spec: ModelSpec, column: str) -> str:
         **{f"groups[{i}].terms": g.formula for i, g in enumerate(spec.groups)},
     }
     named = [key for key, formula in keys.items() if column in formula.columns]
+    named += [f"curves[{i}].column" for i, c in enumerate(spec.curves) if c.column == column]
     return f"key {named[0] if named else 'utility.alternatives'}"
 
 
@@ -483,6 +516,9 @@ def design_from_frame(
         attributes=attribute_columns,
         groups=groups,
         available=available,
+        nests=_tree(spec),
+        curves=curves_of(spec),
+        doses=learn_doses(spec, frame, encoders),
     )
     labels = Labels(
         persons=encoders["persons"].names,
@@ -510,6 +546,7 @@ def design_from_frame(
         persons=labels.persons,
         only=labels.only,
         attribute_terms=labels.attribute_terms,
+        responses=responses(spec, columns.doses),
     )
 
 
@@ -740,6 +777,18 @@ def _available(spec: ModelSpec, frame: pd.DataFrame, where: str) -> np.ndarray |
             rows=np.flatnonzero(none),
         )
     return available
+
+
+def _tree(spec: ModelSpec) -> Tree | None:
+    """The nests by position."""
+    if not spec.nests:
+        return None
+    place = {nest.name: m for m, nest in enumerate(spec.nests)}
+    of = {a: m for m, nest in enumerate(spec.nests) for a in nest.alternatives}
+    return Tree(
+        alternatives=tuple(of.get(a, ROOT) for a in spec.choice.alternatives),
+        nests=tuple(ROOT if n.within is None else place[n.within] for n in spec.nests),
+    )
 
 
 def _chosen_are_available(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from bayesmig.choice.utility import Columns
 from bayesmig.chunks import chunks
 from bayesmig.design.differences import Labels, centre_of, difference_rows, products
 from bayesmig.design.formula import CONSTANT
+from bayesmig.design.identification import identification_warnings
 from bayesmig.design.priors import PriorArray
 from bayesmig.design.separation import check_separation
 from bayesmig.errors import DesignError
@@ -59,7 +60,10 @@ def check_support(
     """
     _refuse_constant_columns(columns.persons, labels.persons)
     _check_rank(products(columns, centre_of(columns, labels.persons)), _coefficients(spec, labels))
-    warnings = check_separation(spec.choice.alternatives, columns, choice, labels, priors)
+    # Along curves nothing runs off: their parameters have proper priors.
+    linear = replace(columns, curves=(), doses=None)
+    warnings = check_separation(spec.choice.alternatives, linear, choice, labels, priors)
+    warnings += identification_warnings(spec, columns)
     ranges, levels = observed_ranges(frame)
     return Support(ranges, levels, tuple(warnings))
 

@@ -10,10 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.choice.utility import Columns
 from bayesmig.chunks import chunks
 from bayesmig.design.collapse import collapse
 from bayesmig.design.design import Design
+from bayesmig.errors import InferenceError
 from bayesmig.inference.kernel import BLOCK
 
 Array = NDArray[np.float64]
@@ -81,6 +83,7 @@ class Rows:
 
 def rows_of(design: Design, precision: Precision) -> Rows:
     """The rows of a design, identical ones counted where that saves work."""
+    refuse_beyond_logit(design.columns)
     columns, counts = design.columns, None
     groups = {by: len(layout.levels) for by, layout in design.layouts.items()}
     chosen = chosen_sums(columns, groups, design.choice)
@@ -88,6 +91,22 @@ def rows_of(design: Design, precision: Precision) -> Rows:
         columns, counts = collapsed.columns, collapsed.counts
     blocks = arrange(columns, groups, precision=precision, counts=counts)
     return Rows(columns, blocks, chosen)
+
+
+def refuse_beyond_logit(columns: Columns) -> None:
+    """Refuse columns whose probabilities the kernel would get wrong.
+
+    Raises
+    ------
+    InferenceError
+        Where a theory is more than a logit that is linear in its parameters.
+    """
+    if parts := beyond_logit(columns):
+        raise InferenceError(
+            f"the compiled kernel and the map do not cover {', '.join(parts)}",
+            where="[" + "], [".join(parts) + "]",
+            mend="fit with method='auto' or method='plain'",
+        )
 
 
 def arrange(
@@ -116,6 +135,7 @@ def arrange(
     order
         The order, where it is that of other blocks.
     """
+    refuse_beyond_logit(columns)
     dtype, order = DTYPES[precision], _order(columns, groups, cells) if order is None else order
     n, n_alt = len(order), columns.n_alternatives
     counts = np.ones(n) if counts is None else counts

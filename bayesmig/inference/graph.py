@@ -15,8 +15,10 @@ import pymc as pm
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorConstant
 
-from bayesmig.choice.logit import log_probabilities
-from bayesmig.choice.utility import Coefficients, utilities
+from bayesmig.choice.nested import dissimilarities
+from bayesmig.choice.probabilities import beyond_logit, log_probabilities
+from bayesmig.choice.response import EFFECT
+from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design, GroupLayout, build_design
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import InferenceError, nearest
@@ -67,7 +69,7 @@ def to_pymc(
     DesignError
         Where theory and survey do not fit together.
     InferenceError
-        Where an option is unknown or does not apply.
+        Where an option is unknown or does not apply, as the kernel does not to nests.
     """
     known = {"likelihood": (likelihood, get_args(Likelihood)), "precision": (precision, DTYPES)}
     for name, (value, values) in known.items():
@@ -90,6 +92,12 @@ def build_graph(
     design: Design, likelihood: Likelihood = "plain", precision: Precision = "double"
 ) -> pm.Model:
     """As `to_pymc`, from a design."""
+    if likelihood == "kernel" and (parts := beyond_logit(design.columns)):
+        raise InferenceError(
+            f"the kernel does not cover {', '.join(parts)}",
+            where="to_pymc(likelihood='kernel')",
+            mend="leave it out: the plain likelihood covers every theory",
+        )
     coords: dict[str, Any] = {**parameter_coords(design), "obs": np.arange(design.n_obs)}
     for by, layout in design.layouts.items():
         coords[f"{by}_effect"] = scale_labels(design, layout)
@@ -101,10 +109,10 @@ def build_graph(
             only=_coefficients("beta_only", design.priors["only"], design),
             attributes=_coefficients("gamma", design.priors["alternatives"], design),
             effects={by: _effects(layout, design) for by, layout in design.layouts.items()},
+            lambdas=_lambdas(design),
+            curves=_curves(design),
         )
-        log_p = log_probabilities(
-            pt, utilities(pt, design.columns, coefficients), design.columns.available
-        )
+        log_p = log_probabilities(pt, design.columns, coefficients)
         observed = {"dtype": "int64", "observed": design.choice, "dims": "obs"}
         if likelihood == "plain":
             pm.CustomDist(
@@ -207,6 +215,38 @@ def _variable(name: str, kind: int, priors: PriorArray, dims: Any) -> Any:
             return pm.StudentT(name, nu=priors.df, mu=priors.loc, sigma=priors.scale, dims=dims)
         case _:
             return pm.Laplace(name, priors.loc, priors.scale, dims=dims)
+
+
+def _lambdas(design: Design) -> Any:
+    """Dissimilarities of nests; free are their ratios to those of the nests above."""
+    if design.columns.nests is None:
+        return None
+    of = design.spec.priors.lambda_nest
+    ratios = pm.Beta("lambda_ratio", of.alpha, of.beta, dims="nest")
+    lambdas = dissimilarities(pt, design.columns.nests, ratios)
+    return pm.Deterministic("lambda_nest", lambdas, dims=parameter_dims(design)["lambda_nest"])
+
+
+def _curves(design: Design) -> dict[str, Any] | None:
+    """Parameters of response curves."""
+    of, priors, dims = design.responses, design.spec.priors, parameter_dims(design)
+    if of is None:
+        return None
+    found = {EFFECT: pm.Normal(EFFECT, 0.0, of.effect_sd, dims=dims[EFFECT])}
+    if "half_saturation" in of.labels:
+        name, beta = "half_saturation", priors.half_saturation
+        share = pm.Beta("half_saturation_share", beta.alpha, beta.beta, dims=dims[name])
+        found[name] = pm.Deterministic(name, of.low + (of.high - of.low) * share, dims=dims[name])
+    if "hill_exponent" in of.labels:
+        log = priors.hill_exponent
+        found["hill_exponent"] = pm.LogNormal(
+            "hill_exponent", log.loc, log.scale, dims=dims["hill_exponent"]
+        )
+    if "hump_bend" in of.labels:
+        scale = priors.hump_bend.scale / of.top
+        found["hump_bend"] = pm.HalfNormal("hump_bend", scale, dims=dims["hump_bend"])
+        pm.Deterministic("turning_point", 0.5 / found["hump_bend"], dims=dims["turning_point"])
+    return found
 
 
 def _scale(prior: ScalePrior, size: int) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesmig.choice.response import EFFECT
 from bayesmig.design.design import Design, GroupLayout
 
 Array = NDArray[np.float64]
@@ -132,6 +133,15 @@ def layout_of(design: Design) -> Layout:
     return Layout((shapes[0], shapes[1], shapes[2]), tuple(factors), at, effect)
 
 
+#: Parameters of response curves and their dimensions.
+_DIMS = {
+    EFFECT: "curve_term",
+    "half_saturation": "saturating_curve",
+    "hill_exponent": "hill_curve",
+    "hump_bend": "hump_curve",
+}
+
+
 def parameter_dims(design: Design) -> dict[str, tuple[str, ...]]:
     """Dimensions of every parameter, in the order of `Density.parameters`."""
     dims: dict[str, tuple[str, ...]] = {"beta": ("coefficient", "nonbase")}
@@ -139,6 +149,12 @@ def parameter_dims(design: Design) -> dict[str, tuple[str, ...]]:
         dims["beta_only"] = ("only_term",)
     if design.attribute_terms:
         dims["gamma"] = ("attribute_term",)
+    if design.spec.nests:
+        dims["lambda_nest"] = ("nest",)
+    if design.responses is not None:
+        dims |= {name: (_DIMS[name],) for name in design.responses.labels}
+        if "hump_bend" in dims:
+            dims["turning_point"] = dims["hump_bend"]
     for by, layout in design.layouts.items():
         dims[f"u_{by}"] = (by, "nonbase", f"{by}_term")
         dims[f"sigma_{by}"] = ("nonbase", f"{by}_term")[: len(scale_shape(design, layout))]
@@ -175,6 +191,10 @@ def parameter_coords(design: Design) -> dict[str, list[str]]:
         coords["only_term"] = [f"{name}:{alternative}" for alternative, name in design.only]
     if design.attribute_terms:
         coords["attribute_term"] = list(design.attribute_terms)
+    if design.spec.nests:
+        coords["nest"] = [nest.name for nest in design.spec.nests]
+    if design.responses is not None:
+        coords |= {_DIMS[name]: [*labels] for name, labels in design.responses.labels.items()}
     for by, layout in design.layouts.items():
         coords[by] = list(map(str, layout.levels))
         coords[f"{by}_term"] = list(layout.terms)

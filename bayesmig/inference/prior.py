@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayesmig.choice.nested import dissimilarities
+from bayesmig.choice.response import EFFECT
 from bayesmig.design.design import Design, GroupLayout
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import InferenceError
@@ -50,6 +52,12 @@ def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
     named = {
         name: _coefficients(design.priors[block], draws, rng) for name, block in blocks.items()
     }
+    if design.columns.nests is not None:
+        of = design.spec.priors.lambda_nest
+        ratios = rng.beta(of.alpha, of.beta, (draws, len(design.spec.nests)))
+        named["lambda_nest"] = dissimilarities(np, design.columns.nests, ratios)
+    if design.responses is not None:
+        named |= _curves(design, draws, rng)
     for layout in design.layouts.values():
         named |= _effects(layout, design, draws, rng)
     dims = parameter_dims(design)
@@ -68,6 +76,25 @@ def _coefficients(prior: PriorArray, draws: int, rng: np.random.Generator) -> Ar
         rng.laplace(size=shape),
     ]
     return np.asarray(prior.loc + prior.scale * np.choose(prior.dist, kinds))
+
+
+def _curves(design: Design, draws: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Parameters of response curves, ``(draw, curve)`` each."""
+    of, priors = design.responses, design.spec.priors
+    assert of is not None
+    named: dict[str, Any] = {EFFECT: of.effect_sd * rng.standard_normal((draws, len(of.effect_sd)))}
+    if "half_saturation" in of.labels:
+        beta = priors.half_saturation
+        share = rng.beta(beta.alpha, beta.beta, (draws, len(of.low)))
+        named["half_saturation"] = of.low + (of.high - of.low) * share
+    if "hill_exponent" in of.labels:
+        log, shape = priors.hill_exponent, (draws, len(of.labels["hill_exponent"]))
+        named["hill_exponent"] = np.exp(log.loc + log.scale * rng.standard_normal(shape))
+    if "hump_bend" in of.labels:
+        z = np.abs(rng.standard_normal((draws, len(of.top))))
+        named["hump_bend"] = priors.hump_bend.scale * z / of.top
+        named["turning_point"] = 1 / (2 * named["hump_bend"])
+    return named
 
 
 def _scales(prior: ScalePrior, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

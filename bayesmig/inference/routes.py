@@ -6,8 +6,9 @@ enough of them count. ``nuts``: NUTS on the conditional-Laplace map
 (`bayesmig.inference.geometry`). ``auto`` is the first where it will do and the second
 otherwise. ``graph``: NUTS on the PyMC model with the kernel as its likelihood
 (`bayesmig.inference.op`), and ``plain``: NUTS on the plain PyMC model, in the model's own
-coordinates both. The map covers every theory that can be written, so that ``auto`` takes
-neither; they are for comparison, and for likelihoods that the map will not cover.
+coordinates both. The map covers every theory whose likelihood is a logit that is linear in
+its parameters, so that ``auto`` takes neither for these. For others (nests, response curves,
+consideration) ``auto`` is ``plain``, and nothing else will do.
 ``preview``: the surrogate without weights, which is integrated Laplace, an approximation.
 """
 
@@ -25,6 +26,7 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError, nearest
 from bayesmig.inference import approximate
@@ -205,6 +207,7 @@ def plan_fit(
     target_accept: float | None,
 ) -> Plan:
     """What the chains of a fit depend on; options are those of `fit`."""
+    method = _refuse_uncovered(design, method)
     route = method if method in _CHAINS_ON else "map"
     return Plan(
         design=design.fingerprint,
@@ -282,6 +285,20 @@ def _refuse_idle_options(method: str, options: Mapping[str, Any]) -> None:
         )
 
 
+def _refuse_uncovered(design: Design, method: str) -> str:
+    """The method, ``plain`` where it is left open and the kernel does not cover the theory."""
+    parts = beyond_logit(design.columns)
+    if not parts or method == "plain":
+        return method
+    if method == "auto":
+        return "plain"
+    raise InferenceError(
+        f"the kernel and the map do not cover {', '.join(parts)}",
+        where=f"fit(method={method!r})",
+        mend="fit with method='auto', which samples the plain PyMC model",
+    )
+
+
 def _precision(design: Design, method: str, asked: str) -> Precision:
     if (method, asked) == ("plain", "single"):
         raise InferenceError(
@@ -309,8 +326,10 @@ def _take(
 ) -> _Outcome:
     """Take the route asked for, or the best."""
     if plan.route != "map":
-        sampler = graph_sampler(design, plan)
-        return _chains(sampler, design, plan, chains, cores, folder, progress, "was asked for", {})
+        sampler, why = graph_sampler(design, plan), "was asked for"
+        if method != plan.route:
+            why = f"the map does not cover {', '.join(beyond_logit(design.columns))}"
+        return _chains(sampler, design, plan, chains, cores, folder, progress, why, {})
     progress("expansion", 0, 1)
     density = refined(_density(design, plan))
     progress("expansion", 1, 1)

@@ -2,7 +2,8 @@
 
 Nothing here holds draws × rows in memory unless the caller asks for that block. The
 loops are the kernel's, which releases the interpreter's lock, so that draws are shared
-among threads; a sum belongs to one draw, so results do not depend on their number.
+among threads; a sum belongs to one draw, so results do not depend on their number. Where
+the kernel does not cover a theory, blocks are made by `bayesmig.choice.probabilities`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.choice.utility import Coefficients, Columns, take_rows
+from bayesmig.choice.probabilities import beyond_logit, log_probabilities, slopes
+from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
 from bayesmig.chunks import chunks
 from bayesmig.inference import kernel as compiled
 from bayesmig.inference.blocks import DTYPES, Blocks, Precision, arrange, pieces, runs_of
@@ -32,6 +34,8 @@ _LARGE = 50_000_000
 #: Average of the sizes of a utility's terms, added up, for which single precision will do; it
 #: keeps 24 bits of them. Weights must lie within so many powers of ten of their mean.
 _TERMS, _DECADES = 32.0, 20
+#: Arrays of draws × rows × alternatives that stand beside each other without the kernel.
+_ARRAYS = 8
 #: Average change of a share of which single precision leaves too few digits.
 _HARDLY = 1e-3
 
@@ -71,6 +75,8 @@ def average_probabilities(
         ``(draw, cell, alternative)``. NaN where the weights of a cell sum to zero.
     """
     cells, weights = _all_rows(columns, cells, weights)
+    if beyond_logit(columns):
+        return _cell_averages(probability_blocks(columns, coefficients), cells, weights)
     if precision is None:
         precision = _precision(columns, coefficients, cells, weights)
     if precision == "single":
@@ -140,6 +146,12 @@ def average_slopes(
         ``(draw, cell, alternative)``. NaN where the weights of a cell sum to zero.
     """
     cells, weights = _all_rows(columns, cells, weights)
+    if beyond_logit(columns):
+
+        def make(rows: slice, some: Coefficients) -> Array:
+            return np.asarray(slopes(take_rows(columns, rows), take_rows(moving, rows), some))
+
+        return _cell_averages(_beyond(columns, coefficients, make), cells, weights)
     moving, coefficients_moving = _only_moving(moving, coefficients)
     blocks = arrange(columns, _sizes(columns, coefficients), counts=weights, cells=cells)
     speeds = arrange(moving, _sizes(moving, coefficients_moving), order=blocks.order)
@@ -155,6 +167,37 @@ def average_slopes(
 
     _share(work, len(out))
     return _over(out, mass)
+
+
+def _cell_averages(
+    blocks: Iterator[tuple[slice, Array]], cells: NDArray[np.int64], weights: Array
+) -> Array:
+    """Weighted averages over cells of blocks ``(draw, rows, alternative)``."""
+    from scipy.sparse import csr_array
+
+    mass = np.bincount(cells, weights)
+    total: Any = 0.0
+    for rows, block in blocks:
+        here, n = cells[rows], rows.stop - rows.start
+        sums = csr_array((weights[rows], (here, np.arange(n))), shape=(len(mass), n))
+        flat = np.ascontiguousarray(block.transpose(1, 0, 2)).reshape(n, -1)
+        total = total + (sums @ flat).reshape(len(mass), len(block), -1)
+    return _over(np.ascontiguousarray(total.transpose(1, 0, 2)), mass)
+
+
+def _beyond(
+    columns: Columns, coefficients: Coefficients, make: Callable[[slice, Coefficients], Array]
+) -> Iterator[tuple[slice, Array]]:
+    """Blocks of rows and what is made of them and all draws, which threads share."""
+    n_draws = _n_draws(coefficients)
+    parts = pieces(n_draws, os.cpu_count() or 1)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for rows in _row_blocks(len(columns.persons), n_draws * columns.n_alternatives * _ARRAYS):
+
+            def work(draws: slice, rows: slice = rows) -> Array:
+                return make(rows, take_draws(coefficients, draws))
+
+            yield rows, np.concatenate(list(pool.map(work, parts)))
 
 
 def _only_moving(moving: Columns, coefficients: Coefficients) -> tuple[Columns, Coefficients]:
@@ -238,6 +281,13 @@ def probability_blocks(
     tuple
         The rows, and ``(draw, rows, alternative)``.
     """
+    if beyond_logit(columns):
+
+        def make(rows: slice, some: Coefficients) -> Array:
+            return np.asarray(np.exp(log_probabilities(np, take_rows(columns, rows), some)))
+
+        yield from _beyond(columns, coefficients, make)
+        return
     parameters, sizes = _parameters(columns, coefficients), _sizes(columns, coefficients)
     n_draws, width = len(parameters[0]), columns.n_alternatives
     for rows in _row_blocks(len(columns.persons), n_draws * width):
@@ -262,6 +312,15 @@ def log_likelihood_blocks(
     tuple
         The rows, and ``(draw, rows)``.
     """
+    if beyond_logit(columns):
+
+        def make(rows: slice, some: Coefficients) -> Array:
+            log_p = log_probabilities(np, take_rows(columns, rows), some)
+            chosen = choice[rows]
+            return np.asarray(log_p[:, np.arange(len(chosen)), chosen])
+
+        yield from _beyond(columns, coefficients, make)
+        return
     parameters, sizes = _parameters(columns, coefficients), _sizes(columns, coefficients)
     n_draws = len(parameters[0])
     for rows in _row_blocks(len(choice), n_draws):

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmig.changes import Groups
-from bayesmig.choice.utility import Coefficients, Columns, take_rows
+from bayesmig.choice.probabilities import beyond_logit
+from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.inference.stream import average_probabilities, probability_blocks
@@ -224,7 +225,7 @@ def _reached(ask: Ask, without: Prepared, within: Prepared) -> Array:
     ``(draw, alternative)``. Whom it leaves as they are has no part in who substitutes
     what. One draw shows who that is.
     """
-    one = [_row_probabilities(columns, _first_draw(c)) for columns, c in (without, within)]
+    one = [_row_probabilities(columns, take_draws(c, slice(1))) for columns, c in (without, within)]
     rows = np.flatnonzero((np.abs(one[1] - one[0]) > _SAME).any(axis=1))
     rows = rows if len(rows) else np.arange(len(ask.frame))
     weights = None if ask.weights is None else ask.weights[rows]
@@ -235,18 +236,6 @@ def _reached(ask: Ask, without: Prepared, within: Prepared) -> Array:
 def _row_probabilities(columns: Columns, coefficients: Coefficients) -> Array:
     blocks = [block[0] for _, block in probability_blocks(columns, coefficients)]
     return np.concatenate(blocks)
-
-
-def _first_draw(coefficients: Coefficients) -> Coefficients:
-    def first(values: Any) -> Any:
-        return None if values is None else values[:1]
-
-    return Coefficients(
-        persons=first(coefficients.persons),
-        only=first(coefficients.only),
-        attributes=first(coefficients.attributes),
-        effects={by: first(u) for by, u in (coefficients.effects or {}).items()},
-    )
 
 
 # ---------------------------------------------------------------------------- tables
@@ -261,9 +250,19 @@ def _header(ask: Ask, scenario: Scenario) -> dict[str, str]:
         "kind": "static: networks and prior moves do not respond",
         "diversion": "share of those who leave the source that goes to the target; its IIA value "
         "is the target's baseline share among all but the source, over the rows whose "
-        "probabilities the scenario changes. Each person of a logit substitutes proportionally: "
-        "differences come from who leaves, and from what the scenario does to the target itself",
+        f"probabilities the scenario changes. {_substitution(ask)}",
     }
+
+
+def _substitution(ask: Ask) -> str:
+    """What a difference from the IIA value can come from."""
+    sources = "who leaves, and from what the scenario does to the target itself"
+    if parts := beyond_logit(ask.posterior.design.columns):
+        return (
+            f"Differences come from the substitution of each person ({', '.join(parts)}), from "
+            + sources
+        )
+    return f"Each person of a logit substitutes proportionally: differences come from {sources}"
 
 
 def _table(ask: Ask) -> pd.DataFrame:

@@ -8,16 +8,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from bayesmig.choice.response import EFFECT, SHAPES
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import Formula, parse_formula
+from bayesmig.spec.curves import Curve, check_curves
+from bayesmig.spec.nests import Nest, check_nests
+from bayesmig.spec.priors import NAME as NAME
 from bayesmig.spec.priors import Frozen, Priors
+from bayesmig.spec.priors import Name as Name
 from bayesmig.spec.references import Mechanism, Reference
 from bayesmig.spec.statement import Inequality, parse_statement
 from bayesmig.tomlfile import write_toml
 
-#: What an alternative or a hypothesis may be called, so that statements can name it.
-NAME = r"^[A-Za-z]\w*$"
-Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 #: That of a file without its ending.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$", max_length=64)]
 Count = Annotated[int, Field(ge=0)]
@@ -293,6 +295,10 @@ class ModelSpec(Frozen):
         The model.
     smooths
         Bends of columns' effects.
+    nests
+        Alternatives that are closer substitutes for each other (nested logit).
+    curves
+        Columns that act along a curve: saturation, threshold, hump.
     available
         Alternative -> column that says (0/1) whether it is available; alternatives
         that are not named are always available.
@@ -317,6 +323,8 @@ class ModelSpec(Frozen):
     available: dict[Name, Column] = {}
     groups: tuple[Group, ...] = ()
     smooths: tuple[Smooth, ...] = ()
+    nests: tuple[Nest, ...] = ()
+    curves: tuple[Curve, ...] = ()
     weights: Literal["estimand", "ignore"] = "estimand"
     priors: Priors = Priors()
     hypotheses: dict[Name, Hypothesis] = {}
@@ -334,6 +342,14 @@ class ModelSpec(Frozen):
                 )
         self._check_smooths()
         known = self.choice.alternatives
+        check_nests(self.nests, known)
+        check_curves(
+            self.curves,
+            known,
+            self.utility.persons_formula,
+            self.utility.only_formulas,
+            self.choice.base,
+        )
         mentions = [
             *((f"utility.only.{a}", a) for a in self.utility.only),
             *((f"available.{a}", a) for a in self.available),
@@ -355,6 +371,21 @@ class ModelSpec(Frozen):
                     f"{alternative!r} is not an alternative; {nearest(alternative, known)}",
                     where=f"key {key}",
                     mend="name one of " + ", ".join(known),
+                )
+        self._no_idle_priors()
+
+    def _no_idle_priors(self) -> None:
+        """A prior is of a parameter that there is."""
+        shaped = [name for curve in self.curves for name in SHAPES[curve.shape]]
+        there = {"lambda_nest": bool(self.nests), EFFECT: bool(self.curves)}
+        there |= {name: name in shaped for of in SHAPES.values() for name in of}
+        for name, used in there.items():
+            if name in self.priors.model_fields_set and not used:
+                block = "[[nests]]" if name == "lambda_nest" else "[[curves]]"
+                raise SpecError(
+                    f"a prior of {name} is stated, and the theory has no such parameter",
+                    where=f"key priors.{name}",
+                    mend=f"leave it out, or write {block}",
                 )
 
     def _check_smooths(self) -> None:

@@ -15,6 +15,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Location = Annotated[float, Field(ge=-1e6, le=1e6)]
 Scale = Annotated[float, Field(ge=1e-6, le=1e6)]
 Shape = Annotated[float, Field(ge=0.01, le=1e6)]
+#: What an alternative, nest or hypothesis may be called, so that statements can name it.
+NAME = r"^[A-Za-z]\w*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 
 
 class Frozen(BaseModel):
@@ -147,6 +150,55 @@ class CorrelationPrior(Frozen):
     eta: Shape = 2.0
 
 
+class NestPrior(Frozen):
+    """Beta prior of a nest's lambda, as a share of that of the nest that it lies in.
+
+    Uniform where nothing is said: every value that maximises utility is as likely.
+    """
+
+    alpha: Shape = 1.0
+    beta: Shape = 1.0
+
+
+class CurvePrior(Frozen):
+    """Normal prior of the effects of response curves, in log odds.
+
+    ``slope`` is the standard deviation for a change of the curve's column by one of its
+    own (of ``log(1 + N)`` for log1p), of the curves linear, log1p and hump. ``height`` is
+    that of the whole way from no exposure to saturation, of the curves saturating and hill.
+    """
+
+    slope: Scale = 1.0
+    height: Scale = 2.0
+
+
+class HalfSaturationPrior(Frozen):
+    """Beta prior of where a half-saturation lies between low and high exposure.
+
+    These are the 1st and 99th percentiles of the exposures above zero that were observed:
+    what lies outside no survey could tell.
+    """
+
+    alpha: Shape = 2.0
+    beta: Shape = 2.0
+
+
+class ExponentPrior(Frozen):
+    """Normal prior of the log of a Hill exponent."""
+
+    loc: Location = 0.7
+    scale: Scale = 0.4
+
+
+class BendPrior(Frozen):
+    """Half-normal prior of a hump's bend times the highest exposure that was observed.
+
+    At 0 the curve is linear, at 0.5 it turns at the highest exposure, at 1 half-way there.
+    """
+
+    scale: Scale = 0.75
+
+
 class Priors(Frozen):
     """Priors per block, and per coefficient where that is wanted."""
 
@@ -156,6 +208,11 @@ class Priors(Frozen):
     alternatives: Prior = Prior()
     scale: ScalePrior = ScalePrior()
     correlation: CorrelationPrior = CorrelationPrior()
+    lambda_nest: NestPrior = NestPrior()
+    curve_effect: CurvePrior = CurvePrior()
+    half_saturation: HalfSaturationPrior = HalfSaturationPrior()
+    hill_exponent: ExponentPrior = ExponentPrior()
+    hump_bend: BendPrior = BendPrior()
     coefficient: tuple[CoefficientPrior, ...] = ()
 
     def check(self) -> None:

@@ -1,0 +1,67 @@
+"""What rests on priors and form is said, and nothing else is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bayesmig.design.design import Design, build_design
+from tests.fabricate import theory
+from tests.inference.theories import wide_survey
+
+
+def noted(**keys: Any) -> list[str]:
+    design: Design = build_design(theory(groups=[], **keys), wide_survey())
+    kinds = ("nest ", "curve ", "consideration ")
+    return [w for w in design.support.warnings if w.startswith(kinds)]
+
+
+NESTS = [{"name": "move", "alternatives": ["internal", "international"]}]
+
+
+@pytest.mark.parametrize(
+    ("utility", "identified"),
+    [
+        ({"persons": "female + wealth"}, False),
+        ({"persons": "female", "alternatives": "cost"}, True),
+        ({"persons": "female", "only": {"international": "urban"}}, True),
+        ({"persons": "female", "only": {"stay": "urban"}}, False),
+        ({"persons": "female", "alternatives": "cost:wealth"}, True),
+    ],
+)
+def test_a_nest_needs_what_moves_its_alternatives_apart(
+    utility: dict[str, Any], identified: bool
+) -> None:
+    found = noted(utility=utility, nests=NESTS)
+    assert len(found) == (0 if identified else 1)
+    assert identified or "lambda rests on the prior" in found[0]
+
+
+def test_a_theory_without_nests_is_not_told_of_them() -> None:
+    assert noted(utility={"persons": "female"}) == []
+
+
+HILL = {"shape": "hill", "alternatives": ["international"]}
+
+
+def test_a_half_saturation_needs_units_on_both_sides() -> None:
+    assert noted(persons="female", curves=[HILL | {"column": "cost_stay"}]) == []
+    # Counts of 0, 1, 2: one value lies below the lowest exposure, and one above.
+    found = noted(persons="female", curves=[HILL | {"column": "household_international"}])
+    assert len(found) >= 1
+    assert "its half-saturation rests on the prior" in found[0]
+
+
+def test_units_are_origins_where_the_theory_knows_them() -> None:
+    """Of persons many are exposed, of origins' means none is so much."""
+    keys = {"persons": "female", "curves": [HILL | {"column": "cost_stay"}]}
+    design = build_design(theory(groups=[{"by": "origin"}], **keys), wide_survey())
+    found = [w for w in design.support.warnings if w.startswith("curve ")]
+    assert found
+    assert all("of 7 origins lie" in w for w in found)
+
+
+def test_straight_curves_need_no_half() -> None:
+    linear = {"column": "network_internal", "shape": "linear", "alternatives": ["internal"]}
+    assert noted(persons="female", curves=[linear]) == []

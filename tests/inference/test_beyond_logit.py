@@ -1,0 +1,321 @@
+"""Theories that the kernel does not cover: one graph, one route, and the same numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bayesmig.choice.probabilities import log_probabilities
+from bayesmig.design.design import Design, build_design
+from bayesmig.errors import InferenceError
+from bayesmig.inference import stream
+from bayesmig.inference.graph import build_graph
+from bayesmig.inference.layout import parameter_coords, parameter_dims
+from bayesmig.inference.prior import prior_draws
+from bayesmig.inference.routes import fit, plan_fit
+from bayesmig.model_comparison import compare
+from bayesmig.posterior import Posterior, load
+from bayesmig.predict import comparisons, log_likelihood, predictions, slopes
+from tests.fabricate import ALTERNATIVES, fabricated, theory
+from tests.inference.theories import wide_survey
+
+pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
+
+NESTS = [{"name": "move", "alternatives": ["internal", "international"]}]
+WITH_COST = {"persons": "female + wealth", "alternatives": "cost"}
+BEYOND: dict[str, dict[str, Any]] = {
+    "nests": {"utility": WITH_COST, "nests": NESTS},
+    "nests, closed": {
+        "utility": WITH_COST,
+        "nests": [{"name": "home", "alternatives": ["stay", "internal"]}],
+        "available": {"international": "border_open", "internal": "road_open"},
+        "priors": {"lambda_nest": {"alpha": 2.0, "beta": 2.0}},
+    },
+    "curves": {
+        "curves": [
+            {"column": "cost_stay", "shape": "hill", "alternatives": ["internal", "international"]},
+            {"column": "household_internal", "shape": "hump", "alternatives": ["international"]},
+            {"column": "network_internal", "shape": "linear", "alternatives": ["internal"]},
+            {"column": "age", "shape": "log1p", "alternatives": ["stay"]},
+            {
+                "column": "cost_stay",
+                "shape": "saturating",
+                "alternatives": ["stay"],
+                "name": "cost_at_home",
+            },
+        ],
+        "priors": {"curve_effect": {"height": 1.0}, "hill_exponent": {"loc": 0.5}},
+    },
+    "curves in nests": {
+        "nests": NESTS,
+        "curves": [{"column": "cost_stay", "shape": "hill", "alternatives": ["international"]}],
+        "available": {"international": "border_open", "internal": "road_open"},
+    },
+}
+NAMES = list(BEYOND)
+
+
+def design_of(name: str) -> Design:
+    return build_design(theory(**BEYOND[name]), wide_survey())
+
+
+def made_up(name: str, **keys: Any) -> Posterior:
+    return fabricated(design_of(name), draws=110, spread=0.2, survey=wide_survey(), **keys)
+
+
+# -------------------------------------------------------------------------------- fitting
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_graph_has_the_names_of_the_posterior_and_a_finite_gradient(name: str) -> None:
+    from pytensor.compile.mode import Mode
+
+    design = design_of(name)
+    model = build_graph(design)
+    for parameter, dims in parameter_dims(design).items():
+        assert model.named_vars_to_dims[parameter] == dims
+    for dim, labels in parameter_coords(design).items():
+        assert list(model.coords[dim]) == labels
+    plain, rng = Mode(linker="py", optimizer=None), np.random.default_rng(0)
+    gradient = model.compile_fn(model.dlogp(), inputs=model.value_vars, mode=plain, point_fn=False)
+    for scale in (0.0, 1.0, 3.0):
+        point = [scale * rng.normal(size=v.shape) for v in model.initial_point().values()]
+        assert np.isfinite(gradient(*point)).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_graph_gives_the_likelihood_of_the_numpy_functions(name: str) -> None:
+    from pytensor.compile.mode import Mode
+
+    design = design_of(name)
+    model, rng = build_graph(design), np.random.default_rng(1)
+    free = {k: 0.7 * rng.normal(size=v.shape) for k, v in model.initial_point().items()}
+    plain = Mode(linker="py", optimizer=None)
+    wanted = [model.named_vars[k] for k in parameter_dims(design)]
+    outputs = model.replace_rvs_by_values([*wanted])
+    log_p = model.logp(vars=model.observed_RVs)
+    found = model.compile_fn(
+        [log_p, *outputs], inputs=model.value_vars, mode=plain, point_fn=False
+    )(*free.values())
+    draws = dict(zip(parameter_dims(design), found[1:], strict=True))
+    posterior = fabricated(design, centre=draws, spread=0.0, draws=10, chains=1)
+    for k, v in draws.items():
+        np.testing.assert_allclose(posterior.draws[k].to_numpy()[0, 0], v, rtol=1e-12, atol=1e-14)
+    one = log_probabilities(np, design.columns, posterior.coefficients())[0]
+    expected = one[np.arange(design.n_obs), design.choice].sum()
+    assert float(found[0]) == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("method", ["surrogate", "nuts", "preview", "graph"])
+@pytest.mark.parametrize("name", NAMES)
+def test_other_routes_are_refused(name: str, method: Any) -> None:
+    options = {"seed": 1, "method": method, "progress": False}
+    with pytest.raises(InferenceError, match="do not cover") as caught:
+        fit(theory(**BEYOND[name]), wide_survey(), **options)
+    assert "method='auto'" in caught.value.mend
+
+
+def test_what_is_left_open_is_the_plain_model_in_double_precision() -> None:
+    open_ = {"draws": 100, "tune": None, "target_accept": None, "precision": "auto"}
+    plan = plan_fit(design_of("nests"), 1, method="auto", **open_)
+    assert (plan.route, plan.precision) == ("plain", "double")
+    with pytest.raises(InferenceError, match="no loops in single precision"):
+        plan_fit(design_of("nests"), 1, method="auto", **open_ | {"precision": "single"})
+    with pytest.raises(InferenceError, match="the kernel does not cover nests"):
+        build_graph(design_of("nests"), "kernel")
+
+
+def test_curves_and_their_priors_are_part_of_the_fingerprint() -> None:
+    keys = BEYOND["curves"]
+    first, *rest = keys["curves"]
+    variants = [
+        keys,
+        keys | {"curves": rest, "priors": {}},
+        keys | {"curves": [first | {"shape": "saturating"}, *rest[:-1]], "priors": {}},
+        keys | {"curves": [first | {"alternatives": ["internal"]}, *rest]},
+        keys | {"priors": {}},
+        keys | {"priors": {"half_saturation": {"alpha": 3.0}}},
+        keys | {"priors": {"hump_bend": {"scale": 2.0}}},
+    ]
+    prints = {build_design(theory(**k), wide_survey()).fingerprint for k in variants}
+    assert len(prints) == len(variants)
+
+
+def test_nests_and_their_priors_are_part_of_the_fingerprint() -> None:
+    keys = BEYOND["nests"]
+    variants = [
+        keys,
+        keys | {"nests": []},
+        keys | {"nests": [NESTS[0] | {"alternatives": ["stay", "internal"]}]},
+        keys | {"priors": {"lambda_nest": {"alpha": 2.0}}},
+    ]
+    prints = {build_design(theory(**k), wide_survey()).fingerprint for k in variants}
+    assert len(prints) == len(variants)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prior_draws_are_those_of_the_graph(name: str) -> None:
+    import pymc as pm
+
+    design = design_of(name)
+    ours = prior_draws(design, seed=1, draws=4000)
+    beyond = [k for k in parameter_dims(design) if k not in ("beta", "gamma", "beta_only")]
+    beyond = [k for k in beyond if not k.startswith(("u_", "sigma_", "corr_"))]
+    assert beyond
+    with build_graph(design):
+        theirs = pm.sample_prior_predictive(4000, var_names=beyond, random_seed=2)
+    for k in beyond:
+        one = ours[k].to_numpy().reshape(4000, -1)
+        other = theirs["prior"][k].to_numpy().reshape(4000, -1)
+        spread = other.std(axis=0)
+        gap = np.abs(np.quantile(one, [0.1, 0.5, 0.9], 0) - np.quantile(other, [0.1, 0.5, 0.9], 0))
+        assert (gap < 0.12 * spread).all(), k
+
+
+# ------------------------------------------------------------------------------ answering
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_streamed_numbers_are_those_of_the_numpy_functions(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posterior = made_up(name)
+    columns, coefficients = posterior.design.columns, posterior.coefficients()
+    log_p = log_probabilities(np, columns, coefficients)
+    rng, n = np.random.default_rng(0), posterior.design.n_obs
+    cells, weights = rng.integers(4, size=n), rng.random(n)
+    for size in (10, 8_000_000):
+        monkeypatch.setattr(stream, "_BLOCK_SIZE", size)
+        got = stream.average_probabilities(columns, coefficients, cells=cells, weights=weights)
+        for cell in range(4):
+            here = cells == cell
+            expected = np.average(np.exp(log_p[:, here]), axis=1, weights=weights[here])
+            np.testing.assert_allclose(got[:, cell], expected, rtol=1e-12)
+        means = stream.mean_probabilities(columns, coefficients)
+        np.testing.assert_allclose(means, np.exp(log_p).mean(axis=0), rtol=1e-12, atol=1e-300)
+    chosen = log_p[:, np.arange(n), posterior.design.choice]
+    found = log_likelihood(posterior).to_numpy().reshape(chosen.shape)
+    np.testing.assert_allclose(found, chosen, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_questions_are_answered_row_by_row(name: str) -> None:
+    posterior = made_up(name)
+    frame, weights = posterior.frame, posterior.design.weights
+    assert weights is not None
+
+    def averages(**change: Any) -> np.ndarray:
+        columns = posterior.design.apply(frame.assign(**change))
+        p = np.exp(log_probabilities(np, columns, posterior.coefficients()))
+        return np.average(p, axis=1, weights=weights)
+
+    got = predictions(posterior).draws.to_numpy().reshape(-1, 3)
+    np.testing.assert_allclose(got, averages(), rtol=1e-12)
+    got = comparisons(posterior, {"wealth": 1.0}).draws.to_numpy().reshape(-1, 3)
+    expected = averages(wealth=frame["wealth"] + 1) - averages()
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-14)
+    got = slopes(posterior, "wealth").draws.to_numpy().reshape(-1, 3)
+    h = 1e-5
+    expected = averages(wealth=frame["wealth"] + h) - averages(wealth=frame["wealth"] - h)
+    np.testing.assert_allclose(got, expected / (2 * h), rtol=1e-6, atol=1e-9)
+    assert np.abs(got).max() > 1e-4
+
+
+def test_slopes_and_comparisons_of_curves() -> None:
+    posterior = made_up("curves")
+    frame, weights = posterior.frame, posterior.design.weights
+
+    def averages(column: str, change: float) -> np.ndarray:
+        columns = posterior.design.apply(frame.assign(**{column: frame[column] + change}))
+        p = np.exp(log_probabilities(np, columns, posterior.coefficients()))
+        return np.average(p, axis=1, weights=weights)
+
+    for column in ("cost_stay", "age", "network_internal"):
+        got = slopes(posterior, column).draws.to_numpy().reshape(-1, 3)
+        expected = (averages(column, 1e-5) - averages(column, -1e-5)) / 2e-5
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-8)
+        assert np.abs(got).max() > 1e-4
+    got = comparisons(posterior, "household_internal").draws.to_numpy().reshape(-1, 3)
+    expected = averages("household_internal", 1.0) - averages("household_internal", 0.0)
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_what_a_curve_cannot_take_is_refused_with_its_rows() -> None:
+    from bayesmig.errors import DesignError
+
+    posterior = made_up("curves")
+    frame = posterior.frame
+    with pytest.raises(DesignError, match="a curve that is hill starts at 0"):
+        predictions(posterior, newdata=frame.assign(cost_stay=frame["cost_stay"] - 2.0))
+    assert (
+        predictions(posterior, newdata=frame.assign(cost_stay=0.0)).summary.notna().all(axis=None)
+    )
+    with pytest.raises(DesignError, match="no slope at 0"):
+        slopes(posterior, "cost_stay", newdata=frame.assign(cost_stay=0.0))
+    key = {"shape": "hill", "alternatives": ["internal"]}
+    for column, words in {
+        "network_internal": "starts at 0",
+        "female": "needs at least 3",
+        "region": "holds text",
+        "cots_stay": "did you mean 'cost_stay'",
+    }.items():
+        with pytest.raises(DesignError, match=words):
+            build_design(theory("wealth", curves=[key | {"column": column}]), wide_survey())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_draws_answer_bit_identically(name: str, tmp_path: Any) -> None:
+    posterior = made_up(name)
+    again = load(posterior.save(tmp_path / "draws.nc"))
+    np.testing.assert_array_equal(
+        predictions(again, by="female").draws, predictions(posterior, by="female").draws
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_checks_and_comparisons_run(name: str) -> None:
+    from bayesmig.checks import check
+
+    posterior = made_up(name)
+    plain = fabricated(build_design(theory(), wide_survey()), draws=110, survey=wide_survey())
+    results = check(posterior, seed=1, draws=100)
+    assert len(results) >= 5
+    found = compare({"beyond": posterior, "logit": plain})
+    assert np.isfinite(found.summary["elpd"]).all()
+
+
+def test_a_nest_sends_those_who_leave_to_its_other_alternative() -> None:
+    """More than their share goes within the nest: diversion is above its IIA value."""
+    from bayesmig.policy.counterfactual import counterfactual
+    from bayesmig.spec.scenario import Scenario
+
+    scenario = Scenario.model_validate(
+        {
+            "name": "dear",
+            "interventions": [
+                {
+                    "kind": "attribute",
+                    "attribute": "cost",
+                    "alternative": "international",
+                    "change": "add",
+                    "value": 2.0,
+                }
+            ],
+        }
+    )
+
+    def above_iia(lam: float) -> float:
+        centre = {"lambda_nest": [lam], "gamma": [-1.0]}
+        posterior = fabricated(
+            design_of("nests"), draws=110, spread=0.01, centre=centre, survey=wide_survey()
+        )
+        table = counterfactual(posterior, scenario).diversion
+        row = table[(table["source"] == "international") & (table["target"] == "internal")]
+        return float((row["estimate"] - row["iia_estimate"]).iloc[0])
+
+    # Only heterogeneity of persons moves the ratio of the logit.
+    assert abs(above_iia(0.999)) < 0.1
+    assert above_iia(0.3) > 0.2
+    assert ALTERNATIVES[1] == "internal"

@@ -1,0 +1,167 @@
+"""Nests, response curves and consideration are found where they are true, and not elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayesmig.checks.replicate import draw_choices
+from bayesmig.choice.probabilities import log_probabilities
+from bayesmig.choice.utility import Coefficients
+from bayesmig.design.design import build_design
+from bayesmig.inference.routes import fit
+from bayesmig.model_comparison import compare
+from bayesmig.posterior import Posterior
+from bayesmig.spec.model import ModelSpec
+from bayesmig.survey.survey import Survey
+from tests.fabricate import ALTERNATIVES, fabricated, survey_of, theory
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS"),
+]
+COST = {"cost": {a: f"cost_{a}" for a in ALTERNATIVES}}
+
+
+def people(n: int, seed: int) -> pd.DataFrame:
+    """Columns that have nothing to do with each other; choices that mean nothing."""
+    rng = np.random.default_rng(seed)
+    origin = rng.integers(60, size=n)
+    frame = pd.DataFrame(
+        {
+            "origin": [f"o{g:02d}" for g in origin],
+            "female": rng.integers(2, size=n),
+            "wealth": rng.normal(size=n),
+            "network": rng.gamma(0.8, 0.15, 60)[origin],
+            "choice": rng.choice(ALTERNATIVES, n),
+        }
+    )
+    for a in ALTERNATIVES:
+        frame[f"cost_{a}"] = rng.gamma(2.0, 1.0, n)
+    return frame
+
+
+def simulated(spec: ModelSpec, truth: Mapping[str, Any], *, n: int, seed: int) -> Survey:
+    """A survey whose choices are drawn from a theory with these parameters."""
+    frame = people(n, seed)
+    posterior = fabricated(
+        build_design(spec, survey_of(frame, attributes=COST)), centre=truth, spread=0.0, draws=10
+    )
+    coefficients: Coefficients = posterior.coefficients()
+    log_p = log_probabilities(np, posterior.design.columns, coefficients)[0]
+    chosen = draw_choices(np.exp(log_p), np.random.default_rng(seed + 1))
+    return survey_of(frame.assign(choice=np.array(ALTERNATIVES)[chosen]), attributes=COST)
+
+
+def fitted(spec: ModelSpec, survey: Survey) -> Posterior:
+    posterior = fit(spec, survey, seed=3, chains=2, draws=1000, tune=500, progress=False)
+    posterior.require_convergence()
+    return posterior
+
+
+def interval(posterior: Posterior, name: str, prob: float = 0.99) -> np.ndarray:
+    """Central interval of every parameter of a name, ``(2, ...)``."""
+    tails = [(1 - prob) / 2, (1 + prob) / 2]
+    return posterior.draws[name].quantile(tails, ("chain", "draw")).to_numpy()
+
+
+# --------------------------------------------------------------------------------- curves
+
+
+CURVED = theory(
+    "female + wealth",
+    curves=[{"column": "network", "shape": "hill", "alternatives": ["international"]}],
+    groups=[],
+)
+CURVE = {
+    "beta": [[-1.0, -2.0], [0.3, -0.5], [0.2, 0.5]],
+    "curve_effect": [2.5],
+    "half_saturation": [0.15],
+    "hill_exponent": [3.0],
+}
+
+
+@cache
+def curved_world(shape: str) -> tuple[Survey, Posterior]:
+    """A world with a threshold, or with a straight line of the same height."""
+    truth, true = CURVE, CURVED
+    if shape == "linear":
+        line = {"column": "network", "shape": "linear", "alternatives": ["international"]}
+        true = CURVED.replace(curves=[line])
+        truth = {"beta": CURVE["beta"], "curve_effect": [4.0]}
+    survey = simulated(true, truth, n=6_000, seed=21)
+    return survey, fitted(CURVED, survey)
+
+
+def test_a_threshold_is_found_with_its_place() -> None:
+    survey, posterior = curved_world("hill")
+    for name in ("curve_effect", "half_saturation", "hill_exponent"):
+        low, high = interval(posterior, name)
+        assert low < CURVE[name][0] < high, name
+    assert float((posterior.draws["hill_exponent"] > 1).mean()) > 0.95
+    prior = CURVED.priors.hill_exponent
+    # The exponent is learnt, not only remembered.
+    assert float(np.log(posterior.draws["hill_exponent"]).std()) < 0.8 * prior.scale
+    flat = CURVED.replace(
+        curves=[{"column": "network", "shape": "log1p", "alternatives": ["international"]}]
+    )
+    table = compare({"hill": posterior, "log1p": fitted(flat, survey)}).summary
+    assert table.set_index("theory").loc["log1p", "elpd_diff"] < -3
+
+
+def test_no_threshold_is_found_where_there_is_none() -> None:
+    """A Hill curve with an exponent of one and less hardly tells itself from a line."""
+    _, found = curved_world("hill")
+    survey, posterior = curved_world("linear")
+    exponents = [float(p.draws["hill_exponent"].median()) for p in (found, posterior)]
+    assert exponents[1] < 0.75 * exponents[0]
+    line = {"column": "network", "shape": "linear", "alternatives": ["international"]}
+    table = compare({"hill": posterior, "line": fitted(CURVED.replace(curves=[line]), survey)})
+    # No better for its two parameters more.
+    assert abs(table.summary["elpd_diff"]).max() < 3
+
+
+# ---------------------------------------------------------------------------------- nests
+
+
+NESTED = theory(
+    utility={"persons": "female + wealth", "alternatives": "cost"},
+    nests=[{"name": "move", "alternatives": ["internal", "international"]}],
+    groups=[],
+)
+BETA = [[-0.4, -0.6], [0.3, -0.5], [0.2, 0.5]]
+
+
+@cache
+def nested_world(lam: float) -> tuple[Survey, Posterior]:
+    truth = {"beta": BETA, "gamma": [-0.6], "lambda_nest": [lam]}
+    survey = simulated(NESTED, truth, n=4_000, seed=11)
+    return survey, fitted(NESTED, survey)
+
+
+def test_a_nest_is_found_with_all_that_is_beside_it() -> None:
+    survey, posterior = nested_world(0.4)
+    low, high = interval(posterior, "lambda_nest")
+    assert low < 0.4 < high < 0.7
+    low, high = interval(posterior, "beta")
+    assert ((low < BETA) & (np.array(BETA) < high)).mean() > 0.8
+    low, high = interval(posterior, "gamma")
+    assert low < -0.6 < high
+    assert posterior.provenance.reason == "the map does not cover nests"
+    logit = fitted(NESTED.replace(nests=[]), survey)
+    table = compare({"nest": posterior, "logit": logit}).summary
+    assert table.set_index("theory").loc["logit", "elpd_diff"] < -10
+
+
+def test_no_nest_is_found_where_there_is_none() -> None:
+    survey, posterior = nested_world(0.999)
+    low, _ = interval(posterior, "lambda_nest")
+    assert low > 0.7
+    logit = fitted(NESTED.replace(nests=[]), survey)
+    table = compare({"nest": posterior, "logit": logit}).summary
+    assert abs(table["elpd_diff"]).max() < 3
