@@ -134,7 +134,7 @@ def refuse_left_behind(
 
 def _read(design: Design, groups: Groups) -> tuple[str, ...]:
     """What the theory reads of a row; labels of groups where their own effects count."""
-    layouts = design.layouts.values() if groups == "observed" else ()
+    layouts = design.labelled if groups == "observed" else ()
     return (*theory_columns(design), *(c for layout in layouts for c in layout.columns))
 
 

@@ -159,6 +159,7 @@ class Posterior:
             only=stacked("beta_only"),
             attributes=stacked("gamma"),
             effects={by: stacked(f"u_{by}") for by in self.design.layouts},
+            tastes={by: stacked(f"taste_{by}") for by in self.design.tastes},
             lambdas=stacked("lambda_nest"),
             curves=None
             if self.design.responses is None

@@ -31,6 +31,7 @@ from bayesmig.changes import (
 # Checks by column ask for it here.
 from bayesmig.changes import theory_columns as theory_columns
 from bayesmig.choice.utility import Coefficients, Columns, take_rows
+from bayesmig.design.design import GroupLayout, TasteLayout
 from bayesmig.errors import QuestionError, nearest, rows_text
 from bayesmig.inference.blocks import Precision
 from bayesmig.inference.stream import (
@@ -368,7 +369,7 @@ def _check_groups(posterior: Posterior, groups: Any) -> None:
         raise QuestionError(
             f"groups={groups!r} is unknown; {nearest(groups, tuple(_GROUPS_TEXT))}", where="groups"
         )
-    if groups != "observed" and not posterior.design.grouped:
+    if groups != "observed" and not posterior.design.labelled:
         raise QuestionError(
             f"groups={groups!r} does not apply: the theory {posterior.spec.name!r} has no group "
             "effects",
@@ -421,16 +422,11 @@ def prepare(
     """
     design = posterior.design
     coefficients = posterior.coefficients()
-    if not design.grouped or groups == "observed":
+    if not design.labelled or groups == "observed":
         return design.apply(frame, where=where), coefficients
     columns = design.apply(frame, unseen="code", where=where)
     if groups == "typical":
-        everyones = [by for by in design.layouts if by not in design.grouped]
-        effects = coefficients.effects or {}
-        return (
-            replace(columns, groups={by: columns.groups[by] for by in everyones}),
-            replace(coefficients, effects={by: effects[by] for by in everyones}),
-        )
+        return design.without_groups(columns, coefficients)
     return _new_groups(posterior, frame, columns, coefficients, seed)
 
 
@@ -445,22 +441,34 @@ def _new_groups(
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(7,)))
     effects, groups = dict(coefficients.effects or {}), dict(columns.groups)
     for by in posterior.design.grouped:
-        layout = posterior.design.layouts[by]
-        codes = np.zeros(len(frame), dtype=np.int64)
-        if all(column in frame.columns for column in layout.columns):
-            labels = layout.labels(frame).astype(str)
-            codes = pd.factorize(labels, sort=True)[0].astype(np.int64)
+        codes = _new_codes(posterior.design.layouts[by], frame)
         effects[by] = _draw_effects(posterior, by, int(codes.max()) + 1, rng)
         groups[by] = (codes, columns.groups[by][1])
-    return replace(columns, groups=groups), replace(coefficients, effects=effects)
+    of_tastes, tastes = {}, {}
+    for by, layout in posterior.design.tastes.items():
+        codes = _new_codes(layout, frame)
+        of_tastes[by] = _draw_effects(posterior, f"taste_{by}", int(codes.max()) + 1, rng)
+        tastes[by] = (codes, layout.positions)
+    return (
+        replace(columns, groups=groups, tastes=tastes),
+        replace(coefficients, effects=effects, tastes=of_tastes),
+    )
+
+
+def _new_codes(layout: GroupLayout | TasteLayout, frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Each label of a table is a group; where it has none, all rows are one."""
+    if not all(column in frame.columns for column in layout.columns):
+        return np.zeros(len(frame), dtype=np.int64)
+    labels = layout.labels(frame).astype(str)
+    return np.asarray(pd.factorize(labels, sort=True)[0], dtype=np.int64)
 
 
 def _draw_effects(posterior: Posterior, by: str, n: int, rng: np.random.Generator) -> Array:
-    """New effects from each draw's distribution, ``(draw, group, nonbase, term)``."""
+    """New effects from each draw's distribution, ``(draw, group, …)`` as their scales."""
     draws = posterior.draws
     sigma = draws[f"sigma_{by}"].transpose("chain", "draw", ...).to_numpy()
     shape = sigma.shape[2:]
-    sigma = sigma.reshape(-1, shape[0] * shape[1])
+    sigma = sigma.reshape(-1, int(np.prod(shape)))
     z = rng.standard_normal((len(sigma), n, sigma.shape[1]))
     if f"corr_{by}" in draws:
         corr = draws[f"corr_{by}"].transpose("chain", "draw", ...).to_numpy()
@@ -782,7 +790,7 @@ def summaries(draws: Array, prob: float) -> dict[str, Array]:
 
 
 def _groups_note(ask: Ask) -> str:
-    layouts = ask.posterior.design.grouped
+    layouts = [layout.by for layout in ask.posterior.design.labelled]
     if not layouts:
         return "the theory has none"
     return f"{', '.join(layouts)}: {_GROUPS_TEXT[ask.groups]}"

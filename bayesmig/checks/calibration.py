@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -84,9 +84,8 @@ def bins_of(design: Design, coefficients: Coefficients) -> list[Bins]:
     coefficients
         Draws.
     """
-    columns = replace(design.columns, groups={})
-    by = mean_probabilities(columns, replace(coefficients, effects={}))
-    predicted = mean_probabilities(design.columns, coefficients) if design.columns.groups else by
+    by = mean_probabilities(*design.without_groups(design.columns, coefficients))
+    predicted = mean_probabilities(design.columns, coefficients) if design.labelled else by
     return [_bins(j, by[:, j], predicted[:, j]) for j in range(by.shape[1])]
 
 

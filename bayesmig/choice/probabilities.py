@@ -21,7 +21,11 @@ from bayesmig.choice.utility import Coefficients, Columns, utilities
 
 def beyond_logit(columns: Columns) -> tuple[str, ...]:
     """What of the columns is not part of a logit that is linear in parameters, in words."""
-    parts = {"nests": columns.nests is not None, "response curves": bool(columns.curves)}
+    parts = {
+        "tastes": bool(columns.tastes),
+        "nests": columns.nests is not None,
+        "response curves": bool(columns.curves),
+    }
     return tuple(part for part, there in parts.items() if there)
 
 

@@ -2,14 +2,15 @@
 
 ``V[n, j] = asc_j + x_n'beta_j + sum_g z_n'u_{g(n), j} + x_only'b_only + a_nj'gamma``,
 where the first three parts are zero for the base (McFadden 1974; Train 2009, ch. 2);
-and response curves, where there are any (`bayesmig.choice.response`).
+where there are any, tastes ``a_nj't_g(n)``, which vary over persons or groups, and response
+curves (`bayesmig.choice.response`).
 Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from bayesmig.choice.response import Curve, curve_parts
@@ -40,6 +41,8 @@ class Columns:
         Name of a group factor -> (``codes (obs,)``, ``terms (obs, q)``).
     available
         Boolean ``(obs, alternative)``, or ``None`` where all are.
+    tastes
+        Name of a taste factor -> (``codes (obs,)``, positions among the attributes).
     nests
         Alternatives that are closer substitutes, or ``None`` where there are none: the
         rule that makes probabilities of utilities (`bayesmig.choice.probabilities`).
@@ -54,6 +57,7 @@ class Columns:
     attributes: Any
     groups: Mapping[str, tuple[Any, Any]]
     available: Any = None
+    tastes: Mapping[str, tuple[Any, tuple[int, ...]]] = field(default_factory=dict)
     nests: Tree | None = None
     curves: tuple[Curve, ...] = ()
     doses: Any = None
@@ -74,6 +78,8 @@ class Coefficients:
         ``(..., attribute)``.
     effects
         Name of a group factor -> ``(..., group, nonbase, term)``.
+    tastes
+        Name of a taste factor -> ``(..., group, taste)``, around the common coefficients.
     lambdas
         Dissimilarities of nests, ``(..., nest)``.
     curves
@@ -84,6 +90,7 @@ class Coefficients:
     only: Any = None
     attributes: Any = None
     effects: Mapping[str, Any] | None = None
+    tastes: Mapping[str, Any] | None = None
     lambdas: Any = None
     curves: Mapping[str, Any] | None = None
 
@@ -121,6 +128,10 @@ def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
         for k in range(columns.attributes.shape[2]):
             gamma = coefficients.attributes[..., k, None, None]
             utility = utility + columns.attributes[:, :, k] * gamma
+    for name, (codes, positions) in columns.tastes.items():
+        for t, k in enumerate(positions):
+            taste = xp.take((coefficients.tastes or {})[name][..., t], codes, axis=-1)
+            utility = utility + columns.attributes[:, :, k] * taste[..., None]
     return utility
 
 
@@ -133,6 +144,7 @@ def take_rows(columns: Columns, rows: Any) -> Columns:
         attributes=None if columns.attributes is None else columns.attributes[rows],
         groups={k: (codes[rows], terms[rows]) for k, (codes, terms) in columns.groups.items()},
         available=None if columns.available is None else columns.available[rows],
+        tastes={k: (codes[rows], at) for k, (codes, at) in columns.tastes.items()},
         doses=None if columns.doses is None else columns.doses[rows],
     )
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from bayesmig.choice.nested import ROOT, Tree
 from bayesmig.choice.response import EFFECT, SHAPES
-from bayesmig.choice.utility import Columns
+from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.chunks import chunks
 from bayesmig.design.curves import (
     Responses,
@@ -34,7 +34,7 @@ from bayesmig.design.priors import PriorArray, resolve
 from bayesmig.design.support import Support, check_support
 from bayesmig.errors import DesignError, SpecError, nearest
 from bayesmig.expressions import parse_formula
-from bayesmig.spec.model import NAME, Group, ModelSpec
+from bayesmig.spec.model import NAME, Group, ModelSpec, Taste
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -86,6 +86,32 @@ class GroupLayout:
 
 
 @dataclass(frozen=True)
+class TasteLayout:
+    """Coefficients of attributes that vary.
+
+    Attributes
+    ----------
+    by, columns, levels
+        As of a `GroupLayout`.
+    terms, positions
+        Labels of the coefficients, and where they stand among those of attributes.
+    correlated
+        Whether they are correlated.
+    """
+
+    by: str
+    columns: tuple[str, ...]
+    levels: pd.Index
+    terms: tuple[str, ...]
+    positions: tuple[int, ...]
+    correlated: bool
+
+    def labels(self, frame: pd.DataFrame) -> pd.Series:
+        """As `GroupLayout.labels`."""
+        return _joined(frame, self.columns)
+
+
+@dataclass(frozen=True)
 class Design:
     """Labelled arrays of a theory on a survey.
 
@@ -113,6 +139,8 @@ class Design:
         Labels of the coefficients. ``only`` holds (alternative, name).
     layouts
         Group factor -> its layout.
+    tastes
+        Factor of tastes -> its layout.
     priors
         Block -> prior of its coefficients: ``persons`` ``(coefficient, nonbase)``,
         ``only`` and ``alternatives`` one-dimensional.
@@ -137,6 +165,7 @@ class Design:
     only: tuple[tuple[str, str], ...]
     attribute_terms: tuple[str, ...]
     layouts: Mapping[str, GroupLayout]
+    tastes: Mapping[str, TasteLayout]
     priors: Mapping[str, PriorArray] = field(repr=False)
     support: Support
     encoders: Mapping[str, Encoder] = field(repr=False)
@@ -163,6 +192,22 @@ class Design:
     def grouped(self) -> tuple[str, ...]:
         """The factors whose effects are of groups, not of everyone."""
         return tuple(by for by, layout in self.layouts.items() if layout.columns)
+
+    @property
+    def labelled(self) -> tuple[GroupLayout | TasteLayout, ...]:
+        """All factors whose groups the survey has labels of."""
+        return (*(self.layouts[by] for by in self.grouped), *self.tastes.values())
+
+    def without_groups(
+        self, columns: Columns, coefficients: Coefficients
+    ) -> tuple[Columns, Coefficients]:
+        """The same with the effects and tastes of all groups at zero; everyone's stay."""
+        everyones = [by for by in self.layouts if by not in self.grouped]
+        effects = coefficients.effects or {}
+        return (
+            replace(columns, groups={by: columns.groups[by] for by in everyones}, tastes={}),
+            replace(coefficients, effects={by: effects[by] for by in everyones}, tastes={}),
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -201,6 +246,8 @@ class Design:
         """What the density depends on where it is not that of a logit."""
         priors = self.spec.priors
         said: dict[str, object] = {}
+        if self.tastes:
+            said["tastes"] = [[t.by, t.terms, t.correlated] for t in self.tastes.values()]
         if self.spec.nests:
             nests = [nest.model_dump() for nest in self.spec.nests]
             said["nests"] = [nests, priors.lambda_nest.model_dump()]
@@ -258,6 +305,10 @@ class Design:
             )
             for by, layout in self.layouts.items()
         }
+        tastes = {
+            by: (_codes(layout, frame, unseen, where), layout.positions)
+            for by, layout in self.tastes.items()
+        }
         return replace(
             self.columns,
             persons=persons,
@@ -265,6 +316,7 @@ class Design:
             attributes=attributes,
             groups=groups,
             available=available,
+            tastes=tastes,
             doses=apply_doses(self.spec, frame, self.encoders, where),
         )
 
@@ -438,6 +490,7 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
                 or "derive the column in the codebook, or change the theory",
             )
     parts = [part for group in spec.groups for part in group.parts]
+    parts += [part for taste in spec.tastes for part in taste.parts]
     wanted = dict.fromkeys([*roles, *named, *spec.available.values(), *parts])
     for name in attributes:
         columns = survey.attributes[name].values()
@@ -507,6 +560,8 @@ def design_from_frame(
         groups[g.by] = (_codes(layouts[g.by], frame, "refuse", ""), terms)
     for layout, terms in _of_everyone(spec, frame):
         layouts[layout.by], groups[layout.by] = layout, (np.zeros(len(frame), np.int64), terms)
+    known = encoders["alternatives"].names if "alternatives" in encoders else ()
+    tastes = {t.by: _taste(i, t, frame, roles, known) for i, t in enumerate(spec.tastes)}
     weights, note = _weights(spec, frame, roles)
     columns = Columns(
         n_alternatives=len(spec.choice.alternatives),
@@ -516,6 +571,7 @@ def design_from_frame(
         attributes=attribute_columns,
         groups=groups,
         available=available,
+        tastes={by: (_codes(of, frame, "refuse", ""), of.positions) for by, of in tastes.items()},
         nests=_tree(spec),
         curves=curves_of(spec),
         doses=learn_doses(spec, frame, encoders),
@@ -538,6 +594,7 @@ def design_from_frame(
         weights=weights,
         weights_note=note,
         layouts=layouts,
+        tastes=tastes,
         priors=priors,
         support=check_support(spec, frame, columns, choice, labels, priors),
         encoders=encoders,
@@ -812,6 +869,37 @@ def _layout(
 ) -> tuple[GroupLayout, np.ndarray]:
     """The layout of a factor, and the columns whose coefficients vary, ``(obs, term)``."""
     key = f"key groups[{number}]"
+    columns, levels = _levels_of(group, key, frame, roles)
+    constant = group.formula.intercept is not False
+    encoder, terms = learn(group.formula, frame, constant=constant, where=f"{key}.terms")
+    return GroupLayout(group.by, columns, levels, encoder, group.correlated), terms
+
+
+def _taste(
+    number: int,
+    taste: Taste,
+    frame: pd.DataFrame,
+    roles: Mapping[str, str],
+    known: tuple[str, ...],
+) -> TasteLayout:
+    """The layout of tastes, among the labels of the attributes' coefficients."""
+    key = f"key tastes[{number}]"
+    for name in taste.attributes:
+        if name not in known:
+            raise DesignError(
+                f"there is no coefficient {name!r} that all have; {nearest(name, known)}",
+                where=f"{key}.attributes",
+                mend="name it in utility.alternatives, around whose coefficient tastes vary",
+            )
+    columns, levels = _levels_of(taste, key, frame, roles)
+    positions = tuple(known.index(name) for name in taste.attributes)
+    return TasteLayout(taste.by, columns, levels, taste.attributes, positions, taste.correlated)
+
+
+def _levels_of(
+    group: Group | Taste, key: str, frame: pd.DataFrame, roles: Mapping[str, str]
+) -> tuple[tuple[str, ...], pd.Index]:
+    """The columns that hold the parts of labels, and the labels, sorted."""
     columns = tuple(roles.get(part, part) for part in group.parts)
     for part, column in zip(group.parts, columns, strict=True):
         _can_group(part, column, frame, roles, key)
@@ -824,9 +912,7 @@ def _layout(
             where=(f"{key}.by", *(f"column {column}" for column in columns)),
             mend="leave the group out of the theory",
         )
-    constant = group.formula.intercept is not False
-    encoder, terms = learn(group.formula, frame, constant=constant, where=f"{key}.terms")
-    return GroupLayout(group.by, columns, levels, encoder, group.correlated), terms
+    return columns, levels
 
 
 def _with_shared(
@@ -906,7 +992,9 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace(":", "\\:")
 
 
-def _codes(layout: GroupLayout, frame: pd.DataFrame, unseen: str, where: str) -> np.ndarray:
+def _codes(
+    layout: GroupLayout | TasteLayout, frame: pd.DataFrame, unseen: str, where: str
+) -> np.ndarray:
     """Position of each row's group; minus one for an unseen one where that is allowed."""
     absent = [column for column in layout.columns if column not in frame.columns]
     if absent:

@@ -203,7 +203,7 @@ def comparisons_of(
     if attributes is not None:
         # Against the base, so that a level common to all alternatives loses no digits.
         attributes = attributes - attributes[:, [columns.base]]
-    plain = replace(columns, groups={}, available=None, attributes=attributes)
+    plain = replace(columns, groups={}, tastes={}, available=None, attributes=attributes)
     centre = np.zeros(columns.persons.shape[1]) if centre is None else centre
     scale = np.sqrt(np.diag(products(plain, centre)) / n)
     return Comparisons(plain, choice, open_, centre, np.where(scale > 0, scale, 1.0))

@@ -19,7 +19,7 @@ from bayesmig.choice.nested import dissimilarities
 from bayesmig.choice.probabilities import beyond_logit, log_probabilities
 from bayesmig.choice.response import EFFECT
 from bayesmig.choice.utility import Coefficients
-from bayesmig.design.design import Design, GroupLayout, build_design
+from bayesmig.design.design import Design, GroupLayout, TasteLayout, build_design
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import InferenceError, nearest
 from bayesmig.inference.blocks import DTYPES, Precision, rows_of
@@ -103,12 +103,15 @@ def build_graph(
         coords[f"{by}_effect"] = scale_labels(design, layout)
         width, scales = len(design.nonbase) * len(layout.terms), len(coords[f"{by}_effect"])
         coords[f"{by}_copy"] = np.arange(width // scales)
+    if design.tastes:
+        coords["one"] = [0]
     with pm.Model(coords=coords) as model:
         coefficients = Coefficients(
             persons=_coefficients("beta", design.priors["persons"], design),
             only=_coefficients("beta_only", design.priors["only"], design),
             attributes=_coefficients("gamma", design.priors["alternatives"], design),
             effects={by: _effects(layout, design) for by, layout in design.layouts.items()},
+            tastes={by: _tastes(layout, design) for by, layout in design.tastes.items()},
             lambdas=_lambdas(design),
             curves=_curves(design),
         )
@@ -263,30 +266,43 @@ def _effects(layout: GroupLayout, design: Design) -> Any:
     """Non-centred effects ``(group, nonbase, term)`` of one factor."""
     by, dims = layout.by, parameter_dims(design)
     shape = (len(layout.levels), len(design.nonbase), len(layout.terms))
-    of_scales, priors = scale_shape(design, layout), design.spec.priors
-    scales = int(np.prod(of_scales))
-    # Effects that share a scale stand side by side.
-    z = pm.Normal(f"z_{by}", dims=(by, f"{by}_effect", f"{by}_copy"))
-    if f"corr_{by}" in dims:
-        rows = scale_labels(design, layout)
-        lower = [f"{rows[i]}, {rows[k]}" for i in range(scales) for k in range(i + 1)]
-        pm.modelcontext(None).add_coord(f"{by}_lower", lower)
-        chol, corr, sigma = pm.LKJCholeskyCov(
-            f"chol_{by}",
-            dims=f"{by}_lower",
-            n=scales,
-            eta=priors.correlation.eta,
-            sd_dist=_scale(priors.scale, scales),
-            compute_corr=True,
-            store_in_trace=False,
-        )
-        pm.Deterministic(f"corr_{by}", corr, dims=dims[f"corr_{by}"])
-        scaled = pt.matmul(chol, z)
-    else:
-        sigma = _model_scale(f"scale_{by}", priors.scale, f"{by}_effect")
-        scaled = z * sigma[:, None]
+    scaled, sigma = _varying(design, by, by, f"{by}_effect", f"{by}_copy")
+    of_scales = scale_shape(design, layout)
     pm.Deterministic(f"sigma_{by}", sigma.reshape(of_scales), dims=dims[f"sigma_{by}"])
     return pm.Deterministic(f"u_{by}", scaled.reshape(shape), dims=dims[f"u_{by}"])
+
+
+def _tastes(layout: TasteLayout, design: Design) -> Any:
+    """Non-centred tastes ``(group, taste)`` of one factor."""
+    by, dims = layout.by, parameter_dims(design)
+    name = f"taste_{by}"
+    scaled, sigma = _varying(design, name, by, f"{by}_taste", "one")
+    pm.Deterministic(f"sigma_{name}", sigma, dims=dims[f"sigma_{name}"])
+    return pm.Deterministic(name, scaled[:, :, 0], dims=dims[name])
+
+
+def _varying(design: Design, name: str, groups: str, scales: str, copies: str) -> tuple[Any, Any]:
+    """Effects over three dims, of which those of the last share a scale; the scales."""
+    priors, model = design.spec.priors, pm.modelcontext(None)
+    z = pm.Normal(f"z_{name}", dims=(groups, scales, copies))
+    if f"corr_{name}" not in parameter_dims(design):
+        sigma = _model_scale(f"scale_{name}", priors.scale, scales)
+        return z * sigma[:, None], sigma
+    labels = model.coords[scales]
+    n = len(labels)
+    lower = [f"{labels[i]}, {labels[k]}" for i in range(n) for k in range(i + 1)]
+    model.add_coord(f"{name}_lower", lower)
+    chol, corr, sigma = pm.LKJCholeskyCov(
+        f"chol_{name}",
+        dims=f"{name}_lower",
+        n=n,
+        eta=priors.correlation.eta,
+        sd_dist=_scale(priors.scale, n),
+        compute_corr=True,
+        store_in_trace=False,
+    )
+    pm.Deterministic(f"corr_{name}", corr, dims=parameter_dims(design)[f"corr_{name}"])
+    return pt.matmul(chol, z), sigma
 
 
 def _model_scale(name: str, prior: ScalePrior, dims: str) -> Any:

@@ -149,6 +149,11 @@ def parameter_dims(design: Design) -> dict[str, tuple[str, ...]]:
         dims["beta_only"] = ("only_term",)
     if design.attribute_terms:
         dims["gamma"] = ("attribute_term",)
+    for by, taste in design.tastes.items():
+        dims[f"taste_{by}"] = (by, f"{by}_taste")
+        dims[f"sigma_taste_{by}"] = (f"{by}_taste",)
+        if taste.correlated and len(taste.terms) > 1:
+            dims[f"corr_taste_{by}"] = (f"{by}_taste", f"{by}_taste_other")
     if design.spec.nests:
         dims["lambda_nest"] = ("nest",)
     if design.responses is not None:
@@ -191,6 +196,11 @@ def parameter_coords(design: Design) -> dict[str, list[str]]:
         coords["only_term"] = [f"{name}:{alternative}" for alternative, name in design.only]
     if design.attribute_terms:
         coords["attribute_term"] = list(design.attribute_terms)
+    for by, taste in design.tastes.items():
+        coords[by] = list(map(str, taste.levels))
+        coords[f"{by}_taste"] = list(taste.terms)
+        if f"corr_taste_{by}" in dims:
+            coords[f"{by}_taste_other"] = list(taste.terms)
     if design.spec.nests:
         coords["nest"] = [nest.name for nest in design.spec.nests]
     if design.responses is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bayesmig.choice.nested import dissimilarities
 from bayesmig.choice.response import EFFECT
-from bayesmig.design.design import Design, GroupLayout
+from bayesmig.design.design import Design, GroupLayout, TasteLayout
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import InferenceError
 from bayesmig.inference.layout import parameter_coords, parameter_dims, scale_shape
@@ -60,6 +60,8 @@ def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
         named |= _curves(design, draws, rng)
     for layout in design.layouts.values():
         named |= _effects(layout, design, draws, rng)
+    for taste in design.tastes.values():
+        named |= _tastes(taste, design, draws, rng)
     dims = parameter_dims(design)
     return xr.Dataset(
         {name: (("chain", "draw", *of), named[name][None]) for name, of in dims.items()},
@@ -129,15 +131,43 @@ def _effects(
     layout: GroupLayout, design: Design, draws: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     shape, of_scales = (len(design.nonbase), len(layout.terms)), scale_shape(design, layout)
-    scales, groups = int(np.prod(of_scales)), len(layout.levels)
-    sigma = _scales(design.spec.priors.scale, (draws, scales), rng)
-    named: dict[str, Any] = {f"sigma_{layout.by}": sigma.reshape(draws, *of_scales)}
-    z = rng.standard_normal((draws, groups, scales, shape[0] * shape[1] // scales))
-    if layout.correlated and scales > 1:
+    scales = int(np.prod(of_scales))
+    copies, correlated = (
+        shape[0] * shape[1] // scales,
+        f"corr_{layout.by}" in parameter_dims(design),
+    )
+    sigma, corr, u = _varying(design, len(layout.levels), scales, copies, correlated, draws, rng)
+    named = {
+        f"sigma_{layout.by}": sigma.reshape(draws, *of_scales),
+        f"u_{layout.by}": u.reshape(draws, -1, *shape),
+    }
+    return named if corr is None else {**named, f"corr_{layout.by}": corr}
+
+
+def _tastes(
+    layout: TasteLayout, design: Design, draws: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    correlated, scales = f"corr_taste_{layout.by}" in parameter_dims(design), len(layout.terms)
+    sigma, corr, u = _varying(design, len(layout.levels), scales, 1, correlated, draws, rng)
+    named = {f"sigma_taste_{layout.by}": sigma, f"taste_{layout.by}": u[..., 0]}
+    return named if corr is None else {**named, f"corr_taste_{layout.by}": corr}
+
+
+def _varying(
+    design: Design,
+    groups: int,
+    scales: int,
+    copies: int,
+    correlated: bool,
+    draws: int,
+    rng: np.random.Generator,
+) -> tuple[Array, Array | None, Array]:
+    """Standard deviations, correlations where there are any, and ``(group, scale, copy)``."""
+    sigma, corr = _scales(design.spec.priors.scale, (draws, scales), rng), None
+    z = rng.standard_normal((draws, groups, scales, copies))
+    if correlated:
         factor = _factors(design.spec.priors.correlation.eta, scales, draws, rng)
         corr = factor @ factor.transpose(0, 2, 1)
         corr[:, range(scales), range(scales)] = 1.0
-        named[f"corr_{layout.by}"] = corr
         z = np.einsum("dik,dgkc->dgic", factor, z)
-    named[f"u_{layout.by}"] = (z * sigma[:, None, :, None]).reshape(draws, groups, *shape)
-    return named
+    return sigma, corr, z * sigma[:, None, :, None]

@@ -277,7 +277,7 @@ def _column(frame: pd.DataFrame, name: str, where: Where) -> pd.Series:
 
 def _set(world: World, intervention: SetColumn, who: Mask, groups: Groups, where: Where) -> World:
     name = intervention.column
-    layouts = world.design.layouts.values() if groups == "observed" else ()
+    layouts = world.design.labelled if groups == "observed" else ()
     whole = [lay for lay in layouts if len(lay.columns) == 1]
     labels = {lay.columns[0]: tuple(map(str, lay.levels)) for lay in whole}
     also = tuple(column for lay in layouts for column in lay.columns)

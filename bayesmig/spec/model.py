@@ -223,6 +223,38 @@ class Group(Frozen):
         return parse_formula(self.terms, where="key terms")
 
 
+class Taste(Frozen):
+    """Coefficients of attributes that vary over persons or groups: mixed logit.
+
+    Attributes
+    ----------
+    by
+        Whose tastes: ``person`` for a panel of choices, or as for a group.
+    attributes
+        Which coefficients of ``utility.alternatives`` vary around their common value,
+        by their labels.
+    correlated
+        Whether tastes are correlated.
+    """
+
+    by: Columns
+    attributes: Annotated[tuple[str, ...], Field(min_length=1)]
+    correlated: bool = True
+
+    def check(self) -> None:
+        """Nothing is named twice."""
+        for name, of in (("by", self.parts), ("attributes", self.attributes)):
+            if len(set(of)) < len(of):
+                raise SpecError(
+                    f"{name} names one thing twice", where=f"key {name}", mend="name it once"
+                )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The roles and columns of ``by``."""
+        return tuple(self.by.split(":"))
+
+
 class Hypothesis(Frozen):
     """A claim that the data can contradict.
 
@@ -295,6 +327,8 @@ class ModelSpec(Frozen):
         The model.
     smooths
         Bends of columns' effects.
+    tastes
+        Coefficients of attributes that vary over persons or groups.
     nests
         Alternatives that are closer substitutes for each other (nested logit).
     curves
@@ -323,6 +357,7 @@ class ModelSpec(Frozen):
     available: dict[Name, Column] = {}
     groups: tuple[Group, ...] = ()
     smooths: tuple[Smooth, ...] = ()
+    tastes: tuple[Taste, ...] = ()
     nests: tuple[Nest, ...] = ()
     curves: tuple[Curve, ...] = ()
     weights: Literal["estimand", "ignore"] = "estimand"
@@ -332,14 +367,15 @@ class ModelSpec(Frozen):
 
     def check(self) -> None:
         """Groups differ, and every alternative is one of the choice set."""
-        names = [set(g.parts) for g in self.groups]
-        for number, name in enumerate(names):
-            if name in names[:number]:
-                raise SpecError(
-                    f"the group {self.groups[number].by!r} stands twice",
-                    where=f"key groups[{number}].by",
-                    mend="put all its terms into one entry",
-                )
+        for key, entries in (("groups", self.groups), ("tastes", self.tastes)):
+            names = [set(entry.parts) for entry in entries]
+            for number, name in enumerate(names):
+                if name in names[:number]:
+                    raise SpecError(
+                        f"the group {entries[number].by!r} stands twice",
+                        where=f"key {key}[{number}].by",
+                        mend="put all of it into one entry",
+                    )
         self._check_smooths()
         known = self.choice.alternatives
         check_nests(self.nests, known)
