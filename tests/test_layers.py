@@ -27,6 +27,7 @@ FLOORS = {
     "predict": 4,
     "checks": 5,
     "hypotheses": 5,
+    "immobility": 5,
     "model_comparison": 5,
     "policy": 5,
     "plots": 6,

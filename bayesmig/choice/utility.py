@@ -9,7 +9,7 @@ Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from bayesmig.choice.response import Curve, curve_parts
@@ -45,6 +45,9 @@ class Columns:
         rule that makes probabilities of utilities (`bayesmig.choice.probabilities`).
     curves, doses
         Response curves, and their columns ``(obs, curve)``.
+    feasible
+        Position of an alternative that may be infeasible -> columns of the log odds that
+        it is feasible, ``(obs, k)``; empty where all are.
     """
 
     n_alternatives: int
@@ -57,6 +60,7 @@ class Columns:
     nests: Tree | None = None
     curves: tuple[Curve, ...] = ()
     doses: Any = None
+    feasible: Mapping[int, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Coefficients:
         Dissimilarities of nests, ``(..., nest)``.
     curves
         Parameters of response curves, as `bayesmig.choice.response.curve_parts` takes them.
+    feasibility
+        Coefficients of the columns ``feasible``, one after the other, ``(..., term)``.
     """
 
     persons: Any = None
@@ -86,6 +92,7 @@ class Coefficients:
     effects: Mapping[str, Any] | None = None
     lambdas: Any = None
     curves: Mapping[str, Any] | None = None
+    feasibility: Any = None
 
 
 def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
@@ -134,6 +141,7 @@ def take_rows(columns: Columns, rows: Any) -> Columns:
         groups={k: (codes[rows], terms[rows]) for k, (codes, terms) in columns.groups.items()},
         available=None if columns.available is None else columns.available[rows],
         doses=None if columns.doses is None else columns.doses[rows],
+        feasible={k: block[rows] for k, block in columns.feasible.items()},
     )
 
 
