@@ -59,8 +59,10 @@ def simulated(spec: ModelSpec, truth: Mapping[str, Any], *, n: int, seed: int) -
     return survey_of(frame.assign(choice=np.array(ALTERNATIVES)[chosen]), attributes=COST)
 
 
-def fitted(spec: ModelSpec, survey: Survey) -> Posterior:
-    posterior = fit(spec, survey, seed=3, chains=2, draws=1000, tune=500, progress=False)
+def fitted(spec: ModelSpec, survey: Survey, draws: int = 1000) -> Posterior:
+    """Converged draws; more of them where a parameter is hardly identified."""
+    options = {"chains": 2, "draws": draws, "tune": 500, "progress": False}
+    posterior = fit(spec, survey, seed=3, target_accept=0.8 if draws == 1000 else 0.95, **options)
     posterior.require_convergence()
     return posterior
 
@@ -99,7 +101,7 @@ def curved_world(shape: str) -> tuple[Survey, Posterior]:
     first = {"beta": CURVE["beta"], "curve_effect": [2.5], "half_saturation": [0.05]}
     truth = CURVE if shape == "hill" else first
     survey = simulated(curve(shape), truth, n=6_000, seed=21)
-    return survey, fitted(CURVED, survey)
+    return survey, fitted(CURVED, survey, 1000 if shape == "hill" else 2500)
 
 
 def test_a_threshold_is_found_with_its_place() -> None:
@@ -182,7 +184,7 @@ ABLE = {"beta": [[-0.8, -0.4], [0.3, -0.5]], "feasibility": [0.5, 1.5, -0.5]}
 def liquid_world(constrained: bool) -> tuple[Survey, Posterior]:
     truth = ABLE if constrained else ABLE | {"feasibility": [40.0, 1e-3, -1e-3]}
     survey = simulated(LIQUID, truth, n=6_000, seed=31)
-    return survey, fitted(LIQUID, survey)
+    return survey, fitted(LIQUID, survey, 1000 if constrained else 2500)
 
 
 def test_what_is_feasible_is_found_apart_from_what_is_wanted() -> None:
