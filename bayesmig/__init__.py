@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bayesmig import errors
     from bayesmig.checks import check
     from bayesmig.hypotheses import test
+    from bayesmig.immobility import stayers
     from bayesmig.inference.graph import to_pymc
     from bayesmig.inference.routes import fit
     from bayesmig.model_comparison import compare
@@ -52,6 +53,7 @@ _PUBLIC = {
     "run": "bayesmig.study:run",
     "simulate": "bayesmig.simulation:simulate",
     "slopes": "bayesmig.predict:slopes",
+    "stayers": "bayesmig.immobility:stayers",
     "test": "bayesmig.hypotheses:test",
     "to_pymc": "bayesmig.inference.graph:to_pymc",
 }
@@ -78,6 +80,7 @@ __all__ = [
     "run",
     "simulate",
     "slopes",
+    "stayers",
     "test",
     "to_pymc",
 ]

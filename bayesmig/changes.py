@@ -48,6 +48,10 @@ def theory_columns(design: Design) -> tuple[str, ...]:
     for attribute in () if generic is None else generic.columns:
         sources = design.attributes.get(attribute, {}).values()
         used += [c for c in sources if isinstance(c, str)]
+    if design.spec.consideration is not None:
+        for alternative, formula in design.spec.consideration.formulas.items():
+            read = [design.attributes.get(c, {}).get(alternative) for c in formula.columns]
+            used += [c for c in read if isinstance(c, str)]
     return tuple(dict.fromkeys([*used, *design.spec.available.values()]))
 
 

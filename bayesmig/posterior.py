@@ -164,6 +164,7 @@ class Posterior:
             curves=None
             if self.design.responses is None
             else {name: stacked(name) for name in self.design.responses.labels},
+            feasibility=stacked("feasibility"),
         )
 
     def problems(self) -> tuple[str, ...]:

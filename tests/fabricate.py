@@ -148,7 +148,11 @@ def fabricated(
     named = {}
     for name in dims:
         at = centre[name]
-        if name == "turning_point":
+        if name == "feasibility":
+            moved = at + noise(at.shape)
+            sign = design.feasibility.sign
+            named[name] = np.where(sign == 0, moved, sign * np.abs(moved))
+        elif name == "turning_point":
             named[name] = 0.5 / named["hump_bend"]
         elif name in ("half_saturation", "hill_exponent", "hump_bend"):
             named[name] = at * np.exp(noise(at.shape))
@@ -207,6 +211,9 @@ def _centres(design: Design) -> dict[str, np.ndarray]:
             found[name] = np.eye(shape[0])
         elif name == "lambda_nest":
             found[name] = np.full(shape, 0.5)
+        elif name == "feasibility":
+            sign = design.feasibility.sign
+            found[name] = np.where(sign == 0, design.feasibility.loc, 0.5 * sign)
         elif name == "half_saturation":
             found[name] = (design.responses.low + design.responses.high) / 2
         elif name == "hill_exponent":

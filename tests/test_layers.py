@@ -28,6 +28,7 @@ FLOORS = {
     "checks": 5,
     "hypotheses": 5,
     "variance_partition": 5,
+    "immobility": 5,
     "model_comparison": 5,
     "policy": 5,
     "plots": 6,

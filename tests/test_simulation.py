@@ -426,6 +426,89 @@ def test_effects_replace_parameters_by_name(make: Callable[..., SimulatedSurvey]
     assert flat < set(true_parameters("albania", "person"))
 
 
+# ----------------------------------------------------------------- other than a logit
+
+
+def _probabilities(frame: pd.DataFrame, of: dict[str, float]) -> np.ndarray:
+    """Of every person, by the letter: curve, then nest, then feasible sets."""
+    terms = [t.removeprefix("utility.internal.") for t in of if t.startswith("utility.internal.")]
+    rows = []
+    columns = {t: _product(frame, t) for t in terms}
+    for i in range(len(frame)):
+        v = {
+            a: math.fsum(of[f"utility.{a}.{t}"] * columns[t][i] for t in terms)
+            for a in ("internal", "international")
+        }
+        network, wealth = frame["network_international"].iloc[i], frame["wealth"].iloc[i]
+        half, q = (of[f"curve.international.{k}"] for k in ("half_saturation", "exponent"))
+        v["international"] += of["curve.international.effect"] * network**q / (network**q + half**q)
+        lam = of["lambda_nest.move"]
+        both = math.fsum(math.exp(x / lam) for x in v.values())
+        go = both**lam / (1 + both**lam)
+        everything = [1 - go, *(go * math.exp(x / lam) / both for x in v.values())]
+        stay = 1 / (1 + math.exp(v["internal"]))
+        odds = (
+            of["feasible.international.asc"]
+            + of["feasible.international.wealth"] * wealth
+            + of["feasible.international.network_international"] * network
+        )
+        able = 1 / (1 + math.exp(-odds))
+        without = [stay, 1 - stay, 0.0]
+        rows.append([able * a + (1 - able) * b for a, b in zip(everything, without, strict=True)])
+    return np.array(rows)
+
+
+BEYOND_WORLDS: dict[str, dict[str, float]] = {
+    "logit": {},
+    "nest": {"lambda_nest.move": 0.3},
+    "curve": {"curve.international.effect": 3.0},
+    "feasible": {
+        "feasible.international.asc": -1.0,
+        "feasible.international.wealth": 2.0,
+        "feasible.international.network_international": 0.5,
+    },
+}
+
+
+@pytest.mark.parametrize("name", BEYOND_WORLDS)
+def test_choices_follow_what_is_true_beside_the_logit(
+    make: Callable[..., SimulatedSurvey], name: str
+) -> None:
+    """Squared errors, standardised, are what they are by chance; under another truth not."""
+    raised = NO_GROUPS | {"utility.international.asc": -2.0, "utility.internal.asc": -1.0}
+    made = make(persons=12_000, effects=raised | BEYOND_WORLDS[name])
+    frame = read_survey(made.codebook).frame
+    chosen = np.eye(3)[frame["choice"].cat.codes.to_numpy()]
+    by = frame["wealth"].rank(pct=True).mul(4).clip(upper=3.999).astype(int) * 4 + (
+        frame["network_international"].rank(pct=True).mul(4).clip(upper=3.999).astype(int)
+    )
+
+    def misfit(other: str) -> float:
+        p = _probabilities(frame, true_parameters("albania", "person") | raised
+                           | BEYOND_WORLDS[other])  # fmt: skip
+        cells = by.to_numpy()
+        total = 0.0
+        for cell in range(16):
+            here = cells == cell
+            gap = (chosen[here] - p[here]).sum(axis=0)
+            total += float((gap**2 / (p[here] * (1 - p[here])).sum(axis=0)).sum())
+        return total / 48
+
+    assert misfit(name) < 1.6
+    assert all(misfit(other) > 2 for other in BEYOND_WORLDS if other != name)
+
+
+def test_what_leaves_a_logit_one_changes_no_byte(make: Callable[..., SimulatedSurvey]) -> None:
+    """Nor do the parts that come in, where they say nothing."""
+    plain = make(persons=600).data.read_bytes()
+    same = {"lambda_nest.move": 1.0, "curve.international.exponent": 1.7}
+    assert make(persons=600, effects=same).data.read_bytes() == plain
+    nearly = {"lambda_nest.move": 1 - 1e-12, "feasible.international.wealth": 1e-12}
+    assert make(persons=600, effects=nearly).data.read_bytes() == plain
+    other = make(persons=600, effects={"lambda_nest.move": 0.5}).data.read_bytes()
+    assert other != plain
+
+
 # ------------------------------------------------------------------------------ errors
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
@@ -439,6 +522,14 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"periods": 21}, "periods is 21", "from 1 to 20"),
     ({"block": 0}, "block is 0", "at least 1"),
     ({"unit": "households"}, "'households'", "'household'"),
+    ({"effects": {"lambda_nest.move": 0.0}}, "lambda_nest.move is 0", "above 0 and at most 1"),
+    ({"effects": {"lambda_nest.move": 1.1}}, "lambda_nest.move is 1.1", "above 0 and at most 1"),
+    ({"effects": {"curve.international.exponent": -1.0}}, "exponent is -1", "above 0"),
+    (
+        {"unit": "household", "effects": {"lambda_nest.move": 0.5}},
+        "no true parameter 'lambda_nest.move'",
+        "",
+    ),
     ({"world": "Albania"}, "'Albania'", "'albania'"),
     ({"format": "csv.zip"}, "'csv.zip'", "'csv.gz'"),
     ({"effects": {"utility.internal.femal": 1}}, "internal.femal'", "utility.internal.female'"),

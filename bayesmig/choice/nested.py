@@ -7,10 +7,9 @@ A nest ``m`` has the dissimilarity ``lambda_m``, and the utility (Train 2009, ch
 over its children ``c``: alternatives, or nests that lie in it. A child is chosen, given its
 nest, with probability ``exp((V_c - V_m) / lambda_m)``; of the root, ``lambda`` is one. All
 lambdas are in units of the utilities, so that one level's do not depend on another's. The
-model maximises utility where ``0 < lambda_child <= lambda_parent <= 1`` (Börsch-Supan 1990,
-doi 10.1016/0304-4076(90)90025-H); with all of them one it is the logit. Free parameters are
-therefore the ratios ``lambda_child / lambda_parent``, each in (0, 1], and `dissimilarities`
-makes lambdas of them.
+model maximises utility where ``0 < lambda_child <= lambda_parent <= 1`` (Daly and Zachary 1978;
+McFadden 1978); with all of them one it is the logit. Free parameters are therefore the ratios
+``lambda_child / lambda_parent``, each in (0, 1], and `dissimilarities` makes lambdas of them.
 
 Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
 """

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmig.choice import logit, nested
+from bayesmig.choice import consideration, logit, nested
 from bayesmig.choice.utility import Coefficients, Columns, utilities
 
 
@@ -25,6 +25,7 @@ def beyond_logit(columns: Columns) -> tuple[str, ...]:
         "tastes": bool(columns.tastes),
         "nests": columns.nests is not None,
         "response curves": bool(columns.curves),
+        "consideration": bool(columns.feasible),
     }
     return tuple(part for part, there in parts.items() if there)
 
@@ -46,15 +47,19 @@ def log_probabilities(xp: Any, columns: Columns, coefficients: Coefficients) -> 
         unavailable alternative has a finite, very low value whose exponential is zero.
     """
     utility = utilities(xp, columns, coefficients)
-    return _given_utility(xp, columns, coefficients, utility, columns.available)
 
+    def within(available: Any) -> Any:
+        if columns.nests is None:
+            return logit.log_probabilities(xp, utility, available)
+        return nested.log_probabilities(xp, columns.nests, coefficients.lambdas, utility, available)
 
-def _given_utility(
-    xp: Any, columns: Columns, coefficients: Coefficients, utility: Any, available: Any
-) -> Any:
-    if columns.nests is None:
-        return logit.log_probabilities(xp, utility, available)
-    return nested.log_probabilities(xp, columns.nests, coefficients.lambdas, utility, available)
+    if not columns.feasible:
+        return within(columns.available)
+    available = columns.available
+    if available is None:
+        available = np.ones((columns.persons.shape[0], columns.n_alternatives), dtype=bool)
+    odds = consideration.log_odds(xp, columns.feasible, coefficients.feasibility)
+    return consideration.log_probabilities(xp, odds, within, available)
 
 
 def slopes(columns: Columns, moving: Columns, coefficients: Coefficients) -> Any:
@@ -94,6 +99,7 @@ def _stepped(columns: Columns, moving: Columns) -> Columns:
             for by, (codes, terms) in columns.groups.items()
         },
         doses=step(columns.doses, moving.doses),
+        feasible={j: step(block, moving.feasible[j]) for j, block in columns.feasible.items()},
     )
 
 

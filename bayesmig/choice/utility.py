@@ -48,6 +48,9 @@ class Columns:
         rule that makes probabilities of utilities (`bayesmig.choice.probabilities`).
     curves, doses
         Response curves, and their columns ``(obs, curve)``.
+    feasible
+        Position of an alternative that may be infeasible -> columns of the log odds that
+        it is feasible, ``(obs, k)``; empty where all are.
     """
 
     n_alternatives: int
@@ -61,6 +64,7 @@ class Columns:
     nests: Tree | None = None
     curves: tuple[Curve, ...] = ()
     doses: Any = None
+    feasible: Mapping[int, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Coefficients:
         Dissimilarities of nests, ``(..., nest)``.
     curves
         Parameters of response curves, as `bayesmig.choice.response.curve_parts` takes them.
+    feasibility
+        Coefficients of the columns ``feasible``, one after the other, ``(..., term)``.
     """
 
     persons: Any = None
@@ -93,6 +99,7 @@ class Coefficients:
     tastes: Mapping[str, Any] | None = None
     lambdas: Any = None
     curves: Mapping[str, Any] | None = None
+    feasibility: Any = None
 
 
 def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
@@ -146,6 +153,7 @@ def take_rows(columns: Columns, rows: Any) -> Columns:
         available=None if columns.available is None else columns.available[rows],
         tastes={k: (codes[rows], at) for k, (codes, at) in columns.tastes.items()},
         doses=None if columns.doses is None else columns.doses[rows],
+        feasible={k: block[rows] for k, block in columns.feasible.items()},
     )
 
 

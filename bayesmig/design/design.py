@@ -28,6 +28,14 @@ from bayesmig.design.curves import (
     responses,
 )
 from bayesmig.design.differences import Labels
+from bayesmig.design.feasibility import (
+    Feasibility,
+    WithAttributes,
+    apply_feasible,
+    base_is_open,
+    feasibility,
+    learn_feasible,
+)
 from bayesmig.design.formula import CONSTANT, Encoder, RowsError, in_order, learn
 from bayesmig.design.penalised import Scaled, Smooth, learn_scaled, learn_smooth
 from bayesmig.design.priors import PriorArray, resolve
@@ -151,6 +159,8 @@ class Design:
         would have to change with them.
     responses
         Labels and priors of the parameters of response curves; ``None`` where there are none.
+    feasibility
+        Those of the coefficients of consideration.
     """
 
     spec: ModelSpec
@@ -172,6 +182,7 @@ class Design:
     survey_fingerprint: str
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     responses: Responses | None = field(default=None, repr=False)
+    feasibility: Feasibility | None = field(default=None, repr=False)
 
     @property
     def n_obs(self) -> int:
@@ -228,6 +239,7 @@ class Design:
         blocks += [*self.columns.only.values(), self.choice, self.weights]
         if self.columns.doses is not None:
             blocks.append(self.columns.doses)
+        blocks += [*self.columns.feasible.values()]
         for codes, terms in self.columns.groups.values():
             blocks += [codes, terms]
         for prior in self.priors.values():
@@ -255,6 +267,9 @@ class Design:
             curves = [curve.model_dump() for curve in self.spec.curves]
             of = (EFFECT, *(name for shape in SHAPES.values() for name in shape))
             said["curves"] = [curves, [getattr(priors, name).model_dump() for name in of]]
+        if self.feasibility is not None:
+            labels, signs = self.feasibility.labels, self.feasibility.sign.tolist()
+            said["consideration"] = [labels, signs, priors.feasibility.model_dump()]
         return said
 
     def apply(
@@ -293,6 +308,7 @@ class Design:
         }
         attributes = None
         available = _available(self.spec, frame, where)
+        base_is_open(self.spec, available, where)
         if "alternatives" in self.encoders:
             stacked = _stack(self.spec, self.attributes, frame, available, where)
             with _situations(self.alternatives):
@@ -318,6 +334,9 @@ class Design:
             available=available,
             tastes=tastes,
             doses=apply_doses(self.spec, frame, self.encoders, where),
+            feasible=apply_feasible(
+                self.spec, frame, self.encoders, self._with_attributes(available, where), where
+            ),
         )
 
     def derivative(
@@ -370,7 +389,27 @@ class Design:
                 for by, (codes, _) in columns.groups.items()
             },
             doses=moving_doses(self.spec, frame, self.encoders, along, where),
+            feasible={
+                j: self._moving_feasible(frame, column, self.alternatives[j], columns, where)
+                for j in columns.feasible
+            },
         )
+
+    def _moving_feasible(
+        self, frame: pd.DataFrame, column: str, alternative: str, columns: Columns, where: str
+    ) -> np.ndarray:
+        """Derivative of the columns of feasibility of one alternative."""
+        encoder = self.encoders[f"consideration.{alternative}"]
+        along = {column: np.ones(len(frame))}
+        for name in encoder.formula.columns:
+            if name in self.attributes:
+                moves = self.attributes[name].get(alternative) == column
+                along[name] = np.full(len(frame), float(moves))
+        table = self._with_attributes(columns.available, where)(alternative, frame)
+        return encoder.derivative(table, along, where=where)
+
+    def _with_attributes(self, available: np.ndarray | None, where: str) -> WithAttributes:
+        return _attributes_beside(self.spec, self.attributes, available, where)
 
     def _speeds(self, name: str, column: str, n: int) -> np.ndarray:
         """How fast an attribute, or a column beside attributes, moves with a column."""
@@ -477,8 +516,12 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
         formulas.append(generic)
     formulas += [g.formula for g in spec.groups]
     formulas += [parse_formula(c.column, where="key curves") for c in spec.curves]
+    of_alternatives = [] if generic is None else [generic]
+    if spec.consideration is not None:
+        of_alternatives += [*spec.consideration.formulas.values()]
+        formulas += [*spec.consideration.formulas.values()]
     named = dict.fromkeys(c for formula in formulas for c in formula.columns)
-    attributes = [a for a in survey.attributes if generic is not None and a in generic.columns]
+    attributes = [a for a in survey.attributes if any(a in f.columns for f in of_alternatives)]
     for column in named:
         if column not in names and column not in attributes:
             known = [*names, *survey.attributes]
@@ -512,6 +555,12 @@ def _keys_that_name(spec: ModelSpec, column: str) -> str:
         **{f"groups[{i}].terms": g.formula for i, g in enumerate(spec.groups)},
     }
     named = [key for key, formula in keys.items() if column in formula.columns]
+    if spec.consideration is not None:
+        named += [
+            f"consideration.feasible.{a}"
+            for a, formula in spec.consideration.formulas.items()
+            if column in formula.columns
+        ]
     named += [f"curves[{i}].column" for i, c in enumerate(spec.curves) if c.column == column]
     return f"key {named[0] if named else 'utility.alternatives'}"
 
@@ -553,6 +602,7 @@ def design_from_frame(
     attributes = _with_shared(spec, attributes)
     available = _available(spec, frame, "")
     _chosen_are_available(spec, choice, available)
+    base_is_open(spec, available, "")
     attribute_columns = _attributes(spec, attributes, frame, available, encoders)
     layouts, groups = {}, {}
     for i, g in enumerate(spec.groups):
@@ -575,6 +625,9 @@ def design_from_frame(
         nests=_tree(spec),
         curves=curves_of(spec),
         doses=learn_doses(spec, frame, encoders),
+        feasible=learn_feasible(
+            spec, frame, encoders, _attributes_beside(spec, attributes, available, "")
+        ),
     )
     labels = Labels(
         persons=encoders["persons"].names,
@@ -604,6 +657,7 @@ def design_from_frame(
         only=labels.only,
         attribute_terms=labels.attribute_terms,
         responses=responses(spec, columns.doses),
+        feasibility=feasibility(spec, columns.feasible, encoders),
     )
 
 
@@ -748,6 +802,44 @@ def _stack(
             values[:, j] = _attribute(by_alternative, column, alternative, frame, is_open, where)
         stacked[column] = pd.Series(values.ravel())
     return pd.DataFrame(stacked)
+
+
+def _attributes_beside(
+    spec: ModelSpec,
+    attributes: Mapping[str, Mapping[str, str | float]],
+    available: np.ndarray | None,
+    where: str,
+) -> WithAttributes:
+    """How a table gets columns of the attributes that an alternative's feasibility reads."""
+
+    def beside(alternative: str, frame: pd.DataFrame) -> pd.DataFrame:
+        assert spec.consideration is not None
+        position, found = spec.choice.alternatives.index(alternative), {}
+        is_open = np.ones(len(frame), dtype=bool) if available is None else available[:, position]
+        for name in spec.consideration.formulas[alternative].columns:
+            _not_behind(name, attributes, alternative, where)
+            if name in attributes:
+                found[name] = _attribute(attributes[name], name, alternative, frame, is_open, where)
+        return frame.assign(**found) if found else frame
+
+    return beside
+
+
+def _not_behind(
+    column: str,
+    attributes: Mapping[str, Mapping[str, str | float]],
+    alternative: str,
+    where: str,
+) -> None:
+    """Refuse the column of an attribute: a scenario that moves the one would not move it."""
+    for name, sources in attributes.items():
+        if column in sources.values() and column != name:
+            raise DesignError(
+                f"the column {column!r} holds the attribute {name!r}: feasibility would not "
+                "follow where a scenario changes the attribute",
+                where=(where, f"key consideration.feasible.{alternative}"),
+                mend=f"write {name} for the attribute of {alternative}",
+            )
 
 
 def _attribute(

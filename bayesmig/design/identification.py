@@ -35,7 +35,7 @@ def identification_warnings(spec: ModelSpec, columns: Columns) -> list[str]:
     list of str
         One for each parameter that nothing of the survey identifies.
     """
-    return [*_nests(spec, columns), *_curves(spec, columns)]
+    return [*_nests(spec, columns), *_curves(spec, columns), *_consideration(spec)]
 
 
 def _nests(spec: ModelSpec, columns: Columns) -> Iterator[str]:
@@ -77,6 +77,26 @@ def _curves(spec: ModelSpec, columns: Columns) -> Iterator[str]:
                     f"{edge:.3g}, and half of its effect may be reached there: its "
                     "half-saturation rests on the prior"
                 )
+
+
+def _consideration(spec: ModelSpec) -> Iterator[str]:
+    """Feasibility that reads no column but those of the utility.
+
+    Whether somebody cannot or will not then shows in the form of the model alone.
+    """
+    if spec.consideration is None:
+        return
+    generic = spec.utility.alternatives_formula
+    for alternative, formula in spec.consideration.formulas.items():
+        wanted = [spec.utility.persons_formula, spec.utility.only_formulas.get(alternative)]
+        named = {c for f in (*wanted, generic) if f is not None for c in f.columns}
+        named |= {c.column for c in spec.curves if alternative in c.alternatives}
+        if not set(formula.columns) - named:
+            yield (
+                f"consideration of {alternative!r}: no column makes it feasible that does not "
+                "enter its utility too: who cannot and who will not are told apart by the form "
+                "of the model and by priors"
+            )
 
 
 def _units(columns: Columns, dose: np.ndarray) -> tuple[np.ndarray, str]:

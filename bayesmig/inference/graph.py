@@ -114,6 +114,7 @@ def build_graph(
             tastes={by: _tastes(layout, design) for by, layout in design.tastes.items()},
             lambdas=_lambdas(design),
             curves=_curves(design),
+            feasibility=_feasibility(design),
         )
         log_p = log_probabilities(pt, design.columns, coefficients)
         observed = {"dtype": "int64", "observed": design.choice, "dims": "obs"}
@@ -250,6 +251,29 @@ def _curves(design: Design) -> dict[str, Any] | None:
         found["hump_bend"] = pm.HalfNormal("hump_bend", scale, dims=dims["hump_bend"])
         pm.Deterministic("turning_point", 0.5 / found["hump_bend"], dims=dims["turning_point"])
     return found
+
+
+def _feasibility(design: Design) -> Any:
+    """Coefficients of consideration; those with a sign are sizes times it."""
+    if (of := design.feasibility) is None:
+        return None
+    name, dims = "feasibility", parameter_dims(design)["feasibility"]
+    if not of.sign.any():
+        return pm.Normal(name, of.loc, of.scale, dims=dims)
+    labels = np.array(parameter_coords(design)[dims[0]], dtype=object)
+    flat: Any = pt.zeros(len(labels))
+    for part, where in (("free", of.sign == 0), ("size", of.sign != 0)):
+        if not where.any():
+            continue
+        term = f"{name}_{part}_term"
+        pm.modelcontext(None).add_coord(term, labels[where].tolist())
+        if part == "free":
+            drawn = pm.Normal(f"{name}_{part}", of.loc[where], of.scale[where], dims=term)
+        else:
+            size = pm.HalfNormal(f"{name}_{part}", of.scale[where], dims=term)
+            drawn = of.sign[where] * size
+        flat = pt.set_subtensor(flat[np.flatnonzero(where)], drawn)
+    return pm.Deterministic(name, flat, dims=dims)
 
 
 def _scale(prior: ScalePrior, size: int) -> Any:

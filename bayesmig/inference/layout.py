@@ -160,6 +160,8 @@ def parameter_dims(design: Design) -> dict[str, tuple[str, ...]]:
         dims |= {name: (_DIMS[name],) for name in design.responses.labels}
         if "hump_bend" in dims:
             dims["turning_point"] = dims["hump_bend"]
+    if design.feasibility is not None:
+        dims["feasibility"] = ("feasibility_term",)
     for by, layout in design.layouts.items():
         dims[f"u_{by}"] = (by, "nonbase", f"{by}_term")
         dims[f"sigma_{by}"] = ("nonbase", f"{by}_term")[: len(scale_shape(design, layout))]
@@ -205,6 +207,8 @@ def parameter_coords(design: Design) -> dict[str, list[str]]:
         coords["nest"] = [nest.name for nest in design.spec.nests]
     if design.responses is not None:
         coords |= {_DIMS[name]: [*labels] for name, labels in design.responses.labels.items()}
+    if design.feasibility is not None:
+        coords["feasibility_term"] = [f"{name}:{a}" for a, name in design.feasibility.labels]
     for by, layout in design.layouts.items():
         coords[by] = list(map(str, layout.levels))
         coords[f"{by}_term"] = list(layout.terms)

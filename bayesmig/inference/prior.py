@@ -53,11 +53,14 @@ def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
         name: _coefficients(design.priors[block], draws, rng) for name, block in blocks.items()
     }
     if design.columns.nests is not None:
-        of = design.spec.priors.lambda_nest
-        ratios = rng.beta(of.alpha, of.beta, (draws, len(design.spec.nests)))
+        beta = design.spec.priors.lambda_nest
+        ratios = rng.beta(beta.alpha, beta.beta, (draws, len(design.spec.nests)))
         named["lambda_nest"] = dissimilarities(np, design.columns.nests, ratios)
     if design.responses is not None:
         named |= _curves(design, draws, rng)
+    if (of := design.feasibility) is not None:
+        z = rng.standard_normal((draws, len(of.loc)))
+        named["feasibility"] = of.loc + of.scale * np.where(of.sign == 0, z, of.sign * np.abs(z))
     for layout in design.layouts.values():
         named |= _effects(layout, design, draws, rng)
     for taste in design.tastes.values():

@@ -359,14 +359,19 @@ def _attribute(world: World, intervention: ChangeAttribute, who: Mask, where: Wh
     name, alternative, design = intervention.attribute, intervention.alternative, world.design
     _known_alternative(design, alternative, where)
     generic = design.spec.utility.alternatives_formula
-    named = () if generic is None else generic.columns
+    named = [] if generic is None else [*generic.columns]
+    if design.spec.consideration is not None:
+        formula = design.spec.consideration.formulas.get(alternative)
+        named += [] if formula is None else [*formula.columns]
     used = [c for c in named if c in design.attributes]
     if name not in used:
         raise QuestionError(
-            f"the theory {design.spec.name!r} does not use the attribute {name!r}: the scenario "
+            f"the theory {design.spec.name!r} does not use the attribute {name!r} of "
+            f"{alternative!r}: the scenario "
             f"would change nothing; {nearest(name, used)}",
             where=where,
-            mend="ask a theory with this attribute in utility.alternatives",
+            mend="ask a theory with this attribute in utility.alternatives, or among what makes "
+            f"{alternative} feasible",
         )
     source = design.attributes[name][alternative]
     column = _attribute_column(name, alternative)

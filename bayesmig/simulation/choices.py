@@ -7,15 +7,17 @@ the truth refers to is therefore exactly what a reader of the codebook gets.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bayesmig.choice.logit import log_probabilities
-from bayesmig.choice.utility import Coefficients, Columns, utilities
+from bayesmig.choice.nested import ROOT, Tree
+from bayesmig.choice.probabilities import log_probabilities
+from bayesmig.choice.response import EFFECT, Curve
+from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.expressions import parse_arithmetic
 from bayesmig.simulation.population import (
     URBAN_LIVING,
@@ -30,6 +32,7 @@ from bayesmig.simulation.population import (
 )
 from bayesmig.simulation.worlds import (
     ALTERNATIVES,
+    BEYOND,
     STREAMS,
     Measures,
     Unit,
@@ -262,10 +265,40 @@ def _chosen(
         attributes=None,
         groups=deciders.groups,
     )
-    utility = utilities(np, columns, Coefficients(persons=beta, effects=deciders.effects))
-    cumulated = np.cumsum(np.exp(log_probabilities(np, utility)), axis=1)
+    given = Coefficients(persons=beta, effects=deciders.effects)
+    if unit == "person":
+        columns, given = _beyond_logit(columns, given, tidy, parameters)
+    cumulated = np.cumsum(np.exp(log_probabilities(np, columns, given)), axis=1)
     chosen: Integers = (chance[:, None] > cumulated[:, :-1]).sum(axis=1)
     return chosen
+
+
+def _beyond_logit(
+    columns: Columns, given: Coefficients, tidy: Raw, parameters: Mapping[str, float]
+) -> tuple[Columns, Coefficients]:
+    """What is true beside the logit, where anything is."""
+    abroad = ALTERNATIVES["person"].index("international")
+    if (lam := parameters["lambda_nest.move"]) != 1.0:
+        nests = Tree((ROOT, 0, 0), (ROOT,))
+        columns, given = replace(columns, nests=nests), replace(given, lambdas=np.array([lam]))
+    if effect := parameters["curve.international.effect"]:
+        of = {"half_saturation": "half_saturation", "hill_exponent": "exponent"}
+        curves = {name: [parameters[f"curve.international.{key}"]] for name, key in of.items()}
+        columns = replace(
+            columns,
+            curves=(Curve("hill", (abroad,)),),
+            doses=np.asarray(tidy["network_international"], dtype=float)[:, None],
+        )
+        given = replace(
+            given, curves={k: np.array(v) for k, v in {**curves, EFFECT: [effect]}.items()}
+        )
+    start = "feasible.international."
+    feasible = {k.removeprefix(start): parameters[k] for k in BEYOND if k.startswith(start)}
+    if any(value != BEYOND[start + term] for term, value in feasible.items()):
+        block = np.column_stack([_term(term, tidy) for term in feasible])
+        columns = replace(columns, feasible={abroad: block})
+        given = replace(given, feasibility=np.array([*feasible.values()]))
+    return columns, given
 
 
 def _term(term: str, tidy: Raw) -> Floats:

@@ -3,7 +3,8 @@
 One flat mapping holds all true parameters. ``utility.internal.female`` is a coefficient;
 a term ``a:b`` is the product of the tidy columns ``a`` and ``b``. ``sigma_origin.internal``
 is the standard deviation of an origin effect, ``corr_origin.internal:international`` a
-correlation, and ``history.internal.asc`` belongs to the model of earlier moves.
+correlation, and ``history.internal.asc`` belongs to the model of earlier moves. Persons may
+also choose otherwise than by a logit (`BEYOND`); as the worlds are, they do not.
 """
 
 from __future__ import annotations
@@ -76,6 +77,20 @@ _UTILITY: Mapping[str, Mapping[str, Pair]] = {
     },
 }
 
+#: What makes choices of persons other than a logit; these values leave it one. The nest
+#: ``move`` holds both streams; a Hill curve of ``network_international`` adds to the utility
+#: of moving abroad; moving abroad is feasible with log odds of a constant (40: always),
+#: wealth, and that network.
+BEYOND: Mapping[str, float] = {
+    "lambda_nest.move": 1.0,
+    "curve.international.effect": 0.0,
+    "curve.international.half_saturation": 1.3,
+    "curve.international.exponent": 2.5,
+    "feasible.international.asc": 40.0,
+    "feasible.international.wealth": 0.0,
+    "feasible.international.network_international": 0.0,
+}
+
 # A household has the coefficients of a person with its head's attributes; what happened
 # to other members is then part of its own history.
 _HEAD = {"female": "head_female", "age_10": "head_age_10", "education": "head_education"}
@@ -134,6 +149,8 @@ def true_parameters(world: World, unit: Unit) -> dict[str, float]:
         flat["utility.both.association"] = _ASSOCIATION
     for group in groups_of(unit):
         flat |= _group_parameters(group, _SIGMA[world][group], unit)
+    if unit == "person":
+        flat |= BEYOND
     return flat | _by_stream("history", _HISTORY[world])
 
 

@@ -160,6 +160,12 @@ def simulate(
     .2. ``indonesia`` has the coefficients of a plain multinomial logit on the Indonesian
     Family Life Survey; its group effects are assumed.
 
+    Persons choose otherwise than by a logit where ``effects`` say so: ``lambda_nest.move``
+    below 1 makes both streams closer substitutes (nested logit);
+    ``curve.international.effect`` adds a Hill curve of ``network_international`` to the
+    utility of moving abroad; and ``feasible.international.asc``, ``.wealth`` and
+    ``.network_international`` are log odds that moving abroad is feasible at all.
+
     Network columns are ``share / scale`` with fixed constants that stand in the codebook,
     and count from zero; the constants above hold at typical exposure, and truth.toml gives
     them at none. In ``indonesia`` the scales are .10 and .01, and the share abroad counts up
@@ -293,17 +299,24 @@ def _effect(name: str, value: object, known: Mapping[str, float]) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise _refused("effects", f"{name} is {value!r}", "give a number")
     number = float(value)
-    low, high = -math.inf, math.inf
-    if "sigma_" in name:
-        low = 0.0
-    elif name.startswith("corr_"):
-        low, high = -1.0, 1.0
+    low, high, allowed = _bounds(name)
     if not (math.isfinite(number) and low <= number <= high):
-        allowed = {0.0: "a finite number ≥ 0", -1.0: "a correlation from -1 to 1"}
-        raise _refused(
-            "effects", f"{name} is {number:g}", f"give {allowed.get(low, 'a finite number')}"
-        )
+        raise _refused("effects", f"{name} is {number:g}", f"give {allowed}")
     return number
+
+
+def _bounds(name: str) -> tuple[float, float, str]:
+    """Lowest and highest value of a true parameter, and both in words."""
+    least = math.ulp(0.0)
+    if "sigma_" in name:
+        return 0.0, math.inf, "a finite number ≥ 0"
+    if name.startswith("corr_"):
+        return -1.0, 1.0, "a correlation from -1 to 1"
+    if name.startswith("lambda_nest."):
+        return least, 1.0, "a number above 0 and at most 1"
+    if name.endswith((".half_saturation", ".exponent")):
+        return least, math.inf, "a finite number above 0"
+    return -math.inf, math.inf, "a finite number"
 
 
 def _refuse_impossible(parameters: Mapping[str, float], group: str, unit: Unit) -> None:

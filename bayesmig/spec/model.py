@@ -11,6 +11,7 @@ from pydantic import Field
 from bayesmig.choice.response import EFFECT, SHAPES
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import Formula, parse_formula
+from bayesmig.spec.consideration import Consideration, check_consideration
 from bayesmig.spec.curves import Curve, check_curves
 from bayesmig.spec.nests import Nest, check_nests
 from bayesmig.spec.priors import NAME as NAME
@@ -333,6 +334,8 @@ class ModelSpec(Frozen):
         Alternatives that are closer substitutes for each other (nested logit).
     curves
         Columns that act along a curve: saturation, threshold, hump.
+    consideration
+        What makes alternatives feasible, apart from whether they are wanted.
     available
         Alternative -> column that says (0/1) whether it is available; alternatives
         that are not named are always available.
@@ -360,6 +363,7 @@ class ModelSpec(Frozen):
     tastes: tuple[Taste, ...] = ()
     nests: tuple[Nest, ...] = ()
     curves: tuple[Curve, ...] = ()
+    consideration: Consideration | None = None
     weights: Literal["estimand", "ignore"] = "estimand"
     priors: Priors = Priors()
     hypotheses: dict[Name, Hypothesis] = {}
@@ -386,6 +390,7 @@ class ModelSpec(Frozen):
             self.utility.only_formulas,
             self.choice.base,
         )
+        check_consideration(self.consideration, known, self.choice.base)
         mentions = [
             *((f"utility.only.{a}", a) for a in self.utility.only),
             *((f"available.{a}", a) for a in self.available),
@@ -415,9 +420,11 @@ class ModelSpec(Frozen):
         shaped = [name for curve in self.curves for name in SHAPES[curve.shape]]
         there = {"lambda_nest": bool(self.nests), EFFECT: bool(self.curves)}
         there |= {name: name in shaped for of in SHAPES.values() for name in of}
+        there |= {"feasibility": self.consideration is not None}
+        blocks = {"lambda_nest": "[[nests]]", "feasibility": "[consideration]"}
         for name, used in there.items():
             if name in self.priors.model_fields_set and not used:
-                block = "[[nests]]" if name == "lambda_nest" else "[[curves]]"
+                block = blocks.get(name, "[[curves]]")
                 raise SpecError(
                     f"a prior of {name} is stated, and the theory has no such parameter",
                     where=f"key priors.{name}",

@@ -199,6 +199,18 @@ class BendPrior(Frozen):
     scale: Scale = 0.75
 
 
+class FeasibilityPrior(Frozen):
+    """Normal prior of the log odds of being feasible; half-normal where a sign is stated.
+
+    ``scale`` holds for a change of one standard deviation of a column; ``constant_loc``
+    and ``constant_scale`` for the log odds of the average person.
+    """
+
+    scale: Scale = 1.0
+    constant_loc: Location = 0.0
+    constant_scale: Scale = 1.5
+
+
 class Priors(Frozen):
     """Priors per block, and per coefficient where that is wanted."""
 
@@ -213,6 +225,7 @@ class Priors(Frozen):
     half_saturation: HalfSaturationPrior = HalfSaturationPrior()
     hill_exponent: ExponentPrior = ExponentPrior()
     hump_bend: BendPrior = BendPrior()
+    feasibility: FeasibilityPrior = FeasibilityPrior()
     coefficient: tuple[CoefficientPrior, ...] = ()
 
     def check(self) -> None:

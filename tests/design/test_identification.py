@@ -65,3 +65,22 @@ def test_units_are_origins_where_the_theory_knows_them() -> None:
 def test_straight_curves_need_no_half() -> None:
     linear = {"column": "network_internal", "shape": "linear", "alternatives": ["internal"]}
     assert noted(persons="female", curves=[linear]) == []
+
+
+@pytest.mark.parametrize(
+    ("formula", "utility", "identified"),
+    [
+        ("wealth", {"persons": "female + wealth"}, False),
+        ("wealth", {"persons": "female"}, True),
+        ("wealth + cost", {"persons": "female + wealth"}, True),
+        ("wealth + cost", {"persons": "female + wealth", "alternatives": "cost"}, False),
+        ("urban", {"persons": "female", "only": {"international": "urban"}}, False),
+        ("urban", {"persons": "female", "only": {"internal": "urban"}}, True),
+    ],
+)
+def test_consideration_needs_a_column_of_its_own(
+    formula: str, utility: dict[str, Any], identified: bool
+) -> None:
+    found = noted(utility=utility, consideration={"feasible": {"international": formula}})
+    assert len(found) == (0 if identified else 1)
+    assert identified or "who cannot and who will not" in found[0]

@@ -14,6 +14,7 @@ from bayesmig.checks.replicate import draw_choices
 from bayesmig.choice.probabilities import log_probabilities
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import build_design
+from bayesmig.immobility import stayers
 from bayesmig.inference.routes import fit
 from bayesmig.model_comparison import compare
 from bayesmig.posterior import Posterior
@@ -58,8 +59,10 @@ def simulated(spec: ModelSpec, truth: Mapping[str, Any], *, n: int, seed: int) -
     return survey_of(frame.assign(choice=np.array(ALTERNATIVES)[chosen]), attributes=COST)
 
 
-def fitted(spec: ModelSpec, survey: Survey) -> Posterior:
-    posterior = fit(spec, survey, seed=3, chains=2, draws=1000, tune=500, progress=False)
+def fitted(spec: ModelSpec, survey: Survey, draws: int = 1000) -> Posterior:
+    """Converged draws; more of them where a parameter is hardly identified."""
+    options = {"chains": 2, "draws": draws, "tune": 500, "progress": False}
+    posterior = fit(spec, survey, seed=3, target_accept=0.8 if draws == 1000 else 0.95, **options)
     posterior.require_convergence()
     return posterior
 
@@ -86,16 +89,19 @@ CURVE = {
 }
 
 
+def curve(shape: str) -> ModelSpec:
+    """The same theory with another curve."""
+    one = {"column": "network", "shape": shape, "alternatives": ["international"]}
+    return CURVED.replace(curves=[one])
+
+
 @cache
 def curved_world(shape: str) -> tuple[Survey, Posterior]:
-    """A world with a threshold, or with a straight line of the same height."""
-    truth, true = CURVE, CURVED
-    if shape == "linear":
-        line = {"column": "network", "shape": "linear", "alternatives": ["international"]}
-        true = CURVED.replace(curves=[line])
-        truth = {"beta": CURVE["beta"], "curve_effect": [4.0]}
-    survey = simulated(true, truth, n=6_000, seed=21)
-    return survey, fitted(CURVED, survey)
+    """A world with a threshold, or with one where the first exposures count most."""
+    first = {"beta": CURVE["beta"], "curve_effect": [2.5], "half_saturation": [0.05]}
+    truth = CURVE if shape == "hill" else first
+    survey = simulated(curve(shape), truth, n=6_000, seed=21)
+    return survey, fitted(CURVED, survey, 1000 if shape == "hill" else 2500)
 
 
 def test_a_threshold_is_found_with_its_place() -> None:
@@ -107,22 +113,15 @@ def test_a_threshold_is_found_with_its_place() -> None:
     prior = CURVED.priors.hill_exponent
     # The exponent is learnt, not only remembered.
     assert float(np.log(posterior.draws["hill_exponent"]).std()) < 0.8 * prior.scale
-    flat = CURVED.replace(
-        curves=[{"column": "network", "shape": "log1p", "alternatives": ["international"]}]
-    )
-    table = compare({"hill": posterior, "log1p": fitted(flat, survey)}).summary
+    table = compare({"hill": posterior, "log1p": fitted(curve("log1p"), survey)}).summary
     assert table.set_index("theory").loc["log1p", "elpd_diff"] < -3
 
 
 def test_no_threshold_is_found_where_there_is_none() -> None:
-    """A Hill curve with an exponent of one and less hardly tells itself from a line."""
-    _, found = curved_world("hill")
-    survey, posterior = curved_world("linear")
-    exponents = [float(p.draws["hill_exponent"].median()) for p in (found, posterior)]
-    assert exponents[1] < 0.75 * exponents[0]
-    line = {"column": "network", "shape": "linear", "alternatives": ["international"]}
-    table = compare({"hill": posterior, "line": fitted(CURVED.replace(curves=[line]), survey)})
-    # No better for its two parameters more.
+    survey, posterior = curved_world("saturating")
+    assert float((posterior.draws["hill_exponent"] > 2).mean()) < 0.1
+    table = compare({"hill": posterior, "saturating": fitted(curve("saturating"), survey)})
+    # No better for its exponent.
     assert abs(table.summary["elpd_diff"]).max() < 3
 
 
@@ -165,3 +164,60 @@ def test_no_nest_is_found_where_there_is_none() -> None:
     logit = fitted(NESTED.replace(nests=[]), survey)
     table = compare({"nest": posterior, "logit": logit}).summary
     assert abs(table["elpd_diff"]).max() < 3
+
+
+# -------------------------------------------------------------------------- consideration
+
+
+LIQUID = theory(
+    "female",
+    groups=[],
+    consideration={
+        "feasible": {"international": "wealth + cost"},
+        "signs": {"international": {"wealth": "positive", "cost": "negative"}},
+    },
+)
+ABLE = {"beta": [[-0.8, -0.4], [0.3, -0.5]], "feasibility": [0.5, 1.5, -0.5]}
+
+
+@cache
+def liquid_world(constrained: bool) -> tuple[Survey, Posterior]:
+    truth = ABLE if constrained else ABLE | {"feasibility": [40.0, 1e-3, -1e-3]}
+    survey = simulated(LIQUID, truth, n=6_000, seed=31)
+    return survey, fitted(LIQUID, survey, 1000 if constrained else 2500)
+
+
+def test_what_is_feasible_is_found_apart_from_what_is_wanted() -> None:
+    survey, posterior = liquid_world(True)
+    for name, truth in ABLE.items():
+        low, high = interval(posterior, name, 0.998)
+        assert ((low < truth) & (np.array(truth) < high)).all(), name
+    logit = theory(utility={"persons": "female + wealth", "alternatives": "cost"}, groups=[])
+    table = compare({"able": posterior, "logit": fitted(logit, survey)}).summary
+    assert table.set_index("theory").loc["logit", "elpd_diff"] < -5
+
+
+def test_the_unable_are_counted_and_are_the_poor() -> None:
+    survey, posterior = liquid_world(True)
+    true = fabricated(
+        build_design(LIQUID, survey), centre=ABLE, spread=0.0, draws=110, survey=survey
+    )
+    by = {"by": "wealth"}
+    expected = stayers(true, **by, allow_unconverged=True).summary
+    found = stayers(posterior, **by, prob=0.99).summary
+    inside = (found["lower"] < expected["estimate"]) & (expected["estimate"] < found["upper"])
+    assert inside.mean() > 0.9
+    unable = found[found["quantity"] == "unable_among_stayers"]["estimate"].to_numpy()
+    assert (np.diff(unable) < 0).all()
+    assert unable[0] > 2 * unable[-1]
+
+
+def test_nobody_is_found_unable_where_all_is_feasible() -> None:
+    survey, posterior = liquid_world(False)
+    found = stayers(posterior).summary.set_index("quantity")["estimate"]
+    _, constrained = liquid_world(True)
+    other = stayers(constrained).summary.set_index("quantity")["estimate"]
+    assert found["unable"] < 0.25 * other["unable"]
+    logit = fitted(LIQUID.replace(consideration=None), survey)
+    table = compare({"able": posterior, "logit": logit}).summary
+    assert abs(table["elpd_diff"]).max() < 4

@@ -1,0 +1,98 @@
+"""Who stays because they want to, and who because they cannot go.
+
+A theory with consideration says what everybody would do if all were feasible. Of those who
+stay, the *unwilling* would stay even then; the *unable* would go, and what they would choose
+is not feasible for them (Carling 2002, doi 10.1080/13691830120103912; the share of aspirers
+who are kept is that of their ability model). Staying is the base, which is always feasible:
+whoever prefers it is not kept by anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from bayesmig.changes import Groups
+from bayesmig.errors import QuestionError
+from bayesmig.posterior import INTERVAL, Posterior
+from bayesmig.predict import Effect, ask_about, finish, header_of, prepare
+
+QUANTITIES = ("staying", "unwilling", "unable", "unable_among_stayers", "kept_among_aspirers")
+_MEANING = (
+    "staying is unwilling plus unable, shares of all; unable_among_stayers is unable over "
+    "staying; kept_among_aspirers is unable over all who would not stay were everything feasible"
+)
+
+
+def stayers(
+    posterior: Posterior,
+    *,
+    newdata: pd.DataFrame | None = None,
+    by: str | Sequence[str] | None = None,
+    wts: bool | str = True,
+    groups: Groups = "observed",
+    prob: float = INTERVAL,
+    seed: int = 0,
+    allow_unconverged: bool = False,
+) -> Effect:
+    """Decompose those who stay into unwilling and unable.
+
+    Parameters
+    ----------
+    posterior
+        Draws of a theory with consideration.
+    newdata, by, wts, groups, prob, seed, allow_unconverged
+        As for `bayesmig.predict.predictions`.
+
+    Returns
+    -------
+    Effect
+        One row per cell of ``by`` and ``quantity``: ``staying``, ``unwilling`` and
+        ``unable`` (shares of all), ``unable_among_stayers``, and ``kept_among_aspirers``
+        (of those who would go were everything feasible, who stay). Averages are taken
+        within each draw, and ratios are those of averages. An alternative that is closed
+        (``[available]``) counts as closed in both worlds.
+
+    Raises
+    ------
+    QuestionError
+        Where the theory has no consideration; as for `bayesmig.predict.predictions`.
+    ConvergenceError, DesignError
+        As for `bayesmig.predict.predictions`.
+    """
+    if posterior.spec.consideration is None:
+        raise QuestionError(
+            f"the theory {posterior.spec.name!r} does not tell what is feasible from what is "
+            "wanted: everything is feasible in it",
+            mend="fit a theory with [consideration]",
+        )
+    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    columns, coefficients = prepare(posterior, ask.frame, groups, seed)
+    base = columns.base
+    staying = ask.averages_of((columns, coefficients))[:, :, base]
+    unwilling = ask.averages_of((replace(columns, feasible={}), coefficients))[:, :, base]
+    # Whoever stays with more to choose from stays with less: only rounding is below zero.
+    unable = np.maximum(staying - unwilling, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = [unable / staying, unable / (1 - unwilling)]
+    draws = np.stack([staying, unwilling, unable, *ratios], axis=2)
+    return finish(
+        f"Those who choose {posterior.spec.choice.base!r}: unwilling and unable"
+        + (f" by {', '.join(ask.by)}" if ask.by else ""),
+        header_of(ask, "average probability") | {"quantities": _MEANING},
+        _table(ask.labels, np.bincount(ask.cells, minlength=len(ask.labels))),
+        draws.reshape(len(draws), -1),
+        ask,
+    )
+
+
+def _table(labels: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """Cells × quantities, quantities fastest."""
+    repeated = labels.loc[labels.index.repeat(len(QUANTITIES))].reset_index(drop=True)
+    return repeated.assign(
+        quantity=np.array(list(QUANTITIES) * len(labels), dtype=object),
+        rows=np.repeat(rows, len(QUANTITIES)),
+    )
