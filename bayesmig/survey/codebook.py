@@ -217,15 +217,17 @@ class Network(Strict):
             given = [k for k in (column, which) if getattr(self, k) is not None]
             if len(given) == 1:
                 absent = which if given[0] == column else column
-                raise SpecError(
-                    f"a network with {given[0]!r} needs {absent!r} too",
-                    where=f"key {absent}",
-                    mend={
-                        "side": 'state side = "own" or "other"',
-                        "by": "name the column of the trait",
-                        "now": 'state now = "back" or "away"',
-                        "away": "name the 0/1 column of those who live away",
-                    }[absent],
+                raise ValueError(
+                    SpecError(
+                        f"a network with {given[0]!r} needs {absent!r} too",
+                        where=f"key {absent}",
+                        mend={
+                            "side": 'state side = "own" or "other"',
+                            "by": "name the column of the trait",
+                            "now": 'state now = "back" or "away"',
+                            "away": "name the 0/1 column of those who live away",
+                        }[absent],
+                    )
                 )
         return self
 

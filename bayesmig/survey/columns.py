@@ -424,7 +424,7 @@ class Columns:
         """Refuse a part left out that does not hold each household whole."""
         if "household" not in self._roles:
             return
-        keys = [role for role in ("household", "period") if role in self._roles]
+        keys: list[str] = [r for r in ("household", "period") if r in self._roles]
         pairs = pd.DataFrame({role: self.labels(self._roles[role]) for role in keys})
         homes = group_codes(pairs, keys)
         # A missing label is a part of its own: who has none would keep the household in.

@@ -11,6 +11,7 @@ from bayesmig.errors import SurveyError, nearest, rows_text
 from bayesmig.survey.covariates import Deprivation, Rate, Risk, ShiftShare
 from bayesmig.survey.demand import shift_share
 from bayesmig.survey.incomes import income_risk, relative_deprivation
+from bayesmig.survey.networks import group_codes
 from bayesmig.survey.rates import lagged_rate, periods_in_order
 from bayesmig.survey.tables import by_label, joined, positions
 
@@ -89,7 +90,9 @@ def _deprivation(name: str, block: Deprivation, columns: Columns, where: Where) 
     within = {f" within {key}": _labels(columns, key) for key in group}
     parts = {block.of: columns.get(block.of), **within}
     if home:
-        parts[" household"] = _labels(columns, "household")
+        keys = [r for r in ("household", "period") if r in columns.book.roles.declared()]
+        homes = group_codes(pd.DataFrame({key: _labels(columns, key) for key in keys}), keys)
+        parts[" household"] = pd.Series(homes).where(homes >= 0)
     found = relative_deprivation(
         pd.DataFrame(parts | _weights(columns, block.weighted, where)),
         income=block.of,

@@ -78,11 +78,13 @@ class AuxiliaryTable(Strict):
             if isinstance(source, Cell) != (self.long is not None):
                 what = "a long table" if self.long else "a table without the key long"
                 form = "{ of = COLUMN, at = LABEL }" if self.long else "COLUMN"
-                raise SpecError(
-                    f"the column {name!r} is not read as from {what}",
-                    where=f"key columns.{name}",
-                    mend=f'write {name} = {form}, or state long = "COLUMN" where a key has '
-                    "several rows",
+                raise ValueError(
+                    SpecError(
+                        f"the column {name!r} is not read as from {what}",
+                        where=f"key columns.{name}",
+                        mend=f'write {name} = {form}, or state long = "COLUMN" where a key has '
+                        "several rows",
+                    )
                 )
         return self
 
@@ -100,7 +102,8 @@ class Deprivation(Strict):
     of
         Income or consumption of the household, in any one currency unit.
     within
-        The reference group; default: origin and period, where declared.
+        The reference group; default: origin and period, where declared. A household counts
+        once in each period.
     per
         ``"unit"``: in units of income. ``"mean"``: as a share of the group's mean income,
         which makes periods of different prices comparable.
@@ -197,17 +200,21 @@ class Rate(Strict):
     @model_validator(mode="after")
     def _earlier(self) -> Self:
         if self.lag < 1:
-            raise SpecError(
-                f"the lag is {self.lag}: a rate of the same or a later period contains the choice "
-                "that it is to explain (the reflection problem, Manski 1993)",
-                where="key lag",
-                mend="state lag = 1 or more",
+            raise ValueError(
+                SpecError(
+                    f"the lag is {self.lag}: a rate of the same or a later period contains the "
+                    "choice that it is to explain (the reflection problem, Manski 1993)",
+                    where="key lag",
+                    mend="state lag = 1 or more",
+                )
             )
         if self.at is not None and self.place is not None:
-            raise SpecError(
-                "a rate is read at a column of places or at one place, not both",
-                where="keys at, place",
-                mend="leave one of them out",
+            raise ValueError(
+                SpecError(
+                    "a rate is read at a column of places or at one place, not both",
+                    where="keys at, place",
+                    mend="leave one of them out",
+                )
             )
         return self
 

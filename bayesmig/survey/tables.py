@@ -91,9 +91,10 @@ def read_auxiliary(
         wanted = _wanted(block, columns)
         _refuse_absent(name, block, wanted, header, book, str(path))
         table = read_table(path, options, list(wanted), {*block.keys.values(), block.long or ""})
-    except SurveyError as err:
-        where = err.where if book in err.where else (book, key, *err.where)
-        raise SurveyError(err.what, where=where, mend=err.mend) from None
+    except (SurveyError, SpecError) as err:
+        place = tuple(w for w in err.where if w != "key file")
+        where = place if book in place else (book, key, *place)
+        raise type(err)(err.what, where=where, mend=err.mend) from None
     return _keyed(name, block, table, str(path), book)
 
 
