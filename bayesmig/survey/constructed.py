@@ -90,7 +90,8 @@ def _deprivation(name: str, block: Deprivation, columns: Columns, where: Where) 
     within = {f" within {key}": _labels(columns, key) for key in group}
     parts = {block.of: columns.get(block.of), **within}
     if home:
-        keys = [r for r in ("household", "period") if r in columns.book.roles.declared()]
+        keys: list[str] = []
+        keys += [r for r in ("household", "period") if r in columns.book.roles.declared()]
         homes = group_codes(pd.DataFrame({key: _labels(columns, key) for key in keys}), keys)
         parts[" household"] = pd.Series(homes).where(homes >= 0)
     found = relative_deprivation(
