@@ -97,6 +97,12 @@ def check_change(
         theory reads would have to change with it.
     """
     used = theory_columns(design)
+    if column not in used and (columns := _columns_of_attribute(design, column)):
+        raise QuestionError(
+            f"{column!r} is an attribute of alternatives, not a column",
+            where=where,
+            mend=f"ask about the columns that hold it: {', '.join(columns)}",
+        )
     if column not in used:
         raise QuestionError(
             f"the theory {design.spec.name!r} does not use {column!r}: no probability changes "
@@ -105,6 +111,14 @@ def check_change(
             mend="ask about one of " + ", ".join(used),
         )
     refuse_left_behind(design, [column], groups, where=where)
+
+
+def _columns_of_attribute(design: Design, name: str) -> tuple[str, ...]:
+    """Columns that hold an attribute which the theory reads; none where it is no such."""
+    generic = design.spec.utility.alternatives_formula
+    read = generic is not None and name in generic.columns
+    sources = design.attributes.get(name, {}).values() if read else ()
+    return tuple(dict.fromkeys(c for c in sources if isinstance(c, str)))
 
 
 def refuse_left_behind(

@@ -199,7 +199,9 @@ def simulate(
     persons: Annotated[int, typer.Option(help="Persons, 500 to 1,000,000.")] = 5000,
     seed: Seed = 1,
     unit: Annotated[str, typer.Option(help="Who chooses: person or household.")] = "person",
-    world: Annotated[str, typer.Option(help="Truth: albania or indonesia.")] = "albania",
+    world: Annotated[
+        str, typer.Option(help="Truth: albania, indonesia, regimes or communities.")
+    ] = "albania",
     periods: Annotated[int, typer.Option(help="Waves of a panel.")] = 1,
     format: Annotated[str, typer.Option(help="csv.gz, csv or parquet.")] = "csv.gz",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,

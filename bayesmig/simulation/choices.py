@@ -30,12 +30,15 @@ from bayesmig.simulation.population import (
     later_wealth,
     people,
 )
+from bayesmig.simulation.settings import Setting, ethnicity
 from bayesmig.simulation.worlds import (
     ALTERNATIVES,
+    ATTRIBUTES,
     BEYOND,
     STREAMS,
     Measures,
     Unit,
+    attribute_terms,
     coefficients,
     effects_root,
     groups_of,
@@ -46,7 +49,7 @@ from bayesmig.survey.labels import labels_of
 NO_EDUCATION, NO_CONSUMPTION = 98, 99_999_998
 _SHARE_NO_EDUCATION, _SHARE_NO_CONSUMPTION = 0.01, 0.003
 _SD_WEIGHT_PLACE, _SD_WEIGHT_HOME = 0.25, 0.15
-_FIRST_YEAR = 2010
+FIRST_YEAR = 2010
 
 Raw = dict[str, npt.NDArray[Any]]
 
@@ -74,7 +77,13 @@ class Deciders:
     effects: Mapping[str, Floats]
 
 
-def rows(numbers: Numbers, parameters: Mapping[str, float], measures: Measures, unit: Unit) -> Raw:
+def rows(
+    numbers: Numbers,
+    parameters: Mapping[str, float],
+    measures: Measures,
+    unit: Unit,
+    setting: Setting | None = None,
+) -> Raw:
     """Give the columns of the file for some communities.
 
     Parameters
@@ -87,6 +96,8 @@ def rows(numbers: Numbers, parameters: Mapping[str, float], measures: Measures, 
         How the world is measured.
     unit
         Who chooses.
+    setting
+        What the world has of places, periods and others, where it has any.
 
     Returns
     -------
@@ -98,6 +109,7 @@ def rows(numbers: Numbers, parameters: Mapping[str, float], measures: Measures, 
     prior = _first_prior(everyone, unit)
     home_wealth = everyone.home_wealth
     rounds: list[Raw] = []
+    left: Floats | None = None
     for period, chance in enumerate(numbers.period["uniform"]["choice"]):
         if period:
             shock = numbers.period["normal"]["wealth"][period][everyone.homes.heads]
@@ -108,9 +120,14 @@ def rows(numbers: Numbers, parameters: Mapping[str, float], measures: Measures, 
             | {"consumption": _consumption(everyone, deciders, measures, home_wealth)}
             | _history(deciders, prior, unit)
         )
-        tidy = _tidy(asked, measures, unit)
-        chosen = _chosen(deciders, tidy, parameters, unit, chance[deciders.person])
+        if setting is not None and setting.world == "communities":
+            at = deciders.household, everyone.homes.heads, deciders.community
+            asked["ethnicity"] = ethnicity(setting.here, *at)
         answered = _as_answered(asked, numbers, everyone, deciders, unit, period)
+        known = {} if setting is None else setting.columns(asked, answered, left, period, unit)
+        tidy = _tidy(asked | known, measures, unit)
+        chosen = _chosen(deciders, tidy, parameters, unit, chance[deciders.person])
+        left = _left(deciders, chosen, unit)
         rounds.append(answered | {"move": chosen})
         prior = _with_moves(prior, chosen, unit)
     return {name: np.stack([r[name] for r in rounds], axis=1).ravel() for name in rounds[0]}
@@ -161,7 +178,7 @@ def _identity(
         "household_id": household,
         "community": community,
         "region": region[place],
-        "year": np.full(len(place), _FIRST_YEAR + period),
+        "year": np.full(len(place), FIRST_YEAR + period),
         "stratum": (region * 10 + residence)[place],
         "weight": _weight(numbers, everyone, deciders),
         "residence": residence[place],
@@ -257,18 +274,19 @@ def _chosen(
 ) -> Integers:
     """Draw an alternative for each decider by inverting the cumulated probabilities."""
     terms, beta = coefficients(parameters, unit)
+    of_alternatives, gamma = attribute_terms(parameters)
     columns = Columns(
         n_alternatives=len(ALTERNATIVES[unit]),
         base=0,
         persons=np.column_stack([_term(term, tidy) for term in terms]),
         only={},
-        attributes=None,
+        attributes=_attribute_columns(tidy, of_alternatives, unit),
         groups=deciders.groups,
     )
-    given = Coefficients(persons=beta, effects=deciders.effects)
+    true = Coefficients(persons=beta, attributes=gamma, effects=deciders.effects)
     if unit == "person":
-        columns, given = _beyond_logit(columns, given, tidy, parameters)
-    cumulated = np.cumsum(np.exp(log_probabilities(np, columns, given)), axis=1)
+        columns, true = _beyond_logit(columns, true, tidy, parameters)
+    cumulated = np.cumsum(np.exp(log_probabilities(np, columns, true)), axis=1)
     chosen: Integers = (chance[:, None] > cumulated[:, :-1]).sum(axis=1)
     return chosen
 
@@ -299,6 +317,32 @@ def _beyond_logit(
         columns = replace(columns, feasible={abroad: block})
         given = replace(given, feasibility=np.array([*feasible.values()]))
     return columns, given
+
+
+def _attribute_columns(tidy: Raw, terms: tuple[str, ...], unit: Unit) -> Floats | None:
+    """Attributes times what they are multiplied by, ``(decider, alternative, attribute_term)``.
+
+    What households pay for both streams is the sum.
+    """
+    if not terms:
+        return None
+    n = len(tidy["weight"])
+    blocks = []
+    for term in terms:
+        name, _, column = term.partition(":")
+        by = tidy[column] if column else np.ones(n)
+        streams = [np.zeros(n) if c is None else tidy[c] * by for c in ATTRIBUTES[name]]
+        both = [streams[0] + streams[1]] if unit == "household" else []
+        blocks.append(np.stack([np.zeros(n), *streams, *both], axis=1))
+    return np.stack(blocks, axis=2)
+
+
+def _left(deciders: Deciders, chosen: Integers, unit: Unit) -> Floats:
+    """Share of each decider's community that went abroad now, ``(decider,)``."""
+    abroad = np.isin(np.array(ALTERNATIVES[unit])[chosen], ("international", "both"))
+    place = deciders.community
+    share: Floats = np.bincount(place, abroad)[place] / np.bincount(place)[place]
+    return share
 
 
 def _term(term: str, tidy: Raw) -> Floats:

@@ -3,22 +3,25 @@
 One flat mapping holds all true parameters. ``utility.internal.female`` is a coefficient;
 a term ``a:b`` is the product of the tidy columns ``a`` and ``b``. ``sigma_origin.internal``
 is the standard deviation of an origin effect, ``corr_origin.internal:international`` a
-correlation, and ``history.internal.asc`` belongs to the model of earlier moves. Persons may
-also choose otherwise than by a logit (`BEYOND`); as the worlds are, they do not.
+correlation, ``history.internal.asc`` belongs to the model of earlier moves, and
+``alternatives.cost:wealth`` is the one coefficient of an attribute, here times wealth. Persons
+may also choose otherwise than by a logit (`BEYOND`); as the worlds are, they do not.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from bayesmig.errors import SpecError, nearest
+
 Unit = Literal["person", "household"]
-World = Literal["albania", "indonesia"]
+World = Literal["albania", "indonesia", "regimes", "communities"]
 Pair = tuple[float, float]
 
 STREAMS = ("internal", "international")
@@ -27,8 +30,11 @@ ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
     "household": ("stay", *STREAMS, "both"),
 }
 
+SECTORS = ("care", "construction", "garments")
+SEXES = (1, 2)
+
 #: Term -> (internal, international).
-_UTILITY: Mapping[str, Mapping[str, Pair]] = {
+_UTILITY: dict[str, Mapping[str, Pair]] = {
     "albania": {
         "asc": (-2.7, -4.2),
         "female": (0.10, -1.0),
@@ -91,22 +97,68 @@ BEYOND: Mapping[str, float] = {
     "feasible.international.network_international": 0.0,
 }
 
+# Albania's people, with neighbours who compare, leave and know each other.
+_UTILITY |= {
+    "regimes": _UTILITY["albania"],
+    "communities": {
+        **_UTILITY["albania"],
+        "network_international": (-0.10, 0.0),
+        "deprivation": (0.05, 0.30),
+        "emptied": (-0.30, 0.0),
+        "own_group": (0.0, 0.45),
+        "other_group": (0.0, -0.15),
+    },
+}
+
+#: Columns of utility that vary over alternatives: world -> term -> coefficient.
+_ATTRIBUTES: Mapping[World, Mapping[str, float]] = {
+    "regimes": {
+        "cost": -0.5,
+        "cost:wealth": 0.15,
+        "enforcement": -0.5,
+        "enforcement:wealth": 0.2,
+        "permit": -0.5,
+        "permit:wealth": 0.2,
+        "distance": -0.3,
+        "language": -0.4,
+        "demand": 0.4,
+    }
+}
+
+#: Attribute -> its columns in (internal, international); none where it is zero.
+ATTRIBUTES: Mapping[str, tuple[str | None, str | None]] = {
+    "cost": ("cost_internal", "cost_international"),
+    "enforcement": (None, "patrols"),
+    "permit": ("restricted", None),
+    "distance": ("distance_internal", "distance_international"),
+    "language": ("language_internal", "language_international"),
+    "demand": ("jobs", None),
+}
+
+#: Attribute -> its value in (internal, international) at which the constants hold.
+_TYPICAL: Mapping[str, Pair] = {
+    "cost": (0.0, math.log(8)),
+    "distance": (math.log(1.5), math.log(6)),
+    "language": (0.18, 0.80),
+}
+
 # A household has the coefficients of a person with its head's attributes; what happened
 # to other members is then part of its own history.
 _HEAD = {"female": "head_female", "age_10": "head_age_10", "education": "head_education"}
 _SIZE: Pair = (0.10, 0.10)
 _ASSOCIATION = 0.40
 
-_SIGMA: Mapping[str, Mapping[str, Pair]] = {
+_SIGMA: dict[str, Mapping[str, Pair]] = {
     "albania": {"household": (0.5, 0.9), "origin": (0.5, 1.2)},
     "indonesia": {"household": (0.4, 0.6), "origin": (0.5, 0.8)},
 }
+_SIGMA |= dict.fromkeys(("regimes", "communities"), _SIGMA["albania"])
 _CORR: Mapping[str, float] = {"household": 0.2, "origin": -0.2}
 _CORR_WITH_BOTH = {"internal": 0.3, "international": 0.7}
 
 #: Logit of having moved in a stream before the first period: term -> (internal,
 #: international).
-_HISTORY: Mapping[str, Mapping[str, Pair]] = {
+_HISTORY: dict[str, Mapping[str, Pair]] = {
     "albania": {
         "asc": (-1.75, -2.9),
         "female": (0.10, -0.80),
@@ -124,6 +176,9 @@ _HISTORY: Mapping[str, Mapping[str, Pair]] = {
         "sigma_origin": (1.1, 1.4),
     },
 }
+
+
+_HISTORY |= dict.fromkeys(("regimes", "communities"), _HISTORY["albania"])
 
 
 def true_parameters(world: World, unit: Unit) -> dict[str, float]:
@@ -144,7 +199,9 @@ def true_parameters(world: World, unit: Unit) -> dict[str, float]:
     """
     at_typical = _UTILITY[world] if unit == "person" else _head_terms(_UTILITY[world])
     terms = _from_no_exposure(at_typical, MEASURES[world].network[unit])
-    flat = _by_stream("utility", terms)
+    attributes = _ATTRIBUTES.get(world, {})
+    flat = _by_stream("utility", _at_typical(terms, attributes))
+    flat |= {f"alternatives.{term}": value for term, value in attributes.items()}
     if unit == "household":
         flat["utility.both.association"] = _ASSOCIATION
     for group in groups_of(unit):
@@ -168,6 +225,17 @@ def _from_no_exposure(terms: Mapping[str, Pair], network: Mapping[str, Pair]) ->
             below = ":".join(others) or "asc"
             shift = typical / scale
             moved[below] = tuple(b - shift * g for b, g in zip(moved[below], pair, strict=True))  # type: ignore[assignment]
+    return moved
+
+
+def _at_typical(terms: Mapping[str, Pair], attributes: Mapping[str, float]) -> dict[str, Pair]:
+    """Coefficients of persons where attributes count from zero, given those at typical ones."""
+    moved = dict(terms)
+    for term, value in attributes.items():
+        name, _, column = term.partition(":")
+        below, typical = column or "asc", _TYPICAL.get(name, (0.0, 0.0))
+        a, b = (c - value * t for c, t in zip(moved[below], typical, strict=True))
+        moved[below] = (a, b)
     return moved
 
 
@@ -219,6 +287,15 @@ def coefficients(
         both[terms.index("asc")] += parameters["utility.both.association"]
         beta = np.column_stack([beta, both])
     return terms, beta
+
+
+def attribute_terms(
+    parameters: Mapping[str, float],
+) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+    """Give the terms of attributes and their coefficients, ``(attribute_term,)``."""
+    start = "alternatives."
+    terms = tuple(name.removeprefix(start) for name in parameters if name.startswith(start))
+    return terms, np.array([parameters[start + term] for term in terms])
 
 
 def correlation(parameters: Mapping[str, float], group: str, unit: Unit) -> npt.NDArray[np.float64]:
@@ -277,6 +354,9 @@ class Measures:
         tables above hold, and the share that counts as one unit.
     most
         Stream -> the share above which more earlier movers make no difference.
+    more
+        Further tidy columns -> arithmetic over columns that are joined or computed, where
+        ``{scale}`` is the share abroad that counts as one unit.
     """
 
     title: str
@@ -286,17 +366,21 @@ class Measures:
     step: int
     network: Mapping[str, Mapping[str, Pair]]
     most: Mapping[str, float]
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def derivations(self, unit: Unit) -> dict[str, str]:
         """Tidy column -> arithmetic over raw columns, in the codebook's language."""
         head = "" if unit == "person" else "head_"
-        return {
+        columns = {
             f"{head}female": f"{head}sex - 1",
             f"{head}age_10": f"({head}age - 25) / 10",
             f"{head}education": f"{head}education_years - 8",
             "wealth": f"(log(consumption) - {self.log_mean}) / {self.log_sd}",
             "urban": "2 - residence",
-        } | {f"network_{stream}": self._network(unit, stream) for stream in STREAMS}
+        }
+        columns |= {f"network_{stream}": self._network(unit, stream) for stream in STREAMS}
+        _, scale = self.network[unit]["international"]
+        return columns | {name: text.format(scale=scale) for name, text in self.more.items()}
 
     def _network(self, unit: Unit, stream: str) -> str:
         _, scale = self.network[unit][stream]
@@ -306,7 +390,7 @@ class Measures:
         return f"{share} / {scale}"
 
 
-MEASURES: Mapping[str, Measures] = {
+MEASURES: dict[str, Measures] = {
     "albania": Measures(
         title="A synthetic survey of a country like Albania",
         regions=12,
@@ -332,3 +416,116 @@ MEASURES: Mapping[str, Measures] = {
         most={"international": 0.05},
     ),
 }
+MEASURES["regimes"] = replace(
+    MEASURES["albania"],
+    title="A synthetic survey of a country like Albania, with fares, borders, permits and jobs",
+    more={f"cost_{stream}": f"log(fare_{stream})" for stream in STREAMS}
+    | {f"distance_{stream}": f"log(km_{stream} / 100)" for stream in STREAMS}
+    | {"restricted": "(share_restricted - 0.35) / 0.19"},
+)
+MEASURES["communities"] = replace(
+    MEASURES["albania"],
+    title="A synthetic survey of a country like Albania, with neighbours who are compared to",
+    more={
+        "deprivation": "shortfall / 0.25",
+        "emptied": "left_before / 0.05",
+        "own_group": "share_own_group / {scale}",
+        "other_group": "share_other_group / {scale}",
+    },
+)
+
+
+# ------------------------------------------------------------------ claims, true and false
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim of a theory that a world makes true, and that its parameters can make false.
+
+    Attributes
+    ----------
+    mechanism
+        Its code in the mechanism map.
+    world
+        In which it is true.
+    parameters
+        Those on which it rests, by dotted name.
+    """
+
+    mechanism: str
+    world: World
+    parameters: tuple[str, ...]
+
+
+#: Name -> what makes it true.
+CLAIMS: Mapping[str, Claim] = {
+    "cost_deters": Claim("M13", "regimes", ("alternatives.cost",)),
+    "cost_deters_the_poor": Claim("M12", "regimes", ("alternatives.cost:wealth",)),
+    "border_deters": Claim("M06", "regimes", ("alternatives.enforcement",)),
+    "border_deters_the_poor": Claim("M06", "regimes", ("alternatives.enforcement:wealth",)),
+    "permit_deters": Claim("M09", "regimes", ("alternatives.permit",)),
+    "permit_deters_the_poor": Claim("M09", "regimes", ("alternatives.permit:wealth",)),
+    "distance_deters": Claim("M10", "regimes", ("alternatives.distance",)),
+    "language_deters": Claim("M10", "regimes", ("alternatives.language",)),
+    "jobs_draw": Claim("M20", "regimes", ("alternatives.demand",)),
+    "deprivation_pushes_abroad": Claim(
+        "M32",
+        "communities",
+        ("utility.internal.deprivation", "utility.international.deprivation"),
+    ),
+    "emptied_places_hold": Claim("M36", "communities", ("utility.internal.emptied",)),
+    "own_group_pulls": Claim("M42", "communities", ("utility.international.own_group",)),
+    "other_group_excludes": Claim("M42", "communities", ("utility.international.other_group",)),
+}
+
+
+def variant(
+    claim: str, which: Literal["true", "null", "reversed"] = "true", unit: Unit = "person"
+) -> tuple[World, dict[str, float]]:
+    """Give the world and the ``effects`` of `simulate` under which a claim is true or false.
+
+    Parameters
+    ----------
+    claim
+        A name of `CLAIMS`.
+    which
+        ``"true"``; ``"null"``: its parameters are zero; ``"reversed"``: of the other sign.
+    unit
+        Who chooses.
+
+    Returns
+    -------
+    world, effects
+        Where a parameter belongs to an attribute that counts from zero, the constants (or
+        the coefficients of what it is multiplied by) move along, so that at typical values
+        people choose as before.
+
+    Raises
+    ------
+    SpecError
+        Where there is no such claim or variant.
+    """
+    if claim not in CLAIMS:
+        raise SpecError(
+            f"there is no claim {claim!r}",
+            where="argument claim of variant",
+            mend=nearest(claim, list(CLAIMS)),
+        )
+    factors = {"true": 1.0, "null": 0.0, "reversed": -1.0}
+    if which not in factors:
+        raise SpecError(
+            f"there is no variant {which!r}",
+            where="argument which of variant",
+            mend=nearest(which, list(factors)),
+        )
+    stated = CLAIMS[claim]
+    known = true_parameters(stated.world, unit)
+    effects = {} if which == "true" else {n: factors[which] * known[n] for n in stated.parameters}
+    for name, value in dict(effects).items():
+        term = name.removeprefix("alternatives.")
+        attribute, _, column = term.partition(":")
+        for stream, typical in zip(STREAMS, _TYPICAL.get(attribute, (0.0, 0.0)), strict=True):
+            if term != name and typical:
+                below = f"utility.{stream}.{column or 'asc'}"
+                effects[below] = known[below] + (known[name] - value) * typical
+    return stated.world, effects

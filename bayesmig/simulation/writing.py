@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast, get_args
 import numpy as np
 
 from bayesmig.errors import BayesmigError, SpecError, SurveyError, nearest
-from bayesmig.simulation.choices import NO_CONSUMPTION, NO_EDUCATION, Raw, rows
+from bayesmig.simulation.choices import FIRST_YEAR, NO_CONSUMPTION, NO_EDUCATION, Raw, rows
 from bayesmig.simulation.population import Integers, community_sizes, draw
+from bayesmig.simulation.settings import FILES, codebook_of, setting_of, tables_of
 from bayesmig.simulation.worlds import (
     ALTERNATIVES,
+    ATTRIBUTES,
     MEASURES,
     STREAMS,
     Unit,
     World,
+    attribute_terms,
     coefficients,
     correlation,
     groups_of,
@@ -32,6 +35,7 @@ from bayesmig.simulation.worlds import (
 from bayesmig.tomlfile import read_toml, write_toml
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 Format = Literal["csv.gz", "csv", "parquet"]
@@ -53,7 +57,7 @@ class SimulatedSurvey:
     Attributes
     ----------
     folder
-        Holds the three files below and nothing else.
+        Holds the files below and nothing else.
     codebook
         What `bayesmig.read_survey` takes.
     truth
@@ -63,6 +67,8 @@ class SimulatedSurvey:
         The microdata.
     rows
         Rows of the microdata.
+    tables
+        Auxiliary tables that the codebook joins.
     """
 
     folder: Path
@@ -70,6 +76,7 @@ class SimulatedSurvey:
     truth: Path
     data: Path
     rows: int
+    tables: tuple[Path, ...] = ()
 
 
 def simulate(
@@ -104,7 +111,10 @@ def simulate(
         streams' and a positive association.
     world
         ``"albania"``: moves abroad draw the better-off and men, internal moves the
-        educated. ``"indonesia"``: moves abroad are rare and draw the poorer. See Notes.
+        educated. ``"indonesia"``: moves abroad are rare and draw the poorer. ``"regimes"``:
+        Albania with fares, borders, permits, distances and jobs, in files of their own.
+        ``"communities"``: Albania with neighbours to whom people compare themselves, who
+        leave, and who are of the own ethnicity or not; two periods or more. See Notes.
     periods
         Yearly rounds in which the same persons are asked, from 1 to 20. Whoever moves
         is an earlier mover from the next round on, also in the exposure of others.
@@ -166,6 +176,18 @@ def simulate(
     utility of moving abroad; and ``feasible.international.asc``, ``.wealth`` and
     ``.network_international`` are log odds that moving abroad is feasible at all.
 
+    In ``regimes``, attributes have one coefficient for all alternatives: ``cost`` (log fare in
+    months of consumption, by origin and period, about eight times as high abroad) -.5, and
+    +.15 times wealth; ``enforcement`` (of the border, by region and period, in standard
+    deviations) and ``permit`` (the share of an origin whom internal permits bind, in standard
+    deviations), symmetric, -.5 each and +.2 times wealth; ``distance`` (log of 100 km) -.3,
+    ``language`` (0 to 1) -.4, ``demand`` (shift and share of jobs for the own sex) +.4. In
+    ``communities``, per standard deviation or so: relative deprivation +.05 and +.30,
+    emigration of the own community a period before -.30 on internal moves, earlier migrants
+    of the own ethnicity +.45 and of the other -.15 on moves abroad. All are
+    reconstructions. `bayesmig.simulation.worlds.variant` gives the parameters under which a
+    claim is null or reversed.
+
     Network columns are ``share / scale`` with fixed constants that stand in the codebook,
     and count from zero; the constants above hold at typical exposure, and truth.toml gives
     them at none. In ``indonesia`` the scales are .10 and .01, and the share abroad counts up
@@ -194,7 +216,8 @@ def simulate(
             mend="choose a folder that can be written, on a disk with room",
         ) from None
     data = target / f"{_DATA}.{plan.format}"
-    return SimulatedSurvey(target, target / _CODEBOOK, target / _TRUTH, data, n_rows)
+    tables = tuple(target / f"{name}.csv" for name in (FILES if plan.world == "regimes" else ()))
+    return SimulatedSurvey(target, target / _CODEBOOK, target / _TRUTH, data, n_rows, tables)
 
 
 def _silent(done: int, total: int) -> None:
@@ -250,6 +273,12 @@ def _plan(
     parameters = true_parameters(world, unit)
     changed = {k: _effect(k, v, parameters) for k, v in (effects or {}).items()}
     parameters |= changed
+    if world == "communities" and periods == 1:
+        raise _refused(
+            "periods",
+            "the world communities has rates of earlier periods, and one period has none",
+            "give periods=2 or more",
+        )
     for group in groups_of(unit):
         _refuse_impossible(parameters, group, unit)
     return _Plan(
@@ -358,7 +387,8 @@ def _refuse_other_content(target: Path, *, overwrite: bool) -> None:
 def _is_simulated(target: Path, found: set[str]) -> bool:
     """Tell whether a folder holds what `simulate` writes, and nothing else."""
     data = {f"{_DATA}.{format}" for format in get_args(Format)}
-    if not (_TRUTH in found and found <= {_TRUTH, _CODEBOOK, *data}):
+    tables = {f"{name}.csv" for name in FILES}
+    if not (_TRUTH in found and found <= {_TRUTH, _CODEBOOK, *data, *tables}):
         return False
     try:
         return read_toml(target / _TRUTH, "truth").get("written_by") == _MARK
@@ -420,9 +450,16 @@ def _write(plan: _Plan, new: Path, progress: Callable[[int, int], object]) -> in
 
     write = _write_parquet if plan.format == "parquet" else _write_csv
     write(data, tables())
+    for name, auxiliary in _tables(plan).items():
+        auxiliary.to_csv(new / f"{name}.csv", index=False, lineterminator="\n")
     (new / _CODEBOOK).write_text(write_toml(_codebook(plan)), encoding="utf-8", newline="\n")
     (new / _TRUTH).write_text(write_toml(_truth(plan)), encoding="utf-8", newline="\n")
     return n_rows
+
+
+def _tables(plan: _Plan) -> dict[str, pd.DataFrame]:
+    regions = MEASURES[plan.world].regions
+    return tables_of(plan.world, plan.seed, plan.sizes, plan.periods, regions, FIRST_YEAR)
 
 
 def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
@@ -434,7 +471,11 @@ def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
         room = begun + max(plan.block // plan.periods, 1)
         last = max(int(np.searchsorted(ends, room, side="right")), first + 1)
         numbers = draw(plan.seed, plan.sizes, first, last, plan.periods, plan.redraws)
-        yield int(ends[last - 1]), rows(numbers, plan.parameters, MEASURES[plan.world], plan.unit)
+        measures = MEASURES[plan.world]
+        setting = setting_of(
+            plan.world, plan.seed, plan.sizes, first, last, plan.periods, measures.regions
+        )
+        yield int(ends[last - 1]), rows(numbers, plan.parameters, measures, plan.unit, setting)
         first = last
 
 
@@ -500,8 +541,33 @@ def _codebook(plan: _Plan) -> dict[str, Any]:
         },
         "alternatives": {name: [i] for i, name in enumerate(ALTERNATIVES[plan.unit])},
         "missing_codes": {name: [code] for name, code in _missing_codes(plan).items()},
-        "derive": MEASURES[plan.world].derivations(plan.unit),
+        "derive": _derivations(plan),
         "missing": {"rule": "drop"},
+        **codebook_of(plan.world, plan.unit),
+        "attributes": _attributes(plan),
+    }
+
+
+def _attributes(plan: _Plan) -> dict[str, dict[str, str | float]] | None:
+    """Attribute -> alternative -> column or zero; what households pay for both is the sum."""
+    terms, _ = attribute_terms(plan.parameters)
+    found: dict[str, dict[str, str | float]] = {}
+    for name in dict.fromkeys(term.partition(":")[0] for term in terms):
+        columns = dict(zip(STREAMS, ATTRIBUTES[name], strict=True))
+        found[name] = {"stay": 0, **{stream: c or 0 for stream, c in columns.items()}}
+        if plan.unit == "household":
+            one = next((c for c in columns.values() if c), 0)
+            found[name]["both"] = f"{name}_both" if all(columns.values()) else one
+    return found or None
+
+
+def _derivations(plan: _Plan) -> dict[str, str]:
+    derived = MEASURES[plan.world].derivations(plan.unit)
+    of_both = (_attributes(plan) or {}) if plan.unit == "household" else {}
+    return derived | {
+        f"{name}_both": " + ".join(str(c) for c in ATTRIBUTES[name])
+        for name, columns in of_both.items()
+        if columns["both"] == f"{name}_both"
     }
 
 

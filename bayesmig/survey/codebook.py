@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import ast
 import keyword
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, StrictBool, StrictStr, field_validator, model_validator
 
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import columns_of, parse_arithmetic
+from bayesmig.survey.covariates import (
+    AuxiliaryTable,
+    Deprivation,
+    Rate,
+    Risk,
+    ShiftShare,
+)
 from bayesmig.survey.derive import FUNCTIONS, check_calls
-from bayesmig.survey.frozen import FrozenDict
+from bayesmig.survey.kinds import Codes, Frozen, Name, Number, Strict, Value
 from bayesmig.survey.labels import spelling, text_of
 
 #: The roles that a column may play, in the order in which a survey shows them.
@@ -55,44 +49,7 @@ _MEND_APART = {
 }
 
 
-def _as_tuple(value: Any) -> Any:
-    """Accept one code for a list of one, and NumPy's arrays and scalars as Python's."""
-    if hasattr(value, "tolist") and not isinstance(value, str):
-        value = value.tolist()
-    if isinstance(value, list | tuple | set | frozenset | range):
-        return tuple(_plain(v) for v in value)
-    return (_plain(value),)
-
-
-def _is_a_number(value: float) -> float:
-    if math.isnan(value):
-        raise ValueError("'not a number' is no code: it is missing as it is")
-    return value
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {value:g}")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
-
-
-Code = StrictStr | StrictInt | Annotated[StrictFloat, AfterValidator(_is_a_number)] | StrictBool
-Codes = Annotated[tuple[Code, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-Number = Annotated[StrictInt | StrictFloat, AfterValidator(_finite)]
-Value = Annotated[StrictStr | StrictInt | StrictFloat, AfterValidator(_finite)]
-Name = Annotated[StrictStr, Field(min_length=1)]
-Frozen = AfterValidator(FrozenDict)
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class Roles(_Strict):
+class Roles(Strict):
     """Which column plays which role; only the choice is needed.
 
     Attributes
@@ -145,7 +102,7 @@ class Roles(_Strict):
         return {role: column for role in ROLES if (column := getattr(self, role)) is not None}
 
 
-class Recode(_Strict):
+class Recode(Strict):
     """A new column by a table of values.
 
     Attributes
@@ -163,7 +120,7 @@ class Recode(_Strict):
     other: Literal["keep", "missing", "refuse"] = "refuse"
 
 
-class Range(_Strict):
+class Range(Strict):
     """The values that a number may have; all others are missing, and counted.
 
     Attributes
@@ -197,7 +154,7 @@ class Range(_Strict):
         return self.model_dump(exclude_none=True)
 
 
-class Missing(_Strict):
+class Missing(Strict):
     """The rule for missing values.
 
     Attributes
@@ -214,7 +171,7 @@ class Missing(_Strict):
     columns: tuple[Name, ...] | None = None
 
 
-class Network(_Strict):
+class Network(Strict):
     """An exposure to earlier movers, computed from the rows of the survey.
 
     Attributes
@@ -226,28 +183,60 @@ class Network(_Strict):
     leave_out
         Who is left out of it: the own ``"household"`` or only the own ``"person"`` (with all
         rows; without a person role, the own row); default ``"household"``, and ``"person"``
-        within a household.
+        within a household. Or a column of a larger part that holds the household whole, so
+        that ties of different strength do not overlap: the community beyond the kin.
     measure
         ``"share"`` of the others, or ``"count"`` among them.
     alone
         The share where there are no others: a number, or ``"missing"``.
     weighted
         Weigh persons by the weight role.
+    by, side
+        A column of a trait (ethnicity, caste, gender), and whose earlier moves count: those
+        of others with the ``"own"`` trait, or of all with an ``"other"``.
+    away, now
+        0/1 column: does this person live away when the period begins? And which earlier
+        movers count: who are ``"back"`` (returnees), or still ``"away"``. All others are
+        those to whom they are compared.
     """
 
     prior: Name
     of: Name = "origin"
-    leave_out: Literal["household", "person"] | None = None
+    leave_out: Name | None = None
     measure: Literal["share", "count"] = "share"
     alone: Number | Literal["missing"] = "missing"
     weighted: StrictBool = False
+    by: Name | None = None
+    side: Literal["own", "other"] | None = None
+    away: Name | None = None
+    now: Literal["back", "away"] | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        for column, which in (("by", "side"), ("away", "now")):
+            given = [k for k in (column, which) if getattr(self, k) is not None]
+            if len(given) == 1:
+                absent = which if given[0] == column else column
+                raise ValueError(
+                    SpecError(
+                        f"a network with {given[0]!r} needs {absent!r} too",
+                        where=f"key {absent}",
+                        mend={
+                            "side": 'state side = "own" or "other"',
+                            "by": "name the column of the trait",
+                            "now": 'state now = "back" or "away"',
+                            "away": "name the 0/1 column of those who live away",
+                        }[absent],
+                    )
+                )
+        return self
 
     def leaves_out(self) -> str:
         """Say who is left out, the default included."""
         return self.leave_out or ("person" if self.of == "household" else "household")
 
 
-class Codebook(_Strict):
+class Codebook(Strict):
     """Everything that a codebook file may say.
 
     Attributes
@@ -274,6 +263,12 @@ class Codebook(_Strict):
     recode, derive, networks
         New columns: by a table, by arithmetic, by exposure to earlier movers. None may
         be made of the choice, but for the choice itself and a weight.
+    tables
+        New columns joined from other files, by origin, period or any column; those that
+        belong to an alternative are named under ``attributes``.
+    deprivation, risk, rates, shift_share
+        New columns by constructor: relative deprivation, income risk, rates of places in
+        earlier periods, demand by shift and share.
     missing
         The rule for missing values.
     keep
@@ -296,6 +291,11 @@ class Codebook(_Strict):
     recode: Annotated[dict[Name, Recode], Frozen] = {}
     derive: Annotated[dict[Name, StrictStr], Frozen] = {}
     networks: Annotated[dict[Name, Network], Frozen] = {}
+    tables: Annotated[dict[Name, AuxiliaryTable], Frozen] = {}
+    deprivation: Annotated[dict[Name, Deprivation], Frozen] = {}
+    risk: Annotated[dict[Name, Risk], Frozen] = {}
+    rates: Annotated[dict[Name, Rate], Frozen] = {}
+    shift_share: Annotated[dict[Name, ShiftShare], Frozen] = {}
     missing: Missing = Missing()
     keep: tuple[Name, ...] | None = None
     attributes: Annotated[dict[Name, Annotated[dict[str, Value], Frozen]], Frozen] = {}
@@ -340,6 +340,11 @@ class Codebook(_Strict):
         _no_keywords(self)
         for attribute, columns in self.attributes.items():
             _all_alternatives(attribute, columns, tuple(self.alternatives))
+        for name, rate in self.rates.items():
+            _some_of_them(name, rate.alternatives, tuple(self.alternatives))
+        for name, demand in self.shift_share.items():
+            for key in ("shares", "growth"):
+                _by_sector(f"shift_share.{name}.{key}.table", getattr(demand, key).table, self)
         return self
 
     def trees(self) -> dict[str, ast.expr]:
@@ -348,7 +353,15 @@ class Codebook(_Strict):
 
     def made(self) -> tuple[str, ...]:
         """Name the columns that the codebook makes, in its order."""
-        return (*self.recode, *self.derive, *self.networks)
+        joined = [name for table in self.tables.values() for name in table.columns]
+        return (*self.recode, *self.derive, *self.networks, *joined, *self._constructed())
+
+    def _constructed(self) -> tuple[str, ...]:
+        return (*self.deprivation, *self.risk, *self.rates, *self.shift_share)
+
+    def table_of(self, name: str) -> str | None:
+        """Name the auxiliary table from which a column is joined, if it is."""
+        return next((t for t, table in self.tables.items() if name in table.columns), None)
 
     def sources(self, name: str, *, network: Literal["of", "prior"] = "of") -> frozenset[str]:
         """Name the columns that a row's value of a column is computed from, at any remove.
@@ -359,8 +372,8 @@ class Codebook(_Strict):
             A column, or a role.
         network
             What to follow from a network. It is computed from other rows, the own part
-            left out, so that of the own row only the group ``of`` matters; ``prior``
-            are the earlier moves of those others.
+            left out, so that of the own row only the group ``of`` matters (and the trait
+            ``by``); ``prior`` are the earlier moves of those others.
         """
         found: dict[str, None] = {}
         ahead = [name]
@@ -377,14 +390,40 @@ class Codebook(_Strict):
         if name in self.derive:
             return columns_of(parse_arithmetic(self.derive[name], FUNCTIONS))
         if name in self.networks:
-            return (getattr(self.networks[name], network),)
+            block = self.networks[name]
+            asked = (block.of, block.by) if network == "of" else (block.prior, block.away)
+            return tuple(c for c in asked if c is not None)
+        if (table := self.table_of(name)) is not None:
+            return tuple(self.tables[table].keys)
+        if name in self._constructed():
+            return self._inputs_of_constructor(name)
         column = self.roles.declared().get(name)
         return () if column is None else (column,)
 
+    def _inputs_of_constructor(self, name: str) -> tuple[str, ...]:
+        """Name what a row's value depends on; of a rate, the choices of earlier periods do not."""
+        if name in self.deprivation:
+            return (self.deprivation[name].of, *self.reference_group(name))
+        if name in self.risk:
+            return (self.risk[name].of, "household", "period")
+        if name in self.rates:
+            rate = self.rates[name]
+            return ("period",) if rate.place else (rate.at or rate.of, "period")
+        demand = self.shift_share[name]
+        tables = (demand.shares.table, demand.growth.table)
+        return tuple(dict.fromkeys(ours for t in tables for ours in self.tables[t].keys))
+
+    def reference_group(self, name: str) -> tuple[str, ...]:
+        """Name the columns or roles within which a deprivation is computed."""
+        stated = self.deprivation[name].within
+        return stated or tuple(r for r in ("origin", "period") if r in self.roles.declared())
+
     def key_of(self, made: str) -> str:
         """Give the dotted key that makes a column."""
-        table = "recode" if made in self.recode else "derive" if made in self.derive else "networks"
-        return f"{table}.{made}"
+        if (table := self.table_of(made)) is not None:
+            return f"tables.{table}.columns.{made}"
+        kinds = ("recode", "derive", "networks", "deprivation", "risk", "rates", "shift_share")
+        return f"{next(kind for kind in kinds if made in getattr(self, kind))}.{made}"
 
     def codes(self) -> dict[str, str]:
         """Map the text of each choice code to its alternative."""
@@ -398,7 +437,7 @@ def _each_made_once(book: Codebook) -> None:
     if twice:
         raise SpecError(
             f"the column {twice[0]!r} is made twice",
-            where=f"key {twice[0]} of recode, derive or networks",
+            where=f"key {twice[0]} of recode, derive, networks, tables or a constructor",
             mend="give one of them another name",
         )
 
@@ -428,4 +467,32 @@ def _all_alternatives(
             f"the attribute {attribute!r} is not stated for {', '.join(map(repr, absent))}",
             where=where,
             mend=f"state a column or a number for every alternative, for instance {absent[0]} = 0",
+        )
+
+
+def _some_of_them(rate: str, named: Sequence[str], alternatives: Sequence[str]) -> None:
+    where = f"key rates.{rate}.alternatives"
+    for name in named:
+        if name not in alternatives:
+            raise SpecError(
+                f"{name!r} is not an alternative", where=where, mend=nearest(name, alternatives)
+            )
+    if set(named) == set(alternatives):
+        raise SpecError(
+            "a rate of all alternatives is 1 everywhere", where=where, mend="leave some out"
+        )
+
+
+def _by_sector(key: str, name: str, book: Codebook) -> None:
+    if name not in book.tables:
+        raise SpecError(
+            f"the table {name!r} is not declared",
+            where=f"key {key}",
+            mend=nearest(name, list(book.tables)),
+        )
+    if book.tables[name].long is None:
+        raise SpecError(
+            f"the table {name!r} is not told apart by sector",
+            where=f"key {key}",
+            mend=f'state long = "SECTOR" under [tables.{name}]',
         )

@@ -7,8 +7,9 @@ are then made when first asked for, on all rows read.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ import pandas as pd
 from bayesmig.errors import SpecError, SurveyError, nearest, rows_text
 from bayesmig.expressions import columns_of
 from bayesmig.survey.codebook import ROLES, Codebook, Network, Range, Recode
+from bayesmig.survey.constructed import constructed
 from bayesmig.survey.derive import Context, derive, numbers_of
 from bayesmig.survey.files import Table
 from bayesmig.survey.labels import (
@@ -27,8 +29,9 @@ from bayesmig.survey.labels import (
     spelling,
     text_of,
 )
-from bayesmig.survey.networks import exposure
+from bayesmig.survey.networks import exposure, group_codes, zero_or_one
 from bayesmig.survey.reflection import refuse_contemporaneous, refuse_own_choice
+from bayesmig.survey.tables import Keyed
 
 # ------------------------------------------------------------- which columns are read
 
@@ -63,7 +66,7 @@ def columns_needed(book: Codebook, header: list[str], where: str) -> list[str]:
 
 #: Tables that speak of columns of the file only, and tables that may name a role.
 _OF_THE_FILE = ("missing_codes", "valid_range")
-_MAY_NAME_ROLES = ("derive", "networks", "missing")
+_MAY_NAME_ROLES = ("derive", "networks", "missing", "tables", "deprivation", "risk", "rates")
 
 
 def _absent(name: str, header: list[str], book: Codebook) -> str:
@@ -94,6 +97,12 @@ def _asked(book: Codebook) -> dict[str, str]:
     for name, network in book.networks.items():
         asked.setdefault(network.prior, f"networks.{name}.prior")
         asked.setdefault(network.of, f"networks.{name}.of")
+        for key in ("by", "away", "leave_out"):
+            column = getattr(network, key)
+            if column is not None and column not in ("household", "person"):
+                asked.setdefault(column, f"networks.{name}.{key}")
+    for column, key in _asked_by_covariates(book):
+        asked.setdefault(column, key)
     for column in book.keep or ():
         asked.setdefault(column, "keep")
     for column in book.missing.columns or ():
@@ -103,6 +112,20 @@ def _asked(book: Codebook) -> dict[str, str]:
             if isinstance(value, str):
                 asked.setdefault(value, f"attributes.{attribute}.{alternative}")
     return asked
+
+
+def _asked_by_covariates(book: Codebook) -> Iterator[tuple[str, str]]:
+    for name, table in book.tables.items():
+        yield from ((column, f"tables.{name}.keys.{column}") for column in table.keys)
+    for name, deprivation in book.deprivation.items():
+        yield deprivation.of, f"deprivation.{name}.of"
+        yield from ((c, f"deprivation.{name}.within") for c in deprivation.within or ())
+    for name, risk in book.risk.items():
+        yield risk.of, f"risk.{name}.of"
+    for name, rate in book.rates.items():
+        yield rate.of, f"rates.{name}.of"
+        stated = {key: getattr(rate, key) for key in ("at", "leave_out")}
+        yield from ((c, f"rates.{name}.{key}") for key, c in stated.items() if c is not None)
 
 
 def _refuse_hidden(book: Codebook, header: list[str], where: str) -> None:
@@ -141,8 +164,14 @@ class Columns:
     Missing codes and valid ranges have been applied to all of them.
     """
 
-    def __init__(self, table: Table, book: Codebook, where: str) -> None:
-        self.table, self.book, self.where = table, book, where
+    def __init__(
+        self,
+        table: Table,
+        book: Codebook,
+        where: str,
+        auxiliary: Mapping[str, Keyed] = MappingProxyType({}),
+    ) -> None:
+        self.table, self.book, self.where, self.auxiliary = table, book, where, auxiliary
         self.n = len(table.frame)
         self._trees = book.trees()
         self._roles = book.roles.declared()
@@ -154,6 +183,7 @@ class Columns:
         self.recoded_missing: dict[str, int] = {}
         self.unused: list[str] = []
         self.alone: dict[str, int] = {}
+        self.without_key: dict[str, int] = {}
         self._raw = self._without_codes()
         self._refuse_made_of_choice()
 
@@ -294,7 +324,9 @@ class Columns:
             return self._recoded(name, self.book.recode[name])
         if name in self._trees:
             return self._derived(name, self._trees[name])
-        return self._exposed(name, self.book.networks[name])
+        if name in self.book.networks:
+            return self._exposed(name, self.book.networks[name])
+        return constructed(name, self)
 
     def _derived(self, name: str, tree: ast.expr) -> pd.Series:
         return derive(tree, Context(self.get, self.labels, (self.where, f"key derive.{name}")))
@@ -336,10 +368,7 @@ class Columns:
 
     def _exposed(self, name: str, network: Network) -> pd.Series:
         where = (self.where, f"key networks.{name}")
-        prior = self.get(network.prior)
-        if self.sources(network.prior) & self.sources(self._roles["choice"]):
-            refuse_own_choice(network.prior, where=(*where, f"column {network.prior!r}"))
-        refuse_contemporaneous(prior, self.choice, name=network.prior, where=where)
+        prior = self._earlier_movers(network, where)
         frame = self._network_frame(network, prior, where)
         try:
             exposed = exposure(
@@ -350,10 +379,28 @@ class Columns:
                 period="period" if "period" in frame else None,
                 measure=network.measure,
                 weight="weight" if network.weighted else None,
+                by="by" if network.by else None,
+                side=network.side or "own",
             )
         except SurveyError as err:
             raise SurveyError(err.what, where=(*where, *err.where), mend=err.mend) from None
         return self._with_alone(name, exposed, network, frame)
+
+    def _earlier_movers(self, network: Network, where: tuple[str, ...]) -> pd.Series:
+        """Give who moved before (and is back, or away), 0/1 with NaN, ``(obs,)``."""
+        asked = [c for c in (network.prior, network.away) if c is not None]
+        for column in asked:
+            if self.sources(column) & self.sources(self._roles["choice"]):
+                refuse_own_choice(column, where=(*where, f"column {column!r}"))
+        prior = self.get(network.prior)
+        refuse_contemporaneous(prior, self.choice, name=network.prior, where=where)
+        if network.away is None:
+            return prior
+        away = zero_or_one(self.get(network.away), network.away, where)
+        refuse_contemporaneous(self.get(network.away), self.choice, name=network.away, where=where)
+        there = away if network.now == "away" else 1 - away
+        moved = zero_or_one(prior, network.prior, where) * there
+        return pd.Series(moved, index=prior.index)
 
     def _network_frame(
         self, network: Network, prior: pd.Series, where: tuple[str, ...]
@@ -362,11 +409,36 @@ class Columns:
         own = network.leaves_out()
         if own == "household" or own in self._roles:
             parts["own"] = self.labels(self._role(own, where))
+        elif own != "person":
+            parts["own"] = self.labels(own)
+            self._refuse_split_households(own, where)
+        if network.by is not None:
+            parts["by"] = self.labels(self._roles.get(network.by, network.by))
         if "period" in self._roles:
             parts["period"] = self.labels(self._roles["period"])
         if network.weighted:
             parts["weight"] = self.get(self._role("weight", where))
         return pd.DataFrame(parts)
+
+    def _refuse_split_households(self, part: str, where: tuple[str, ...]) -> None:
+        """Refuse a part left out that does not hold each household whole."""
+        if "household" not in self._roles:
+            return
+        keys: list[str] = [r for r in ("household", "period") if r in self._roles]
+        pairs = pd.DataFrame({role: self.labels(self._roles[role]) for role in keys})
+        homes = group_codes(pairs, keys)
+        # A missing label is a part of its own: who has none would keep the household in.
+        parts = pd.factorize(self.labels(part), use_na_sentinel=False)[0]
+        both = pd.DataFrame({"home": homes, "part": parts}).drop_duplicates()
+        split = both.loc[both["home"].duplicated() & (both["home"] >= 0), "home"]
+        rows = np.flatnonzero(np.isin(homes, split))
+        if len(rows):
+            raise SurveyError(
+                f"members of one household differ in {part!r}, which is left out in the place of "
+                "the household: the own household would count",
+                where=(*where, f"column {part!r}", rows_text(rows.tolist())),
+                mend="number the parts so that each household lies in one",
+            )
 
     def _with_alone(
         self, name: str, exposed: pd.Series, network: Network, frame: pd.DataFrame
@@ -385,10 +457,12 @@ class Columns:
         raise SurveyError(f"this network needs the role {role!r}", where=where, mend=mend)
 
     def feeds_networks(self) -> npt.NDArray[np.bool_]:
-        """Mark the rows that count in some network, shape ``(obs,)``."""
+        """Mark the rows that count in some network or rate, shape ``(obs,)``."""
         feeds = np.zeros(self.n, dtype=bool)
         for network in self.book.networks.values():
             feeds |= self.get(network.prior).notna().to_numpy()
+        if self.book.rates:
+            feeds |= self.choice.notna().to_numpy()
         return feeds
 
     # ------------------------------------------------------------------------ choice

@@ -135,6 +135,7 @@ def _coded(survey: Survey) -> pd.DataFrame:
     lines += [(column, f"outside {rule}", n) for column, rule, n in report.out_of_range]
     lines += [(column, "not in the recode", n) for column, n in report.recoded_missing.items()]
     lines += [(name, "nobody else in the group", n) for name, n in report.alone.items() if n]
+    lines += [(name, "key not in the joined table", n) for name, n in report.without_key.items()]
     return pd.DataFrame(lines, columns=["column", "made missing", "rows"])
 
 
@@ -314,6 +315,15 @@ def _reflected(survey: Survey) -> list[str]:
     ]
 
 
+def _later_incomes(survey: Survey) -> list[str]:
+    return [
+        f"{name!r} is computed from incomes of the same and later periods too: what came after "
+        "the choice may be its consequence"
+        for name, risk in survey.codebook.risk.items()
+        if risk.window == "all"
+    ]
+
+
 def _undeclared_roles(survey: Survey) -> list[str]:
     declared = survey.roles.declared()
     return [
@@ -353,6 +363,7 @@ _RULES: tuple[Callable[[Survey], list[str]], ...] = (
     _incomplete,
     _codes,
     _reflected,
+    _later_incomes,
     _repeats,
     _undeclared_roles,
 )

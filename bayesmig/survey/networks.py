@@ -8,6 +8,7 @@ in `bayesmig.survey.reflection`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from bayesmig.errors import SurveyError, nearest, rows_text
 from bayesmig.survey.derive import numbers_of
 
 Measure = Literal["share", "count"]
+Side = Literal["own", "other"]
 
 
 def exposure(
@@ -29,6 +31,8 @@ def exposure(
     period: str | None = None,
     measure: Measure = "share",
     weight: str | None = None,
+    by: str | None = None,
+    side: Side = "own",
 ) -> pd.Series:
     """Share or count of a group's persons with an earlier move, the own part left out.
 
@@ -48,6 +52,10 @@ def exposure(
         ``"share"`` of the others, or ``"count"`` (with weights: sum of weights) among them.
     weight
         Column of person weights; default: all persons alike.
+    by, side
+        Column of a trait (ethnicity, caste, gender), and whose earlier moves count: of
+        others with the ``"own"`` label of it, or with any ``"other"``. Persons for whom it
+        is missing count on neither side, and have no exposure.
 
     Returns
     -------
@@ -63,21 +71,51 @@ def exposure(
     Notes
     -----
     For a person of part *h* of group *c*: ``(Σ_c prior − Σ_{c,h} prior) / (n_c − n_{c,h})``.
+    With `by`, sums go over those of the own trait within *c* and *h*, or over all less those.
+    Exclusion by closed groups would show as a pull of the own side and none, or a push, of
+    the other (de Haas 2010, doi:10.1080/1369183X.2010.489361).
     """
     keys = [group, *([period] if period else [])]
-    _refuse_absent(frame, [prior, *keys, *(c for c in (own, weight) if c)])
+    refuse_absent(frame, [prior, *keys, *(c for c in (own, weight, by) if c)], "a network")
     moved = zero_or_one(frame[prior], prior)
     known = np.isfinite(moved)
-    heads = np.where(known, _weights(frame, weight), 0.0)
+    if by is not None:
+        known &= frame[by].notna().to_numpy()
+    heads = np.where(known, weights_of(frame, weight), 0.0)
     movers = heads * np.where(known, moved, 0.0)
     outer = group_codes(frame, keys)
     inner = None if own is None else group_codes(frame, [*keys, own])
-    left = others(heads, outer, inner)
-    exposed = np.where(left > 0, others(movers, outer, inner), 0.0)
+    left, exposed = (_on_side(v, frame, keys, own, by, side) for v in (heads, movers))
+    exposed = np.where(left > 0, exposed, 0.0)
     if measure == "share":
         exposed = np.divide(exposed, left, out=np.full(len(left), np.nan), where=left > 0)
-    exposed[(outer if inner is None else np.minimum(outer, inner)) < 0] = np.nan
+    unknown = (outer if inner is None else np.minimum(outer, inner)) < 0
+    exposed[unknown if by is None else unknown | frame[by].isna().to_numpy()] = np.nan
     return pd.Series(exposed, index=frame.index)
+
+
+def _on_side(
+    values: npt.NDArray[np.float64],
+    frame: pd.DataFrame,
+    keys: list[str],
+    own: str | None,
+    by: str | None,
+    side: Side,
+) -> npt.NDArray[np.float64]:
+    """Sum values over each row's group, less the own part: all, or one side of a trait."""
+
+    def summed(within: list[str]) -> npt.NDArray[np.float64]:
+        inner = None if own is None else group_codes(frame, [*within, own])
+        return others(values, group_codes(frame, within), inner)
+
+    if by is None:
+        return summed(keys)
+    alike = summed([*keys, by])
+    if side == "own":
+        return alike
+    everybody = summed(keys)
+    left = everybody - alike
+    return np.where(np.abs(left) <= 1e-9 * np.abs(everybody), 0.0, left)
 
 
 def community_exposure(
@@ -123,24 +161,26 @@ def household_exposure(
     )
 
 
-def _refuse_absent(frame: pd.DataFrame, names: list[str]) -> None:
+def refuse_absent(frame: pd.DataFrame, names: Iterable[str], what: str) -> None:
+    """Refuse columns that are not there to compute something from."""
     for name in names:
         if name not in frame.columns:
             raise SurveyError(
-                f"there is no column {name!r} to compute a network from",
+                f"there is no column {name!r} to compute {what} from",
                 mend=nearest(name, list(frame.columns)),
             )
 
 
-def _weights(frame: pd.DataFrame, weight: str | None) -> npt.NDArray[np.float64]:
+def weights_of(frame: pd.DataFrame, weight: str | None) -> npt.NDArray[np.float64]:
+    """Give the weights of rows, all 1 where there are none; refuse what cannot weigh."""
     if weight is None:
         return np.ones(len(frame))
     values = numbers_of(frame[weight], weight, ())
     if not (np.isfinite(values) & (values >= 0)).all():
         raise SurveyError(
-            f"the weights {weight!r} of a network are missing, infinite or negative in some rows",
+            f"the weights {weight!r} are missing, infinite or negative in some rows",
             where=f"column {weight!r}",
-            mend="give every person a weight, or leave weighted = false",
+            mend="give every person a weight, or state weighted = false",
         )
     return values
 

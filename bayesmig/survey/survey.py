@@ -26,6 +26,7 @@ from bayesmig.survey.files import (
     unique_names,
 )
 from bayesmig.survey.labels import text_of
+from bayesmig.survey.tables import Keyed, auxiliary_of, read_auxiliary
 from bayesmig.survey.tidy import ReadReport, Tidy, tidy
 from bayesmig.tomlfile import read_toml, validate
 
@@ -193,6 +194,8 @@ def _known_role(role: str) -> None:
 def read_survey(
     source: str | Path | pd.DataFrame,
     roles: Mapping[str, str] | None = None,
+    *,
+    tables_of: Mapping[str, pd.DataFrame] | None = None,
     **codebook_keys: Any,
 ) -> Survey:
     """Read and validate microdata with their codebook.
@@ -204,6 +207,9 @@ def read_survey(
         copied.
     roles
         For a DataFrame: role to column, ``{"choice": "moved", "origin": "district"}``.
+    tables_of
+        For a DataFrame: auxiliary table to its rows, in the place of its ``file`` (which is
+        else relative to the working folder).
     **codebook_keys
         For a DataFrame: the same keys as in a codebook (``alternatives``,
         ``missing_codes``, ``derive``, …); see `bayesmig.survey.codebook.Codebook`.
@@ -236,15 +242,15 @@ def read_survey(
     4
     """
     if isinstance(source, pd.DataFrame):
-        return _from_frame(source, roles, codebook_keys)
+        return _from_frame(source, roles, codebook_keys, tables_of or {})
     if not isinstance(source, str | Path):
         raise SurveyError(
             f"a survey is read from a codebook or a DataFrame, got {type(source).__name__}",
             where="argument source of read_survey",
             mend="give the path of a codebook (.toml), or a pandas DataFrame",
         )
-    if roles is not None or codebook_keys:
-        given = "roles" if roles is not None else next(iter(codebook_keys))
+    stated = {"roles": roles, "tables_of": tables_of, **codebook_keys}
+    if given := next((key for key, value in stated.items() if value is not None), None):
         raise SpecError(
             f"{given!r} is given beside a codebook file, which states it itself",
             where=str(source),
@@ -266,8 +272,24 @@ def _from_codebook(path: Path) -> Survey:
     header = read_header(data, options)
     columns = columns_needed(book, header, str(path))
     codes = {column for role, column in book.roles.declared().items() if role != "weight"}
+    codes |= {ours for table in book.tables.values() for ours in table.keys}
     table = read_table(data, options, columns, codes)
-    return _survey(table, book, str(path))
+    return _survey(table, book, str(path), _auxiliary(book, path.parent, str(path), {}))
+
+
+def _auxiliary(
+    book: Codebook, folder: Path, where: str, frames: Mapping[str, pd.DataFrame]
+) -> dict[str, Keyed]:
+    """Read the auxiliary tables of a codebook, by name."""
+    demands = [s for d in book.shift_share.values() for s in (d.shares, d.growth)]
+    found = {}
+    for name, block in book.tables.items():
+        more = [series.column for series in demands if series.table == name]
+        if name in frames:
+            found[name] = auxiliary_of(name, block, more, frames[name], where)
+        else:
+            found[name] = read_auxiliary(name, block, more, folder, where)
+    return found
 
 
 def _refuse_data_file(path: Path) -> None:
@@ -280,7 +302,10 @@ def _refuse_data_file(path: Path) -> None:
 
 
 def _from_frame(
-    frame: pd.DataFrame, roles: Mapping[str, str] | None, keys: Mapping[str, Any]
+    frame: pd.DataFrame,
+    roles: Mapping[str, str] | None,
+    keys: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
 ) -> Survey:
     for key in _FILE_KEYS:
         if key in keys:
@@ -299,11 +324,19 @@ def _from_frame(
             mend='join them to one name each, for instance with frame.columns.map("_".join)',
         )
     header = unique_names(list(frame.columns), "DataFrame")
-    return _survey(table_of(frame, columns_needed(book, header, "DataFrame")), book, "DataFrame")
+    for name in tables:
+        if name not in book.tables:
+            raise SpecError(
+                f"the codebook declares no table {name!r}",
+                where=("DataFrame", f"argument tables_of, key {name}"),
+                mend=nearest(name, list(book.tables)),
+            )
+    table = table_of(frame, columns_needed(book, header, "DataFrame"))
+    return _survey(table, book, "DataFrame", _auxiliary(book, Path(), "DataFrame", tables))
 
 
-def _survey(table: Table, book: Codebook, where: str) -> Survey:
-    done: Tidy = tidy(table, book, where)
+def _survey(table: Table, book: Codebook, where: str, auxiliary: Mapping[str, Keyed]) -> Survey:
+    done: Tidy = tidy(table, book, where, auxiliary)
     return Survey(
         title=book.title,
         roles=book.roles,

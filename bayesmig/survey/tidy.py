@@ -1,8 +1,8 @@
 """Codebook × table → tidy columns: the steps between a file and a survey.
 
-The order is fixed: missing codes and valid ranges, recodes, derived columns and
-networks (on all rows read), the choice, the rule for missing values, and then the
-checks of rows that remain.
+The order is fixed: missing codes and valid ranges, recodes, derived columns, networks
+and other covariates (on all rows read), the choice, the rule for missing values, and
+then the checks of rows that remain.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bayesmig.survey.files import Table
 from bayesmig.survey.frozen import FrozenDict
 from bayesmig.survey.reflection import Mirror, mirrors, refuse_mirrors
 from bayesmig.survey.suspicious import Suspect, suspects
+from bayesmig.survey.tables import Keyed
 
 Rows = npt.NDArray[np.int64]
 
@@ -55,7 +56,9 @@ class ReadReport:
     unused
         Codes of the codebook that no row has, as ``"key: code"``.
     alone
-        Network to rows without others to be exposed to.
+        Network, deprivation or rate to rows without others to be exposed or compared to.
+    without_key
+        Joined column to rows whose key the auxiliary table lacks.
     suspicious
         Undeclared numbers that look like missing codes.
     mirrors
@@ -77,6 +80,7 @@ class ReadReport:
     recoded_missing: Mapping[str, int] = FrozenDict()
     unused: tuple[str, ...] = ()
     alone: Mapping[str, int] = FrozenDict()
+    without_key: Mapping[str, int] = FrozenDict()
     suspicious: tuple[Suspect, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
     partly_labelled: tuple[str, ...] = ()
@@ -95,8 +99,10 @@ class Tidy:
     report: ReadReport
 
 
-def tidy(table: Table, book: Codebook, where: str) -> Tidy:
-    """Apply a codebook to a table and check what results.
+def tidy(
+    table: Table, book: Codebook, where: str, auxiliary: Mapping[str, Keyed] = FrozenDict()
+) -> Tidy:
+    """Apply a codebook to a table, and to the auxiliary tables that it joins; check the result.
 
     Raises
     ------
@@ -104,7 +110,7 @@ def tidy(table: Table, book: Codebook, where: str) -> Tidy:
         For every fault of the data listed in the module's tests; each error names the
         file, the key, the column and the first rows (counted from 0 in the file).
     """
-    columns = Columns(table, book, where)
+    columns = Columns(table, book, where, auxiliary)
     frame = _assemble(columns)
     _refuse_empty_columns(frame, columns)
     _check_networks(frame, columns)
@@ -128,6 +134,7 @@ def tidy(table: Table, book: Codebook, where: str) -> Tidy:
         recoded_missing=FrozenDict(columns.recoded_missing),
         unused=tuple(columns.unused),
         alone=FrozenDict(columns.alone),
+        without_key=FrozenDict(columns.without_key),
         suspicious=_suspicious(columns, kept),
         mirrors=mirrored,
         partly_labelled=table.partly_labelled,

@@ -129,3 +129,68 @@ def test_refusals(change: dict[str, object], keys: dict[str, str], what: str) ->
     stated = {"prior": "prior", "household": "household", "community": "community"} | keys
     with pytest.raises(SurveyError, match=what):
         community_exposure(persons().assign(**change), **stated)
+
+
+# ------------------------------------------------------------- own and other groups
+
+
+def with_trait(n: int = 150) -> pd.DataFrame:
+    frame = persons(n)
+    trait = pd.Series(np.random.default_rng(9).choice(["a", "b", "c"], n), index=frame.index)
+    return frame.assign(trait=trait.mask(np.arange(n) % 17 == 3))
+
+
+def sides_by_loops(frame: pd.DataFrame, own: str | None, side: str, share: bool) -> list[float]:
+    rows = frame.to_dict("records")
+    result = []
+    for i, one in enumerate(rows):
+        movers = heads = 0
+        for j, other in enumerate(rows):
+            if other["community"] != one["community"] or math.isnan(other["prior"]):
+                continue
+            if not isinstance(other["trait"], str) or not isinstance(one["trait"], str):
+                continue
+            left_out = i == j if own is None else other[own] == one[own]
+            if not left_out and (other["trait"] == one["trait"]) == (side == "own"):
+                heads += 1
+                movers += other["prior"]
+        unknown = not isinstance(one["trait"], str) or (share and not heads)
+        result.append(math.nan if unknown else movers / heads if share else movers)
+    return result
+
+
+@pytest.mark.parametrize("own", ["household", None])
+@pytest.mark.parametrize("side", ["own", "other"])
+@pytest.mark.parametrize("measure", ["share", "count"])
+def test_sides_by_loops(own: str | None, side: str, measure: str) -> None:
+    frame = with_trait()
+    found = exposure(
+        frame, prior="prior", group="community", own=own, by="trait", side=side, measure=measure
+    )
+    expected = sides_by_loops(frame, own, side, measure == "share")
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_both_sides_are_the_whole() -> None:
+    frame = with_trait().dropna(subset=["trait"])
+    keys = {"prior": "prior", "group": "community", "own": "household", "measure": "count"}
+    sides = [exposure(frame, **keys, by="trait", side=side) for side in ("own", "other")]
+    np.testing.assert_allclose(sides[0] + sides[1], exposure(frame, **keys), atol=1e-12)
+    # Other names of the traits are the same traits.
+    renamed = frame.assign(trait=frame["trait"].map({"a": "z", "b": "a", "c": "b"}))
+    again = exposure(renamed, **keys, by="trait", side="other")
+    np.testing.assert_array_equal(again, sides[1])
+
+
+def test_sides_are_not_the_whole() -> None:
+    """A negative control: a trait that moves is seen on its own side only."""
+    frame = with_trait().dropna(subset=["trait"])
+    moved = frame.assign(prior=frame["prior"].where(frame["trait"] != "a", 1.0))
+    keys = {"group": "community", "own": "household", "by": "trait", "prior": "prior"}
+    of_a = frame["trait"] == "a"
+    own = [exposure(f, **keys, side="own") for f in (frame, moved)]
+    other = [exposure(f, **keys, side="other") for f in (frame, moved)]
+    np.testing.assert_array_equal(own[0][~of_a], own[1][~of_a])
+    np.testing.assert_array_equal(other[0][of_a], other[1][of_a])
+    assert (own[0][of_a] != own[1][of_a]).any()
+    assert (other[0][~of_a] != other[1][~of_a]).any()

@@ -1,0 +1,317 @@
+"""What is known of places and periods, and of others: fares, patrols, permits, jobs, neighbours.
+
+The world ``regimes`` has files of its own for them, which its codebook joins; the world
+``communities`` has what a codebook computes from other rows. Random numbers are drawn from
+streams beside those of the people, so that a world with a setting has the same people as
+one without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bayesmig.simulation.worlds import SECTORS, SEXES, Unit, World
+from bayesmig.survey.demand import shift_share
+from bayesmig.survey.incomes import relative_deprivation
+from bayesmig.survey.networks import Side, exposure
+
+Raw = dict[str, npt.NDArray[Any]]
+Floats = npt.NDArray[np.float64]
+
+#: Second and third parts of the keys of random streams: of places, periods and households.
+_OF_PLACE, _OF_PERIOD, _OF_HOMES = (0, 1), (0, 2), (0, 3)
+_SD_FARE_PLACE, _SD_FARE_PERIOD = 0.4, 0.3
+_SHARED_PATROLS = 0.8
+_MOST_REGIONS = 30
+
+#: File -> its columns that are keys, and how the survey calls them.
+FILES: Mapping[str, Mapping[str, str]] = {
+    "fares": {"origin": "community", "period": "year"},
+    "patrols": {"region": "region", "period": "year"},
+    "places": {"origin": "community"},
+    "sectors": {"origin": "community"},
+    "jobs": {"period": "year", "sex": "sex"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What is known of some communities.
+
+    Attributes
+    ----------
+    first
+        Number of the first community.
+    fares
+        Stream -> fare in months of consumption, ``(community, period)``.
+    fixed
+        Name -> values, ``(community,)``.
+    shares
+        Shares of the sectors, ``(community, sector)``.
+    minority
+        Share of households in the minority, ``(community,)``.
+    homes
+        Uniform numbers that say which households are, by person, ``(person,)``.
+    """
+
+    first: int
+    fares: Mapping[str, Floats]
+    fixed: Mapping[str, Floats]
+    shares: Floats
+    minority: Floats
+    homes: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What is known of one period.
+
+    Attributes
+    ----------
+    patrols
+        Border enforcement by region, in standard deviations, ``(region,)``.
+    jobs
+        Growth of jobs by sex and sector, ``(sex, sector)``.
+    """
+
+    patrols: Floats
+    jobs: Floats
+
+
+def places(seed: int, sizes: npt.NDArray[np.int64], first: int, last: int, periods: int) -> Places:
+    """Draw what is known of communities ``first`` to ``last - 1``, each from its own stream."""
+    drawn = [_one_place(seed, n, int(sizes[n]), periods) for n in range(first, last)]
+    fixed, shares, fares, homes = zip(*drawn, strict=True)
+    z, u = np.stack(fixed)[:, :5], np.stack(fixed)[:, 5:]
+    speaks = np.where(u[:, 0] < 0.3, 0.2 + 0.8 * u[:, 1], 0.0)
+    by_stream = np.stack(fares, axis=1)
+    return Places(
+        first=first,
+        fares={
+            "internal": np.round(np.exp(by_stream[0]), 3),
+            "international": np.round(8 * np.exp(by_stream[1]), 3),
+        },
+        fixed={
+            "share_restricted": np.round(1 / (1 + np.exp(0.7 - 0.9 * z[:, 0])), 3),
+            "km_internal": np.round(150 * np.exp(0.5 * z[:, 1])),
+            "km_international": np.round(600 * np.exp(0.5 * z[:, 2])),
+            "language_internal": np.round(speaks, 3),
+            "language_international": np.round(0.6 + 0.4 * u[:, 2], 3),
+        },
+        shares=np.round(np.stack(shares), 4),
+        minority=1 / (1 + np.exp(0.6 - 0.8 * z[:, 3])),
+        homes=np.concatenate(homes),
+    )
+
+
+def _one_place(seed: int, number: int, n: int, periods: int) -> tuple[Floats, ...]:
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, *_OF_PLACE)))
+    normal, uniform = rng.standard_normal(5), rng.random(3)
+    shares, typical = rng.dirichlet(np.ones(len(SECTORS))), rng.standard_normal(2)
+    # Drawn last and by period, so that a longer panel begins with the shorter.
+    now = np.stack([rng.standard_normal(2) for _ in range(periods)], axis=1)
+    fares = _SD_FARE_PLACE * typical[:, None] + _SD_FARE_PERIOD * now
+    of_homes = np.random.SeedSequence(seed, spawn_key=(number, *_OF_HOMES))
+    homes = np.random.default_rng(of_homes).random(n)
+    return np.concatenate([normal, uniform]), shares, fares, homes
+
+
+def period_of(seed: int, number: int, regions: int) -> Period:
+    """Draw what is known of one period."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, *_OF_PERIOD)))
+    common, own = rng.standard_normal(), rng.standard_normal(_MOST_REGIONS)[:regions]
+    patrols = _SHARED_PATROLS * common + np.sqrt(1 - _SHARED_PATROLS**2) * own
+    jobs = rng.standard_normal((len(SEXES), len(SECTORS)))
+    return Period(np.round(patrols, 3), np.round(jobs, 3))
+
+
+# --------------------------------------------------------------------- what a row takes
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a world knows of some communities and of all periods.
+
+    Attributes
+    ----------
+    world
+        Which.
+    here
+        Of the communities of a block.
+    then
+        Of each period.
+    """
+
+    world: World
+    here: Places
+    then: tuple[Period, ...]
+
+    def columns(
+        self, asked: Raw, answered: Raw, left: Floats | None, period: int, unit: Unit
+    ) -> Raw:
+        """Columns that the codebook joins or computes in one period, ``(row,)``.
+
+        Those from other rows are made of what was answered, as a reader makes them.
+        """
+        if self.world == "regimes":
+            return of_regimes(self.then[period], self.here, period, asked, unit)
+        return of_communities(asked, answered, left)
+
+
+def setting_of(
+    world: World,
+    seed: int,
+    sizes: npt.NDArray[np.int64],
+    first: int,
+    last: int,
+    periods: int,
+    regions: int,
+) -> Setting | None:
+    """Draw the setting of a block of communities; None where the world has none."""
+    if world not in ("regimes", "communities"):
+        return None
+    then = tuple(period_of(seed, t, regions) for t in range(periods))
+    return Setting(world, places(seed, sizes, first, last, periods), then)
+
+
+def of_regimes(now: Period, here: Places, period: int, asked: Raw, unit: Unit) -> Raw:
+    """Columns that the codebook of ``regimes`` joins to the rows of one period, ``(row,)``."""
+    at = asked["community"] - here.first - 1
+    sex = asked["sex" if unit == "person" else "head_sex"] - 1
+    joined = {name: values[at] for name, values in here.fixed.items()}
+    joined |= {f"fare_{stream}": fare[at, period] for stream, fare in here.fares.items()}
+    shares = pd.DataFrame(here.shares, columns=list(SECTORS))
+    growth = pd.DataFrame(now.jobs, columns=list(SECTORS))
+    return joined | {
+        "patrols": now.patrols[asked["region"] - 1],
+        "jobs": shift_share(shares, growth, units=at, cells=sex),
+    }
+
+
+def ethnicity(
+    here: Places,
+    household: npt.NDArray[np.intp],
+    heads: npt.NDArray[np.intp],
+    community: npt.NDArray[np.intp],
+) -> npt.NDArray[np.int64]:
+    """1 for households of the majority and 2 for those of the minority, ``(row,)``."""
+    minority = here.homes[heads][household] < here.minority[community]
+    return 1 + minority.astype(np.int64)
+
+
+def of_communities(asked: Raw, answered: Raw, left_before: Floats | None) -> Raw:
+    """Columns that the codebook of ``communities`` computes from other rows, ``(row,)``.
+
+    Parameters
+    ----------
+    asked, answered
+        Columns as asked, and as they stand in the file: who gave no consumption is in
+        nobody's reference group.
+    left_before
+        Share of the community that went abroad in the period before; None in the first.
+    """
+    frame = pd.DataFrame({k: asked[k] for k in ("community", "household_id", "ethnicity")})
+    known = answered["consumption"] == asked["consumption"]
+    frame["income"] = np.where(known, asked["consumption"], np.nan)
+    frame["prior"] = asked["prior_international"]
+    shortfall = relative_deprivation(
+        frame, income="income", group=["community"], household="household_id", per="mean"
+    )
+    before = np.zeros(len(frame)) if left_before is None else left_before
+    return {
+        "shortfall": shortfall.fillna(0).to_numpy(),
+        "left_before": before,
+        "share_own_group": _among(frame, "own"),
+        "share_other_group": _among(frame, "other"),
+    }
+
+
+def _among(frame: pd.DataFrame, side: Side) -> Floats:
+    """Share of earlier migrants among other households of one side; 0 where there are none."""
+    share = exposure(
+        frame, prior="prior", group="community", own="household_id", by="ethnicity", side=side
+    )
+    return share.fillna(0).to_numpy()
+
+
+# ------------------------------------------------------------------------------- files
+
+
+def tables_of(
+    world: World,
+    seed: int,
+    sizes: npt.NDArray[np.int64],
+    periods: int,
+    regions: int,
+    first_year: int,
+) -> dict[str, pd.DataFrame]:
+    """Auxiliary tables of a world: file name without its ending -> rows; empty where none."""
+    if world != "regimes":
+        return {}
+    here = places(seed, sizes, 0, len(sizes), periods)
+    community, years = 1 + np.arange(len(sizes)), first_year + np.arange(periods)
+    then = [period_of(seed, t, regions) for t in range(periods)]
+    fares = {f"fare_{stream}": fare.ravel() for stream, fare in here.fares.items()}
+    by_sector = pd.MultiIndex.from_product([community, SECTORS], names=["community", "sector"])
+    by_sex = pd.MultiIndex.from_product([years, SEXES, SECTORS], names=["year", "sex", "sector"])
+    return {
+        "fares": _crossed({"community": community, "year": years}).assign(**fares),
+        "patrols": _crossed({"year": years, "region": 1 + np.arange(regions)}).assign(
+            patrols=np.concatenate([t.patrols for t in then])
+        ),
+        "places": pd.DataFrame({"community": community, **here.fixed}),
+        "sectors": by_sector.to_frame(index=False).assign(share=here.shares.ravel()),
+        "jobs": by_sex.to_frame(index=False).assign(
+            growth=np.concatenate([t.jobs.ravel() for t in then])
+        ),
+    }
+
+
+def _crossed(keys: Mapping[str, Iterable[int]]) -> pd.DataFrame:
+    return pd.MultiIndex.from_product(list(keys.values()), names=list(keys)).to_frame(index=False)
+
+
+def codebook_of(world: World, unit: Unit) -> dict[str, Any]:
+    """Keys of the codebook beside those of every world."""
+    sex = "sex" if unit == "person" else "head_sex"
+    if world == "regimes":
+        keys = {file: dict(names) for file, names in FILES.items()}
+        keys["jobs"] = {"period": "year", sex: "sex"}
+        columns = {
+            "fares": ["fare_internal", "fare_international"],
+            "patrols": ["patrols"],
+            "places": [
+                "share_restricted", "km_internal", "km_international",
+                "language_internal", "language_international",
+            ],
+        }  # fmt: skip
+        tables: dict[str, Any] = {
+            name: {"file": f"{name}.csv", "keys": keys[name], "columns": of}
+            for name, of in columns.items()
+        }
+        tables |= {
+            name: {"file": f"{name}.csv", "keys": keys[name], "long": "sector"}
+            for name in ("sectors", "jobs")
+        }
+        demand = {
+            "shares": {"table": "sectors", "column": "share"},
+            "growth": {"table": "jobs", "column": "growth"},
+        }
+        return {"tables": tables, "shift_share": {"jobs": demand}}
+    if world == "communities":
+        abroad = ["international"] if unit == "person" else ["international", "both"]
+        side = {"prior": "prior_international", "by": "ethnicity", "alone": 0}
+        return {
+            "deprivation": {
+                "shortfall": {"of": "consumption", "per": "mean", "alone": 0, "weighted": False}
+            },
+            "rates": {"left_before": {"alternatives": abroad, "first": 0, "weighted": False}},
+            "networks": {f"share_{s}_group": {**side, "side": s} for s in ("own", "other")},
+        }
+    return {}

@@ -1,0 +1,268 @@
+"""Worlds with fares, borders, permits, jobs and neighbours: built as said, and recovered."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayesmig.design.design import build_design
+from bayesmig.errors import SpecError
+from bayesmig.simulation import SimulatedSurvey, simulate
+from bayesmig.simulation.worlds import ATTRIBUTES, CLAIMS, attribute_terms, true_parameters, variant
+from bayesmig.spec.model import ModelSpec
+from bayesmig.survey.survey import Survey, read_survey
+from bayesmig.tomlfile import read_toml
+
+NO_GROUPS = {
+    f"sigma_{g}.{a}": 0.0 for g in ("household", "origin") for a in ("internal", "international")
+}
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SimulatedSurvey]:
+    """Simulate into a folder that does not exist yet."""
+
+    def new(**arguments: Any) -> SimulatedSurvey:
+        return simulate(tmp_path_factory.mktemp("simulated") / "survey", **{"seed": 1} | arguments)
+
+    return new
+
+
+# ---------------------------------------------------------------------- repeatability
+
+
+@pytest.mark.parametrize("world", ["regimes", "communities"])
+@pytest.mark.parametrize("unit", ["person", "household"])
+def test_same_bytes_whatever_the_block(
+    make: Callable[..., SimulatedSurvey], world: str, unit: str
+) -> None:
+    keys = {"persons": 1_500, "periods": 2, "world": world, "unit": unit}
+    one, two = make(**keys), make(**keys, block=200)
+    names = sorted(p.name for p in one.folder.iterdir())
+    assert names == sorted(p.name for p in two.folder.iterdir())
+    assert {p.name for p in one.tables} == {n for n in names if n.endswith(".csv")}
+    assert bool(one.tables) == (world == "regimes")
+    for name in names:
+        assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes()
+
+
+def test_the_people_are_those_of_albania(make: Callable[..., SimulatedSurvey]) -> None:
+    usual = pd.read_csv(make(persons=1_000).data)
+    other = pd.read_csv(make(persons=1_000, world="regimes").data)
+    pd.testing.assert_frame_equal(usual.drop(columns="move"), other.drop(columns="move"))
+    assert not usual["move"].equals(other["move"])
+
+
+def test_longer_and_larger_begin_with_the_shorter(make: Callable[..., SimulatedSurvey]) -> None:
+    small = make(persons=1_000, world="regimes")
+    large = make(persons=2_000, world="regimes", periods=3)
+    for one, two in zip(small.tables, large.tables, strict=True):
+        a, b = pd.read_csv(one), pd.read_csv(two)
+        keys = [c for c in ("community", "year", "region", "sex", "sector") if c in a]
+        both = a.merge(b, on=keys, suffixes=("", "_large"))
+        assert len(both) == len(a) > 0
+        for column in set(a) - set(keys):
+            np.testing.assert_array_equal(both[column], both[f"{column}_large"])
+    assert make(persons=1_000, world="regimes", seed=2).tables[0].read_bytes() != (
+        small.tables[0].read_bytes()
+    )
+
+
+def test_a_folder_with_tables_is_replaced(make: Callable[..., SimulatedSurvey]) -> None:
+    made = make(persons=600, world="regimes")
+    again = simulate(made.folder, persons=600, seed=1, overwrite=True)
+    assert sorted(p.name for p in made.folder.iterdir()) == [
+        "survey.csv.gz", "survey.toml", "truth.toml",
+    ]  # fmt: skip
+    assert again.tables == ()
+
+
+def test_one_period_has_no_earlier_rates(make: Callable[..., SimulatedSurvey]) -> None:
+    with pytest.raises(SpecError, match="one period has none"):
+        make(persons=600, world="communities")
+
+
+# --------------------------------------------------------------------------- settings
+
+
+def test_fares_patrols_and_jobs_vary_as_they_should(make: Callable[..., SimulatedSurvey]) -> None:
+    survey = read_survey(make(persons=20_000, world="regimes", periods=4).codebook)
+    frame = survey.frame
+    assert frame.groupby(["origin", "period"])["fare_international"].nunique().max() == 1
+    assert frame.groupby("origin")["fare_international"].nunique().min() == 4
+    assert frame.groupby(["region", "period"])["patrols"].nunique().max() == 1
+    assert frame.groupby("origin")["share_restricted"].nunique().max() == 1
+    assert frame.groupby(["origin", "period", "female"])["jobs"].nunique().max() == 1
+    assert frame.groupby(["origin", "period"])["jobs"].nunique().min() == 2
+    ratio = frame["fare_international"].median() / frame["fare_internal"].median()
+    assert ratio == pytest.approx(8, rel=0.15)
+    assert frame["restricted"].std() == pytest.approx(1, abs=0.15)
+    assert survey.attributes["enforcement"] == {
+        "stay": 0, "internal": 0, "international": "patrols",
+    }  # fmt: skip
+
+
+def test_what_both_streams_cost(make: Callable[..., SimulatedSurvey]) -> None:
+    survey = read_survey(make(persons=4_000, world="regimes", unit="household").codebook)
+    frame = survey.frame
+    np.testing.assert_allclose(
+        frame["cost_both"], np.log(frame["fare_internal"]) + np.log(frame["fare_international"])
+    )
+    assert survey.attributes["cost"]["both"] == "cost_both"
+    assert survey.attributes["permit"]["both"] == "restricted"
+
+
+def test_neighbours_by_loops(make: Callable[..., SimulatedSurvey]) -> None:
+    made = make(persons=1_500, world="communities", periods=2)
+    raw, survey = pd.read_csv(made.data), read_survey(made.codebook)
+    kept = raw.iloc[survey.rows].reset_index(drop=True)
+    for i in range(0, len(kept), 37):
+        one = kept.iloc[i]
+        place = raw[raw["community"] == one["community"]]
+        there = place[place["year"] == one["year"]]
+        before = place[place["year"] == one["year"] - 1]
+        left = (before["move"] == 2).mean() if len(before) else 0.0
+        assert survey.column("emptied")[i] == pytest.approx(left / 0.05)
+        homes = there[there["consumption"] < 99_999_998].drop_duplicates("household_id")
+        short = (homes["consumption"] - one["consumption"]).clip(lower=0).mean()
+        expected = short / homes["consumption"].mean() / 0.25
+        assert survey.column("deprivation")[i] == pytest.approx(expected)
+        others = there[there["household_id"] != one["household_id"]]
+        for side, of in (("own", True), ("other", False)):
+            some = others[(others["ethnicity"] == one["ethnicity"]) == of]["prior_international"]
+            share = some.mean() if len(some) else 0.0
+            assert survey.column(f"{side}_group")[i] == pytest.approx(share / 0.06)
+
+
+# ------------------------------------------------------------------------------- truth
+
+
+def _theory(made: SimulatedSurvey) -> tuple[ModelSpec, dict[str, Any]]:
+    """The true theory, and what is true of it."""
+    true = read_toml(made.truth)["true"]
+    terms = [t for t in true["utility"]["internal"] if t != "asc"]
+    named = [":".join(dict.fromkeys(t.split(":"))) for t in terms]
+    squares = {t: f"square({t.split(':')[0]})" for t, n in zip(terms, named, strict=True)
+               if n != t and len(set(t.split(":"))) == 1}  # fmt: skip
+    utility = {"persons": " + ".join(squares.get(t, t) for t in terms)}
+    if "alternatives" in true:
+        utility["alternatives"] = " + ".join(true["alternatives"])
+    return ModelSpec.model_validate(
+        {
+            "name": "true",
+            "choice": {"alternatives": ["stay", "internal", "international"], "base": "stay"},
+            "utility": utility,
+        }
+    ), true
+
+
+def _estimates(survey: Survey, made: SimulatedSurvey) -> pd.DataFrame:
+    """Maximum likelihood of the true theory: estimate, error and truth by parameter."""
+    spec, true = _theory(made)
+    design = build_design(spec, survey)
+    x, n = design.columns.persons, design.n_obs
+    names, blocks = [], []
+    for k, name in enumerate(design.persons):
+        for j, move in enumerate(("internal", "international"), start=1):
+            block = np.zeros((n, 3))
+            block[:, j] = x[:, k]
+            names.append(("utility", move, name))
+            blocks.append(block)
+    if design.columns.attributes is not None:
+        blocks += list(np.moveaxis(design.columns.attributes, 2, 0))
+        names += [("alternatives", "", name) for name in design.attribute_terms]
+    z = np.stack(blocks, axis=2)
+    beta, chosen = np.zeros(z.shape[2]), z[np.arange(n), design.choice]
+    for _ in range(30):
+        v = z @ beta
+        p = np.exp(v - v.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        mean = np.einsum("nj,njk->nk", p, z)
+        information = np.einsum("nj,njk,njl->kl", p, z, z, optimize=True) - mean.T @ mean
+        step = np.linalg.solve(information, (chosen - mean).sum(axis=0))
+        beta = beta + step
+        if np.abs(step).max() < 1e-8:
+            break
+    assert np.abs(step).max() < 1e-8
+    told = {("alternatives", "", k): v for k, v in true.get("alternatives", {}).items()}
+    for move, values in true["utility"].items():
+        for k, v in values.items():
+            a, *rest = k.split(":")
+            told["utility", move, f"square({a})" if rest == [a] else k] = v
+    table = pd.DataFrame({"estimate": beta, "error": np.sqrt(np.diag(np.linalg.inv(information)))})
+    table["truth"] = [told[name] for name in names]
+    table.index = [".".join(part for part in name if part) for name in names]
+    table["z"] = (table["estimate"] - table["truth"]) / table["error"]
+    return table
+
+
+@pytest.mark.parametrize("world", ["regimes", "communities"])
+def test_truth_is_recovered(make: Callable[..., SimulatedSurvey], world: str) -> None:
+    """And a truth with one wrong sign is not: the check would have seen it."""
+    made = make(persons=8_000, world=world, periods=3, effects=NO_GROUPS)
+    table = _estimates(read_survey(made.codebook), made)
+    assert table["z"].abs().max() < 3.3
+    assert (table["z"] ** 2).mean() == pytest.approx(1, abs=0.6)
+    for claim in CLAIMS.values():
+        for name in claim.parameters if claim.world == world else ():
+            line = table.loc[name]
+            wrong = abs(line["estimate"] + line["truth"]) / line["error"]
+            assert line["truth"] == 0.05 or wrong > 3, name
+
+
+@pytest.mark.parametrize("claim", ["border_deters_the_poor", "cost_deters", "own_group_pulls"])
+@pytest.mark.parametrize("which", ["null", "reversed"])
+def test_false_claims_are_false(
+    make: Callable[..., SimulatedSurvey], claim: str, which: Any
+) -> None:
+    world, effects = variant(claim, which)
+    made = make(persons=8_000, world=world, periods=3, effects=NO_GROUPS | effects)
+    table = _estimates(read_survey(made.codebook), made)
+    assert table["z"].abs().max() < 3.5
+    name = CLAIMS[claim].parameters[0]
+    true = true_parameters(world, "person")[name]
+    assert abs(table.loc[name, "estimate"] - true) / table.loc[name, "error"] > 3
+    assert table.loc[name, "truth"] == (0 if which == "null" else -true)
+
+
+def test_variants_choose_as_before_at_typical_values() -> None:
+    """Without cost, constants and wealth hold what a typical cost took from them."""
+    for unit in ("person", "household"):
+        known = true_parameters("regimes", unit)
+        for claim, below in (("cost_deters", "asc"), ("cost_deters_the_poor", "wealth")):
+            name = CLAIMS[claim].parameters[0]
+            world, effects = variant(claim, "null", unit)
+            assert (world, effects[name]) == ("regimes", 0)
+            moved = f"utility.international.{below}"
+            assert set(effects) == {name, moved}
+            at_typical = known[moved] + known[name] * math.log(8)
+            assert effects[moved] == pytest.approx(at_typical)
+    assert variant("jobs_draw") == ("regimes", {})
+    assert variant("jobs_draw", "reversed") == ("regimes", {"alternatives.demand": -0.4})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "mend"),
+    [
+        (("border_detrs",), "no claim 'border_detrs'", "'border_deters'"),
+        (("border_deters", "nul"), "no variant 'nul'", "'null'"),
+    ],
+)
+def test_unknown_variants_are_refused(arguments: Any, what: str, mend: str) -> None:
+    with pytest.raises(SpecError, match=what) as caught:
+        variant(*arguments)
+    assert mend in caught.value.mend
+
+
+def test_every_claim_rests_on_true_parameters() -> None:
+    for name, claim in CLAIMS.items():
+        for unit in ("person", "household"):
+            known = true_parameters(claim.world, unit)
+            assert all(known[p] != 0 for p in claim.parameters), name
+    terms, gamma = attribute_terms(true_parameters("regimes", "person"))
+    assert {t.partition(":")[0] for t in terms} == set(ATTRIBUTES)
+    assert gamma[terms.index("enforcement")] == -0.5
+    assert gamma[terms.index("enforcement:wealth")] == 0.2
