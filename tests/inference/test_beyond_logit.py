@@ -372,6 +372,22 @@ def test_what_a_curve_cannot_take_is_refused_with_its_rows() -> None:
             build_design(theory("wealth", curves=[key | {"column": column}]), wide_survey())
 
 
+def test_draws_times_rows_are_never_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tracemalloc
+
+    from bayesmig.choice.utility import take_rows
+
+    posterior = made_up("everything")
+    rows = np.arange(posterior.design.n_obs).repeat(10)
+    columns, coefficients = take_rows(posterior.design.columns, rows), posterior.coefficients()
+    monkeypatch.setattr(stream, "_BLOCK_SIZE", 500_000)
+    tracemalloc.start()
+    stream.average_probabilities(columns, coefficients)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.75 * len(rows) * 440 * 3 * 8
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_saved_draws_answer_bit_identically(name: str, tmp_path: Any) -> None:
     posterior = made_up(name)
