@@ -444,6 +444,13 @@ class Design:
         if self.columns.available is not None:
             data["available"] = (("obs", "alternative"), self.columns.available)
             coords["alternative"] = list(self.alternatives)
+        if self.columns.doses is not None:
+            data["doses"] = (("obs", "curve"), self.columns.doses)
+            coords["curve"] = [curve.label for curve in self.spec.curves]
+        if self.feasibility is not None:
+            feasible = np.hstack(list(self.columns.feasible.values()))
+            data["feasible"] = (("obs", "feasibility_term"), feasible)
+            coords["feasibility_term"] = [f"{name}:{a}" for a, name in self.feasibility.labels]
         if self.weights is not None:
             data["weight"] = (("obs",), self.weights)
         return xr.Dataset(data, coords)

@@ -191,8 +191,9 @@ def _beyond(
     """Blocks of rows and what is made of them and all draws, which threads share."""
     n_draws = _n_draws(coefficients)
     parts = pieces(n_draws, os.cpu_count() or 1)
+    per_row = n_draws * columns.n_alternatives * (_ARRAYS + 2 ** len(columns.feasible))
     with ThreadPoolExecutor(len(parts)) as pool:
-        for rows in _row_blocks(len(columns.persons), n_draws * columns.n_alternatives * _ARRAYS):
+        for rows in _row_blocks(len(columns.persons), per_row):
 
             def work(draws: slice, rows: slice = rows) -> Array:
                 return make(rows, take_draws(coefficients, draws))

@@ -150,6 +150,36 @@ def test_the_graph_gives_the_likelihood_of_the_numpy_functions(name: str) -> Non
     assert float(found[0]) == pytest.approx(expected, rel=1e-11)
 
 
+def test_nests_in_nests_reach_the_graph_in_their_order() -> None:
+    """Destinations within a stream, streams within moving; the inner nest stands first."""
+    from pytensor.compile.mode import Mode
+
+    from bayesmig.choice.nested import ROOT, Tree
+    from tests.fabricate import small_frame, survey_of
+
+    frame = small_frame(200)
+    far = (frame["choice"] == "international") & (frame["wealth"] > 0)
+    frame["choice"] = frame["choice"].mask(far, "overseas")
+    names = [*ALTERNATIVES, "overseas"]
+    nests = [
+        {"name": "abroad", "alternatives": ["international", "overseas"], "within": "move"},
+        {"name": "move", "alternatives": ["internal"]},
+    ]
+    design = build_design(
+        theory("female", choice={"alternatives": names, "base": "stay"}, nests=nests),
+        survey_of(frame, alternatives={a: a for a in names}),
+    )
+    assert design.columns.nests == Tree((ROOT, 1, 0, 0), (1, ROOT))
+    model, plain = build_graph(design), Mode(linker="py", optimizer=None)
+    [lambdas] = model.replace_rvs_by_values([model["lambda_nest"]])
+    found = model.compile_fn(
+        lambdas, inputs=[model.rvs_to_values[model["lambda_ratio"]]], mode=plain, point_fn=False
+    )(np.array([0.0, np.log(4.0)]))
+    np.testing.assert_allclose(found, [0.5 * 0.8, 0.8])
+    drawn = prior_draws(design, seed=1, draws=500)["lambda_nest"]
+    assert (drawn.sel(nest="abroad") <= drawn.sel(nest="move")).all()
+
+
 @pytest.mark.parametrize("method", ["surrogate", "nuts", "preview", "graph"])
 @pytest.mark.parametrize("name", NAMES)
 def test_other_routes_are_refused(name: str, method: Any) -> None:
@@ -379,6 +409,22 @@ def test_what_a_curve_cannot_take_is_refused_with_its_rows() -> None:
     }.items():
         with pytest.raises(DesignError, match=words):
             build_design(theory("wealth", curves=[key | {"column": column}]), wide_survey())
+
+
+def test_draws_times_rows_are_never_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tracemalloc
+
+    from bayesmig.choice.utility import take_rows
+
+    posterior = made_up("everything")
+    rows = np.arange(posterior.design.n_obs).repeat(10)
+    columns, coefficients = take_rows(posterior.design.columns, rows), posterior.coefficients()
+    monkeypatch.setattr(stream, "_BLOCK_SIZE", 500_000)
+    tracemalloc.start()
+    stream.average_probabilities(columns, coefficients)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.75 * len(rows) * 440 * 3 * 8
 
 
 @pytest.mark.parametrize("name", NAMES)
