@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -498,3 +499,19 @@ def test_the_planted_faults_start_from_a_book_that_reads(survey: Survey) -> None
     assert survey.n_obs == len(microdata())
     made = {"deprivation", "risk", "emptied", "demand", "own_faith", "returned", "beyond_kin"}
     assert made <= set(survey.names)
+
+
+def test_what_the_documentation_writes_is_a_codebook() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "covariates.md").read_text()
+    tables = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    theory = [t for t in tables if t.startswith("[utility]")]
+    assert len(theory) == 1
+    book = tomllib.loads(BOOK.split("[tables.border]")[0])
+    book.pop("keep")
+    for table in tables:
+        for key, value in tomllib.loads(table).items() if table not in theory else ():
+            assert not set(value) & set(book.get(key, {}))
+            book[key] = {**book.get(key, {}), **value}
+    read = validate(Codebook, book, file="docs")
+    assert len(read.networks) == 6
+    assert read.deprivation["deprivation"].within == ("origin", "period")
