@@ -515,3 +515,12 @@ def test_what_the_documentation_writes_is_a_codebook() -> None:
     read = validate(Codebook, book, file="docs")
     assert len(read.networks) == 6
     assert read.deprivation["deprivation"].within == ("origin", "period")
+
+
+def test_codes_in_joined_tables_are_suspected(tmp_path: Path) -> None:
+    tables = auxiliary()
+    boats = tables["routes"]["route"] == "boat"
+    odd = boats & tables["routes"]["place"].isin(["02", "05"])
+    tables["routes"].loc[odd, "usd"] = -99.0
+    survey = read_survey(written(tmp_path, tables=tables))
+    assert [(s.column, s.value) for s in survey.report.suspicious] == [("cost_international", -99)]
