@@ -66,9 +66,8 @@ def shift_share(
     g = growth.reindex(columns=shares.columns).to_numpy(dtype="float64")
     known = (units >= 0) & (cells >= 0)
     # The pairs that occur, each once.
-    pairs, at = np.unique(
-        np.column_stack([units[known], cells[known]]), axis=0, return_inverse=True
-    )
+    both, at = np.unique(units[known] * len(growth) + cells[known], return_inverse=True)
+    pairs = np.column_stack(np.divmod(both, max(len(growth), 1)))
     exposed = s[pairs[:, 0]]
     growths = g[pairs[:, 1]]
     lost = ~np.isfinite(growths) & (exposed > 0)
@@ -78,12 +77,12 @@ def shift_share(
         raise SurveyError(
             f"the growth of the sector {shares.columns[sector]!r} is missing for {_label(cell)}, "
             f"and {_label(unit)} is exposed to it",
-            where=(*where, rows_text(np.flatnonzero(known)[at.ravel() == pair].tolist())),
+            where=(*where, rows_text(np.flatnonzero(known)[at == pair].tolist())),
             mend="add its rows to the table of growth",
         )
     found = np.einsum("ps,ps->p", exposed, np.where(exposed > 0, growths, 0.0))
     result = np.full(len(units), np.nan)
-    result[known] = found[at.ravel()]
+    result[known] = found[at]
     return result
 
 

@@ -134,7 +134,12 @@ def _coded(survey: Survey) -> pd.DataFrame:
     lines += [(column, f"code {code} (of the file)", n) for column, code, n in report.coded_by_file]
     lines += [(column, f"outside {rule}", n) for column, rule, n in report.out_of_range]
     lines += [(column, "not in the recode", n) for column, n in report.recoded_missing.items()]
-    lines += [(name, "nobody else in the group", n) for name, n in report.alone.items() if n]
+    rates = survey.codebook.rates
+    lines += [
+        (name, "nobody asked there before" if name in rates else "nobody else in the group", n)
+        for name, n in report.alone.items()
+        if n
+    ]
     lines += [(name, "key not in the joined table", n) for name, n in report.without_key.items()]
     return pd.DataFrame(lines, columns=["column", "made missing", "rows"])
 

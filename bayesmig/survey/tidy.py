@@ -316,7 +316,7 @@ def _check_weight(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
 
 
 def _suspicious(columns: Columns, kept: pd.DataFrame) -> tuple[Suspect, ...]:
-    """Look at the file's columns that are shown or that made those shown, but not at codes."""
+    """Look at columns of files that are shown or that made those shown, but not at codes."""
     roles = columns.book.roles.declared()
     weight = [roles["weight"]] if "weight" in roles else []
     made = [
@@ -324,6 +324,8 @@ def _suspicious(columns: Columns, kept: pd.DataFrame) -> tuple[Suspect, ...]:
         for name in columns.book.made()
         for source in sorted({name, *columns.book.sources(name, network="prior")})
     ]
-    looked = [n for n in dict.fromkeys([*weight, *kept.columns, *made]) if n in columns.table.frame]
+    joined = {name for table in columns.book.tables.values() for name in table.columns}
+    seen = joined.union(columns.table.frame)
+    looked = [n for n in dict.fromkeys([*weight, *kept.columns, *made]) if n in seen]
     codes = set(roles.values()) - set(weight)
     return tuple(s for n in looked if n not in codes for s in suspects(columns.get(n), n))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from bayesmig.errors import BayesmigError, SpecError, SurveyError
+from bayesmig.study import _origin_of
 from bayesmig.survey.codebook import Codebook
 from bayesmig.survey.incomes import income_risk, relative_deprivation
 from bayesmig.survey.rates import lagged_rate
@@ -498,3 +500,54 @@ def test_the_planted_faults_start_from_a_book_that_reads(survey: Survey) -> None
     assert survey.n_obs == len(microdata())
     made = {"deprivation", "risk", "emptied", "demand", "own_faith", "returned", "beyond_kin"}
     assert made <= set(survey.names)
+
+
+def test_what_the_documentation_writes_is_a_codebook() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "covariates.md").read_text()
+    tables = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    theory = [t for t in tables if t.startswith("[utility]")]
+    assert len(theory) == 1
+    book = tomllib.loads(BOOK.split("[tables.border]")[0])
+    book.pop("keep")
+    for table in tables:
+        for key, value in tomllib.loads(table).items() if table not in theory else ():
+            assert not set(value) & set(book.get(key, {}))
+            book[key] = {**book.get(key, {}), **value}
+    read = validate(Codebook, book, file="docs")
+    assert len(read.networks) == 6
+    assert read.deprivation["deprivation"].within == ("origin", "period")
+
+
+def test_codes_in_joined_tables_are_suspected(tmp_path: Path) -> None:
+    tables = auxiliary()
+    boats = tables["routes"]["route"] == "boat"
+    odd = boats & tables["routes"]["place"].isin(["02", "05"])
+    tables["routes"].loc[odd, "usd"] = -99.0
+    survey = read_survey(written(tmp_path, tables=tables))
+    assert [(s.column, s.value) for s in survey.report.suspicious] == [("cost_international", -99)]
+
+
+def test_a_report_says_how_columns_were_made(survey: Survey) -> None:
+    said = {name: _origin_of(survey.codebook, name) for name in survey.codebook.made()}
+    assert all(said.values())
+    assert said["cost_internal"] == "usd of bus of the table routes, by origin and period"
+    assert said["patrols"] == "patrols of the table border, by period"
+    assert said["deprivation"] == "relative deprivation of income within origin and period"
+    assert said["risk"] == "cv of income over the household's periods (to_now)"
+    assert said["emptied_capital"] == (
+        "share of 01 who chose international or internal, 1 period(s) before"
+    )
+    assert said["demand"] == "share × jobs, summed over sectors"
+    assert said["returned"] == "count of origin with before and back, own household left out"
+    assert said["own_faith"] == "share of origin of own faith with before, own household left out"
+
+
+def test_places_that_were_not_asked_before_are_counted(tmp_path: Path) -> None:
+    frame = microdata()
+    gone = (frame["district"] == "02") & (frame["year"] == 2005)
+    survey = read_survey(written(tmp_path, rows=frame[~gone]))
+    later = int(((frame["district"] == "02") & (frame["year"] == 2010)).sum())
+    assert survey.report.alone["emptied"] == later > 0
+    lines = survey.describe().tables["missing codes"]
+    line = lines[(lines["column"] == "emptied")].iloc[0]
+    assert (line["made missing"], line["rows"]) == ("nobody asked there before", later)
