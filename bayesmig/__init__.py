@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bayesmig import errors
     from bayesmig.checks import check
+    from bayesmig.explanation.explain import explain
+    from bayesmig.explanation.graph import graph
     from bayesmig.hypotheses import test
     from bayesmig.inference.graph import to_pymc
     from bayesmig.inference.routes import fit
@@ -39,7 +41,9 @@ _PUBLIC = {
     "comparisons": "bayesmig.predict:comparisons",
     "counterfactual": "bayesmig.policy.counterfactual:counterfactual",
     "errors": "bayesmig.errors",
+    "explain": "bayesmig.explanation.explain:explain",
     "fit": "bayesmig.inference.routes:fit",
+    "graph": "bayesmig.explanation.graph:graph",
     "load": "bayesmig.posterior:load",
     "load_model": "bayesmig.spec.library:load_model",
     "load_scenario": "bayesmig.spec.library:load_scenario",
@@ -64,7 +68,9 @@ __all__ = [
     "comparisons",
     "counterfactual",
     "errors",
+    "explain",
     "fit",
+    "graph",
     "load",
     "load_model",
     "load_scenario",

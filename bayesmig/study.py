@@ -81,7 +81,7 @@ from bayesmig.spec.model import ModelSpec
 from bayesmig.spec.references import citation
 from bayesmig.spec.scenario import Scenario
 from bayesmig.spec.study import Study
-from bayesmig.survey.codebook import Codebook
+from bayesmig.survey.sources import source_of
 from bayesmig.survey.survey import Survey, read_survey
 from bayesmig.tomlfile import read_toml, validate
 
@@ -794,23 +794,11 @@ def _columns(plan: StudyPlan) -> list[dict[str, Any]]:
         {
             "column": column,
             "description": said.get(column, ""),
-            "codebook": _origin_of(plan.survey.codebook, column),
+            "codebook": source_of(plan.survey.codebook, column),
             "theories": theories,
         }
         for column, theories in used.items()
     ]
-
-
-def _origin_of(book: Codebook, column: str) -> str:
-    """How a codebook makes a column, in its own words; empty for one of the file."""
-    if column in book.derive:
-        return f"= {book.derive[column]}"
-    if (network := book.networks.get(column)) is not None:
-        own = network.leaves_out()
-        return f"{network.measure} of {network.of} with {network.prior}, own {own} left out"
-    if (recode := book.recode.get(column)) is not None:
-        return f"recoded from {recode.source}"
-    return ""
 
 
 # --------------------------------------------------------------------------- records
