@@ -425,8 +425,10 @@ def _priors(context: Context) -> Iterator[Section]:
 
     if has_constant(spec) or any(f.intercept for f in spec.utility.only_formulas.values()):
         say("constants (asc)", constant_words(priors.asc, base))
-    if persons_summands(spec) or context.has_periods:
-        say("columns of the chooser (persons)", coefficient_words(priors.persons, base))
+    columns = ["columns of the chooser"] if persons_summands(spec) else []
+    columns += ["constants of periods"] if context.has_periods else []
+    if columns:
+        say(f"{listed(columns)} (persons)", coefficient_words(priors.persons, base))
     if any(f.terms for f in spec.utility.only_formulas.values()):
         say("columns of one alternative (only)", coefficient_words(priors.only, base))
     if spec.utility.alternatives is not None:
@@ -498,12 +500,12 @@ def _weights(context: Context) -> Iterator[Section]:
 def _expect(context: Context) -> Iterator[Section]:
     counts = context.spec.expect.model_dump(exclude_none=True)
     words = {
-        "persons": "coefficients for each alternative but the base, the constant included",
-        "only": "coefficients of single alternatives",
-        "alternatives": "coefficients of attributes",
+        "persons": "for each alternative but the base, the constant included",
+        "only": "of single alternatives",
+        "alternatives": "of attributes",
     }
     if counts:
-        said = listed(f"{n} {words[block]}" for block, n in counts.items())
+        said = listed(f"{counted(n, 'coefficient')} {words[b]}" for b, n in counts.items())
         yield Section(AVERAGES, (f"Its author expects {said}.",))
 
 

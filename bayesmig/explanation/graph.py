@@ -20,6 +20,7 @@ from bayesmig.explanation.utility import (
     effects,
     group_name,
     has_constant,
+    in_order,
     only_summands,
     own_constant,
     persons_summands,
@@ -212,7 +213,7 @@ def _effects(context: Context, group: Group) -> Iterator[Node]:
     if is_correlated(context.spec, group):
         scales.append(Node(f"corr {name}", f"corr_{name}", "scale"))
     constant = group.formula.intercept is not False
-    terms = [*[()] * constant, *group.formula.terms]
+    terms = [*[()] * constant, *in_order(group.formula)]
     for math, term in zip(effects(group), terms, strict=True):
         columns = dict.fromkeys(c for f in term for c in f.columns)
         of = (_column(context, name), *(_column(context, c) for c in columns))

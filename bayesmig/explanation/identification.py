@@ -122,7 +122,7 @@ def _of_group(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
         f"{plural(name)}, and only if the effects have nothing to do with the column."
     )
     if group.correlated and len(spec.choice.nonbase) > 1:
-        text += f" Correlations between alternatives come from {plural(name)} with movers of both."
+        text += f" Correlations come from {plural(name)} with movers of more than one kind."
     if slopes := list(group.formula.columns):
         text += (
             f" The slope of {listed(slopes)} varies: it must differ between people of one {name}, "
@@ -255,7 +255,7 @@ def needs_of_hypothesis(
     if columns:
         yield f"people who differ in {listed(columns)} and are alike in the other columns."
     else:
-        yield "the shares alone, which constants reproduce whatever else the theory holds."
+        yield "the shares alone, which the constants follow whatever else the theory holds."
     yield from _absent(spec, columns, facts)
     yield from _cross(spec, averages, facts)
     yield from _streams(spec, hypothesis, facts)

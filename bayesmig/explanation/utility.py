@@ -91,13 +91,18 @@ def has_constant(spec: ModelSpec) -> bool:
     return spec.utility.persons_formula.intercept is not False
 
 
+def in_order(formula: Formula) -> list[tuple[Factor, ...]]:
+    """The terms as a design has them: single factors first, then products of more."""
+    return sorted(formula.terms, key=len)
+
+
 def effects(group: Group) -> list[Math]:
     """What a group adds to the utility of ``j``."""
     name = group_name(group.by)
     found = []
     if group.formula.intercept is not False:
         found.append(Math(f"u_{name}[j]", rf"u^{{{name_in_latex(name)}}}_{{j}}"))
-    for term in group.formula.terms:
+    for term in in_order(group.formula):
         plain, latex = _product(term, (), "")
         of = label(term)
         found.append(
@@ -118,7 +123,7 @@ def _summands(
     first: int = 1,
 ) -> Iterator[Summand]:
     letter, greek = _SYMBOLS[block]
-    for number, term in enumerate(formula.terms, start=first):
+    for number, term in enumerate(in_order(formula), start=first):
         levels = [c for f in term if kind_of(f) == "C" for c in f.columns]
         several = any(kind_of(f) in SEVERAL for f in term)
         rest = tuple(f for f in term if kind_of(f) != "C")
