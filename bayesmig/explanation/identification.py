@@ -1,10 +1,10 @@
 """Which variation in the data tells what a theory claims, from the theory's own structure.
 
 Nothing here knows a theory by name. What a column needs follows from where it stands (in
-products, squares, slopes of groups, attributes) and from its name where that follows the
-convention for columns that come one per alternative: ``network_internal`` and
-``network_international`` are exposures to earlier movers of each stream, and those that
-begin with ``prior_`` are the chooser's own earlier moves.
+products, squares, slopes of groups, attributes) and, for earlier moves, from the convention
+of the packaged theories: ``prior_internal`` is the chooser's own earlier move,
+``household_internal`` and ``network_internal`` (or ``network_internal_women``) are those of
+others, with the name of an alternative in second place.
 """
 
 from __future__ import annotations
@@ -28,32 +28,43 @@ from bayesmig.spec.model import Group, Hypothesis, ModelSpec
 from bayesmig.spec.statement import Average
 from bayesmig.survey.sources import source_of
 
-#: What the names of own earlier moves begin with.
-OWN_PAST = "prior"
+#: What names of columns begin with: own earlier moves, and those of others.
+OWN_PAST, OF_OTHERS = "prior", ("household", "network")
 #: A column with less of its variance within groups hardly varies there.
 HARDLY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Exposure:
-    """A column that comes one per alternative.
+class EarlierMoves:
+    """A column that counts earlier moves of one stream.
 
     Attributes
     ----------
-    prefix, alternative
-        ``network`` and ``internal`` of ``network_internal``.
+    kind
+        ``prior``, ``household`` or ``network``.
+    alternative
+        The stream.
+    of
+        Whose, where the name says more (``women``).
     """
 
-    prefix: str
+    kind: str
     alternative: str
+    of: str = ""
+
+    def of_stream(self, alternative: str) -> str:
+        """The column that counts the same of another stream."""
+        return "_".join(filter(None, [self.kind, alternative, self.of]))
 
 
-def exposure_of(spec: ModelSpec, column: str) -> Exposure | None:
-    """The family that a column belongs to by its name, if any."""
-    for alternative in spec.choice.nonbase:
-        prefix = column.removesuffix(f"_{alternative}")
-        if prefix not in (column, ""):
-            return Exposure(prefix, alternative)
+def earlier_moves(spec: ModelSpec, column: str) -> EarlierMoves | None:
+    """What earlier moves a column counts by its name, if any."""
+    kind, _, rest = column.partition("_")
+    if kind not in (OWN_PAST, *OF_OTHERS):
+        return None
+    for alternative in sorted(spec.choice.nonbase, key=len, reverse=True):
+        if rest == alternative or rest.startswith(f"{alternative}_"):
+            return EarlierMoves(kind, alternative, rest[len(alternative) + 1 :])
     return None
 
 
@@ -158,9 +169,13 @@ def needs_of_columns(spec: ModelSpec, facts: Facts | None) -> Iterator[tuple[str
     """(Columns, what they need), for all that need more than to differ between people."""
     summands = all_summands(spec)
     columns = list(dict.fromkeys(c for s in summands for c in s.columns))
-    families = {c: f for c in columns if (f := exposure_of(spec, c)) is not None}
-    own = [c for c, family in families.items() if family.prefix == OWN_PAST]
-    others = [c for c in families if c not in own]
+    moves = {c: m for c in columns if (m := earlier_moves(spec, c)) is not None}
+    own = [c for c, m in moves.items() if m.kind == OWN_PAST]
+    others = [
+        c
+        for c in columns
+        if c not in own and (c in moves or (facts is not None and _is_computed(c, facts)))
+    ]
     if own:
         yield listed(own), _of_own_past(spec)
     if others:
@@ -262,33 +277,43 @@ def needs_of_hypothesis(
 
 
 def _absent(spec: ModelSpec, columns: list[str], facts: Facts | None) -> Iterator[str]:
-    read = {c for s in all_summands(spec) for c in s.columns}
-    read |= {*(c for g in spec.groups for c in g.formula.columns), *spec.available.values()}
+    read = _read(spec, facts)
     if idle := [c for c in columns if c not in read]:
-        yield f"The theory does not read {listed(idle)}: no probability changes with it."
-    if facts is not None and (lost := [c for c in columns if c in read and not _there(facts, c)]):
+        them = "it" if len(idle) == 1 else "them"
+        yield f"The theory does not read {listed(idle)}: no probability changes with {them}."
+    if facts is not None and (lost := [c for c in columns if c in read and not facts.has(c)]):
         yield f"This survey has no {listed(lost, 'or')}."
 
 
-def _there(facts: Facts, column: str) -> bool:
-    return facts.has(column) or column in facts.survey.attributes
+def _read(spec: ModelSpec, facts: Facts | None) -> set[str]:
+    """The columns that the theory reads, those that hold attributes among them.
+
+    Which columns those are is said by a survey; without one, by their names.
+    """
+    read = {c for s in all_summands(spec) for c in s.columns}
+    read |= {*(c for g in spec.groups for c in g.formula.columns), *spec.available.values()}
+    formula = spec.utility.alternatives_formula
+    for attribute in () if formula is None else formula.columns:
+        if facts is None:
+            read |= {f"{attribute}_{alternative}" for alternative in spec.choice.alternatives}
+        else:
+            read |= set(map(str, facts.survey.attributes.get(attribute, {}).values()))
+    return read
 
 
 def _cross(spec: ModelSpec, averages: list[Average], facts: Facts | None) -> Iterator[str]:
-    """What cross effects need: both columns of the family, apart from each other."""
-    read = {c for s in all_summands(spec) for c in s.columns}
-    pairs: dict[tuple[str, str], None] = {}
+    """What cross effects need: the columns of both streams, apart from each other."""
+    read = _read(spec, facts)
+    pairs: dict[tuple[str, ...], None] = {}
     for average in averages:
-        family = exposure_of(spec, average.variable)
-        if family is None or average.alternative == family.alternative:
+        moves, alternative = earlier_moves(spec, average.variable), average.alternative
+        if moves is None or alternative in (moves.alternative, spec.choice.base):
             continue
-        sibling = f"{family.prefix}_{average.alternative}"
+        sibling = moves.of_stream(alternative)
         if sibling in read:
-            pairs[tuple(sorted((average.variable, sibling)))] = None  # type: ignore[index]
-        elif average.alternative in spec.choice.nonbase and _is_stream(spec, family, average):
-            yield (
-                f"{sibling} is not in the theory: what it does is put down to {average.variable}."
-            )
+            pairs[tuple(sorted((average.variable, sibling)))] = None
+        elif alternative in _streams_of(spec, read):
+            yield f"{sibling} is not in the theory: what it does is put down to {average.variable}."
     for one, other in pairs:
         yield (
             f"A cross effect: {one} and {other} must not rise and fall together, and there must "
@@ -298,11 +323,9 @@ def _cross(spec: ModelSpec, averages: list[Average], facts: Facts | None) -> Ite
             yield f"In this survey their correlation is {r:.2f}."
 
 
-def _is_stream(spec: ModelSpec, family: Exposure, average: Average) -> bool:
-    """Whether other families have a column for the alternative, so that this one lacks it."""
-    read = {c for s in all_summands(spec) for c in s.columns}
-    found = [exposure_of(spec, c) for c in read]
-    return any(f and f.alternative == average.alternative for f in found)
+def _streams_of(spec: ModelSpec, read: set[str]) -> set[str]:
+    """Alternatives of which the theory counts any earlier moves."""
+    return {m.alternative for c in read if (m := earlier_moves(spec, c)) is not None}
 
 
 def _streams(spec: ModelSpec, hypothesis: Hypothesis, facts: Facts | None) -> Iterator[str]:

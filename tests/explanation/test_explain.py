@@ -15,7 +15,7 @@ from bayesmig.errors import SpecError
 from bayesmig.explanation.claims import rope_meaning, spelled_out
 from bayesmig.explanation.explain import DESCRIBED, DESCRIBERS, SECTIONS, Context, effects_of_one
 from bayesmig.explanation.facts import Facts
-from bayesmig.explanation.identification import needs_of_hypothesis
+from bayesmig.explanation.identification import earlier_moves, needs_of_hypothesis
 from bayesmig.explanation.page import Equation, Explanation, Items, Math, Section
 from bayesmig.spec import model as models
 from bayesmig.spec import priors, statement
@@ -282,6 +282,38 @@ def test_a_cross_effect_without_its_sibling_is_warned_of() -> None:
     one = theory(utility={"persons": "network_internal + prior_international"})
     text = needs(one, "comparison(network_internal, international) > 0")
     assert "network_international is not in the theory" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "moves"),
+    [
+        ("prior_internal", ("prior", "internal", "")),
+        ("network_international", ("network", "international", "")),
+        ("network_internal_women", ("network", "internal", "women")),
+        ("household_internal_city", ("household", "internal_city", "")),
+        ("network_stay", None),
+        ("jobs_internal", None),
+        ("network", None),
+        ("network_internalized", None),
+    ],
+)
+def test_earlier_moves_are_known_by_their_names(
+    column: str, moves: tuple[str, str, str] | None
+) -> None:
+    choice = {
+        "alternatives": ["stay", "internal", "internal_city", "international"],
+        "base": "stay",
+    }
+    found = earlier_moves(theory(choice=choice), column)
+    assert (None if found is None else dataclasses.astuple(found)) == moves
+    if found is not None:
+        assert found.of_stream(found.alternative) == column
+
+
+def test_columns_that_hold_attributes_are_read() -> None:
+    spec = theory(utility={"persons": "1", "alternatives": "distance"})
+    assert "does not read" not in needs(spec, "slope(distance_internal, internal) < 0")
+    assert "does not read height" in needs(spec, "slope(height, internal) < 0")
 
 
 def test_a_column_that_the_theory_does_not_read_is_told() -> None:

@@ -37,7 +37,7 @@ def test_every_column_leads_to_the_choice(name: str) -> None:
     while more := {a for a, b in edges if b in reached} - reached:
         reached |= more
     assert reached == set(nodes.values())
-    for column in spec.columns:
+    for column in spec.utility.persons_formula.columns:
         assert column in reached
         assert column in drawn.text
     assert {"sigma_origin", "corr_origin"} <= reached
