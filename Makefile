@@ -17,7 +17,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-slow lint bench clean
+.PHONY: help demo picture mechanisms test test-slow lint bench clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -28,6 +28,9 @@ demo: $(READY) ## simulate a survey, fit theories, and write a report
 
 picture: demo ## draw the README's picture from the demo anew
 	@$(PYTHON) docs/picture.py
+
+mechanisms: $(READY) ## write docs/mechanisms.md from the files of models/ anew
+	@$(PYTHON) docs/mechanisms.py
 
 test: $(READY) ## run the quick tests
 	@$(PYTHON) -m pytest

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bayesmig import errors
     from bayesmig.checks import check
+    from bayesmig.explanation.explain import explain
+    from bayesmig.explanation.graph import graph
     from bayesmig.hypotheses import test
     from bayesmig.immobility import stayers
     from bayesmig.inference.graph import to_pymc
@@ -41,7 +43,9 @@ _PUBLIC = {
     "comparisons": "bayesmig.predict:comparisons",
     "counterfactual": "bayesmig.policy.counterfactual:counterfactual",
     "errors": "bayesmig.errors",
+    "explain": "bayesmig.explanation.explain:explain",
     "fit": "bayesmig.inference.routes:fit",
+    "graph": "bayesmig.explanation.graph:graph",
     "levels": "bayesmig.variance_partition:levels",
     "load": "bayesmig.posterior:load",
     "load_model": "bayesmig.spec.library:load_model",
@@ -68,7 +72,9 @@ __all__ = [
     "comparisons",
     "counterfactual",
     "errors",
+    "explain",
     "fit",
+    "graph",
     "levels",
     "load",
     "load_model",

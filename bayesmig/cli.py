@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
+from shutil import get_terminal_size
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -253,16 +254,29 @@ def models(
         str | None,
         typer.Option(help="Print the JSON schema of a file: model, scenario, study, codebook."),
     ] = None,
+    mechanisms: Annotated[
+        bool,
+        typer.Option("--mechanisms", help="List the literature's claims and what tests them."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the packaged theories and scenarios, one line each.
 
     Example: bayesmig models
+
+    Example: bayesmig models --mechanisms
     """
     from bayesmig.spec.library import load_model, load_scenario, model_names, scenario_names
 
+    if schema is not None and mechanisms:
+        raise SpecError(
+            "--schema and --mechanisms ask for different things", mend="ask one at a time"
+        )
     if schema is not None:
         print(_schema(schema))
+        return
+    if mechanisms:
+        _show_mechanisms(as_json)
         return
     theories = {name: load_model(name).title for name in model_names()}
     scenarios = {name: load_scenario(name).title for name in scenario_names()}
@@ -274,6 +288,48 @@ def models(
         print(heading)
         for name, title in titles.items():
             print(f"  {name:<{width}}  {title}")
+
+
+@app.command()
+def explain(
+    theory: Annotated[str, typer.Argument(help="Name of a packaged theory, or a model file.")],
+    survey: Annotated[
+        Path | None, typer.Option("--survey", help="Codebook: say it of this survey's columns.")
+    ] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the formulas in LaTeX.")] = False,
+    graph: Annotated[bool, typer.Option("--graph", help="Draw the model as a tree.")] = False,
+    dot: Annotated[bool, typer.Option("--dot", help="Draw the model for graphviz.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a theory claims, assumes and needs. Nothing is fitted.
+
+    Example: bayesmig explain networks
+
+    Example: bayesmig explain networks --survey my-survey/survey.toml
+    """
+    from bayesmig.explanation.explain import explain as explain_theory
+    from bayesmig.explanation.graph import graph as draw_theory
+    from bayesmig.spec.library import load_model
+    from bayesmig.survey.survey import read_survey
+
+    asked = {"--latex": latex, "--graph": graph, "--dot": dot, "--json": as_json}
+    if sum(asked.values()) > 1:
+        raise QuestionError(
+            " and ".join(option for option, given in asked.items() if given)
+            + " ask for different things",
+            mend="ask one at a time",
+        )
+    spec = load_model(theory)
+    data = None if survey is None else read_survey(survey)
+    if graph or dot:
+        drawn = draw_theory(spec, data)
+        print(drawn.source if dot else drawn.text)
+        return
+    explanation = explain_theory(spec, data)
+    if as_json:
+        _print_json(asdict(explanation))
+    else:
+        print(explanation.latex if latex else explanation.at_width(_columns()))
 
 
 # ---------------------------------------------------------------- one step at a time
@@ -598,6 +654,21 @@ def _by_name(posteriors: dict[Path, Any]) -> dict[str, Any]:
         name if taken.count(name := p.spec.name) == 1 else str(path): p
         for path, p in posteriors.items()
     }
+
+
+def _columns() -> int:
+    """How wide the screen is; prose wider than 120 characters is not read."""
+    return min(get_terminal_size().columns, 120)
+
+
+def _show_mechanisms(as_json: bool) -> None:
+    from bayesmig.spec.mechanisms import as_record, mechanisms, mechanisms_text
+
+    rows = mechanisms()
+    if as_json:
+        _print_json([as_record(row) for row in rows])
+    else:
+        print(mechanisms_text(rows, _columns()))
 
 
 def _show_run(result: StudyResult, as_json: bool = False) -> None:

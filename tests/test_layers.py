@@ -20,6 +20,7 @@ FLOORS = {
     "spec": 1,
     "survey": 1,
     "design": 2,
+    "explanation": 2,
     "simulation": 2,
     "inference": 3,
     "posterior": 3,
@@ -51,6 +52,7 @@ NEIGHBOURS = {
 
 #: Module -> the only rooms that may import it. Reading a pickle runs what it says: no room.
 RESERVED: dict[str, set[str]] = {
+    "graphviz": {"explanation"},
     "jax": {"inference"},
     "nutpie": {"inference"},
     "numba": {"inference"},

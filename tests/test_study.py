@@ -598,6 +598,8 @@ JSON: dict[str, tuple[list[str], Callable[[object], bool]]] = {
     ),
     "describe": (["describe", "SURVEY"], has_keys("tables", "warnings")),
     "models": (["models"], has_keys("theories", "scenarios")),
+    "mechanisms": (["models", "--mechanisms"], lambda c: isinstance(c, list) and len(c) == 45),
+    "explain": (["explain", "networks", "--survey", "SURVEY"], has_keys("name", "sections")),
     "check": (["check", "FIT", "--allow-unconverged"], lambda c: isinstance(c, list)),
     "test": (["test", "FIT", "--allow-unconverged"], has_keys("gender_streams_differ")),
     "predict": (["predict", "FIT", "--allow-unconverged"], has_keys("header", "summary")),
@@ -697,7 +699,7 @@ FILES = {"my-survey/survey.toml", "bayesmig-demo/study.toml", "networks.nc", "se
 
 def test_every_verb_is_seen() -> None:
     assert set(VERBS) == {
-        *("demo", "run", "report", "validate", "simulate", "describe", "models"),
+        *("demo", "run", "report", "validate", "simulate", "describe", "models", "explain"),
         *("fit", "check", "compare", "test", "predict"),
     }
 

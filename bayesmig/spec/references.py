@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
 from bayesmig.errors import SpecError, nearest
+from bayesmig.tomlfile import read_toml
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_MECHANISMS = 45
 
 _ENTRY = re.compile(r"^@\w+\{(?P<key>[^,\s]+),(?P<body>.*?)^\}", re.DOTALL | re.MULTILINE)
 _FIELD = re.compile(r"^\s*(?P<name>\w+)\s*=\s*\{(?P<value>.*)\},?\s*$", re.MULTILINE)
@@ -40,14 +40,21 @@ def _known_reference(text: str) -> str:
 
 
 def _known_mechanism(code: str) -> str:
-    if code not in {f"M{number:02d}" for number in range(1, _MECHANISMS + 1)}:
+    known = sorted(mechanism_entries())
+    if code not in known:
         raise ValueError(
             SpecError(
                 f"there is no mechanism {code!r}",
-                mend=f"name one of M01 to M{_MECHANISMS}, or leave it out",
+                mend=f"name one of {known[0]} to {known[-1]}, or leave it out",
             )
         )
     return code
+
+
+@cache
+def mechanism_entries() -> Mapping[str, Mapping[str, Any]]:
+    """Code -> what the packaged mechanism map says of it, as its file has it."""
+    return read_toml(models_folder() / "mechanisms" / "map.toml", "mechanism map")
 
 
 Reference = Annotated[str, AfterValidator(_known_reference)]

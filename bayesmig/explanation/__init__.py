@@ -1,0 +1,1 @@
+"""What a theory says, in words and formulas, before it is fitted to anything."""

@@ -1,0 +1,349 @@
+"""Which variation in the data tells what a theory claims, from the theory's own structure.
+
+Nothing here knows a theory by name. What a column needs follows from where it stands (in
+products, squares, slopes of groups, attributes) and, for earlier moves, from the convention
+of the packaged theories: ``prior_internal`` is the chooser's own earlier move,
+``household_internal`` and ``network_internal`` (or ``network_internal_women``) are those of
+others, with the name of an alternative in second place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bayesmig.explanation.facts import Facts
+from bayesmig.explanation.utility import (
+    SEVERAL,
+    Summand,
+    attribute_summands,
+    group_name,
+    has_constant,
+    kind_of,
+    only_summands,
+    persons_summands,
+)
+from bayesmig.explanation.words import counted, listed, per_cent, plural
+from bayesmig.spec.model import Group, Hypothesis, ModelSpec
+from bayesmig.spec.statement import Average
+from bayesmig.survey.sources import source_of
+
+#: What names of columns begin with: own earlier moves, and those of others.
+OWN_PAST, OF_OTHERS = "prior", ("household", "network")
+#: A column with less of its variance within groups hardly varies there.
+HARDLY = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierMoves:
+    """A column that counts earlier moves of one stream.
+
+    Attributes
+    ----------
+    kind
+        ``prior``, ``household`` or ``network``.
+    alternative
+        The stream.
+    of
+        Whose, where the name says more (``women``).
+    """
+
+    kind: str
+    alternative: str
+    of: str = ""
+
+    def of_stream(self, alternative: str) -> str:
+        """The column that counts the same of another stream."""
+        return "_".join(filter(None, [self.kind, alternative, self.of]))
+
+
+def earlier_moves(spec: ModelSpec, column: str) -> EarlierMoves | None:
+    """What earlier moves a column counts by its name, if any."""
+    kind, _, rest = column.partition("_")
+    if kind not in (OWN_PAST, *OF_OTHERS):
+        return None
+    for alternative in sorted(spec.choice.nonbase, key=len, reverse=True):
+        if rest == alternative or rest.startswith(f"{alternative}_"):
+            return EarlierMoves(kind, alternative, rest[len(alternative) + 1 :])
+    return None
+
+
+def all_summands(spec: ModelSpec) -> list[Summand]:
+    """Every product of the theory that has a coefficient."""
+    only = [s for a in spec.utility.only for s in only_summands(spec, a)]
+    return [*persons_summands(spec), *only, *attribute_summands(spec, (), "")]
+
+
+# ------------------------------------------------------------------- the theory as a whole
+
+
+def needs_of_theory(spec: ModelSpec, facts: Facts | None) -> Iterator[tuple[str, str]]:
+    """(What, what identifies it), for everything that belongs to no single column."""
+    if has_constant(spec):
+        yield "constants", _of_constants(facts)
+    if spec.utility.period_constants:
+        yield "constants of periods", _of_periods(facts)
+    for group in spec.groups:
+        yield f"u_{group_name(group.by)}", _of_group(spec, group, facts)
+    if spec.utility.alternatives is not None:
+        yield (
+            "attributes",
+            "alternatives that differ in them by more than a constant: over people, places or "
+            "periods. An attribute that is the same for everybody is part of the constants.",
+        )
+    if spec.utility.only:
+        yield (
+            f"columns of {listed(spec.utility.only)} alone",
+            "that they act on no other alternative is assumed, not found.",
+        )
+    if spec.available:
+        yield (
+            "availability",
+            f"who may choose {listed(spec.available)} is read from the data, not learnt: where it "
+            "is wrong, so is everything else.",
+        )
+
+
+def _of_constants(facts: Facts | None) -> str:
+    text = (
+        "the shares of the alternatives. A sample that misses movers (households that left as a "
+        "whole, people still abroad) or picks people by their choice shifts them."
+    )
+    if facts is None:
+        return text
+    total = sum(facts.choices.values())
+    shares = (f"{a} {per_cent(n / total)} ({n:,})" for a, n in facts.choices.items())
+    return f"{text} In this survey: {listed(shares)}."
+
+
+def _of_periods(facts: Facts | None) -> str:
+    if facts is not None and facts.n_periods == 1:
+        return "this survey has one period, and so there are none."
+    return (
+        "several periods. A column that is the same for all people of a period cannot be told "
+        "from them."
+    )
+
+
+def _of_group(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
+    name = group_name(group.by)
+    text = (
+        f"several choices in each of many {plural(name)}. What all of one {name} share goes to "
+        "its effect; a column that does not differ there is told from it only by comparing "
+        f"{plural(name)}, and only if the effects have nothing to do with the column."
+    )
+    if group.correlated and len(spec.choice.nonbase) > 1:
+        text += f" Correlations come from {plural(name)} with movers of more than one kind."
+    if slopes := list(group.formula.columns):
+        text += (
+            f" The slope of {listed(slopes)} varies: it must differ between people of one {name}, "
+            f"in many {plural(name)}."
+        )
+    return text + _group_facts(spec, group, facts)
+
+
+def _group_facts(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
+    if facts is None:
+        return ""
+    if not facts.has(group.by):
+        return f" This survey declares no {group_name(group.by)}."
+    number, median = facts.groups(group.by)
+    name = group_name(group.by)
+    text = f" In this survey: {number:,} {plural(name)}, the median one with "
+    text += counted(round(median), "choice")
+    if len(spec.choice.nonbase) > 1:
+        both = facts.groups_with_both(group.by, spec.choice.base)
+        text += f"; {both:,} of them with movers of more than one kind"
+    columns = dict.fromkeys(c for s in all_summands(spec) for c in s.columns)
+    shares = {c: facts.within_share(c, group.by) for c in columns}
+    low = [f"{c} ({per_cent(s)})" for c, s in shares.items() if s is not None and s < HARDLY]
+    if low:
+        text += f". Hardly varying within one (share of the variance): {listed(low)}"
+    return text + "."
+
+
+# ---------------------------------------------------------------------- kinds of columns
+
+
+def needs_of_columns(spec: ModelSpec, facts: Facts | None) -> Iterator[tuple[str, str]]:
+    """(Columns, what they need), for all that need more than to differ between people."""
+    summands = all_summands(spec)
+    columns = list(dict.fromkeys(c for s in summands for c in s.columns))
+    moves = {c: m for c in columns if (m := earlier_moves(spec, c)) is not None}
+    own = [c for c, m in moves.items() if m.kind == OWN_PAST]
+    others = [
+        c
+        for c in columns
+        if c not in own and (c in moves or (facts is not None and _is_computed(c, facts)))
+    ]
+    if own:
+        yield listed(own), _of_own_past(spec)
+    if others:
+        yield listed(others), _of_exposures(others, facts)
+    for together in _products(summands):
+        yield (
+            " × ".join(together),
+            "They act together: there must be people at all combinations, and enough of each.",
+        )
+    yield from _by_form(summands, columns)
+
+
+def _of_own_past(spec: ModelSpec) -> str:
+    text = (
+        "Own earlier moves. People who moved before may differ for good in ways that no column "
+        "holds, and that looks like an effect of the move. Only repeated choices of the same "
+        "people, with a group effect of persons, tell the two apart."
+    )
+    if any("person" in group_name(g.by) for g in spec.groups):
+        return text
+    return f"{text} This theory has no such effect: read it as both together."
+
+
+def _of_exposures(columns: list[str], facts: Facts | None) -> str:
+    text = (
+        "Exposure to earlier moves of others. It must be older than the choice and leave the own "
+        "household out (within a household, the person): a share that counts the choice itself "
+        "explains it. What the people of a place have in common for other reasons looks like a "
+        "network too, so that places must be compared with themselves: over time, or within."
+    )
+    if facts is None:
+        return text
+    there = [c for c in columns if facts.has(c)]
+    safe = [c for c in there if _is_computed(c, facts)]
+    rest = [c for c in there if c not in safe]
+    if safe:
+        text += f" In this survey the codebook computes {listed(safe)} so."
+    if rest:
+        made = (f"{c} is {_made(c, facts)}" for c in rest)
+        text += f" In this survey {listed(made)}: that they are so must be known of the file."
+    return text
+
+
+def _is_computed(column: str, facts: Facts) -> bool:
+    """Whether the codebook computes an exposure, which leaves out and lags what it must."""
+    networks = facts.survey.codebook.networks
+    return column in networks or bool(networks.keys() & facts.survey.codebook.sources(column))
+
+
+def _made(column: str, facts: Facts) -> str:
+    made = source_of(facts.survey.codebook, column)
+    return made.removeprefix("= ") or "a column of the file"
+
+
+def _products(summands: list[Summand]) -> Iterator[tuple[str, ...]]:
+    """Columns that are multiplied, the largest products only."""
+    sets = [s.columns for s in summands if len(s.columns) > 1]
+    for columns in dict.fromkeys(sets):
+        if not any(set(columns) < set(other) for other in sets):
+            yield columns
+
+
+def _by_form(summands: list[Summand], columns: list[str]) -> Iterator[tuple[str, str]]:
+    """What transforms need of the columns that they are of."""
+
+    def under(*kinds: str) -> list[str]:
+        found = {c for s in summands for f in s.factors if kind_of(f) in kinds for c in f.columns}
+        return [c for c in columns if c in found]
+
+    if bent := under("square", *SEVERAL):
+        yield (
+            listed(bent),
+            "Their effects may bend: there must be people on both sides of a bend, and nothing is "
+            "known beyond the observed range."
+            if len(bent) > 1
+            else "Its effect may bend: there must be people on both sides of the bend, and "
+            "nothing is known beyond the observed range.",
+        )
+    if levels := under("C"):
+        yield listed(levels), "Categories: there must be people at each level, in every stream."
+
+
+# ------------------------------------------------------------------------------ hypotheses
+
+
+def needs_of_hypothesis(
+    spec: ModelSpec, hypothesis: Hypothesis, facts: Facts | None
+) -> Iterator[str]:
+    """Sentences about what would identify the claim, beyond what its columns need."""
+    averages = list(dict.fromkeys(a for part in hypothesis.inequalities for a in part.averages))
+    columns = list(dict.fromkeys(a.variable for a in averages if a.variable))
+    if columns:
+        yield f"people who differ in {listed(columns)} and are alike in the other columns."
+    else:
+        yield "the shares alone, which the constants follow whatever else the theory holds."
+    yield from _absent(spec, columns, facts)
+    yield from _cross(spec, averages, facts)
+    yield from _streams(spec, hypothesis, facts)
+
+
+def _absent(spec: ModelSpec, columns: list[str], facts: Facts | None) -> Iterator[str]:
+    read = _read(spec, facts)
+    if idle := [c for c in columns if c not in read]:
+        them = "it" if len(idle) == 1 else "them"
+        yield f"The theory does not read {listed(idle)}: no probability changes with {them}."
+    if facts is not None and (lost := [c for c in columns if c in read and not facts.has(c)]):
+        yield f"This survey has no {listed(lost, 'or')}."
+
+
+def _read(spec: ModelSpec, facts: Facts | None) -> set[str]:
+    """The columns that the theory reads, those that hold attributes among them.
+
+    Which columns those are is said by a survey; without one, by their names.
+    """
+    read = {c for s in all_summands(spec) for c in s.columns}
+    read |= {*(c for g in spec.groups for c in g.formula.columns), *spec.available.values()}
+    formula = spec.utility.alternatives_formula
+    for attribute in () if formula is None else formula.columns:
+        if facts is None:
+            read |= {f"{attribute}_{alternative}" for alternative in spec.choice.alternatives}
+        else:
+            read |= set(map(str, facts.survey.attributes.get(attribute, {}).values()))
+    return read
+
+
+def _cross(spec: ModelSpec, averages: list[Average], facts: Facts | None) -> Iterator[str]:
+    """What cross effects need: the columns of both streams, apart from each other."""
+    read = _read(spec, facts)
+    pairs: dict[tuple[str, ...], None] = {}
+    for average in averages:
+        moves, alternative = earlier_moves(spec, average.variable), average.alternative
+        if moves is None or alternative in (moves.alternative, spec.choice.base):
+            continue
+        sibling = moves.of_stream(alternative)
+        if sibling in read:
+            pairs[tuple(sorted((average.variable, sibling)))] = None
+        elif alternative in _streams_of(spec, read):
+            yield f"{sibling} is not in the theory: what it does is put down to {average.variable}."
+    for one, other in pairs:
+        yield (
+            f"A cross effect: {one} and {other} must not rise and fall together, and there must "
+            "be people where one is high and the other low."
+        )
+        if facts is not None and (r := facts.correlation(one, other)) is not None:
+            yield f"In this survey their correlation is {r:.2f}."
+
+
+def _streams_of(spec: ModelSpec, read: set[str]) -> set[str]:
+    """Alternatives of which the theory counts any earlier moves."""
+    return {m.alternative for c in read if (m := earlier_moves(spec, c)) is not None}
+
+
+def _streams(spec: ModelSpec, hypothesis: Hypothesis, facts: Facts | None) -> Iterator[str]:
+    """What a comparison of alternatives needs."""
+    asked = dict.fromkeys(
+        a.alternative
+        for part in hypothesis.inequalities
+        for a in part.averages
+        if a.alternative != spec.choice.base
+    )
+    if facts is not None and asked:
+        counts = {a: facts.choices.get(a, 0) for a in asked}
+        rarest = min(counts, key=lambda a: counts[a])
+        yield (
+            f"Enough of those who chose {listed(asked)}: the rarest decides, here {rarest} with "
+            f"{counts[rarest]:,} choices."
+            if len(asked) > 1
+            else f"Enough of those who chose {rarest}: here {counts[rarest]:,}."
+        )
+    elif len(asked) > 1:
+        yield f"Enough of those who chose {listed(asked)}: the rarest decides."

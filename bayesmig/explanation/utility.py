@@ -1,0 +1,181 @@
+"""Utilities as sums of named pieces, in plain text and in LaTeX."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from bayesmig.explanation.page import Math
+from bayesmig.explanation.words import label, name_in_latex
+from bayesmig.expressions import Factor, Formula
+from bayesmig.spec.model import Group, ModelSpec
+
+#: Transforms that make several columns of one, and what their coefficients are of.
+SEVERAL = {"poly": "orthogonal polynomial", "bs": "B-spline"}
+_SYMBOLS = {"persons": ("b", r"\beta"), "only": ("c", r"\kappa"), "alternatives": ("g", r"\gamma")}
+_SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: r"\cdot ", ast.Div: "/"}
+
+
+@dataclass(frozen=True, slots=True)
+class Summand:
+    """One product of columns in a utility, with its coefficient.
+
+    Attributes
+    ----------
+    block
+        Where it stands: ``persons``, ``only`` or ``alternatives``.
+    symbol
+        What its coefficient is called in the formula (``b3``).
+    label
+        The coefficient's label in a summary (``female:age_10``).
+    factors
+        What is multiplied.
+    math
+        The product, coefficient and all.
+    """
+
+    block: str
+    symbol: str
+    label: str
+    factors: tuple[Factor, ...]
+    math: Math
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return tuple(dict.fromkeys(c for f in self.factors for c in f.columns))
+
+
+def group_name(by: str | tuple[str, ...]) -> str:
+    """What a group factor is called."""
+    return by if isinstance(by, str) else "×".join(by)
+
+
+def kind_of(factor: Factor) -> str:
+    """``column``, or the transform that makes the factor."""
+    tree = factor.tree
+    return (
+        tree.func.id if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) else "column"
+    )
+
+
+def persons_summands(spec: ModelSpec) -> list[Summand]:
+    """Products of the chooser's columns; coefficients belong to an alternative ``j``."""
+    return list(_summands("persons", spec.utility.persons_formula, "j"))
+
+
+def only_summands(spec: ModelSpec, alternative: str) -> list[Summand]:
+    """Products that enter the utility of one alternative alone."""
+    formulas = spec.utility.only_formulas
+    before = list(formulas)[: list(formulas).index(alternative)]
+    first = 1 + sum(len(formulas[a].terms) for a in before)
+    return list(_summands("only", formulas[alternative], "", first=first))
+
+
+def own_constant(spec: ModelSpec, alternative: str) -> list[Math]:
+    """The constant that an alternative has by ``utility.only``, where it has one."""
+    stated = spec.utility.only_formulas[alternative].intercept
+    name = name_in_latex(alternative)
+    return [Math(f"c0[{alternative}]", rf"\kappa_{{0,{name}}}")] if stated else []
+
+
+def attribute_summands(spec: ModelSpec, varying: Collection[str], j: str) -> list[Summand]:
+    """Products of attributes, at an alternative; coefficients are those of all alternatives."""
+    formula = spec.utility.alternatives_formula
+    return [] if formula is None else list(_summands("alternatives", formula, "", varying, j))
+
+
+def has_constant(spec: ModelSpec) -> bool:
+    """Whether every non-base alternative has a constant of its own."""
+    return spec.utility.persons_formula.intercept is not False
+
+
+def in_order(formula: Formula) -> list[tuple[Factor, ...]]:
+    """The terms as a design has them: single factors first, then products of more."""
+    return sorted(formula.terms, key=len)
+
+
+def effects(group: Group) -> list[Math]:
+    """What a group adds to the utility of ``j``."""
+    name = group_name(group.by)
+    found = []
+    if group.formula.intercept is not False:
+        found.append(Math(f"u_{name}[j]", rf"u^{{{name_in_latex(name)}}}_{{j}}"))
+    for term in in_order(group.formula):
+        plain, latex = _product(term, (), "")
+        of = label(term)
+        found.append(
+            Math(
+                f"u_{name}[j,{of}]·{plain}",
+                rf"u^{{{name_in_latex(name)}}}_{{j,{name_in_latex(of)}}}\,{latex}",
+            )
+        )
+    return found
+
+
+def _summands(
+    block: str,
+    formula: Formula,
+    of: str,
+    varying: Collection[str] = (),
+    at: str = "",
+    first: int = 1,
+) -> Iterator[Summand]:
+    letter, greek = _SYMBOLS[block]
+    for number, term in enumerate(in_order(formula), start=first):
+        levels = [c for f in term if kind_of(f) == "C" for c in f.columns]
+        several = any(kind_of(f) in SEVERAL for f in term)
+        rest = tuple(f for f in term if kind_of(f) != "C")
+        plain, latex = _product(rest, varying, at)
+        index = ",".join([*filter(None, [of]), *levels])
+        subscript = ",".join([*filter(None, [of]), *map(name_in_latex, levels)])
+        coefficient = f"{letter}{number}" + (f"[{index}]" if index else "")
+        symbol = rf"{greek}_{{{number}{',' if subscript else ''}{subscript}}}"
+        if several:
+            coefficient, symbol = f"{coefficient}'", rf"\boldsymbol{{{symbol}}}^\top"
+        math = Math(
+            "·".join(filter(None, [coefficient, plain])), rf"{symbol}\,{latex}".rstrip("\\,")
+        )
+        yield Summand(block, f"{letter}{number}", label(term), term, math)
+
+
+def _product(factors: tuple[Factor, ...], varying: Collection[str], at: str) -> tuple[str, str]:
+    plain = [_plain(f, varying, at) for f in factors]
+    return "·".join(plain), r"\,".join(_latex(f.tree, varying, at) for f in factors)
+
+
+def _plain(factor: Factor, varying: Collection[str], at: str) -> str:
+    tree, text = factor.tree, factor.name
+    if kind_of(factor) == "square" and isinstance(tree, ast.Call):
+        inside = tree.args[0]
+        of = ast.unparse(inside)
+        text = f"{of}²" if isinstance(inside, ast.Name) else f"({of})²"
+    return f"{text}[{at}]" if at and set(factor.columns) & set(varying) else text
+
+
+def _latex(node: ast.expr, varying: Collection[str] = (), at: str = "") -> str:
+    """A vetted tree of the formula language."""
+
+    def go(child: ast.expr) -> str:
+        return _latex(child, varying, at)
+
+    match node:
+        case ast.Name(id=name):
+            index = rf"\mathrm{{{at}}}" if len(at) > 1 else at
+            return name_in_latex(name) + (f"_{{{index}}}" if at and name in varying else "")
+        case ast.UnaryOp(operand=operand):
+            return f"-{go(operand)}"
+        case ast.BinOp(left=left, op=ast.Pow(), right=right):
+            return f"{{{go(left)}}}^{{{go(right)}}}"
+        case ast.BinOp(left=left, op=op, right=right):
+            return rf"\left({go(left)} {_SIGNS[type(op)]} {go(right)}\right)"
+        case ast.Call(func=ast.Name(id="square"), args=[inside]):
+            return f"{{{go(inside)}}}^2"
+        case ast.Call(func=ast.Name(id="sqrt"), args=[inside]):
+            return rf"\sqrt{{{go(inside)}}}"
+        case ast.Call(func=ast.Name(id=name), args=[inside]):
+            symbol = r"\log" if name == "log" else name_in_latex(name)
+            return rf"{symbol}\left({go(inside)}\right)"
+        case _:
+            return ast.unparse(node)
