@@ -273,6 +273,10 @@ class Codebook(Strict):
         The rule for missing values.
     keep
         Columns kept beside those above; default: all.
+    counts
+        Column that says for how many choosers, all alike, a row stands: the survey has
+        as many rows. They are nobody in particular, so that no person, period, network
+        or comparison with others can be declared beside it.
     attributes
         Attribute of alternatives to alternative to a column or a number.
     """
@@ -298,6 +302,7 @@ class Codebook(Strict):
     shift_share: Annotated[dict[Name, ShiftShare], Frozen] = {}
     missing: Missing = Missing()
     keep: tuple[Name, ...] | None = None
+    counts: Name | None = None
     attributes: Annotated[dict[Name, Annotated[dict[str, Value], Frozen]], Frozen] = {}
 
     @field_validator("separator")
@@ -338,6 +343,7 @@ class Codebook(Strict):
     def _names_agree(self) -> Self:
         _each_made_once(self)
         _no_keywords(self)
+        _nobody_in_particular(self)
         for attribute, columns in self.attributes.items():
             _all_alternatives(attribute, columns, tuple(self.alternatives))
         for name, rate in self.rates.items():
@@ -439,6 +445,25 @@ def _each_made_once(book: Codebook) -> None:
             f"the column {twice[0]!r} is made twice",
             where=f"key {twice[0]} of recode, derive, networks, tables or a constructor",
             mend="give one of them another name",
+        )
+
+
+def _nobody_in_particular(book: Codebook) -> None:
+    """Refuse what would need to know who the choosers of a counted row are."""
+    if book.counts is None:
+        return
+    roles = [
+        f"roles.{role}"
+        for role in ("person", "household", "period")
+        if role in book.roles.declared()
+    ]
+    made = ("networks", "deprivation", "risk", "rates")
+    for key in [*roles, *(name for name in made if getattr(book, name))]:
+        raise SpecError(
+            f"counts and {key} do not go together",
+            where="key counts",
+            mend="choosers that are counted are nobody in particular: give each a row, or leave "
+            f"{key} out",
         )
 
 

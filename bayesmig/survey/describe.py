@@ -101,6 +101,7 @@ def _rows(survey: Survey) -> pd.DataFrame:
     lines = [
         ("rows read", report.rows_read),
         ("rows kept", report.rows_kept),
+        *([("choosers counted", report.choosers)] if report.choosers is not None else []),
         ("rows dropped", report.rows_read - report.rows_kept),
     ]
     for role in ("person", "household", "origin", "period"):

@@ -27,6 +27,8 @@ from bayesmig.survey.tables import Keyed
 
 Rows = npt.NDArray[np.int64]
 
+#: Choosers that the rows of a table stand for, at most.
+_MOST_CHOOSERS = 50_000_000
 #: A weight of so many typical ones is a mistake; weights of real surveys differ by thousands.
 _ABSURD = 1e6
 
@@ -41,6 +43,8 @@ class ReadReport:
         File of the data, or ``"DataFrame"``.
     rows_read, rows_kept
         Before and after the rule for missing values.
+    choosers
+        For how many choosers these stand, where rows are counted.
     missing
         Column to rows (read) in which it is missing, where the rule looks at it.
     missing_alone
@@ -72,6 +76,7 @@ class ReadReport:
     source: str
     rows_read: int
     rows_kept: int
+    choosers: int | None = None
     missing: Mapping[str, int] = FrozenDict()
     missing_alone: Mapping[str, int] = FrozenDict()
     coded_missing: tuple[tuple[str, str, int], ...] = ()
@@ -122,10 +127,14 @@ def tidy(
     if len(kept) < len(frame) and not mirrored:
         mirrored = _mirrors(kept, columns)
     refuse_mirrors(mirrored, where=(where,))
+    if book.counts is not None:
+        rows = np.repeat(rows, _counts(kept, rows, columns))
+        kept = frame.iloc[rows].reset_index(drop=True)
     report = ReadReport(
         source=table.name,
         rows_read=len(frame),
-        rows_kept=len(kept),
+        rows_kept=int(complete.sum()),
+        choosers=len(kept) if book.counts is not None else None,
         missing=FrozenDict(missing),
         missing_alone=FrozenDict(alone),
         coded_missing=tuple(columns.coded_missing),
@@ -285,6 +294,31 @@ def _check_rows(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
             where=(columns.where, f"key alternatives.{never[0]}"),
             mend="remove the alternative, merge it with another, or check its codes",
         )
+
+
+def _counts(frame: pd.DataFrame, rows: Rows, columns: Columns) -> Rows:
+    """For how many choosers each row stands."""
+    column = str(columns.book.counts)
+    where = (columns.where, "key counts", f"column {column!r}")
+    if column not in frame:
+        raise SurveyError(
+            "the column that counts choosers is not there", where=where, mend="correct its name"
+        )
+    counts = numbers_of(frame[column], column, where[:2])
+    bad = np.flatnonzero(~((counts >= 0) & (counts == np.floor(counts))))
+    if len(bad):
+        raise SurveyError(
+            f"counts must be whole and at least 0, got {counts[bad[0]]:g}",
+            where=(*where, rows_text(rows[bad].tolist())),
+            mend="correct them; weights that are no counts are a role (roles.weight)",
+        )
+    if not 0 < counts.sum() <= _MOST_CHOOSERS:
+        raise SurveyError(
+            f"the counts sum to {counts.sum():,.0f}; between 1 and {_MOST_CHOOSERS:,} are expected",
+            where=where,
+            mend="count in larger units, or use weights (roles.weight) for a population",
+        )
+    return np.asarray(counts, dtype=np.int64)
 
 
 def _check_weight(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:

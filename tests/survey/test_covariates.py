@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from bayesmig.errors import BayesmigError, SpecError, SurveyError
-from bayesmig.study import _origin_of
 from bayesmig.survey.codebook import Codebook
 from bayesmig.survey.incomes import income_risk, relative_deprivation
 from bayesmig.survey.rates import lagged_rate
+from bayesmig.survey.sources import source_of
 from bayesmig.survey.survey import Survey, read_survey
 from bayesmig.tomlfile import validate, write_toml
 
@@ -528,7 +528,7 @@ def test_codes_in_joined_tables_are_suspected(tmp_path: Path) -> None:
 
 
 def test_a_report_says_how_columns_were_made(survey: Survey) -> None:
-    said = {name: _origin_of(survey.codebook, name) for name in survey.codebook.made()}
+    said = {name: source_of(survey.codebook, name) for name in survey.codebook.made()}
     assert all(said.values())
     assert said["cost_internal"] == "usd of bus of the table routes, by origin and period"
     assert said["patrols"] == "patrols of the table border, by period"
