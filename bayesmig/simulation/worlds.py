@@ -4,12 +4,18 @@ One flat mapping holds all true parameters. ``utility.internal.female`` is a coe
 a term ``a:b`` is the product of the tidy columns ``a`` and ``b``. ``sigma_origin.internal``
 is the standard deviation of an origin effect, ``corr_origin.internal:international`` a
 correlation, and ``history.internal.asc`` belongs to the model of earlier moves.
+``sigma_slope.international.household_international`` is the standard deviation of a slope
+over origins.
+
+A world may have more terms than the table below, declared by their names alone: products of
+tidy columns, and of the covariates of `COVARIATES`, which are in the file where a parameter
+names them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,6 +82,27 @@ _UTILITY: Mapping[str, Mapping[str, Pair]] = {
     },
 }
 
+#: Columns that a survey has where a parameter names them: column -> what it is. Those of
+#: places and periods are standard normal unless it says otherwise; persons only.
+COVARIATES: Mapping[str, str] = {
+    "norms": "how strongly the origin disapproves of women who go away alone",
+    "border_enforcement": "how hard the border is to cross, by origin and period",
+    "permit_restriction": "1 in the 40 % of origins whose people need a permit to settle in a town",
+    "vacancies": "earlier emigration abroad from the places that the origin's movers go to",
+    "distance_internal": "log kilometres to the usual place within the country, 5.0 ± 0.6",
+    "distance_international": "log kilometres to the usual place abroad, 7.0 ± 0.6",
+    "language_internal": "linguistic distance to the usual place within the country, 0 to 0.6",
+    "language_international": "linguistic distance to the usual place abroad, 0.2 to 1",
+    "relative_deprivation": "mean shortfall of the household's consumption per head against other "
+    "households of the origin, as a share of their mean",
+    "remittances": "log(1 + remittances from abroad); 0 without a member who moved abroad",
+    **{
+        f"network_{stream}_{who}": f"network_{stream} among {who} alone"
+        for stream in STREAMS
+        for who in ("women", "men")
+    },
+}
+
 # A household has the coefficients of a person with its head's attributes; what happened
 # to other members is then part of its own history.
 _HEAD = {"female": "head_female", "age_10": "head_age_10", "education": "head_education"}
@@ -135,6 +162,29 @@ def true_parameters(world: World, unit: Unit) -> dict[str, float]:
     for group in groups_of(unit):
         flat |= _group_parameters(group, _SIGMA[world][group], unit)
     return flat | _by_stream("history", _HISTORY[world])
+
+
+def columns_of(parameters: Mapping[str, float]) -> tuple[str, ...]:
+    """Every tidy column that a term of utility or a slope of origins names, each once."""
+    named = [n.split(".", 2)[2] for n in parameters if n.startswith(("utility.", "sigma_slope."))]
+    found = dict.fromkeys(c for term in named for c in term.split(":"))
+    return tuple(c for c in found if c not in ("asc", "association"))
+
+
+def covariates_of(parameters: Mapping[str, float]) -> tuple[str, ...]:
+    """The covariates that a world names, in the order of `COVARIATES`."""
+    named = columns_of(parameters)
+    return tuple(c for c in COVARIATES if c in named)
+
+
+def slope_of(parameters: Mapping[str, float]) -> tuple[str, npt.NDArray[np.float64]]:
+    """The column whose slope varies over origins, and its deviations, ``(nonbase,)``.
+
+    The column is empty where none does.
+    """
+    named = [n.removeprefix("sigma_slope.") for n in parameters if n.startswith("sigma_slope.")]
+    column = named[0].split(".", 1)[1] if named else ""
+    return column, np.array([parameters.get(f"sigma_slope.{s}.{column}", 0.0) for s in STREAMS])
 
 
 def _from_no_exposure(terms: Mapping[str, Pair], network: Mapping[str, Pair]) -> dict[str, Pair]:
@@ -281,9 +331,18 @@ class Measures:
             "urban": "2 - residence",
         } | {f"network_{stream}": self._network(unit, stream) for stream in STREAMS}
 
-    def _network(self, unit: Unit, stream: str) -> str:
+    def by_gender(self, columns: Iterable[str]) -> dict[str, str]:
+        """The same for networks of women and of men, of persons, as far as they are named."""
+        return {
+            f"network_{stream}_{who}": self._network("person", stream, f"_{who}")
+            for stream in STREAMS
+            for who in ("women", "men")
+            if f"network_{stream}_{who}" in columns
+        }
+
+    def _network(self, unit: Unit, stream: str, who: str = "") -> str:
         _, scale = self.network[unit][stream]
-        share = f"share_{stream}"
+        share = f"share_{stream}{who}"
         if stream in self.most:
             share = f"minimum({share}, {self.most[stream]})"
         return f"{share} / {scale}"

@@ -6,7 +6,7 @@ import gzip
 import io
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +20,17 @@ from bayesmig.simulation.choices import NO_CONSUMPTION, NO_EDUCATION, Raw, rows
 from bayesmig.simulation.population import Integers, community_sizes, draw
 from bayesmig.simulation.worlds import (
     ALTERNATIVES,
+    COVARIATES,
     MEASURES,
     STREAMS,
     Unit,
     World,
     coefficients,
+    columns_of,
     correlation,
+    covariates_of,
     groups_of,
+    slope_of,
     true_parameters,
 )
 from bayesmig.tomlfile import read_toml, write_toml
@@ -112,7 +116,13 @@ def simulate(
         ``"csv.gz"``, ``"csv"`` or ``"parquet"``.
     effects
         True parameters by dotted name that replace those of the world, for instance
-        ``{"sigma_origin.international": 0.0, "utility.internal.female": -0.5}``.
+        ``{"sigma_origin.international": 0.0, "utility.internal.female": -0.5}``. A term
+        that the world does not have is added: the product of tidy columns
+        (``"utility.international.education:network_international"``), or of the
+        covariates that `bayesmig.simulation.worlds.COVARIATES` lists, which are then in
+        the file (persons only); of the other stream, it is 0 unless stated. The slope of
+        one column may vary over origins
+        (``"sigma_slope.international.household_international": 0.5``).
     overwrite
         Replace the folder, where it holds a synthetic survey and nothing else.
     progress
@@ -242,8 +252,11 @@ def _plan(
     n_persons = _whole("persons", persons, FEWEST_PERSONS, MOST_PERSONS)
     number = _whole("seed", seed, 0)
     parameters = true_parameters(world, unit)
-    changed = {k: _effect(k, v, parameters) for k, v in (effects or {}).items()}
-    parameters |= changed
+    known = _with_new_terms(parameters, effects or {}, MEASURES[world].derivations(unit), unit)
+    changed = {_as_known(k, known): v for k, v in (effects or {}).items()}
+    changed = {k: _effect(k, v, known) for k, v in changed.items()}
+    parameters = known | changed
+    _refuse_two_slopes(parameters)
     for group in groups_of(unit):
         _refuse_impossible(parameters, group, unit)
     return _Plan(
@@ -281,6 +294,41 @@ def _whole(argument: str, value: object, low: int, high: int | None = None) -> i
         shown = f"{value:,}" if type(value) is int else repr(value)
         raise _refused(argument, f"{argument} is {shown}", f"give a whole number {span}")
     return number
+
+
+def _with_new_terms(
+    parameters: Mapping[str, float], effects: Mapping[str, Any], derived: Iterable[str], unit: Unit
+) -> dict[str, float]:
+    """The parameters, with zeros for the terms and slopes that only effects name."""
+    columns = {*derived, *columns_of(parameters), *(COVARIATES if unit == "person" else ())}
+    found = dict(parameters)
+    for name in effects:
+        table, _, rest = str(name).partition(".")
+        stream, _, term = rest.partition(".")
+        new = _as_known(str(name), found) not in found and set(term.split(":")) <= columns
+        if new and stream in STREAMS and table in ("utility", "sigma_slope"):
+            found |= {f"{table}.{s}.{term}": 0.0 for s in STREAMS}
+    return found
+
+
+def _as_known(name: str, known: Mapping[str, float]) -> str:
+    """The name of the same term with its columns in another order, where there is one."""
+    path, _, term = name.rpartition(".")
+    if name in known or ":" not in term:
+        return name
+    same = (k for k in known if k.startswith(f"{path}.") and k.count(".") == name.count("."))
+    columns = sorted(term.split(":"))
+    return next((k for k in same if sorted(k.rpartition(".")[2].split(":")) == columns), name)
+
+
+def _refuse_two_slopes(parameters: Mapping[str, float]) -> None:
+    varying = {n.split(".", 2)[2] for n in parameters if n.startswith("sigma_slope.")}
+    if len(varying) > 1 or any(":" in column for column in varying):
+        raise _refused(
+            "effects",
+            f"slopes of {' and '.join(map(repr, sorted(varying)))} are to vary over origins",
+            "let the slope of one column vary",
+        )
 
 
 def _effect(name: str, value: object, known: Mapping[str, float]) -> float:
@@ -415,12 +463,13 @@ def _write(plan: _Plan, new: Path, progress: Callable[[int, int], object]) -> in
 def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
     """Yield the columns of one block of communities after the other, and persons done."""
     ends = np.cumsum(plan.sizes)
+    more = bool(covariates_of(plan.parameters) or slope_of(plan.parameters)[0])
     first = 0
     while first < len(ends):
         begun = ends[first] - plan.sizes[first]
         room = begun + max(plan.block // plan.periods, 1)
         last = max(int(np.searchsorted(ends, room, side="right")), first + 1)
-        numbers = draw(plan.seed, plan.sizes, first, last, plan.periods, plan.redraws)
+        numbers = draw(plan.seed, plan.sizes, first, last, plan.periods, plan.redraws, more=more)
         yield int(ends[last - 1]), rows(numbers, plan.parameters, MEASURES[plan.world], plan.unit)
         first = last
 
@@ -469,6 +518,14 @@ def _codebook(plan: _Plan) -> dict[str, Any]:
     person = plan.unit == "person"
     kept = [f"prior_{s}" for s in STREAMS]
     kept = ["age", *kept, *(f"household_{s}" for s in STREAMS)] if person else ["size", *kept]
+    covariates = covariates_of(plan.parameters)
+    by_gender = MEASURES[plan.world].by_gender(covariates)
+    kept += [name for name in covariates if name not in by_gender]
+    attributes = {
+        name: {"stay": 0, **{s: f"{name}_{s}" for s in STREAMS}}
+        for name in ("distance", "language")
+        if all(f"{name}_{s}" in covariates for s in STREAMS)
+    }
     return {
         "title": MEASURES[plan.world].title,
         "notes": "Synthetic: nobody in it exists. True parameters stand in truth.toml.",
@@ -487,9 +544,9 @@ def _codebook(plan: _Plan) -> dict[str, Any]:
         },
         "alternatives": {name: [i] for i, name in enumerate(ALTERNATIVES[plan.unit])},
         "missing_codes": {name: [code] for name, code in _missing_codes(plan).items()},
-        "derive": MEASURES[plan.world].derivations(plan.unit),
+        "derive": MEASURES[plan.world].derivations(plan.unit) | by_gender,
         "missing": {"rule": "drop"},
-    }
+    } | ({"attributes": attributes} if attributes else {})
 
 
 def _truth(plan: _Plan) -> dict[str, Any]:
