@@ -2,7 +2,7 @@
 
 Run ``python -m tests.recovery.matrix --help`` in the repository. Results are appended to a
 file of JSON lines, so that the work may be done in pieces and goes on where it stopped;
-``--table`` writes ``docs/recovery.md`` from them.
+``--into docs/recovery.md`` writes the published tables from them.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ RIVALS = (
     "internal_regime",
     "relative_deprivation",
 )
+#: Between them stand the tables of docs/recovery.md.
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 COMPARED = {5_000: 2, 500: 2}
 Effects = dict[str, float]
 
@@ -207,6 +209,12 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n\n".join([by_theory(runs), by_claim(runs), by_contest(results)])
 
 
+def with_table(page: str, results: list[dict[str, Any]]) -> str:
+    """A page with the tables between its two marks."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{rest.split(END)[1]}"
+
+
 def by_theory(runs: list[dict[str, Any]]) -> str:
     """Coverage and rates of support, one row per theory and world."""
     rows = [
@@ -320,13 +328,14 @@ def main() -> None:
     parser.add_argument("--replications", type=int, default=REPLICATIONS)
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
     parser.add_argument("--what", choices=("all", "claims", "contests"), default="all")
-    parser.add_argument("--table", action="store_true", help="print the tables and stop")
+    parser.add_argument("--into", type=Path, help="write the tables into this page and stop")
     given = parser.parse_args()
     results = given.results
     lines = results.read_text().splitlines() if results.exists() else []
     done = [json.loads(line) for line in lines]
-    if given.table:
-        print(table(done))
+    if given.into:
+        page = given.into.read_text(encoding="utf-8")
+        given.into.write_text(with_table(page, done), encoding="utf-8")
         return
     begun = time.monotonic()
     for job, *arguments in work(done, given.replications, given.what):
