@@ -554,8 +554,11 @@ def test_covariates_vary_over_what_they_say(make: Callable[..., SimulatedSurvey]
     made = make(persons=6_000, periods=2, effects=named(*COVARIATES))
     frame = pd.read_csv(made.data)
     fixed = [c for c in COVARIATES if c in frame and c not in ("relative_deprivation",
-             "remittances", "border_enforcement")]  # fmt: skip
+             "remittances", "border_enforcement") and not c.startswith("jobs_")]  # fmt: skip
     assert frame.groupby("community")[fixed].nunique().max().max() == 1
+    jobs = frame.groupby(["community", "sex"])[["jobs_internal", "jobs_international"]]
+    assert jobs.nunique().max().max() == 1
+    assert frame.groupby("community")["jobs_internal"].nunique().max() == 2
     at = frame.groupby(["community", "year"])["border_enforcement"]
     assert at.nunique().max() == 1
     assert frame["border_enforcement"].nunique() == at.ngroups

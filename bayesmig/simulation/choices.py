@@ -279,6 +279,10 @@ def _covariates(
             case "remittances":
                 sent = np.exp(1.0 + 0.8 * more[name][everyone.homes.heads])[deciders.household]
                 columns[name] = np.round(np.log1p(sent * (asked["household_international"] > 0)), 4)
+            case "jobs_internal" | "jobs_international":
+                women, men = (of_place[f"{name}_{who}"][place] for who in ("women", "men"))
+                is_woman = everyone.female[deciders.person]
+                columns[name] = np.round(np.where(is_woman, women, men), 4)
             case _ if name.startswith("network_"):
                 _, stream, who = name.split("_")
                 of = everyone.female if who == "women" else ~everyone.female

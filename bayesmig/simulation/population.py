@@ -53,7 +53,9 @@ _OF_PERSON = {
 _MORE_OF_PLACE = {
     "uniform": ("permit_restriction", "language_internal", "language_international"),
     "normal": ("norms", "vacancies", "distance_internal", "distance_international",
-               "slope_internal", "slope_international"),
+               "slope_internal", "slope_international", "border_distance",
+               "jobs_internal_women", "jobs_internal_men", "jobs_international_women",
+               "jobs_international_men"),
 }  # fmt: skip
 _MORE_OF_PERIOD = ("border_enforcement", "remittances")
 _OF_PERIOD = {"uniform": ("choice", "no_consumption"), "normal": ("wealth",)}
