@@ -57,23 +57,14 @@ def _where(average: Average) -> Markup:
     """At which values of other columns, nothing where none is held."""
     if not average.at:
         return Markup("")
-    held = [Markup("{} = {}").format(code(c), _value(v)) for c, v in average.at]
-    return Markup(" at ") + Markup(", ").join(held)
+    return Markup(" at ") + Markup(", ").join(_held(c, v) for c, v in average.at)
 
 
-def _value(value: float | str) -> str:
+def _held(column: str, value: float | str) -> Markup:
     share = percentile_of(value)
-    return f"{value:g}" if share is None else f"its percentile {100 * share:.0f}"
-
-
-def _as_written(part: Inequality) -> Markup:
-    sides = (code(ast.unparse(side)) for side in (part.left, part.right))
-    return Markup(f" {_ORDERS[part.sign]} ").join(sides)
-
-
-def _more(average: Average) -> Markup:
-    step = "more {}" if average.verb == "slope" else "{} + 1"
-    return Markup(step).format(code(average.variable))
+    if share is None:
+        return Markup("{} = {:g}").format(code(column), value)
+    return Markup("percentile {:.0f} of {}").format(100 * share, code(column))
 
 
 def _average(side: ast.expr) -> Average | None:

@@ -190,7 +190,7 @@ def test_statements_are_read_as_associations() -> None:
         ),
         (
             "lift(x, a, z=p90) < lift(x, a, z=0.5)",
-            "x + 1 is associated with a lower probability of a at z = its percentile 90 "
+            "x + 1 is associated with a lower probability of a at percentile 90 of z "
             "than at z = 0.5",
         ),
         (
