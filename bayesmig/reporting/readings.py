@@ -67,6 +67,16 @@ def _held(column: str, value: float | str) -> Markup:
     return Markup("percentile {:.0f} of {}").format(100 * share, code(column))
 
 
+def _as_written(part: Inequality) -> Markup:
+    sides = (code(ast.unparse(side)) for side in (part.left, part.right))
+    return Markup(f" {_ORDERS[part.sign]} ").join(sides)
+
+
+def _more(average: Average) -> Markup:
+    step = "more {}" if average.verb == "slope" else "{} + 1"
+    return Markup(step).format(code(average.variable))
+
+
 def _average(side: ast.expr) -> Average | None:
     return as_average(side) if isinstance(side, ast.Call) else None
 

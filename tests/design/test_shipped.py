@@ -181,13 +181,27 @@ def _ifls(path: Path) -> Survey:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["baseline", "unobserved_origins"])  # the least and the most
+@pytest.mark.parametrize(
+    "name",
+    [
+        "baseline",
+        "unobserved_origins",
+        "cumulative_causation",
+        "household_substitutes",
+        "intersectional_selectivity",
+        "network_saturation",
+        "network_selectivity",
+        "step_migration",
+        "wealth_and_liquidity",
+    ],
+)
 def test_a_shipped_theory_works_unchanged_on_ifls(
     name: str, repository: Path, real_data: Path
 ) -> None:
     built: Design = build_design(load_model(name), _ifls(repository / "surveys" / "ifls.toml"))
     assert len(built.persons) == (load_model(name).expect.persons or 0) + 2  # three periods
     assert built.support.warnings == ()
+    validate_hypotheses(built)
 
 
 @pytest.mark.real
