@@ -12,12 +12,14 @@ import json
 import time
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from bayesmig import hypotheses
 from bayesmig.design.design import Design, build_design
@@ -164,7 +166,7 @@ def replicate(theory: str, world: str, seed: int, persons: int = PERSONS) -> dic
     spec = load_model(theory)
     design = build_design(spec, survey)
     posterior = fit(spec, survey, seed=seed, progress=False)
-    asked = hypotheses.test(posterior, allow_unconverged=True)
+    asked = hypotheses.test(thinned(posterior), allow_unconverged=True)
     holds = at_the_truth(design, truth)
     inside = covered(posterior, true_values(design, truth))
     return {
@@ -180,6 +182,16 @@ def replicate(theory: str, world: str, seed: int, persons: int = PERSONS) -> dic
         "claims": {n: [r.probability, holds[n]] for n, r in asked.items()},
         "seconds": round(time.perf_counter() - begun, 2),
     }
+
+
+def thinned(posterior: Posterior) -> Posterior:
+    """Every fourth draw: enough for a probability, and claims are asked in a third of the time."""
+    groups = {name: node.to_dataset() for name, node in posterior.data.children.items()}
+    found = {
+        name: group.isel(draw=slice(None, None, 4)) if "draw" in group.dims else group
+        for name, group in groups.items()
+    }
+    return replace(posterior, data=xr.DataTree.from_dict(found))
 
 
 def covered(posterior: Posterior, true: Mapping[str, np.ndarray]) -> list[bool]:
