@@ -260,13 +260,13 @@ def models(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the packaged theories and scenarios, one line each.
+    """List the packaged theories by what they are about, and scenarios, one line each.
 
     Example: bayesmig models
 
     Example: bayesmig models --mechanisms
     """
-    from bayesmig.spec.library import load_model, load_scenario, model_names, scenario_names
+    from bayesmig.spec.library import load_scenario, models_by_family, scenario_names
 
     if schema is not None and mechanisms:
         raise SpecError(
@@ -278,13 +278,16 @@ def models(
     if mechanisms:
         _show_mechanisms(as_json)
         return
-    theories = {name: load_model(name).title for name in model_names()}
+    families = models_by_family()
+    theories = {m.name: m.title for models in families.values() for m in models}
     scenarios = {name: load_scenario(name).title for name in scenario_names()}
     if as_json:
-        _print_json({"theories": theories, "scenarios": scenarios})
+        named = {heading: [m.name for m in models] for heading, models in families.items()}
+        _print_json({"theories": theories, "families": named, "scenarios": scenarios})
         return
     width = max(map(len, [*theories, *scenarios]))
-    for heading, titles in (("theories", theories), ("scenarios", scenarios)):
+    told = {heading: {m.name: m.title for m in models} for heading, models in families.items()}
+    for heading, titles in {**told, "Scenarios": scenarios}.items():
         print(heading)
         for name, title in titles.items():
             print(f"  {name:<{width}}  {title}")

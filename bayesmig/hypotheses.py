@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
@@ -19,7 +19,15 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesmig.changes import Groups, check_change, check_slope, levels_of
+from bayesmig.changes import (
+    Groups,
+    check_change,
+    check_slope,
+    is_indicator,
+    levels_of,
+    outside,
+    refuse_left_behind,
+)
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.posterior import INTERVAL, Posterior
@@ -36,7 +44,7 @@ from bayesmig.predict import (
     summaries,
 )
 from bayesmig.spec.model import Hypothesis
-from bayesmig.spec.statement import Average, Inequality, as_average
+from bayesmig.spec.statement import Average, Inequality, as_average, percentile_of
 
 Array = NDArray[np.float64]
 #: Called supported from the first probability on, contradicted up to the second.
@@ -154,6 +162,8 @@ def test(
     hypotheses = _asked(posterior.design, name)
     ask = ask_about(posterior, newdata, None, wts, groups, prob, seed, allow_unconverged)
     _check_columns(posterior.design, hypotheses, groups)
+    for key, hypothesis in hypotheses.items():
+        _refuse_one_percentile(ask.frame, ask.weights, key, hypothesis)
     wanted = dict.fromkeys(a for h in hypotheses.values() for a in _averages_of(h))
     averages = _averages(ask, wanted)
     results = {key: _result(ask, key, h, averages) for key, h in hypotheses.items()}
@@ -167,9 +177,12 @@ def validate_hypotheses(design: Design) -> None:
     ------
     QuestionError
         Where one is about a column that the theory does not use, a category, or a
-        column from which the codebook computes another that the theory reads.
+        column from which the codebook computes another that the theory reads; or where
+        two percentiles that it compares are one number in this survey.
     """
     _check_columns(design, design.spec.hypotheses)
+    for name, hypothesis in design.spec.hypotheses.items():
+        _refuse_one_percentile(design.frame, design.weights, name, hypothesis)
 
 
 def _asked(design: Design, name: str | Iterable[str] | None) -> dict[str, Hypothesis]:
@@ -198,6 +211,7 @@ def _check_columns(
     for name, hypothesis in hypotheses.items():
         where = f"hypothesis {name!r} of the theory {design.spec.name!r}"
         for average in _averages_of(hypothesis):
+            _check_held(design, average, groups, where)
             if not (column := average.variable):
                 continue
             check_change(design, column, groups, where=where)
@@ -211,6 +225,64 @@ def _check_columns(
                 )
 
 
+def _check_held(design: Design, average: Average, groups: Groups, where: str) -> None:
+    """Refuse to hold what is no column of numbers of the theory, or cannot be so."""
+    columns = [column for column, _ in average.at]
+    for column, value in average.at:
+        if levels_of(design, column):
+            raise QuestionError(
+                f"{column!r} is a category: it is held at no number or percentile",
+                where=where,
+                mend="derive an indicator (0 or 1) of the level that matters",
+            )
+        if column != average.variable:
+            check_change(design, column, groups, where=where)
+        if is_indicator(design, column) and value not in (0, 1):
+            raise QuestionError(
+                f"{column!r} is 0 or 1 in the survey: it is not held at {value}",
+                where=where,
+                mend=f"write {column}=0 or {column}=1",
+            )
+    if average.variable in columns and is_indicator(design, average.variable):
+        raise QuestionError(
+            f"{average.variable!r} changes from 0 to 1 and cannot be held as well",
+            where=where,
+            mend=f"leave {average.variable}=… out",
+        )
+    refuse_left_behind(design, filter(None, [*columns, average.variable]), groups, where=where)
+
+
+def _refuse_one_percentile(
+    frame: pd.DataFrame, weights: Array | None, name: str, hypothesis: Hypothesis
+) -> None:
+    """Refuse to compare an effect at two percentiles of a column that are one number."""
+    held = {pair for a in _averages_of(hypothesis) for pair in a.at if percentile_of(pair[1])}
+    at: dict[tuple[str, float], str] = {}
+    for column, percentile in sorted(held, key=str):
+        value = _number_at(frame, weights, column, percentile)
+        other = at.setdefault((column, value), str(percentile))
+        if other != percentile:
+            raise QuestionError(
+                f"{column!r} is {value:g} at {other} and at {percentile}: these rows cannot tell "
+                "what differs between the two",
+                where=f"hypothesis {name!r}",
+                mend="state percentiles that differ, or numbers, in a model file of your own",
+            )
+
+
+def _number_at(
+    frame: pd.DataFrame, weights: Array | None, column: str, value: float | str
+) -> float:
+    """A number as it is; a percentile as the smallest value that has its share up to it."""
+    share = percentile_of(value)
+    if share is None:
+        return float(value)
+    numbers = frame[column].to_numpy(dtype=float)
+    order = np.argsort(numbers, kind="stable")
+    below = np.cumsum(np.ones(len(numbers)) if weights is None else weights[order])
+    return float(numbers[order][np.searchsorted(below, share * below[-1] * (1 - 1e-12))])
+
+
 def _averages_of(hypothesis: Hypothesis) -> tuple[Average, ...]:
     """The average effects that a hypothesis is about, each once."""
     return tuple(dict.fromkeys(a for part in hypothesis.inequalities for a in part.averages))
@@ -221,8 +293,23 @@ def _averages_of(hypothesis: Hypothesis) -> tuple[Average, ...]:
 
 def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     """Draws of every average effect, ``(draw,)``; NaN where a draw has no value."""
-    wanted = list(wanted)
-    base = ask.averages(ask.frame)
+    found: dict[Average, Array] = {}
+    of_rows: dict[tuple[tuple[str, float | str], ...], list[Average]] = {}
+    for average in wanted:
+        of_rows.setdefault(average.at, []).append(average)
+    for at, some in of_rows.items():
+        found |= _averages_of_rows(_holding(ask, at), some)
+    return found
+
+
+def _holding(ask: Ask, at: tuple[tuple[str, float | str], ...]) -> Ask:
+    """The same question about rows in which some columns are held."""
+    held = {column: _number_at(ask.frame, ask.weights, column, value) for column, value in at}
+    return replace(ask, frame=ask.frame.assign(**held)) if held else ask
+
+
+def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
+    base = ask.averages(ask.frame) if _reads_base(ask, wanted) else None
     changing = {a.variable for a in wanted if a.verb in ("comparison", "lift")}
     sloping = {a.variable for a in wanted if a.verb == "slope"}
     arms = {x: _arms(ask, x, base) for x in sorted(changing)}
@@ -231,6 +318,7 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     def one(average: Average) -> Array:
         match average.verb:
             case "share":
+                assert base is not None
                 return base[:, 0]
             case "slope":
                 return slopes[average.variable]
@@ -243,18 +331,35 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     return {average: one(average)[:, names.index(average.alternative)] for average in wanted}
 
 
-def _arms(ask: Ask, variable: str, base: Array) -> tuple[Array, Array]:
+def _reads_base(ask: Ask, wanted: list[Average]) -> bool:
+    """Whether shares, or changes of numbers, start from the rows as they are."""
+    return any(
+        a.verb == "share"
+        or (a.verb != "slope" and not is_indicator(ask.posterior.design, a.variable))
+        for a in wanted
+    )
+
+
+def _arms(ask: Ask, variable: str, base: Array | None) -> tuple[Array, Array]:
     """Averages before and after a rise by one (0 to 1 for an indicator)."""
     [(_, low, high)] = contrasts_of(ask, variable)
-    before = base if low is ask.frame else ask.averages(low)
+    before = base if base is not None and low is ask.frame else ask.averages(low)
     before, after = ask.sharpened((before, ask.averages(high)), low, high)
     return before[:, 0], after[:, 0]
 
 
 def _reach(ask: Ask, averages: Iterable[Average]) -> list[str]:
-    """What the changes of a hypothesis take outside of the observed ranges, in words."""
-    changing = {a.variable: None for a in averages if a.verb in ("comparison", "lift")}
-    return [note for x in changing for c in contrasts_of(ask, x) for note in reach(ask, x, c)]
+    """What a hypothesis holds or changes outside of the observed ranges, in words."""
+    notes: dict[str, None] = {}
+    for a in averages:
+        rows = _holding(ask, a.at)
+        held = [column for column, _ in a.at]
+        beyond = outside(ask.posterior.design, [rows.frame], ask.weights, held) if held else ()
+        notes |= dict.fromkeys(f"held: {note}" for note in beyond)
+        if a.verb in ("comparison", "lift"):
+            contrasts = contrasts_of(rows, a.variable)
+            notes |= dict.fromkeys(n for c in contrasts for n in reach(rows, a.variable, c))
+    return list(notes)
 
 
 def _value(node: ast.expr, averages: Mapping[Average, Array]) -> Any:

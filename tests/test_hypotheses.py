@@ -92,6 +92,93 @@ def test_estimands_and_probabilities_by_hand(posterior: Posterior, ways: dict[st
     assert (row["lower"], row["upper"]) == pytest.approx(shortest_interval(third, 0.95), abs=1e-10)
 
 
+def percentile(frame: Any, column: str, share: float) -> float:
+    """The smallest value that has this share of the weights up to it."""
+    rows = sorted(zip(frame[column], frame["weight"], strict=True))
+    total, below = sum(frame["weight"]), 0.0
+    for value, weight in rows:
+        below += weight
+        if below >= share * total:
+            return float(value)
+    raise AssertionError
+
+
+def test_columns_are_held_before_anything_changes(posterior: Posterior) -> None:
+    stated = {
+        "stronger": {
+            "claim": "Schooling acts more on the poor.",
+            "statement": "lift(education, internal, wealth=p10) > lift(education, internal, "
+            "wealth=p90, female=1) and slope(wealth, internal, wealth=-0.5) < "
+            "share(stay, female=0)",
+        }
+    }
+    result = hypotheses.test(with_hypotheses(posterior, stated), "stronger")
+    frame = posterior.frame
+    effects = effects_for(posterior, frame, "observed", seed=0)
+
+    def average(of: Any = None, **held: float) -> list[dict[str, float]]:
+        rows = [row | held for row in rows_of(frame)]
+        if of == "schooled":
+            rows, of = [row | {"education": row["education"] + 1} for row in rows], None
+        keys = {} if of is None else {"of": of}
+        by_draw = averages(posterior, rows, [0] * len(rows), frame["weight"], effects, **keys)
+        return [draw[0] for draw in by_draw]
+
+    poor = {"wealth": percentile(frame, "wealth", 0.1)}
+    rich = {"wealth": percentile(frame, "wealth", 0.9), "female": 1}
+    first = [
+        (a["internal"] / b["internal"]) - (c["internal"] / d["internal"])
+        for a, b, c, d in zip(
+            average("schooled", **poor), average(**poor),
+            average("schooled", **rich), average(**rich), strict=True,
+        )
+    ]  # fmt: skip
+    second = [
+        a["internal"] - b["stay"]
+        for a, b in zip(average(slope_of_wealth, wealth=-0.5), average(female=0), strict=True)
+    ]
+    np.testing.assert_allclose(flat(result), np.column_stack([first, second]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("lift(wealth, internal, age=1) > 0", "does not use 'age'"),
+        ("lift(wealth, internal, region=1) > 0", "'region' is a category"),
+        ("lift(wealth, internal, female=0.5) > 0", "not held at 0.5"),
+        ("lift(wealth, internal, female=p50) > 0", "not held at p50"),
+        ("lift(female, internal, female=1) > 0", "changes from 0 to 1 and cannot be held"),
+    ],
+)
+def test_what_cannot_be_held(posterior: Posterior, statement: str, words: str) -> None:
+    odd = with_hypotheses(posterior, {"odd": {"claim": "odd", "statement": statement}})
+    for ask in (lambda: hypotheses.test(odd), lambda: validate_hypotheses(odd.design)):
+        with pytest.raises(QuestionError, match=words):
+            ask()
+
+
+def test_two_percentiles_that_are_one_number_are_refused() -> None:
+    frame = small_frame().assign(wealth=lambda f: f["wealth"].clip(lower=0.5) - 0.5)
+    stated = {
+        "turns": {
+            "claim": "It turns.",
+            "statement": "slope(wealth, internal, wealth=p10) > "
+            "slope(wealth, internal, wealth=p50)",
+        }
+    }
+    design = small_design("wealth + square(wealth) + education", survey=survey_of(frame))
+    design = replace(design, spec=design.spec.replace(hypotheses=stated))
+    for ask in (lambda: hypotheses.test(fabricated(design)), lambda: validate_hypotheses(design)):
+        with pytest.raises(QuestionError, match="is 0 at p10 and at p50"):
+            ask()
+
+
+def test_what_is_held_out_of_the_observed_range_is_told(posterior: Posterior) -> None:
+    stated = {"far": {"claim": "far", "statement": "lift(education, internal, wealth=40) > 0"}}
+    result = hypotheses.test(with_hypotheses(posterior, stated), "far")
+    assert "held: 100.0 % of the rows (weighted) lie outside" in result.header["support"]
+
+
 def test_shape_of_the_result(posterior: Posterior) -> None:
     result = hypotheses.test(posterior, "arithmetic")
     assert (result.name, result.mechanism) == ("arithmetic", "M45")

@@ -545,12 +545,8 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
     for name in attributes:
         columns = survey.attributes[name].values()
         wanted |= dict.fromkeys(c for c in columns if isinstance(c, str))
-    wanted |= dict.fromkeys(
-        a.variable
-        for h in spec.hypotheses.values()
-        for part in h.inequalities
-        for a in part.averages
-    )
+    asked = [a for h in spec.hypotheses.values() for i in h.inequalities for a in i.averages]
+    wanted |= dict.fromkeys(c for a in asked for c in (a.variable, *(name for name, _ in a.at)))
     return survey.shared(c for c in wanted if c in names)
 
 

@@ -7,7 +7,7 @@ import ast
 from markupsafe import Markup
 
 from bayesmig.reporting.words import code, listed
-from bayesmig.spec.statement import Average, Inequality, as_average, parse_statement
+from bayesmig.spec.statement import Average, Inequality, as_average, parse_statement, percentile_of
 
 _WAYS = {">": "higher", "<": "lower", "!=": "different"}
 _ORDERS = {">": "is larger than", "<": "is smaller than", "!=": "differs from"}
@@ -32,7 +32,7 @@ def _inequality(part: Inequality) -> Markup:
     if left is None or (right is None and not _is_zero(part.right)):
         return _as_written(part)
     if left.verb == "share":
-        if right is None or right.verb != "share":
+        if right is None or right.verb != "share" or left.at or right.at:
             return _as_written(part)
         return Markup("the average share of {} is {}, compared with {}").format(
             code(left.alternative), way, code(right.alternative)
@@ -41,11 +41,30 @@ def _inequality(part: Inequality) -> Markup:
         _more(left), way, code(left.alternative)
     )
     if right is None:
-        return said
+        return said + _where(left)
     if (left.verb, left.variable) != (right.verb, right.variable):
         return _as_written(part)
     scale = "" if left.verb == "lift" else " in percentage points"
-    return said + Markup(", compared with {}{}").format(code(right.alternative), scale)
+    if left.at == right.at:
+        compared = Markup(", compared with {}{}").format(code(right.alternative), scale)
+        return said + _where(left) + compared
+    if left.alternative != right.alternative or not (left.at and right.at):
+        return _as_written(part)
+    return said + _where(left) + Markup(" than{}{}").format(_where(right), scale)
+
+
+def _where(average: Average) -> Markup:
+    """At which values of other columns, nothing where none is held."""
+    if not average.at:
+        return Markup("")
+    return Markup(" at ") + Markup(", ").join(_held(c, v) for c, v in average.at)
+
+
+def _held(column: str, value: float | str) -> Markup:
+    share = percentile_of(value)
+    if share is None:
+        return Markup("{} = {:g}").format(code(column), value)
+    return Markup("percentile {:.0f} of {}").format(100 * share, code(column))
 
 
 def _as_written(part: Inequality) -> Markup:

@@ -6,7 +6,7 @@ the truth refers to is therefore exactly what a reader of the codebook gets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,8 +40,10 @@ from bayesmig.simulation.worlds import (
     Unit,
     attribute_terms,
     coefficients,
+    covariates_of,
     effects_root,
     groups_of,
+    slope_of,
 )
 from bayesmig.survey.derive import FUNCTIONS, Context, derive
 from bayesmig.survey.labels import labels_of
@@ -68,6 +70,9 @@ class Deciders:
         Group -> (codes, terms), as `bayesmig.choice.utility.Columns` takes them.
     effects
         Group -> effects, ``(group, nonbase, term)``.
+    slope
+        A column, empty where there is none, and by how much its coefficients differ in
+        each origin, ``(origin, nonbase)``. Those of ``both`` are the sums of the streams'.
     """
 
     person: npt.NDArray[np.intp]
@@ -75,6 +80,7 @@ class Deciders:
     community: npt.NDArray[np.intp]
     groups: Mapping[str, tuple[npt.NDArray[np.intp], Floats]]
     effects: Mapping[str, Floats]
+    slope: tuple[str, Floats]
 
 
 def rows(
@@ -107,6 +113,7 @@ def rows(
     everyone = people(numbers, parameters)
     deciders = _deciders(numbers, everyone, parameters, unit)
     prior = _first_prior(everyone, unit)
+    wanted = covariates_of(parameters)
     home_wealth = everyone.home_wealth
     rounds: list[Raw] = []
     left: Floats | None = None
@@ -123,9 +130,11 @@ def rows(
         if setting is not None and setting.world == "communities":
             at = deciders.household, everyone.homes.heads, deciders.community
             asked["ethnicity"] = ethnicity(setting.here, *at)
+        if wanted:
+            asked |= _covariates(numbers, everyone, deciders, asked, prior, period, wanted)
         answered = _as_answered(asked, numbers, everyone, deciders, unit, period)
         known = {} if setting is None else setting.columns(asked, answered, left, period, unit)
-        tidy = _tidy(asked | known, measures, unit)
+        tidy = _tidy(asked | known, measures, unit, wanted)
         chosen = _chosen(deciders, tidy, parameters, unit, chance[deciders.person])
         left = _left(deciders, chosen, unit)
         rounds.append(answered | {"move": chosen})
@@ -153,7 +162,20 @@ def _deciders(
             g: (independent[g] @ effects_root(parameters, g, unit).T)[:, :, None]
             for g in groups_of(unit)
         },
+        slope=_slope(numbers, parameters, unit),
     )
+
+
+def _slope(numbers: Numbers, parameters: Mapping[str, float], unit: Unit) -> tuple[str, Floats]:
+    """The column whose slope varies over origins, and its deviations, ``(origin, nonbase)``."""
+    column, sigma = slope_of(parameters)
+    if not column:
+        return "", np.zeros((len(numbers.sizes), len(ALTERNATIVES[unit]) - 1))
+    normal = [numbers.place["normal"][f"slope_{s}"] for s in STREAMS]
+    deviations = np.stack(normal, axis=1) * sigma
+    if unit == "household":
+        deviations = np.column_stack([deviations, deviations.sum(axis=1)])
+    return column, deviations
 
 
 # ------------------------------------------------------------------------------- asked
@@ -247,6 +269,75 @@ def _history(deciders: Deciders, prior: Mapping[str, Booleans], unit: Unit) -> R
     return columns
 
 
+# -------------------------------------------------------------------------- covariates
+
+
+def _covariates(
+    numbers: Numbers,
+    everyone: People,
+    deciders: Deciders,
+    asked: Raw,
+    prior: Mapping[str, Booleans],
+    period: int,
+    wanted: Iterable[str],
+) -> Raw:
+    """Give the columns of `bayesmig.simulation.worlds.COVARIATES` that a world names."""
+    place, uniform = deciders.community, numbers.place["uniform"]
+    of_place = dict(numbers.place["normal"]) | {
+        "permit_restriction": (uniform["permit_restriction"] < 0.4).astype(float),
+        "distance_internal": 5.0 + 0.6 * numbers.place["normal"]["distance_internal"],
+        "distance_international": 7.0 + 0.6 * numbers.place["normal"]["distance_international"],
+        "language_internal": 0.6 * uniform["language_internal"],
+        "language_international": 0.2 + 0.8 * uniform["language_international"],
+    }
+    first = np.cumsum(numbers.sizes) - numbers.sizes
+    more = {name: values[period] for name, values in numbers.period["more"].items()}
+    columns: Raw = {}
+    for name in wanted:
+        match name:
+            case "border_enforcement":
+                columns[name] = np.round(more[name][first][place], 4)
+            case "relative_deprivation":
+                columns[name] = _shortfall(asked["consumption"], deciders, everyone)
+            case "remittances":
+                sent = np.exp(1.0 + 0.8 * more[name][everyone.homes.heads])[deciders.household]
+                columns[name] = np.round(np.log1p(sent * (asked["household_international"] > 0)), 4)
+            case "jobs_internal" | "jobs_international":
+                women, men = (of_place[f"{name}_{who}"][place] for who in ("women", "men"))
+                is_woman = everyone.female[deciders.person]
+                columns[name] = np.round(np.where(is_woman, women, men), 4)
+            case _ if name.startswith("network_"):
+                _, stream, who = name.split("_")
+                of = everyone.female if who == "women" else ~everyone.female
+                columns[f"share_{stream}_{who}"] = _share_among(deciders, prior[stream], of)
+            case _:
+                columns[name] = np.round(of_place[name][place], 4)
+    return columns
+
+
+def _shortfall(consumption: Integers, deciders: Deciders, everyone: People) -> Floats:
+    """Mean shortfall of a household among those of its origin, over their mean (Yitzhaki 1979)."""
+    heads = everyone.homes.heads
+    income, place = consumption[heads].astype(float), deciders.community[heads]
+    short = np.empty(len(heads))
+    for code in range(int(place.max()) + 1):
+        here = place == code
+        y = income[here]
+        short[here] = np.maximum(y[None, :] - y[:, None], 0.0).mean(axis=1) / y.mean()
+    return np.round(short, 4)[deciders.household]
+
+
+def _share_among(deciders: Deciders, moved: Booleans, of: Booleans) -> Floats:
+    """Share of earlier movers among some of the origin, the own household left out."""
+    place, home = deciders.community, deciders.household
+    counts = [
+        np.bincount(place, chosen)[place] - np.bincount(home, chosen)[home]
+        for chosen in (moved & of, of)
+    ]
+    share: Floats = np.round(counts[0] / np.maximum(counts[1], 1), 4)
+    return share
+
+
 def _with_moves(prior: Mapping[str, Booleans], chosen: Integers, unit: Unit) -> dict[str, Booleans]:
     """Earlier moves as the next period will know them."""
     names = np.array(ALTERNATIVES[unit])[chosen]
@@ -256,7 +347,7 @@ def _with_moves(prior: Mapping[str, Booleans], chosen: Integers, unit: Unit) -> 
 # -------------------------------------------------------------------- chosen, answered
 
 
-def _tidy(raw: Raw, measures: Measures, unit: Unit) -> Raw:
+def _tidy(raw: Raw, measures: Measures, unit: Unit, covariates: Iterable[str]) -> Raw:
     """Give the columns that the codebook derives, beside the raw ones."""
     context = Context(
         column=lambda name: pd.Series(raw[name]),
@@ -265,7 +356,7 @@ def _tidy(raw: Raw, measures: Measures, unit: Unit) -> Raw:
     )
     return raw | {
         name: derive(parse_arithmetic(text, FUNCTIONS), context).to_numpy()
-        for name, text in measures.derivations(unit).items()
+        for name, text in (measures.derivations(unit) | measures.by_gender(covariates)).items()
     }
 
 
@@ -284,11 +375,26 @@ def _chosen(
         groups=deciders.groups,
     )
     true = Coefficients(persons=beta, attributes=gamma, effects=deciders.effects)
+    columns, true = _with_slope(columns, true, deciders, tidy)
     if unit == "person":
         columns, true = _beyond_logit(columns, true, tidy, parameters)
     cumulated = np.cumsum(np.exp(log_probabilities(np, columns, true)), axis=1)
     chosen: Integers = (chance[:, None] > cumulated[:, :-1]).sum(axis=1)
     return chosen
+
+
+def _with_slope(
+    columns: Columns, given: Coefficients, deciders: Deciders, tidy: Raw
+) -> tuple[Columns, Coefficients]:
+    """A group factor of origins beside their effects, where a slope varies over them."""
+    column, deviations = deciders.slope
+    if not column:
+        return columns, given
+    factor = deciders.community, _term(column, tidy)[:, None]
+    return (
+        replace(columns, groups={**columns.groups, "slope": factor}),
+        replace(given, effects={**deciders.effects, "slope": deviations[:, :, None]}),
+    )
 
 
 def _beyond_logit(

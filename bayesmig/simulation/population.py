@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,15 @@ _OF_PERSON = {
     "normal": ("wealth", "education", "partner_age", "weight", "internal", "international",
                "history_internal", "history_international"),
 }  # fmt: skip
+# Drawn from a stream of their own, so that they change nobody's others.
+_MORE_OF_PLACE = {
+    "uniform": ("permit_restriction", "language_internal", "language_international"),
+    "normal": ("norms", "vacancies", "distance_internal", "distance_international",
+               "slope_internal", "slope_international", "border_distance",
+               "jobs_internal_women", "jobs_internal_men", "jobs_international_women",
+               "jobs_international_men"),
+}  # fmt: skip
+_MORE_OF_PERIOD = ("border_enforcement", "remittances")
 _OF_PERIOD = {"uniform": ("choice", "no_consumption"), "normal": ("wealth",)}
 
 
@@ -95,7 +104,8 @@ class Numbers:
     person
         The same, ``(person,)``. What belongs to a household is read at its head.
     period
-        The same, ``(period, person)``.
+        The same, ``(period, person)``. What belongs to a community is read at its first
+        person.
     """
 
     first: int
@@ -106,11 +116,19 @@ class Numbers:
 
 
 def draw(
-    seed: int, sizes: Integers, first: int, last: int, periods: int, redraws: int = 0
+    seed: int,
+    sizes: Integers,
+    first: int,
+    last: int,
+    periods: int,
+    redraws: int = 0,
+    *,
+    more: bool = False,
 ) -> Numbers:
     """Draw the numbers of communities ``first`` to ``last - 1``, each from its own stream.
 
-    With `redraws`, what decides the choices is drawn anew, for the same people.
+    With `redraws`, what decides the choices is drawn anew, for the same people. With
+    `more`, there are the numbers of covariates and slopes beside the others.
     """
     drawn = [
         _draw_one(seed, number, int(sizes[number]), periods, redraws)
@@ -122,7 +140,43 @@ def draw(
         for part, names in zip(parts, _names(), strict=True)
     ]
     kinds = [dict(zip(("uniform", "normal"), named[i : i + 2], strict=True)) for i in (0, 2, 4)]
-    return Numbers(first, sizes[first:last], *kinds)
+    plain = Numbers(first, sizes[first:last], *kinds)
+    if not more:
+        return plain
+    places = _more_of_places(seed, first, last)
+    return replace(
+        plain,
+        place={kind: {**plain.place[kind], **names} for kind, names in places.items()},
+        period={**plain.period, "more": _more_of_periods(seed, sizes, first, last, periods)},
+    )
+
+
+def _more_of_places(seed: int, first: int, last: int) -> dict[str, dict[str, Floats]]:
+    """What covariates and slopes of communities are made of, ``(community,)``."""
+    rngs = [_more(seed, number, 1) for number in range(first, last)]
+    return {
+        kind: dict(zip(names, np.array([of(rng, len(names)) for rng in rngs]).T, strict=True))
+        for (kind, names), of in zip(
+            _MORE_OF_PLACE.items(),
+            (np.random.Generator.random, np.random.Generator.standard_normal),
+            strict=True,
+        )
+    }
+
+
+def _more_of_periods(
+    seed: int, sizes: Integers, first: int, last: int, periods: int
+) -> dict[str, Floats]:
+    """What covariates of periods are made of, ``(period, person)``, standard normal."""
+    drawn = [
+        _more(seed, number, 2).standard_normal((periods, len(_MORE_OF_PERIOD), int(sizes[number])))
+        for number in range(first, last)
+    ]
+    return dict(zip(_MORE_OF_PERIOD, np.moveaxis(np.concatenate(drawn, axis=2), 1, 0), strict=True))
+
+
+def _more(seed: int, number: int, which: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, 0, which)))
 
 
 def _names() -> list[tuple[str, ...]]:

@@ -25,7 +25,8 @@ Raw = dict[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float64]
 
 #: Second and third parts of the keys of random streams: of places, periods and households.
-_OF_PLACE, _OF_PERIOD, _OF_HOMES = (0, 1), (0, 2), (0, 3)
+#: Covariates have (0, 1) and (0, 2) (`bayesmig.simulation.population`).
+_OF_PLACE, _OF_PERIOD, _OF_HOMES = (0, 4), (0, 5), (0, 6)
 _SD_FARE_PLACE, _SD_FARE_PERIOD = 0.4, 0.3
 _SHARED_PATROLS = 0.8
 _MOST_REGIONS = 30

@@ -4,14 +4,20 @@ One flat mapping holds all true parameters. ``utility.internal.female`` is a coe
 a term ``a:b`` is the product of the tidy columns ``a`` and ``b``. ``sigma_origin.internal``
 is the standard deviation of an origin effect, ``corr_origin.internal:international`` a
 correlation, ``history.internal.asc`` belongs to the model of earlier moves, and
-``alternatives.cost:wealth`` is the one coefficient of an attribute, here times wealth. Persons
-may also choose otherwise than by a logit (`BEYOND`); as the worlds are, they do not.
+``alternatives.cost:wealth`` is the one coefficient of an attribute, here times wealth.
+``sigma_slope.international.household_international`` is the standard deviation of a slope
+over origins. Persons may also choose otherwise than by a logit (`BEYOND`); as the worlds are,
+they do not.
+
+A world may have more terms than the tables below, declared by their names alone: products of
+tidy columns, and of the covariates of `COVARIATES`, which are in the file where a parameter
+names them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -142,6 +148,38 @@ _TYPICAL: Mapping[str, Pair] = {
     "language": (0.18, 0.80),
 }
 
+#: Columns that a survey has where a parameter names them: column -> what it is. Those of
+#: places and periods are standard normal unless it says otherwise; persons only. They stand
+#: beside the other columns in any world, with coefficients of their own in each stream. What
+#: ``regimes`` and ``communities`` have of the same kind is another thing: always there, joined
+#: from files or computed from other rows by the codebook, and in ``regimes`` with the one
+#: coefficient of an attribute. ``border_enforcement`` varies over origins and periods, the
+#: attribute ``enforcement`` over regions and periods; permits are 0 or 1 here and a share there;
+#: jobs are given here, and shift and share there; ``relative_deprivation`` knows all incomes,
+#: ``deprivation`` those that were told. Distances and languages of ``regimes`` have the same
+#: names: there, terms that name them take the world's own.
+COVARIATES: Mapping[str, str] = {
+    "norms": "how strongly the origin disapproves of women who go away alone",
+    "border_enforcement": "how hard the border is to cross, by origin and period",
+    "permit_restriction": "1 in the 40 % of origins whose people need a permit to settle in a town",
+    "vacancies": "earlier emigration abroad from the places that the origin's movers go to",
+    "jobs_internal": "jobs within the country for the person's gender, by origin and gender",
+    "jobs_international": "jobs abroad for the person's gender, by origin and gender",
+    "border_distance": "log kilometres from the origin to the border",
+    "distance_internal": "log kilometres to the usual place within the country, 5.0 ± 0.6",
+    "distance_international": "log kilometres to the usual place abroad, 7.0 ± 0.6",
+    "language_internal": "linguistic distance to the usual place within the country, 0 to 0.6",
+    "language_international": "linguistic distance to the usual place abroad, 0.2 to 1",
+    "relative_deprivation": "mean shortfall of the household's consumption per head against other "
+    "households of the origin, as a share of their mean",
+    "remittances": "log(1 + remittances from abroad); 0 without a member who moved abroad",
+    **{
+        f"network_{stream}_{who}": f"network_{stream} among {who} alone"
+        for stream in STREAMS
+        for who in ("women", "men")
+    },
+}
+
 # A household has the coefficients of a person with its head's attributes; what happened
 # to other members is then part of its own history.
 _HEAD = {"female": "head_female", "age_10": "head_age_10", "education": "head_education"}
@@ -209,6 +247,29 @@ def true_parameters(world: World, unit: Unit) -> dict[str, float]:
     if unit == "person":
         flat |= BEYOND
     return flat | _by_stream("history", _HISTORY[world])
+
+
+def columns_of(parameters: Mapping[str, float]) -> tuple[str, ...]:
+    """Every tidy column that a term of utility or a slope of origins names, each once."""
+    named = [n.split(".", 2)[2] for n in parameters if n.startswith(("utility.", "sigma_slope."))]
+    found = dict.fromkeys(c for term in named for c in term.split(":"))
+    return tuple(c for c in found if c not in ("asc", "association"))
+
+
+def covariates_of(parameters: Mapping[str, float]) -> tuple[str, ...]:
+    """The covariates that a world names and does not have of its own, as `COVARIATES` has them."""
+    named, own = columns_of(parameters), attribute_columns(parameters)
+    return tuple(c for c in COVARIATES if c in named and c not in own)
+
+
+def slope_of(parameters: Mapping[str, float]) -> tuple[str, npt.NDArray[np.float64]]:
+    """The column whose slope varies over origins, and its deviations, ``(stream,)``.
+
+    The column is empty where none does.
+    """
+    named = [n.removeprefix("sigma_slope.") for n in parameters if n.startswith("sigma_slope.")]
+    column = named[0].split(".", 1)[1] if named else ""
+    return column, np.array([parameters.get(f"sigma_slope.{s}.{column}", 0.0) for s in STREAMS])
 
 
 def _from_no_exposure(terms: Mapping[str, Pair], network: Mapping[str, Pair]) -> dict[str, Pair]:
@@ -298,6 +359,12 @@ def attribute_terms(
     return terms, np.array([parameters[start + term] for term in terms])
 
 
+def attribute_columns(parameters: Mapping[str, float]) -> tuple[str, ...]:
+    """Every column of the attributes that a world has, each once."""
+    names = (term.partition(":")[0] for term in attribute_terms(parameters)[0])
+    return tuple(dict.fromkeys(c for name in names for c in ATTRIBUTES[name] if c))
+
+
 def correlation(parameters: Mapping[str, float], group: str, unit: Unit) -> npt.NDArray[np.float64]:
     """Give the correlation of a group's effects across alternatives, ``(nonbase, nonbase)``."""
     moves = ALTERNATIVES[unit][1:]
@@ -382,9 +449,18 @@ class Measures:
         _, scale = self.network[unit]["international"]
         return columns | {name: text.format(scale=scale) for name, text in self.more.items()}
 
-    def _network(self, unit: Unit, stream: str) -> str:
+    def by_gender(self, columns: Iterable[str]) -> dict[str, str]:
+        """The same for networks of women and of men, of persons, as far as they are named."""
+        return {
+            f"network_{stream}_{who}": self._network("person", stream, f"_{who}")
+            for stream in STREAMS
+            for who in ("women", "men")
+            if f"network_{stream}_{who}" in columns
+        }
+
+    def _network(self, unit: Unit, stream: str, who: str = "") -> str:
         _, scale = self.network[unit][stream]
-        share = f"share_{stream}"
+        share = f"share_{stream}{who}"
         if stream in self.most:
             share = f"minimum({share}, {self.most[stream]})"
         return f"{share} / {scale}"

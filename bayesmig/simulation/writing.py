@@ -6,7 +6,7 @@ import gzip
 import io
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +22,19 @@ from bayesmig.simulation.settings import FILES, codebook_of, setting_of, tables_
 from bayesmig.simulation.worlds import (
     ALTERNATIVES,
     ATTRIBUTES,
+    COVARIATES,
     MEASURES,
     STREAMS,
     Unit,
     World,
+    attribute_columns,
     attribute_terms,
     coefficients,
+    columns_of,
     correlation,
+    covariates_of,
     groups_of,
+    slope_of,
     true_parameters,
 )
 from bayesmig.tomlfile import read_toml, write_toml
@@ -122,7 +127,14 @@ def simulate(
         ``"csv.gz"``, ``"csv"`` or ``"parquet"``.
     effects
         True parameters by dotted name that replace those of the world, for instance
-        ``{"sigma_origin.international": 0.0, "utility.internal.female": -0.5}``.
+        ``{"sigma_origin.international": 0.0, "utility.internal.female": -0.5}``. A term
+        that the world does not have is added: the product of tidy columns
+        (``"utility.international.education:network_international"``), or of the
+        covariates that `bayesmig.simulation.worlds.COVARIATES` lists, which are then in
+        the file (persons only); of the other stream, it is 0 unless stated. The slope of
+        one column may vary over origins
+        (``"sigma_slope.international.household_international": 0.5``). All of that goes
+        with every world, and with choices beyond the logit (see Notes).
     overwrite
         Replace the folder, where it holds a synthetic survey and nothing else.
     progress
@@ -271,8 +283,11 @@ def _plan(
     n_persons = _whole("persons", persons, FEWEST_PERSONS, MOST_PERSONS)
     number = _whole("seed", seed, 0)
     parameters = true_parameters(world, unit)
-    changed = {k: _effect(k, v, parameters) for k, v in (effects or {}).items()}
-    parameters |= changed
+    known = _with_new_terms(parameters, effects or {}, MEASURES[world].derivations(unit), unit)
+    changed = {_as_known(k, known): v for k, v in (effects or {}).items()}
+    changed = {k: _effect(k, v, known) for k, v in changed.items()}
+    parameters = known | changed
+    _refuse_two_slopes(parameters)
     if world == "communities" and periods == 1:
         raise _refused(
             "periods",
@@ -316,6 +331,42 @@ def _whole(argument: str, value: object, low: int, high: int | None = None) -> i
         shown = f"{value:,}" if type(value) is int else repr(value)
         raise _refused(argument, f"{argument} is {shown}", f"give a whole number {span}")
     return number
+
+
+def _with_new_terms(
+    parameters: Mapping[str, float], effects: Mapping[str, Any], derived: Iterable[str], unit: Unit
+) -> dict[str, float]:
+    """The parameters, with zeros for the terms and slopes that only effects name."""
+    columns = {*derived, *columns_of(parameters), *attribute_columns(parameters)}
+    columns |= set(COVARIATES if unit == "person" else ())
+    found = dict(parameters)
+    for name in effects:
+        table, _, rest = str(name).partition(".")
+        stream, _, term = rest.partition(".")
+        new = _as_known(str(name), found) not in found and set(term.split(":")) <= columns
+        if new and stream in STREAMS and table in ("utility", "sigma_slope"):
+            found |= {f"{table}.{s}.{term}": 0.0 for s in STREAMS}
+    return found
+
+
+def _as_known(name: str, known: Mapping[str, float]) -> str:
+    """The name of the same term with its columns in another order, where there is one."""
+    path, _, term = name.rpartition(".")
+    if name in known or ":" not in term:
+        return name
+    same = (k for k in known if k.startswith(f"{path}.") and k.count(".") == name.count("."))
+    columns = sorted(term.split(":"))
+    return next((k for k in same if sorted(k.rpartition(".")[2].split(":")) == columns), name)
+
+
+def _refuse_two_slopes(parameters: Mapping[str, float]) -> None:
+    varying = {n.split(".", 2)[2] for n in parameters if n.startswith("sigma_slope.")}
+    if len(varying) > 1 or any(":" in column for column in varying):
+        raise _refused(
+            "effects",
+            f"slopes of {' and '.join(map(repr, sorted(varying)))} are to vary over origins",
+            "let the slope of one column vary",
+        )
 
 
 def _effect(name: str, value: object, known: Mapping[str, float]) -> float:
@@ -465,12 +516,13 @@ def _tables(plan: _Plan) -> dict[str, pd.DataFrame]:
 def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
     """Yield the columns of one block of communities after the other, and persons done."""
     ends = np.cumsum(plan.sizes)
+    more = bool(covariates_of(plan.parameters) or slope_of(plan.parameters)[0])
     first = 0
     while first < len(ends):
         begun = ends[first] - plan.sizes[first]
         room = begun + max(plan.block // plan.periods, 1)
         last = max(int(np.searchsorted(ends, room, side="right")), first + 1)
-        numbers = draw(plan.seed, plan.sizes, first, last, plan.periods, plan.redraws)
+        numbers = draw(plan.seed, plan.sizes, first, last, plan.periods, plan.redraws, more=more)
         measures = MEASURES[plan.world]
         setting = setting_of(
             plan.world, plan.seed, plan.sizes, first, last, plan.periods, measures.regions
@@ -523,6 +575,9 @@ def _codebook(plan: _Plan) -> dict[str, Any]:
     person = plan.unit == "person"
     kept = [f"prior_{s}" for s in STREAMS]
     kept = ["age", *kept, *(f"household_{s}" for s in STREAMS)] if person else ["size", *kept]
+    covariates = covariates_of(plan.parameters)
+    derived = _derivations(plan)
+    kept += [name for name in covariates if name not in derived]
     return {
         "title": MEASURES[plan.world].title,
         "notes": "Synthetic: nobody in it exists. True parameters stand in truth.toml.",
@@ -541,7 +596,7 @@ def _codebook(plan: _Plan) -> dict[str, Any]:
         },
         "alternatives": {name: [i] for i, name in enumerate(ALTERNATIVES[plan.unit])},
         "missing_codes": {name: [code] for name, code in _missing_codes(plan).items()},
-        "derive": _derivations(plan),
+        "derive": derived,
         "missing": {"rule": "drop"},
         **codebook_of(plan.world, plan.unit),
         "attributes": _attributes(plan),
@@ -549,10 +604,15 @@ def _codebook(plan: _Plan) -> dict[str, Any]:
 
 
 def _attributes(plan: _Plan) -> dict[str, dict[str, str | float]] | None:
-    """Attribute -> alternative -> column or zero; what households pay for both is the sum."""
-    terms, _ = attribute_terms(plan.parameters)
+    """Attribute -> alternative -> column or zero; what households pay for both is the sum.
+
+    There are those of the world, and those of which every column is a covariate.
+    """
+    terms, covariates = attribute_terms(plan.parameters)[0], covariates_of(plan.parameters)
+    names = [term.partition(":")[0] for term in terms]
+    names += [name for name, columns in ATTRIBUTES.items() if set(columns) <= set(covariates)]
     found: dict[str, dict[str, str | float]] = {}
-    for name in dict.fromkeys(term.partition(":")[0] for term in terms):
+    for name in dict.fromkeys(names):
         columns = dict(zip(STREAMS, ATTRIBUTES[name], strict=True))
         found[name] = {"stay": 0, **{stream: c or 0 for stream, c in columns.items()}}
         if plan.unit == "household":
@@ -562,7 +622,8 @@ def _attributes(plan: _Plan) -> dict[str, dict[str, str | float]] | None:
 
 
 def _derivations(plan: _Plan) -> dict[str, str]:
-    derived = MEASURES[plan.world].derivations(plan.unit)
+    measures = MEASURES[plan.world]
+    derived = measures.derivations(plan.unit) | measures.by_gender(covariates_of(plan.parameters))
     of_both = (_attributes(plan) or {}) if plan.unit == "household" else {}
     return derived | {
         f"{name}_both": " + ".join(str(c) for c in ATTRIBUTES[name])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bayesmig.errors import SpecError, nearest
-from bayesmig.spec.model import ModelSpec, merge
+from bayesmig.spec.model import FAMILIES, ModelSpec, merge
 from bayesmig.spec.references import models_folder as models_folder
 from bayesmig.spec.scenario import Scenario
 from bayesmig.tomlfile import read_toml, validate
@@ -18,6 +18,26 @@ _LONGEST_NAME = 64
 def model_names() -> tuple[str, ...]:
     """Names of the packaged models, in alphabetical order."""
     return tuple(sorted(p.stem for p in models_folder().glob("*.toml")))
+
+
+def models_by_family() -> dict[str, tuple[ModelSpec, ...]]:
+    """The packaged models in the order of the field's story: family in words -> models.
+
+    Within a family: constants alone, then by the mechanism that a model names first, the
+    smaller before the larger. Models of no family come last.
+    """
+    specs = sorted(map(load_model, model_names()), key=_place)
+    headings = {**FAMILIES, "": "Others"}
+    found = {text: tuple(s for s in specs if s.family == key) for key, text in headings.items()}
+    return {text: models for text, models in found.items() if models}
+
+
+def _place(spec: ModelSpec) -> tuple[bool, str, int, int, str]:
+    """Where a model stands among those of its family."""
+    coefficients = sum(n or 0 for n in spec.expect.model_dump().values())
+    varying = sum(len(group.formula.terms) for group in spec.groups)
+    first = spec.mechanisms[0] if spec.mechanisms else "M99"
+    return coefficients > 1, first, coefficients, varying, spec.name
 
 
 def scenario_names() -> tuple[str, ...]:

@@ -28,6 +28,19 @@ Column = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=128)]
 Columns = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(:[A-Za-z_]\w*)*$", max_length=256)]
 
 
+#: What theories are about, in the order in which they are told: family -> in words.
+FAMILIES: Mapping[str, str] = {
+    "streams": "What the streams have in common",
+    "people": "Who moves",
+    "means": "Who can afford to move",
+    "networks": "Movers who draw movers",
+    "households": "Strategies of households",
+    "places": "Steps, stages and vacancies",
+    "regimes": "Borders, permits and distance",
+}
+Family = Literal["streams", "people", "means", "networks", "households", "places", "regimes"]
+
+
 class ChoiceSet(Frozen):
     """The alternatives, by name and in order, and the base among them.
 
@@ -318,6 +331,8 @@ class ModelSpec(Frozen):
         Short name; the file's own name where it comes from a file.
     title, claim
         One line, one sentence.
+    family
+        What the theory is about, one of `FAMILIES`; lists of theories are ordered by it.
     references
         Keys of ``references.bib``, or citations in full.
     mechanisms
@@ -352,6 +367,7 @@ class ModelSpec(Frozen):
     name: FileName = "model"
     title: str = ""
     claim: str = ""
+    family: Family | Literal[""] = ""
     references: tuple[Reference, ...] = ()
     mechanisms: tuple[Mechanism, ...] = ()
     columns: dict[Column, str] = {}

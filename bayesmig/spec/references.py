@@ -17,7 +17,14 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 _ENTRY = re.compile(r"^@\w+\{(?P<key>[^,\s]+),(?P<body>.*?)^\}", re.DOTALL | re.MULTILINE)
 _FIELD = re.compile(r"^\s*(?P<name>\w+)\s*=\s*\{(?P<value>.*)\},?\s*$", re.MULTILINE)
-_ACCENTS = {"{\\'i}": "í", "{\\'e}": "é", "{\\'a}": "á", "{\\'o}": "ó", "{\\~n}": "ñ"}
+_ACCENTS = {
+    "{\\`a}": "à",
+    "{\\'i}": "í",
+    "{\\'e}": "é",
+    "{\\'a}": "á",
+    "{\\'o}": "ó",
+    "{\\~n}": "ñ",
+}
 _WHERE = ("journal", "booktitle", "institution", "publisher")
 
 

@@ -16,12 +16,20 @@ Each side is arithmetic over average effects on the probability scale:
     ``bayesmig.comparisons(..., comparison="lift")`` gives.
 ``share(j)``
     average probability of ``j``.
+
+Each may hold columns at a value first, in all rows: ``lift(education, international,
+network_international=p90)`` is the lift of schooling if everybody's exposure were that of
+its 90th percentile, and ``share(stay, female=1)`` the share that would stay if all were
+women. A value is a number, or a percentile of the rows (weighted, where averages are) from
+``p01`` to ``p99``. So a claim about where an effect is stronger, or turns, is one on the
+probability scale.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite
@@ -32,6 +40,8 @@ from bayesmig.errors import SpecError
 from bayesmig.expressions import MAX_LENGTH, python_tree, vet_arithmetic
 
 ESTIMANDS = {"comparison": 2, "slope": 2, "lift": 2, "share": 1}
+#: How a statement names a percentile of a column.
+_PERCENTILE = re.compile(r"p(?!00)\d\d")
 _SIGNS = {ast.Lt: "<", ast.Gt: ">", ast.NotEq: "!="}
 _OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -54,11 +64,15 @@ class Average:
         The column that changes; empty for ``share``.
     alternative
         Whose probability.
+    at
+        Columns that are held in all rows, each with a number or the name of a percentile
+        (``"p90"``), by name.
     """
 
     verb: str
     variable: str
     alternative: str
+    at: tuple[tuple[str, float | str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +105,23 @@ def as_average(call: ast.Call) -> Average:
     """The average effect that a vetted call names."""
     names = [a.id for a in call.args if isinstance(a, ast.Name)]
     verb = call.func.id if isinstance(call.func, ast.Name) else ""
-    return Average(verb, names[0] if len(names) == 2 else "", names[-1])
+    at = sorted((str(key.arg), _held(key.value)) for key in call.keywords)
+    return Average(verb, names[0] if len(names) == 2 else "", names[-1], tuple(at))
+
+
+def percentile_of(value: float | str) -> float | None:
+    """The share below a named percentile (``"p90"``: 0.9); nothing for a number."""
+    return int(value[1:]) / 100 if isinstance(value, str) else None
+
+
+def _held(node: ast.expr) -> float | str:
+    """A number, or the name of a percentile; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id if _PERCENTILE.fullmatch(node.id) else ""
+    sign = -1.0 if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else 1.0
+    inner = node.operand if isinstance(node, ast.UnaryOp) else node
+    number = isinstance(inner, ast.Constant) and type(inner.value) in (int, float)
+    return sign * float(inner.value) if number else ""  # type: ignore[attr-defined]
 
 
 def parse_statement(text: str, *, where: str = "") -> tuple[Inequality, ...]:
@@ -193,10 +223,15 @@ def _check_constants(node: ast.BinOp, text: str, where: str) -> None:
 def _check_call(call: ast.Call, text: str, where: str) -> None:
     name = call.func.id if isinstance(call.func, ast.Name) else ""
     wanted = ESTIMANDS[name]
-    plain = all(isinstance(a, ast.Name) for a in call.args) and not call.keywords
-    if not plain or len(call.args) != wanted:
+    plain = all(isinstance(a, ast.Name) for a in call.args)
+    held = [_held(key.value) for key in call.keywords]
+    if not plain or len(call.args) != wanted or "" in held:
         usage = f"{name}(column, alternative)" if wanted == 2 else f"{name}(alternative)"
-        raise _refused(text, f"write {usage}", where)
+        then = "; then columns to hold, each at a number or percentile (wealth=p10)"
+        raise _refused(text, f"write {usage}{then}", where)
+    names = [key.arg for key in call.keywords]
+    if twice := [column for column in names if names.count(column) > 1]:
+        raise _refused(text, f"{name}() holds {twice[0]!r} at two values", where)
 
 
 def _refused(text: str, why: str, where: str) -> SpecError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from bayesmig.changes import check_change, held, theory_columns
 from bayesmig.design.design import Design, build_design
 from bayesmig.design.formula import CONSTANT
 from bayesmig.hypotheses import validate_hypotheses
+from bayesmig.inference.density import Density
 from bayesmig.policy.counterfactual import validate_scenario
 from bayesmig.simulation import simulate
+from bayesmig.simulation.worlds import COVARIATES
 from bayesmig.spec.library import load_model, load_scenario, model_names, scenario_names
 from bayesmig.spec.scenario import MoveCoefficient, ScaleColumn
 from bayesmig.survey.codebook import Codebook
@@ -21,12 +24,18 @@ from bayesmig.survey.survey import Survey, read_survey
 from bayesmig.tomlfile import read_toml, validate
 
 OF_HOUSEHOLDS = ("household_strategies",)
+#: Theories that read every column that a packaged scenario changes.
+WITH_NETWORKS = ("networks", "unobserved_origins", "household_strategies")
 
 
 @pytest.fixture(scope="module")
 def surveys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Survey]:
     folder = tmp_path_factory.mktemp("surveys")
-    asked = {"person": {"periods": 2}, "household": {"unit": "household"}}
+    covariates = {f"utility.internal.{c}": 0.0 for c in COVARIATES}
+    asked: dict[str, Any] = {
+        "person": {"periods": 2, "effects": covariates},
+        "household": {"unit": "household"},
+    }
     return {
         name: read_survey(simulate(folder / name, persons=2000, seed=3, **keys).codebook)
         for name, keys in asked.items()
@@ -53,6 +62,8 @@ def test_a_shipped_theory_counts_what_it_says(name: str, surveys: dict[str, Surv
     built = build_design(spec, survey_for(name, surveys))  # refuses a wrong [expect]
     own = [label for label in built.persons if not label.startswith("period[")]
     assert len(own) == spec.expect.persons
+    assert len(built.only) == (spec.expect.only or 0)
+    assert len(built.attribute_terms) == (spec.expect.alternatives or 0)
     assert built.persons[0] == CONSTANT
     n_periods = survey_for(name, surveys).role("period").nunique()
     assert len(built.persons) - len(own) == n_periods - 1
@@ -133,11 +144,20 @@ def test_questions_of_a_shipped_theory_are_not_refused(
         assert held(built, [column]) == ""
     validate_hypotheses(built)
     for scenario in scenario_names():
-        if scenario.endswith("_households") == (name in OF_HOUSEHOLDS) and name not in (
-            "baseline",
-            "selectivity",
-        ):
+        if scenario.endswith("_households") == (name in OF_HOUSEHOLDS) and name in WITH_NETWORKS:
             validate_scenario(load_scenario(scenario), built, survey.frame)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_density_and_gradient_of_a_shipped_theory_are_finite(
+    name: str, surveys: dict[str, Survey]
+) -> None:
+    density = Density(build_design(load_model(name), survey_for(name, surveys)))
+    for seed in range(2):
+        value, gradient = density(density.start(np.random.default_rng(seed)))
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+        assert (gradient != 0).any()
 
 
 @pytest.mark.parametrize("name", ["ifls", "ifls_all"])
@@ -161,13 +181,27 @@ def _ifls(path: Path) -> Survey:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["baseline", "unobserved_origins"])  # the least and the most
+@pytest.mark.parametrize(
+    "name",
+    [
+        "baseline",
+        "unobserved_origins",
+        "cumulative_causation",
+        "household_substitutes",
+        "intersectional_selectivity",
+        "network_saturation",
+        "network_selectivity",
+        "step_migration",
+        "wealth_and_liquidity",
+    ],
+)
 def test_a_shipped_theory_works_unchanged_on_ifls(
     name: str, repository: Path, real_data: Path
 ) -> None:
     built: Design = build_design(load_model(name), _ifls(repository / "surveys" / "ifls.toml"))
     assert len(built.persons) == (load_model(name).expect.persons or 0) + 2  # three periods
     assert built.support.warnings == ()
+    validate_hypotheses(built)
 
 
 @pytest.mark.real

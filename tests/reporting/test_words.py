@@ -188,6 +188,18 @@ def test_statements_are_read_as_associations() -> None:
             "x + 1 is associated with a different probability of a, compared with b "
             "in percentage points",
         ),
+        (
+            "lift(x, a, z=p90) < lift(x, a, z=0.5)",
+            "x + 1 is associated with a lower probability of a at percentile 90 of z "
+            "than at z = 0.5",
+        ),
+        (
+            "slope(x, a, z=1) > slope(x, b, z=1)",
+            "more x is associated with a higher probability of a at z = 1, compared with b "
+            "in percentage points",
+        ),
+        ("lift(x, a, z=1) > lift(x, a)", "lift(x, a, z=1) is larger than lift(x, a)"),
+        ("share(a, z=1) > 0.5", "share(a, z=1) is larger than 0.5"),
         ("share(a) > share(b)", "the average share of a is higher, compared with b"),
         ("lift(x, a) > lift(z, a)", "lift(x, a) is larger than lift(z, a)"),
         ("share(a) > 0.5", "share(a) is larger than 0.5"),

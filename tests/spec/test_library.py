@@ -11,9 +11,11 @@ from bayesmig.spec.library import (
     load_model,
     load_scenario,
     model_names,
+    models_by_family,
     models_folder,
     scenario_names,
 )
+from bayesmig.spec.model import FAMILIES
 
 CHOICE = '[choice]\nalternatives = ["stay", "go"]\nbase = "stay"\n'
 
@@ -30,6 +32,19 @@ def test_a_packaged_name_and_its_path_are_the_same_model() -> None:
     assert "networks" in model_names()
     assert "network_cut" in scenario_names()
     assert load_scenario("network_cut").name == "network_cut"
+
+
+def test_theories_are_told_by_family_each_once() -> None:
+    told = models_by_family()
+    names = [spec.name for specs in told.values() for spec in specs]
+    assert sorted(names) == list(model_names())
+    headings = list(FAMILIES.values())
+    assert [h for h in headings if h in told] == list(told)
+    for heading, specs in told.items():
+        assert {FAMILIES[spec.family] for spec in specs} == {heading}
+        firsts = [spec.mechanisms[0] for spec in specs if (spec.expect.persons or 0) > 1]
+        assert firsts == sorted(firsts)
+    assert next(iter(names)) == "baseline"
 
 
 @pytest.mark.parametrize("load", [load_model, load_scenario])

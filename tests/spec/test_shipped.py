@@ -15,7 +15,7 @@ from bayesmig.spec.library import (
     models_folder,
     scenario_names,
 )
-from bayesmig.spec.model import ModelSpec
+from bayesmig.spec.model import FAMILIES, ModelSpec
 from bayesmig.spec.references import citation
 from bayesmig.spec.scenario import ChangeAttribute, MoveCoefficient, Scenario, SetAvailability
 from bayesmig.tomlfile import validate
@@ -35,6 +35,9 @@ def bibliography() -> dict[str, dict[str, str]]:
 def test_the_shipped_theories_and_scenarios_are_there() -> None:
     theories = {"baseline", "selectivity", "networks", "unobserved_origins"}
     assert theories | {"household_strategies"} <= set(MODELS)
+    mechanisms = {m for name in MODELS for m in load_model(name).mechanisms}
+    wanted = (3, 4, 5, 6, 9, 10, 12, 13, 15, 16, 17, 22, 23, 24, 29, 30, 32, 36, 37, 38, 40, 42, 43)
+    assert {f"M{number:02d}" for number in wanted} <= mechanisms
     policies = {"network_cut", "border_closure", "border_tightening", "wealth_grant"}
     assert policies | {"girls_schooling", "internal_seed"} <= set(SCENARIOS)
 
@@ -73,10 +76,40 @@ def test_a_model_says_what_it_claims_and_on_what_grounds(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_column_of_a_model_has_a_meaning_and_no_other(name: str) -> None:
     spec = load_model(name)
-    formulas = [spec.utility.persons_formula, *(g.formula for g in spec.groups)]
+    utility = spec.utility
+    formulas = [
+        utility.persons_formula,
+        *utility.only_formulas.values(),
+        *filter(None, [utility.alternatives_formula]),
+        *(g.formula for g in spec.groups),
+    ]
     read = set(chain.from_iterable(f.columns for f in formulas))
-    assert read == set(spec.columns)
+    assert read | asked_about(spec) == set(spec.columns)
     assert all(len(meaning) > 20 for meaning in spec.columns.values())
+
+
+def asked_about(spec: ModelSpec) -> set[str]:
+    """Columns that hypotheses change or hold."""
+    averages = [a for h in spec.hypotheses.values() for i in h.inequalities for a in i.averages]
+    return {c for a in averages for c in (a.variable, *(name for name, _ in a.at))} - {""}
+
+
+def test_a_column_means_the_same_in_all_theories_of_persons() -> None:
+    meanings: dict[str, set[str]] = {}
+    for name in MODELS:
+        if "both" not in load_model(name).choice.alternatives:
+            for column, meaning in load_model(name).columns.items():
+                meanings.setdefault(column, set()).add(meaning)
+    assert {c: m for c, m in meanings.items() if len(m) > 1} == {}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_theory_has_its_place_in_the_story(name: str) -> None:
+    assert load_model(name).family in FAMILIES
+
+
+def test_every_family_has_a_theory() -> None:
+    assert {load_model(name).family for name in MODELS} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -84,8 +117,6 @@ def test_hypotheses_ask_about_columns_of_their_theory(name: str) -> None:
     spec = load_model(name)
     assert spec.hypotheses
     for hypothesis in spec.hypotheses.values():
-        asked = {a.variable for part in hypothesis.inequalities for a in part.averages}
-        assert asked - {""} <= set(spec.columns)
         assert hypothesis.claim.endswith(".")
         assert hypothesis.rope > 0  # a difference that matters is stated everywhere
         assert hypothesis.mechanism in spec.mechanisms

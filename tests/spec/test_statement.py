@@ -29,6 +29,16 @@ def test_each_average_is_asked_for_once() -> None:
     )
 
 
+def test_columns_are_held_at_numbers_and_percentiles() -> None:
+    (part,) = parse_statement("lift(x, a, z=p05, y=-2) > share(a, y=0.5)")
+    assert part.averages == (
+        Average("lift", "x", "a", (("y", -2.0), ("z", "p05"))),
+        Average("share", "", "a", (("y", 0.5),)),
+    )
+    (same,) = parse_statement("lift(x, a, y=-2, z=p05) > 0")
+    assert same.averages[0] == part.averages[0]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -47,6 +57,13 @@ def test_each_average_is_asked_for_once() -> None:
         ("slope(x + 1, a) > 0", "write slope(column, alternative)"),
         ("slope('x', a) > 0", "write slope(column, alternative)"),
         ("slope(x, alternative=a) > 0", "write slope(column, alternative)"),
+        ("slope(x, a, y=b) > 0", "columns to hold, each at a number or percentile"),
+        ("slope(x, a, y=p00) > 0", "columns to hold, each at a number or percentile"),
+        ("slope(x, a, y=p100) > 0", "columns to hold, each at a number or percentile"),
+        ("slope(x, a, y=1 + 1) > 0", "columns to hold, each at a number or percentile"),
+        ("slope(x, a, y='p10') > 0", "columns to hold, each at a number or percentile"),
+        ("slope(x, a, y=1, y=2) > 0", "slope() holds 'y' at two values"),
+        ("slope(x, a, **y) > 0", "** in a call is not allowed"),
         ("slope(slope(x, a), b) > 0", "write slope(column, alternative)"),
         ("slpe(x, a) > 0", "slpe() is not allowed; did you mean 'slope'?"),
         ("share(a) > 'abc'", "'abc' is text, where a number was expected"),

@@ -1,0 +1,377 @@
+"""The recovery matrix: theories in worlds where their claims are true, and where they are not.
+
+Run ``python -m tests.recovery.matrix --help`` in the repository. Results are appended to a
+file of JSON lines, so that the work may be done in pieces and goes on where it stopped;
+``--into docs/recovery.md`` writes the published tables from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayesmig import hypotheses
+from bayesmig.design.design import Design, build_design
+from bayesmig.inference.routes import fit
+from bayesmig.model_comparison import compare
+from bayesmig.posterior import Posterior
+from bayesmig.simulation import simulate
+from bayesmig.simulation.worlds import STREAMS, columns_of, true_parameters
+from bayesmig.spec.library import load_model
+from bayesmig.spec.model import Hypothesis, ModelSpec
+from bayesmig.survey.survey import Survey, read_survey
+from tests.fabricate import fabricated
+
+WORLDS = ("true", "false")
+PERSONS, REPLICATIONS = 4_000, 10
+#: Theories that are compared with each other, none of them a special case of another.
+RIVALS = (
+    "wealth_and_liquidity",
+    "network_selectivity",
+    "network_saturation",
+    "household_substitutes",
+    "border_regime",
+    "internal_regime",
+    "relative_deprivation",
+)
+#: Between them stand the tables of docs/recovery.md.
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+COMPARED = {5_000: 2, 500: 2}
+Effects = dict[str, float]
+
+
+# ------------------------------------------------------------------------------ worlds
+
+
+@cache
+def claims() -> Mapping[str, Mapping[str, Effects]]:
+    """Theory -> ``true`` or ``false`` -> effects; and those that all worlds have."""
+    text = (Path(__file__).parent / "claims.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def theories() -> tuple[str, ...]:
+    """The theories that have worlds."""
+    return tuple(name for name in claims() if name != "common")
+
+
+def term_of(label: str) -> str:
+    """The simulator's name of a coefficient's label: ``square(x)`` is ``x:x``."""
+    parts = [f"{p[7:-1]}:{p[7:-1]}" if p.startswith("square(") else p for p in label.split(":")]
+    return ":".join(parts)
+
+
+def same(term: str) -> tuple[str, ...]:
+    """A term, whatever the order of its columns."""
+    return tuple(sorted(term.split(":")))
+
+
+def effects_of(theory: str, world: str) -> Effects:
+    """Every effect of a world: those of the file, and 0 for what the theory does not have."""
+    spec = load_model(theory)
+    labels = [":".join(f.name for f in term) for term in spec.utility.persons_formula.terms]
+    kept = {same("asc"), *(same(term_of(label)) for label in labels)}
+    known = true_parameters("albania", "person")
+    zero = {
+        name: 0.0
+        for name in known
+        if name.startswith("utility.") and same(name.split(".", 2)[2]) not in kept
+    }
+    # At no exposure, coefficients of education hold what its product does at typical
+    # exposure; where the product is gone, so is that.
+    zero |= {"utility.international.education": 0.0}
+    formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
+    own = [term_of(":".join(f.name for f in term)) for of in formulas for term in of.terms]
+    zero |= {n: 0.0 for s in STREAMS for term in own if (n := f"utility.{s}.{term}") not in known}
+    return zero | dict(claims()["common"]) | dict(claims()[theory][world])
+
+
+def declared(effects: Effects, names: Iterable[str]) -> Effects:
+    """The effects, and zeros that bring the columns of other theories into the survey."""
+    of_theories = [claims()[name]["true"] for name in names]
+    columns = {c for e in of_theories for c in columns_of(e)}
+    return {f"utility.{s}.{c}": 0.0 for s in STREAMS for c in sorted(columns)
+            if c not in columns_of(true_parameters("albania", "person"))} | effects  # fmt: skip
+
+
+def survey_of(effects: Effects, persons: int, seed: int) -> tuple[Survey, dict[str, Any]]:
+    """A survey of a world, and what is true in it: ``utility`` -> stream -> term -> value."""
+    with TemporaryDirectory() as folder:
+        made = simulate(Path(folder) / "survey", persons=persons, seed=seed, effects=effects)
+        truth: dict[str, Any] = tomllib.loads(made.truth.read_text())["true"]
+        return read_survey(made.codebook), truth
+
+
+def true_values(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The true coefficients of a theory's design, by block."""
+    utility = {
+        stream: {same(term): value for term, value in of.items()}
+        for stream, of in truth["utility"].items()
+    }
+    found = {
+        "beta": np.array(
+            [[utility[s][same(term_of(label))] for s in design.nonbase] for label in design.persons]
+        )
+    }
+    if design.only:
+        found["beta_only"] = np.array([utility[s][same(term_of(term))] for s, term in design.only])
+    if design.attribute_terms:
+        found["gamma"] = np.array(
+            [utility["internal"][(f"{name}_internal",)] for name in design.attribute_terms]
+        )
+    return found
+
+
+def at_the_truth(design: Design, truth: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether each hypothesis holds at the true coefficients, in origins drawn anew."""
+    centre = true_values(design, truth)
+    for by, layout in design.layouts.items():
+        slopes = truth.get("sigma_slope", {})
+        centre[f"sigma_{by}"] = np.array(
+            [
+                [truth[f"sigma_{by}"][s] if t == "asc" else slopes[s][t] for t in layout.terms]
+                for s in design.nonbase
+            ]
+        )
+    certain = fabricated(design, centre=centre, spread=1e-9, chains=2, draws=100)
+    results = hypotheses.test(certain, groups="new", allow_unconverged=True)
+    return {name: _holds(r, design.spec.hypotheses[name]) for name, r in results.items()}
+
+
+def _holds(result: hypotheses.HypothesisResult, stated: Hypothesis) -> bool:
+    """Whether the estimands have the signs of the statement, on average over origins."""
+    means = result.draws.mean(("chain", "draw")).to_numpy()
+    signs = {">": lambda x: x > 0, "<": lambda x: x < 0, "!=": lambda x: abs(x) > stated.rope}
+    return all(signs[part.sign](x) for part, x in zip(stated.inequalities, means, strict=True))
+
+
+# ------------------------------------------------------------------------ replications
+
+
+def replicate(theory: str, world: str, seed: int, persons: int = PERSONS) -> dict[str, Any]:
+    """Simulate, fit and ask: what the theory says of its claims, and what is covered."""
+    begun = time.perf_counter()
+    survey, truth = survey_of(effects_of(theory, world), persons, seed)
+    spec = load_model(theory)
+    design = build_design(spec, survey)
+    posterior = fit(spec, survey, seed=seed, progress=False)
+    asked = hypotheses.test(thinned(posterior), allow_unconverged=True)
+    holds = at_the_truth(design, truth)
+    inside = covered(posterior, true_values(design, truth))
+    return {
+        "theory": theory,
+        "world": world,
+        "seed": seed,
+        "persons": persons,
+        "route": posterior.provenance.route,
+        "problems": posterior.problems(),
+        "covered": int(sum(inside)),
+        "coefficients": len(inside),
+        "shares": np.bincount(design.choice, minlength=3).tolist(),
+        "claims": {n: [r.probability, holds[n]] for n, r in asked.items()},
+        "seconds": round(time.perf_counter() - begun, 2),
+    }
+
+
+def thinned(posterior: Posterior) -> Posterior:
+    """Every fourth draw: enough for a probability, and claims are asked in a third of the time."""
+    groups = {name: node.to_dataset() for name, node in posterior.data.children.items()}
+    found = {
+        name: group.isel(draw=slice(None, None, 4)) if "draw" in group.dims else group
+        for name, group in groups.items()
+    }
+    return replace(posterior, data=xr.DataTree.from_dict(found))
+
+
+def covered(posterior: Posterior, true: Mapping[str, np.ndarray]) -> list[bool]:
+    """Whether central 90 % intervals hold the truth, one for every coefficient."""
+    found = []
+    for name, values in true.items():
+        draws = posterior.draws[name].stack(s=("chain", "draw")).transpose("s", ...).to_numpy()
+        low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+        found += ((low <= values) & (values <= high)).ravel().tolist()
+    return found
+
+
+def contest(theory: str, seed: int, persons: int) -> dict[str, Any]:
+    """Fit all rivals in a world in which one is true, and compare them."""
+    effects = declared(effects_of(theory, "true"), RIVALS)
+    survey, _ = survey_of(effects, persons, seed)
+    fits = {name: fit(claimless(name), survey, seed=seed, progress=False) for name in RIVALS}
+    result = compare(fits, allow_unconverged=True)
+    table = result.summary
+    return {
+        "contest": theory,
+        "seed": seed,
+        "persons": persons,
+        "best": str(table["theory"].iloc[0]),
+        "gap": float(-table["elpd_diff"].iloc[1]),
+        "error": float(table["diff_se"].iloc[1]),
+        "behind": float(-table.set_index("theory")["elpd_diff"][theory]),
+        "separated": "cannot separate" not in result.text and "not known" not in result.text,
+    }
+
+
+def claimless(name: str) -> ModelSpec:
+    """A theory without hypotheses, which are not asked here."""
+    return load_model(name).replace(hypotheses={})
+
+
+# ------------------------------------------------------------------------------- tables
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """The tables of docs/recovery.md."""
+    runs = [r for r in results if "theory" in r]
+    return "\n\n".join([by_theory(runs), by_claim(runs), by_contest(results)])
+
+
+def with_table(page: str, results: list[dict[str, Any]]) -> str:
+    """A page with the tables between its two marks."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{rest.split(END)[1]}"
+
+
+def by_theory(runs: list[dict[str, Any]]) -> str:
+    """Coverage and rates of support, one row per theory and world."""
+    rows = [
+        "| theory | world | surveys | 90 % intervals that cover | true claims supported "
+        "| untrue claims supported |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for theory in dict.fromkeys(r["theory"] for r in runs):
+        for world in WORLDS:
+            some = [r for r in runs if (r["theory"], r["world"]) == (theory, world)]
+            if some:
+                rows.append(_row(theory, world, some))
+    rows.append(_row("all", "", runs))
+    return "\n".join(rows)
+
+
+def _row(theory: str, world: str, runs: list[dict[str, Any]]) -> str:
+    inside, all_ = (sum(r[k] for r in runs) for k in ("covered", "coefficients"))
+    pairs = [pair for r in runs for pair in r["claims"].values()]
+    return (
+        f"| {theory} | {world} | {len(runs)} | {100 * inside / all_:.0f} % of {all_:,} "
+        f"| {_rate(p for p, holds in pairs if holds)} "
+        f"| {_rate(p for p, holds in pairs if not holds)} |"
+    )
+
+
+def _rate(probabilities: Iterable[float]) -> str:
+    found = list(probabilities)
+    high = sum(p > hypotheses.SUPPORTED for p in found)
+    return f"{high} of {len(found)}" if found else "–"
+
+
+def by_claim(runs: list[dict[str, Any]]) -> str:
+    """Median Pr(H) of every claim in both worlds, and how often it is above .95."""
+    rows = [
+        "| theory | claim | Pr(H), world true | above .95 | Pr(H), world false | above .95 |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for theory in dict.fromkeys(r["theory"] for r in runs):
+        of = {w: [r for r in runs if (r["theory"], r["world"]) == (theory, w)] for w in WORLDS}
+        for claim in next(iter(of["true"] or of["false"]))["claims"]:
+            cells = [_cell([r["claims"][claim] for r in of[w]]) for w in WORLDS]
+            rows.append(f"| {theory} | {claim} | {cells[0]} | {cells[1]} |")
+    return "\n".join(rows)
+
+
+def _cell(pairs: list[list[Any]]) -> str:
+    """Median and range; a mark where the claim holds in that world all the same, or fails."""
+    p = np.array([pair[0] for pair in pairs])
+    share = np.mean([pair[1] for pair in pairs])
+    mark = {1.0: "holds", 0.0: "does not"}.get(float(share), f"holds in {100 * share:.0f} %")
+    median, low, high = np.median(p), p.min(), p.max()
+    return f"{median:.2f} ({low:.2f}–{high:.2f}), {mark} | {(p > 0.95).sum()} of {len(p)}"
+
+
+def by_contest(results: list[dict[str, Any]]) -> str:
+    """How often the true theory predicts best, and how often the verdict separates it."""
+    rows = [
+        "| true theory | persons | surveys | best by elpd | ahead of the next (median) "
+        "| verdict: cannot separate |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    contests = [r for r in results if "contest" in r]
+    for persons in sorted({r["persons"] for r in contests}, reverse=True):
+        for theory in (*RIVALS, "all"):
+            some = [
+                r for r in contests if r["persons"] == persons and theory in (r["contest"], "all")
+            ]
+            if not some:
+                continue
+            won = [r for r in some if r["best"] == r["contest"]]
+            ahead = f"{np.median([r['gap'] for r in won]):.1f}" if won else "–"
+            unsure = sum(not r["separated"] for r in some)
+            rows.append(
+                f"| {theory} | {persons:,} | {len(some)} | {len(won)} of {len(some)} | {ahead} "
+                f"| {unsure} of {len(some)} |"
+            )
+    return "\n".join(rows)
+
+
+# --------------------------------------------------------------------------------- run
+
+
+def work(done: list[dict[str, Any]], replications: int, what: str) -> Iterable[tuple[Any, ...]]:
+    """What is to be done yet, one replication of everything before the next."""
+    have = {(r.get("theory"), r.get("world"), r["seed"]) for r in done if "theory" in r}
+    met = {(r["contest"], r["seed"], r["persons"]) for r in done if "contest" in r}
+    for seed in range(replications):
+        for theory in theories():
+            if seed >= replications // 2 and varies(theory):
+                continue
+            for world in WORLDS:
+                if what != "contests" and (theory, world, seed) not in have:
+                    yield replicate, theory, world, seed
+    for persons, times in COMPARED.items():
+        for seed in range(times):
+            for theory in RIVALS:
+                if what != "claims" and (theory, seed, persons) not in met:
+                    yield contest, theory, seed, persons
+
+
+def varies(theory: str) -> bool:
+    """Whether slopes vary over origins: chains are run, and half as many surveys are."""
+    return any(group.formula.terms for group in load_model(theory).groups)
+
+
+def main() -> None:
+    """Do what is not done yet, for so many seconds, or write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("recovery.jsonl"))
+    parser.add_argument("--replications", type=int, default=REPLICATIONS)
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
+    parser.add_argument("--what", choices=("all", "claims", "contests"), default="all")
+    parser.add_argument("--into", type=Path, help="write the tables into this page and stop")
+    given = parser.parse_args()
+    results = given.results
+    lines = results.read_text().splitlines() if results.exists() else []
+    done = [json.loads(line) for line in lines]
+    if given.into:
+        page = given.into.read_text(encoding="utf-8")
+        given.into.write_text(with_table(page, done), encoding="utf-8")
+        return
+    begun = time.monotonic()
+    for job, *arguments in work(done, given.replications, given.what):
+        if time.monotonic() - begun > given.seconds:
+            break
+        with results.open("a") as file:
+            file.write(json.dumps(job(*arguments)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

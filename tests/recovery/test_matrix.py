@@ -1,0 +1,125 @@
+"""The theories' claims in worlds where they hold and in worlds where they do not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bayesmig.design.design import build_design
+from bayesmig.hypotheses import validate_hypotheses
+from bayesmig.spec.library import load_model, model_names
+from tests.recovery import matrix
+from tests.recovery.matrix import (
+    BEGIN,
+    END,
+    WORLDS,
+    at_the_truth,
+    claims,
+    effects_of,
+    replicate,
+    survey_of,
+    term_of,
+    theories,
+    true_values,
+    with_table,
+)
+
+#: Without worlds: they claim next to nothing, claim what networks does, or are about
+#: households, which the worlds of persons do not have.
+WITHOUT = {"baseline", "unobserved_origins", "household_strategies"}
+
+
+def test_theories_have_worlds_or_a_reason() -> None:
+    assert set(theories()) <= set(model_names())
+    assert not WITHOUT & set(theories())
+    for theory in theories():
+        assert set(claims()[theory]) == set(WORLDS)
+
+
+@pytest.mark.parametrize("theory", theories())
+def test_every_claim_comes_out_both_ways(theory: str) -> None:
+    """At the true coefficients of a world, of a survey of that world."""
+    held = {}
+    for world in WORLDS:
+        survey, truth = survey_of(effects_of(theory, world), 1500, seed=0)
+        design = build_design(load_model(theory), survey)
+        validate_hypotheses(design)
+        held[world] = at_the_truth(design, truth)
+    assert len(held["true"]) == len(load_model(theory).hypotheses)
+    assert [name for name, holds in held["true"].items() if holds == held["false"][name]] == []
+
+
+def test_a_world_has_the_terms_of_its_theory_and_no_others() -> None:
+    survey, truth = survey_of(effects_of("wealth_and_liquidity", "true"), 600, seed=0)
+    utility = truth["utility"]["international"]
+    assert utility["wealth:network_international"] == -0.15
+    assert utility["wealth:wealth"] == -0.20
+    for gone in ("prior_international", "household_internal", "education:network_international"):
+        assert utility[gone] == 0
+    design = build_design(load_model("wealth_and_liquidity"), survey)
+    at = design.persons.index("square(wealth)"), design.nonbase.index("international")
+    assert true_values(design, truth)["beta"][at] == -0.20
+    assert truth["sigma_household"]["internal"] == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "term"),
+    [
+        ("asc", "asc"),
+        ("square(wealth)", "wealth:wealth"),
+        ("female:square(age_10)", "female:age_10:age_10"),
+    ],
+)
+def test_labels_are_terms(label: str, term: str) -> None:
+    assert term_of(label) == term
+
+
+def test_tables_say_what_was_found() -> None:
+    run = {"theory": "t", "seed": 0, "covered": 9, "coefficients": 10}
+    results = [
+        run | {"world": "true", "claims": {"a": [0.99, True], "b": [0.5, True]}},
+        run | {"world": "false", "claims": {"a": [0.96, False], "b": [0.1, True]}},
+        {"contest": "border_regime", "persons": 500, "seed": 0, "best": "border_regime",
+         "gap": 3.0, "error": 2.0, "behind": 0.0, "separated": False},
+    ]  # fmt: skip
+    page = with_table(f"Before\n{BEGIN}\nstale\n{END}\nAfter\n", results)
+    assert page.startswith("Before\n")
+    assert page.endswith("After\n")
+    assert "stale" not in page
+    assert "| t | true | 1 | 90 % of 10 | 1 of 2 | – |" in page
+    assert "| t | false | 1 | 90 % of 10 | 0 of 1 | 1 of 1 |" in page
+    assert "| t | b | 0.50 (0.50–0.50), holds | 0 of 1 | 0.10 (0.10–0.10), holds | 0 of 1 |" in page
+    assert "| border_regime | 500 | 1 | 1 of 1 | 3.0 | 1 of 1 |" in page
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    done = [
+        {"theory": t, "world": w, "seed": 0}
+        for t in theories()
+        for w in WORLDS
+        if t != "remittances"
+    ]
+    left = list(matrix.work(json.loads(json.dumps(done)), 1, "claims"))
+    assert {arguments[1] for arguments in left} <= {"remittances"} | {
+        t for t in theories() if matrix.varies(t)
+    }
+    assert len(list(matrix.work([], 2, "contests"))) == sum(matrix.COMPARED.values()) * 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theory", ["network_saturation", "border_regime", "continuum"])
+def test_claims_and_intervals_in_some_surveys(theory: str) -> None:
+    """A piece of docs/recovery.md: what holds is seen, what does not is not, and 90 % cover."""
+    runs = {w: [replicate(theory, w, seed) for seed in range(100, 104)] for w in WORLDS}
+    everything = [r for w in WORLDS for r in runs[w]]
+    inside = sum(r["covered"] for r in everything) / sum(r["coefficients"] for r in everything)
+    assert 0.80 < inside < 0.98
+    untrue = [p for r in everything for p, holds in r["claims"].values() if not holds]
+    assert np.mean([p > 0.95 for p in untrue]) < 0.1
+    for claim in runs["true"][0]["claims"]:
+        true, false = (np.median([r["claims"][claim][0] for r in runs[w]]) for w in WORLDS)
+        holds = runs["true"][0]["claims"][claim][1]
+        assert (true > false) == holds
