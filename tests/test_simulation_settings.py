@@ -10,7 +10,7 @@ import pytest
 
 from bayesmig.design.design import build_design
 from bayesmig.errors import SpecError
-from bayesmig.simulation import SimulatedSurvey, simulate
+from bayesmig.simulation import SimulatedSurvey, settings, simulate
 from bayesmig.simulation.worlds import ATTRIBUTES, CLAIMS, attribute_terms, true_parameters, variant
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey, read_survey
@@ -266,3 +266,32 @@ def test_every_claim_rests_on_true_parameters() -> None:
     assert {t.partition(":")[0] for t in terms} == set(ATTRIBUTES)
     assert gamma[terms.index("enforcement")] == -0.5
     assert gamma[terms.index("enforcement:wealth")] == 0.2
+
+
+@pytest.mark.parametrize("world", ["regimes", "communities"])
+@pytest.mark.parametrize("unit", ["person", "household"])
+def test_people_choose_by_what_a_reader_gets(
+    make: Callable[..., SimulatedSurvey], world: str, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where some gave no consumption, who are in nobody's reference group."""
+    kept, columns = [], settings.Setting.columns
+
+    def noted(self: Any, asked: Any, *rest: Any) -> Any:
+        found = columns(self, asked, *rest)
+        kept.append(pd.DataFrame(found | {"year": asked["year"], "id": asked[key]}))
+        return found
+
+    key = "person_id" if unit == "person" else "household_id"
+    monkeypatch.setattr(settings.Setting, "columns", noted)
+    made = make(persons=4_000, world=world, unit=unit, periods=2)
+    survey = read_survey(made.codebook)
+    # What was drawn to see whether all alternatives are chosen comes first, and again.
+    chosen = pd.concat(kept).drop_duplicates(["id", "year"], keep="last")
+    chosen["id"], chosen["year"] = chosen["id"].astype(str), chosen["year"].astype(str)
+    who = pd.DataFrame({"id": survey.role(unit), "year": survey.role("period")})
+    of_row = who.merge(chosen, on=["id", "year"], how="left", validate="1:1")
+    assert survey.report.missing["consumption" if "consumption" in survey.names else "wealth"] > 0
+    for name in set(chosen) - {"id", "year"}:
+        np.testing.assert_allclose(
+            of_row[name], survey.column(name), rtol=1e-9, atol=1e-12, err_msg=name
+        )
