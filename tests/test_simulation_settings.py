@@ -10,7 +10,7 @@ import pytest
 
 from bayesmig.design.design import build_design
 from bayesmig.errors import SpecError
-from bayesmig.simulation import SimulatedSurvey, simulate
+from bayesmig.simulation import SimulatedSurvey, settings, simulate
 from bayesmig.simulation.choices import rows
 from bayesmig.simulation.population import draw, settle
 from bayesmig.simulation.worlds import (
@@ -104,15 +104,15 @@ def test_fares_patrols_and_jobs_vary_as_they_should(make: Callable[..., Simulate
     assert frame.groupby(["origin", "period"])["fare_international"].nunique().max() == 1
     # Fares have three decimals: once in a while, those of two periods are the same.
     assert frame.groupby("origin")["fare_international"].nunique().mean() > 3.98
-    assert frame.groupby(["region", "period"])["patrols"].nunique().max() == 1
+    assert frame.groupby(["region", "period"])["border_enforcement"].nunique().max() == 1
     assert frame.groupby("origin")["share_restricted"].nunique().max() == 1
-    assert frame.groupby(["origin", "period", "female"])["jobs"].nunique().max() == 1
-    assert frame.groupby(["origin", "period"])["jobs"].nunique().min() == 2
+    assert frame.groupby(["origin", "period", "female"])["jobs_internal"].nunique().max() == 1
+    assert frame.groupby(["origin", "period"])["jobs_internal"].nunique().min() == 2
     ratio = frame["fare_international"].median() / frame["fare_internal"].median()
     assert ratio == pytest.approx(8, rel=0.15)
-    assert frame["restricted"].std() == pytest.approx(1, abs=0.15)
+    assert frame["permit_restriction"].std() == pytest.approx(1, abs=0.15)
     assert survey.attributes["enforcement"] == {
-        "stay": 0, "internal": 0, "international": "patrols",
+        "stay": 0, "internal": 0, "international": "border_enforcement",
     }  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def test_what_both_streams_cost(make: Callable[..., SimulatedSurvey]) -> None:
         frame["cost_both"], np.log(frame["fare_internal"]) + np.log(frame["fare_international"])
     )
     assert survey.attributes["cost"]["both"] == "cost_both"
-    assert survey.attributes["permit"]["both"] == "restricted"
+    assert survey.attributes["permit"]["both"] == "permit_restriction"
 
 
 def test_neighbours_by_loops(make: Callable[..., SimulatedSurvey]) -> None:
@@ -139,8 +139,8 @@ def test_neighbours_by_loops(make: Callable[..., SimulatedSurvey]) -> None:
         assert survey.column("emptied")[i] == pytest.approx(left / 0.05)
         homes = there[there["consumption"] < 99_999_998].drop_duplicates("household_id")
         short = (homes["consumption"] - one["consumption"]).clip(lower=0).mean()
-        expected = short / homes["consumption"].mean() / 0.25
-        assert survey.column("deprivation")[i] == pytest.approx(expected)
+        expected = short / homes["consumption"].mean()
+        assert survey.column("relative_deprivation")[i] == pytest.approx(expected)
         others = there[there["household_id"] != one["household_id"]]
         for side, of in (("own", True), ("other", False)):
             some = others[(others["ethnicity"] == one["ethnicity"]) == of]["prior_international"]
@@ -215,13 +215,14 @@ def test_truth_is_recovered(make: Callable[..., SimulatedSurvey], world: str) ->
     """And a truth with one wrong sign is not: the check would have seen it."""
     made = make(persons=8_000, world=world, periods=3, effects=NO_GROUPS)
     table = _estimates(read_survey(made.codebook), made)
-    assert table["z"].abs().max() < 3.3
+    # Of fifty numbers, one is so far off in three of a thousand surveys.
+    assert table["z"].abs().max() < 4
     assert (table["z"] ** 2).mean() == pytest.approx(1, abs=0.6)
     for claim in CLAIMS.values():
         for name in claim.parameters if claim.world == world else ():
             line = table.loc[name]
             wrong = abs(line["estimate"] + line["truth"]) / line["error"]
-            assert line["truth"] == 0.05 or wrong > 3, name
+            assert line["truth"] == 0.2 or wrong > 3, name
 
 
 @pytest.mark.parametrize("claim", ["border_deters_the_poor", "cost_deters", "own_group_pulls"])
@@ -232,7 +233,7 @@ def test_false_claims_are_false(
     world, effects = variant(claim, which)
     made = make(persons=8_000, world=world, periods=3, effects=NO_GROUPS | effects)
     table = _estimates(read_survey(made.codebook), made)
-    assert table["z"].abs().max() < 3.5
+    assert table["z"].abs().max() < 4
     name = CLAIMS[claim].parameters[0]
     true = true_parameters(world, "person")[name]
     assert abs(table.loc[name, "estimate"] - true) / table.loc[name, "error"] > 3
@@ -403,3 +404,32 @@ def test_a_slope_of_both_streams_is_the_sum() -> None:
         chance = numbers.period["uniform"]["choice"][0][head]
         assert raw["move"][i] == sum(chance > sum(p[: j + 1]) for j in range(3))
     assert np.ptp(raw["move"]) == 3
+
+
+@pytest.mark.parametrize("world", ["regimes", "communities"])
+@pytest.mark.parametrize("unit", ["person", "household"])
+def test_people_choose_by_what_a_reader_gets(
+    make: Callable[..., SimulatedSurvey], world: str, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where some gave no consumption, who are in nobody's reference group."""
+    kept, columns = [], settings.Setting.columns
+
+    def noted(self: Any, asked: Any, *rest: Any) -> Any:
+        found = columns(self, asked, *rest)
+        kept.append(pd.DataFrame(found | {"year": asked["year"], "id": asked[key]}))
+        return found
+
+    key = "person_id" if unit == "person" else "household_id"
+    monkeypatch.setattr(settings.Setting, "columns", noted)
+    made = make(persons=4_000, world=world, unit=unit, periods=2)
+    survey = read_survey(made.codebook)
+    # What was drawn to see whether all alternatives are chosen comes first, and again.
+    chosen = pd.concat(kept).drop_duplicates(["id", "year"], keep="last")
+    chosen["id"], chosen["year"] = chosen["id"].astype(str), chosen["year"].astype(str)
+    who = pd.DataFrame({"id": survey.role(unit), "year": survey.role("period")})
+    of_row = who.merge(chosen, on=["id", "year"], how="left", validate="1:1")
+    assert survey.report.missing["consumption" if "consumption" in survey.names else "wealth"] > 0
+    for name in set(chosen) - {"id", "year"}:
+        np.testing.assert_allclose(
+            of_row[name], survey.column(name), rtol=1e-9, atol=1e-12, err_msg=name
+        )

@@ -1,4 +1,4 @@
-"""What is known of places and periods, and of others: fares, patrols, permits, jobs, neighbours.
+"""What is known of places and periods, and of others: fares, borders, permits, jobs, neighbours.
 
 The world ``regimes`` has files of its own for them, which its codebook joins; the world
 ``communities`` has what a codebook computes from other rows. Random numbers are drawn from
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bayesmig.simulation.worlds import SECTORS, SEXES, Unit, World
+from bayesmig.simulation.worlds import SECTORS, SEXES, STREAMS, Unit, World
 from bayesmig.survey.demand import shift_share
 from bayesmig.survey.incomes import relative_deprivation
 from bayesmig.survey.networks import Side, exposure
@@ -28,13 +28,13 @@ Floats = npt.NDArray[np.float64]
 #: Covariates have (0, 1) and (0, 2) (`bayesmig.simulation.population`).
 _OF_PLACE, _OF_PERIOD, _OF_HOMES = (0, 4), (0, 5), (0, 6)
 _SD_FARE_PLACE, _SD_FARE_PERIOD = 0.4, 0.3
-_SHARED_PATROLS = 0.8
+_SHARED_BORDER = 0.8
 _MOST_REGIONS = 30
 
 #: File -> its columns that are keys, and how the survey calls them.
 FILES: Mapping[str, Mapping[str, str]] = {
     "fares": {"origin": "community", "period": "year"},
-    "patrols": {"region": "region", "period": "year"},
+    "border": {"region": "region", "period": "year"},
     "places": {"origin": "community"},
     "sectors": {"origin": "community"},
     "jobs": {"period": "year", "sex": "sex"},
@@ -75,14 +75,14 @@ class Period:
 
     Attributes
     ----------
-    patrols
+    border
         Border enforcement by region, in standard deviations, ``(region,)``.
     jobs
-        Growth of jobs by sex and sector, ``(sex, sector)``.
+        Stream -> growth of jobs by sex and sector, ``(sex, sector)``.
     """
 
-    patrols: Floats
-    jobs: Floats
+    border: Floats
+    jobs: Mapping[str, Floats]
 
 
 def places(seed: int, sizes: npt.NDArray[np.int64], first: int, last: int, periods: int) -> Places:
@@ -127,9 +127,9 @@ def period_of(seed: int, number: int, regions: int) -> Period:
     """Draw what is known of one period."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, *_OF_PERIOD)))
     common, own = rng.standard_normal(), rng.standard_normal(_MOST_REGIONS)[:regions]
-    patrols = _SHARED_PATROLS * common + np.sqrt(1 - _SHARED_PATROLS**2) * own
-    jobs = rng.standard_normal((len(SEXES), len(SECTORS)))
-    return Period(np.round(patrols, 3), np.round(jobs, 3))
+    border = _SHARED_BORDER * common + np.sqrt(1 - _SHARED_BORDER**2) * own
+    jobs = np.round(rng.standard_normal((len(STREAMS), len(SEXES), len(SECTORS))), 3)
+    return Period(np.round(border, 3), dict(zip(STREAMS, jobs, strict=True)))
 
 
 # --------------------------------------------------------------------- what a row takes
@@ -188,11 +188,10 @@ def of_regimes(now: Period, here: Places, period: int, asked: Raw, unit: Unit) -
     joined = {name: values[at] for name, values in here.fixed.items()}
     joined |= {f"fare_{stream}": fare[at, period] for stream, fare in here.fares.items()}
     shares = pd.DataFrame(here.shares, columns=list(SECTORS))
-    growth = pd.DataFrame(now.jobs, columns=list(SECTORS))
-    return joined | {
-        "patrols": now.patrols[asked["region"] - 1],
-        "jobs": shift_share(shares, growth, units=at, cells=sex),
-    }
+    for stream, jobs in now.jobs.items():
+        growth = pd.DataFrame(jobs, columns=list(SECTORS))
+        joined[f"jobs_{stream}"] = shift_share(shares, growth, units=at, cells=sex)
+    return joined | {"border_enforcement": now.border[asked["region"] - 1]}
 
 
 def ethnicity(
@@ -226,7 +225,7 @@ def of_communities(asked: Raw, answered: Raw, left_before: Floats | None) -> Raw
     )
     before = np.zeros(len(frame)) if left_before is None else left_before
     return {
-        "shortfall": shortfall.fillna(0).to_numpy(),
+        "relative_deprivation": shortfall.fillna(0).to_numpy(),
         "left_before": before,
         "share_own_group": _among(frame, "own"),
         "share_other_group": _among(frame, "other"),
@@ -263,13 +262,13 @@ def tables_of(
     by_sex = pd.MultiIndex.from_product([years, SEXES, SECTORS], names=["year", "sex", "sector"])
     return {
         "fares": _crossed({"community": community, "year": years}).assign(**fares),
-        "patrols": _crossed({"year": years, "region": 1 + np.arange(regions)}).assign(
-            patrols=np.concatenate([t.patrols for t in then])
+        "border": _crossed({"year": years, "region": 1 + np.arange(regions)}).assign(
+            enforcement=np.concatenate([t.border for t in then])
         ),
         "places": pd.DataFrame({"community": community, **here.fixed}),
         "sectors": by_sector.to_frame(index=False).assign(share=here.shares.ravel()),
         "jobs": by_sex.to_frame(index=False).assign(
-            growth=np.concatenate([t.jobs.ravel() for t in then])
+            **{f"growth_{s}": np.concatenate([t.jobs[s].ravel() for t in then]) for s in STREAMS}
         ),
     }
 
@@ -286,7 +285,7 @@ def codebook_of(world: World, unit: Unit) -> dict[str, Any]:
         keys["jobs"] = {"period": "year", sex: "sex"}
         columns = {
             "fares": ["fare_internal", "fare_international"],
-            "patrols": ["patrols"],
+            "border": {"border_enforcement": "enforcement"},
             "places": [
                 "share_restricted", "km_internal", "km_international",
                 "language_internal", "language_international",
@@ -300,17 +299,26 @@ def codebook_of(world: World, unit: Unit) -> dict[str, Any]:
             name: {"file": f"{name}.csv", "keys": keys[name], "long": "sector"}
             for name in ("sectors", "jobs")
         }
+        shares = {"table": "sectors", "column": "share"}
         demand = {
-            "shares": {"table": "sectors", "column": "share"},
-            "growth": {"table": "jobs", "column": "growth"},
+            f"jobs_{stream}": {
+                "shares": shares,
+                "growth": {"table": "jobs", "column": f"growth_{stream}"},
+            }
+            for stream in STREAMS
         }
-        return {"tables": tables, "shift_share": {"jobs": demand}}
+        return {"tables": tables, "shift_share": demand}
     if world == "communities":
         abroad = ["international"] if unit == "person" else ["international", "both"]
         side = {"prior": "prior_international", "by": "ethnicity", "alone": 0}
         return {
             "deprivation": {
-                "shortfall": {"of": "consumption", "per": "mean", "alone": 0, "weighted": False}
+                "relative_deprivation": {
+                    "of": "consumption",
+                    "per": "mean",
+                    "alone": 0,
+                    "weighted": False,
+                }
             },
             "rates": {"left_before": {"alternatives": abroad, "first": 0, "weighted": False}},
             "networks": {f"share_{s}_group": {**side, "side": s} for s in ("own", "other")},

@@ -109,7 +109,7 @@ _UTILITY |= {
     "communities": {
         **_UTILITY["albania"],
         "network_international": (-0.10, 0.0),
-        "deprivation": (0.05, 0.30),
+        "relative_deprivation": (0.20, 1.20),
         "emptied": (-0.30, 0.0),
         "own_group": (0.0, 0.45),
         "other_group": (0.0, -0.15),
@@ -134,17 +134,17 @@ _ATTRIBUTES: Mapping[World, Mapping[str, float]] = {
 #: Attribute -> its columns in (internal, international); none where it is zero.
 ATTRIBUTES: Mapping[str, tuple[str | None, str | None]] = {
     "cost": ("cost_internal", "cost_international"),
-    "enforcement": (None, "patrols"),
-    "permit": ("restricted", None),
+    "enforcement": (None, "border_enforcement"),
+    "permit": ("permit_restriction", None),
     "distance": ("distance_internal", "distance_international"),
     "language": ("language_internal", "language_international"),
-    "demand": ("jobs", None),
+    "demand": ("jobs_internal", "jobs_international"),
 }
 
 #: Attribute -> its value in (internal, international) at which the constants hold.
 _TYPICAL: Mapping[str, Pair] = {
     "cost": (0.0, math.log(8)),
-    "distance": (math.log(1.5), math.log(6)),
+    "distance": (math.log(150), math.log(600)),
     "language": (0.18, 0.80),
 }
 
@@ -496,14 +496,16 @@ MEASURES["regimes"] = replace(
     MEASURES["albania"],
     title="A synthetic survey of a country like Albania, with fares, borders, permits and jobs",
     more={f"cost_{stream}": f"log(fare_{stream})" for stream in STREAMS}
-    | {f"distance_{stream}": f"log(km_{stream} / 100)" for stream in STREAMS}
-    | {"restricted": "(share_restricted - 0.35) / 0.19"},
+    | {f"distance_{stream}": f"log(km_{stream})" for stream in STREAMS}
+    | {
+        "permit_restriction": "(share_restricted - 0.35) / 0.19",
+        "border_distance": "(log(km_international) - 6.4) / 0.5",
+    },
 )
 MEASURES["communities"] = replace(
     MEASURES["albania"],
     title="A synthetic survey of a country like Albania, with neighbours who are compared to",
     more={
-        "deprivation": "shortfall / 0.25",
         "emptied": "left_before / 0.05",
         "own_group": "share_own_group / {scale}",
         "other_group": "share_other_group / {scale}",
@@ -547,7 +549,7 @@ CLAIMS: Mapping[str, Claim] = {
     "deprivation_pushes_abroad": Claim(
         "M32",
         "communities",
-        ("utility.internal.deprivation", "utility.international.deprivation"),
+        ("utility.internal.relative_deprivation", "utility.international.relative_deprivation"),
     ),
     "emptied_places_hold": Claim("M36", "communities", ("utility.internal.emptied",)),
     "own_group_pulls": Claim("M42", "communities", ("utility.international.own_group",)),

@@ -192,11 +192,12 @@ def simulate(
     months of consumption, by origin and period, about eight times as high abroad) -.5, and
     +.15 times wealth; ``enforcement`` (of the border, by region and period, in standard
     deviations) and ``permit`` (the share of an origin whom internal permits bind, in standard
-    deviations), symmetric, -.5 each and +.2 times wealth; ``distance`` (log of 100 km) -.3,
+    deviations), symmetric, -.5 each and +.2 times wealth; ``distance`` (log of kilometres) -.3,
     ``language`` (0 to 1) -.4, ``demand`` (shift and share of jobs for the own sex) +.4. In
-    ``communities``, per standard deviation or so: relative deprivation +.05 and +.30,
-    emigration of the own community a period before -.30 on internal moves, earlier migrants
-    of the own ethnicity +.45 and of the other -.15 on moves abroad. All are
+    ``communities``, relative deprivation has +.20 and +1.20 per mean income, about +.05 and
+    +.30 per standard deviation; emigration of the own community a period before -.30 per
+    five percentage points on internal moves; earlier migrants of the own ethnicity +.45 and
+    of the other -.15 on moves abroad, per unit of the network abroad. All are
     reconstructions. `bayesmig.simulation.worlds.variant` gives the parameters under which a
     claim is null or reversed.
 

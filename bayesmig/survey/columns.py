@@ -7,7 +7,7 @@ are then made when first asked for, on all rows read.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
@@ -256,6 +256,12 @@ class Columns:
             if found and name not in allowed and name not in self.book.networks:
                 refuse_own_choice(name, where=(self.where, f"key {self.book.key_of(name)}"))
 
+    def refuse_made_of_choice(self, names: Iterable[str | None], where: tuple[str, ...]) -> None:
+        """Refuse columns or roles from which something is computed that explains the choice."""
+        for name in names:
+            if name is not None and self.sources(name) & self.sources(self._roles["choice"]):
+                refuse_own_choice(name, where=(*where, f"column {name!r}"))
+
     # ------------------------------------------------------------------ file columns
 
     def _without_codes(self) -> dict[str, pd.Series]:
@@ -388,10 +394,8 @@ class Columns:
 
     def _earlier_movers(self, network: Network, where: tuple[str, ...]) -> pd.Series:
         """Give who moved before (and is back, or away), 0/1 with NaN, ``(obs,)``."""
-        asked = [c for c in (network.prior, network.away) if c is not None]
-        for column in asked:
-            if self.sources(column) & self.sources(self._roles["choice"]):
-                refuse_own_choice(column, where=(*where, f"column {column!r}"))
+        parts = (network.prior, network.away, network.of, network.by, network.leave_out)
+        self.refuse_made_of_choice(parts, where)
         prior = self.get(network.prior)
         refuse_contemporaneous(prior, self.choice, name=network.prior, where=where)
         if network.away is None:

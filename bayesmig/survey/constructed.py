@@ -130,6 +130,7 @@ def _risk(block: Risk, columns: Columns, where: Where) -> pd.Series:
 
 
 def _rate(name: str, block: Rate, columns: Columns, where: Where) -> pd.Series:
+    columns.refuse_made_of_choice((block.of, block.at, block.leave_out), where)
     when = _needs(columns, "period", where)
     periods = periods_in_order(when, block.order, where=(*where, "key order"))
     if len(periods) <= block.lag:

@@ -46,8 +46,8 @@ def posterior(survey: Survey) -> Posterior:
 def attributes(row: dict[str, Any]) -> dict[str, dict[str, float]]:
     return {
         "cost": {"internal": row["cost_internal"], "international": row["cost_international"]},
-        "enforcement": {"international": row["patrols"]},
-        "permit": {"internal": row["restricted"]},
+        "enforcement": {"international": row["border_enforcement"]},
+        "permit": {"internal": row["permit_restriction"]},
     }
 
 
@@ -100,7 +100,7 @@ def scenario(*interventions: dict[str, Any]) -> Scenario:
 
 CHEAPER = {"kind": "attribute", "attribute": "cost", "alternative": "international",
            "change": "add", "value": -math.log(2)}  # fmt: skip
-TIGHTER = {"kind": "add", "column": "patrols", "value": 1.0}
+TIGHTER = {"kind": "add", "column": "border_enforcement", "value": 1.0}
 OPEN = {"kind": "attribute", "attribute": "permit", "alternative": "internal",
         "change": "set", "value": -1.0, "where": [{"column": "female", "equals": 1}]}  # fmt: skip
 
@@ -109,8 +109,8 @@ OPEN = {"kind": "attribute", "attribute": "permit", "alternative": "internal",
     ("intervention", "moved"),
     [
         (CHEAPER, lambda r: {"cost_international": r["cost_international"] - math.log(2)}),
-        (TIGHTER, lambda r: {"patrols": r["patrols"] + 1}),
-        (OPEN, lambda r: {"restricted": -1.0 if r["female"] else r["restricted"]}),
+        (TIGHTER, lambda r: {"border_enforcement": r["border_enforcement"] + 1}),
+        (OPEN, lambda r: {"permit_restriction": -1.0 if r["female"] else r["permit_restriction"]}),
     ],
     ids=["cheaper", "tighter", "open to women"],
 )
@@ -134,7 +134,7 @@ def test_a_saved_posterior_has_its_attributes(posterior: Posterior, tmp_path: Pa
 
 
 def test_attributes_are_asked_about_by_their_columns(posterior: Posterior) -> None:
-    table = comparisons(posterior, "patrols").summary
+    table = comparisons(posterior, "border_enforcement").summary
     abroad = table.loc[table["alternative"] == "international", "estimate"].item()
     assert abs(abroad) > 1e-3
     with pytest.raises(QuestionError, match="'cost' is an attribute of alternatives") as caught:
