@@ -622,9 +622,18 @@ def _attributes(plan: _Plan) -> dict[str, dict[str, str | float]] | None:
     return found or None
 
 
+#: Classes of persons, whose combinations are cells of an intersection.
+_CLASSES = {
+    "age_group": "bins(age, 25, 35)",
+    "education_group": "bins(education_years, 7, 10)",
+    "wealth_group": "bins(wealth, -0.5, 0.5)",
+}
+
+
 def _derivations(plan: _Plan) -> dict[str, str]:
     measures = MEASURES[plan.world]
     derived = measures.derivations(plan.unit) | measures.by_gender(covariates_of(plan.parameters))
+    derived |= _CLASSES if plan.unit == "person" else {}
     of_both = (_attributes(plan) or {}) if plan.unit == "household" else {}
     return derived | {
         f"{name}_both": " + ".join(str(c) for c in ATTRIBUTES[name])
