@@ -123,3 +123,11 @@ def test_claims_and_intervals_in_some_surveys(theory: str) -> None:
         true, false = (np.median([r["claims"][claim][0] for r in runs[w]]) for w in WORLDS)
         holds = runs["true"][0]["claims"][claim][1]
         assert (true > false) == holds
+
+
+def test_the_published_page_has_every_theory_and_its_claims(repository: Path) -> None:
+    page = (repository / "docs" / "recovery.md").read_text(encoding="utf-8")
+    tables = page.split(BEGIN)[1].split(END)[0]
+    for theory in theories():
+        for claim in load_model(theory).hypotheses:
+            assert f"| {theory} | {claim} |" in tables
