@@ -598,7 +598,9 @@ def variant(
         )
     stated = CLAIMS[claim]
     known = true_parameters(stated.world, unit)
-    effects = {} if which == "true" else {n: factors[which] * known[n] for n in stated.parameters}
+    effects = (
+        {} if which == "true" else {n: factors[which] * known[n] + 0.0 for n in stated.parameters}
+    )
     for name, value in dict(effects).items():
         term = name.removeprefix("alternatives.")
         attribute, _, column = term.partition(":")

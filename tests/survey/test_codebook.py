@@ -24,6 +24,10 @@ FULL: dict[str, Any] = {
     "recode": {"e": {"from": "educ", "values": {"none": 0}, "other": "missing"}},
     "derive": {"w": "scale(log(c), within=period)"},
     "networks": {"n": {"prior": "p", "of": "household", "measure": "count"}},
+    "tables": {"t": {"file": "t.csv", "keys": {"origin": "o"}, "columns": {"fare": "usd"}}},
+    "deprivation": {"d": {"of": "c", "within": ["o"]}},
+    "risk": {"r": {"of": "c"}},
+    "rates": {"left": {"alternatives": ["international"]}},
     "missing": {"rule": "drop", "columns": ["age"]},
     "keep": ["age"],
     "attributes": {"cost": {"stay": 0, "internal": "c1", "international": "c2"}},
@@ -72,6 +76,11 @@ def test_what_a_column_is_computed_from() -> None:
     assert book.sources("n") == {"origin", "o"}
     assert book.sources("n", network="prior") == {"w2", *book.sources("w2")}
     assert book.sources("m") == {"w", *book.sources("w")}
+    assert book.sources("fare") == book.sources("n")
+    assert book.sources("d") == {"o", *book.sources("c"), "c"}
+    assert book.sources("r") == {"c", *book.sources("c"), "household", "period", "year"}
+    # The choices of earlier periods are no part of the present one's.
+    assert book.sources("left") == {"origin", "o", "period", "year"}
 
 
 @pytest.mark.parametrize(
