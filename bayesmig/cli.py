@@ -474,6 +474,9 @@ def test(
                 name: {
                     # JSON has no NaN: what cannot be computed is null.
                     "probability": r.probability if isfinite(r.probability) else None,
+                    "prior_probability": (
+                        r.prior_probability if isfinite(r.prior_probability) else None
+                    ),
                     "sentence": r.sentence,
                     "parts": _records(r.summary),
                 }
@@ -483,6 +486,7 @@ def test(
         return
     for name, r in results.items():
         print(f"{name}: {r.sentence}")
+        print(f"  {r.header['prior']}")
         print(_text(r.summary))
 
 

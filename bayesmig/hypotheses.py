@@ -30,6 +30,7 @@ from bayesmig.changes import (
 )
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
+from bayesmig.inference.prior import prior_draws
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
@@ -49,6 +50,8 @@ from bayesmig.spec.statement import Average, Inequality, as_average, percentile_
 Array = NDArray[np.float64]
 #: Called supported from the first probability on, contradicted up to the second.
 SUPPORTED, CONTRADICTED = 0.95, 0.05
+#: Draws from the prior, and rows at most, for the probability before the data.
+_PRIOR_DRAWS, _PRIOR_ROWS = 1000, 2000
 
 _OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: np.add,
@@ -70,8 +73,12 @@ class HypothesisResult:
     probability
         Posterior probability of the whole statement: the share of draws in which all
         its inequalities hold at once; NaN where any has no value in some draw.
+    prior_probability
+        The same before the data: of draws from the prior, which have a value, at the
+        survey's columns; NaN where a prior is flat. What the data added is the way from
+        one to the other.
     sentence
-        The same in plain words, with the thresholds.
+        The posterior probability in plain words, with the thresholds.
     header
         What the numbers are: theory, weights, groups, interval, thresholds.
     summary
@@ -87,6 +94,7 @@ class HypothesisResult:
     statement: str
     mechanism: str
     probability: float
+    prior_probability: float
     sentence: str
     header: Mapping[str, str] = field(repr=False)
     summary: pd.DataFrame = field(repr=False)
@@ -166,7 +174,8 @@ def test(
         _refuse_one_percentile(ask.frame, ask.weights, key, hypothesis)
     wanted = dict.fromkeys(a for h in hypotheses.values() for a in _averages_of(h))
     averages = _averages(ask, wanted)
-    results = {key: _result(ask, key, h, averages) for key, h in hypotheses.items()}
+    before = _before_the_data(ask, hypotheses, wanted)
+    results = {key: _result(ask, key, h, averages, before[key]) for key, h in hypotheses.items()}
     return results[name] if isinstance(name, str) else results
 
 
@@ -399,11 +408,14 @@ def _holds(part: Inequality, estimand: Array, rope: float) -> NDArray[np.bool_]:
 
 
 def _result(
-    ask: Ask, name: str, hypothesis: Hypothesis, averages: Mapping[Average, Array]
+    ask: Ask,
+    name: str,
+    hypothesis: Hypothesis,
+    averages: Mapping[Average, Array],
+    before: float,
 ) -> HypothesisResult:
     parts, rope = hypothesis.inequalities, hypothesis.rope
-    draws = np.stack([_estimand(part, averages) for part in parts], axis=1)
-    holds = np.stack([_holds(part, draws[:, k], rope) for k, part in enumerate(parts)], axis=1)
+    draws, holds = _held_in(hypothesis, averages)
     summary = pd.DataFrame(
         {
             "part": [part.text for part in parts],
@@ -422,8 +434,9 @@ def _result(
         statement=hypothesis.statement,
         mechanism=hypothesis.mechanism,
         probability=probability,
+        prior_probability=before,
         sentence=_sentence(ask, hypothesis, probability, summary, draws),
-        header=_header(ask, _averages_of(hypothesis)),
+        header=_header(ask, _averages_of(hypothesis)) | {"prior": _prior_note(before)},
         summary=summary,
         draws=xr.DataArray(
             draws.reshape(chains, per_chain, -1),
@@ -431,6 +444,49 @@ def _result(
             coords={"part": list(summary["part"])},
         ),
     )
+
+
+def _held_in(
+    hypothesis: Hypothesis, averages: Mapping[Average, Array]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Estimands of the parts, and in which draws each holds, ``(draw, part)`` both."""
+    parts = hypothesis.inequalities
+    draws = np.stack([_estimand(part, averages) for part in parts], axis=1)
+    holds = [_holds(part, draws[:, k], hypothesis.rope) for k, part in enumerate(parts)]
+    return draws, np.stack(holds, axis=1)
+
+
+def _before_the_data(
+    ask: Ask, hypotheses: Mapping[str, Hypothesis], wanted: Iterable[Average]
+) -> dict[str, float]:
+    """Prior probability of every hypothesis, over some of the rows where they are many."""
+    posterior = ask.posterior
+    if any(prior.is_flat for prior in posterior.design.priors.values()):
+        return dict.fromkeys(hypotheses, float("nan"))
+    drawn = prior_draws(posterior.design, seed=ask.seed, draws=_PRIOR_DRAWS)
+    tree = xr.DataTree.from_dict({"posterior": drawn})
+    n = len(ask.frame)
+    rows = np.sort(np.random.default_rng(ask.seed).permutation(n)[:_PRIOR_ROWS])
+    prior = replace(
+        ask,
+        posterior=Posterior(posterior.design, tree, posterior.provenance, posterior.survey),
+        frame=ask.frame.iloc[rows].reset_index(drop=True),
+        cells=ask.cells[rows],
+        weights=None if ask.weights is None else ask.weights[rows],
+    )
+    averages, found = _averages(prior, wanted), {}
+    for name, hypothesis in hypotheses.items():
+        draws, holds = _held_in(hypothesis, averages)
+        # Far out in the prior some averages are zero to the last digit, and have no lift.
+        known = ~np.isnan(draws).any(axis=1)
+        found[name] = float(holds[known].all(axis=1).mean()) if known.any() else float("nan")
+    return found
+
+
+def _prior_note(before: float) -> str:
+    if np.isnan(before):
+        return "without a proper prior there is no probability before the data"
+    return f"probability before the data: {before:.2f}"
 
 
 def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:

@@ -571,6 +571,7 @@ class _Run:
                     claim=result.claim,
                     statement=result.statement,
                     joint_probability=result.probability,
+                    prior_probability=result.prior_probability,
                 )
             )
         header = _joined([result.header for result in results.values()])

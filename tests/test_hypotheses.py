@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from bayesmig import hypotheses
+from bayesmig.design.design import build_design
 from bayesmig.errors import ConvergenceError, QuestionError
 from bayesmig.hypotheses import HypothesisResult, validate_hypotheses
 from bayesmig.posterior import Posterior
@@ -23,7 +25,15 @@ from tests.by_hand import (
     shortest_interval,
     slope_of_wealth,
 )
-from tests.fabricate import TRUTH, fabricated, small_design, small_frame, survey_of
+from tests.fabricate import (
+    TRUTH,
+    fabricated,
+    small_design,
+    small_frame,
+    small_survey,
+    survey_of,
+    theory,
+)
 
 
 def with_hypotheses(posterior: Posterior, stated: dict[str, Any]) -> Posterior:
@@ -213,7 +223,9 @@ def test_averages_are_computed_once(posterior: Posterior, monkeypatch: pytest.Mo
     count, plain = [], Ask.averages
 
     def counted(self: Ask, frame: Any) -> Any:
-        count.append(frame)
+        # The prior's are averages of other draws.
+        if self.posterior is posterior:
+            count.append(frame)
         return plain(self, frame)
 
     monkeypatch.setattr(Ask, "averages", counted)
@@ -456,3 +468,44 @@ def test_fitted_worlds(world: str) -> None:
     probability = hypotheses.test(posterior, "pull", allow_unconverged=True).probability
     low, high = {"true": (0.95, 1), "reversed": (0, 0.05), "void": (0.05, 0.95)}[world]
     assert low <= probability <= high
+
+
+# ------------------------------------------------------------------- before the data
+
+
+def test_the_prior_probability_is_that_of_draws_from_the_prior() -> None:
+    """A sign under a prior that is even is even; one that leans leans, whatever the data say."""
+    stated = {
+        "sign": {"claim": "", "statement": "slope(wealth, internal) > 0"},
+        "both": {
+            "claim": "",
+            "statement": "slope(wealth, internal) > 0 and slope(wealth, international) > 0",
+        },
+    }
+    survey = small_survey()
+    leaning = [
+        {"name": "wealth", "alternative": "internal", "loc": 1.0, "scale": 0.1, "per": "unit"}
+    ]
+    even, lean = (
+        theory("wealth", groups=[], hypotheses=stated, priors={"coefficient": of})
+        for of in ([], leaning)
+    )
+    contrary = np.array([[-1.0, -1.6], [-2.0, -2.0]])
+    for spec, low, high in ((even, 0.4, 0.6), (lean, 0.8, 1.0)):
+        posterior = fabricated(build_design(spec, survey), survey=survey, centre={"beta": contrary})
+        found = hypotheses.test(posterior)
+        assert low <= found["sign"].prior_probability <= high
+        assert found["both"].prior_probability <= found["sign"].prior_probability
+        assert found["sign"].probability < 0.05
+        assert "before the data" in str(found["sign"])
+
+
+def test_flat_priors_have_no_probability_before_the_data() -> None:
+    stated = {"sign": {"claim": "", "statement": "slope(wealth, internal) > 0"}}
+    flat = {"persons": {"dist": "flat"}, "asc": {"dist": "flat"}}
+    survey = small_survey()
+    spec = theory("wealth", groups=[], hypotheses=stated, priors=flat)
+    design = build_design(spec, survey)
+    centre = {"beta": np.zeros((2, 2))}
+    found = hypotheses.test(fabricated(design, survey=survey, centre=centre), "sign")
+    assert math.isnan(found.prior_probability)

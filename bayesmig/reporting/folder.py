@@ -47,7 +47,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     "hypotheses": (
         *("theory", "hypothesis", "claim", "statement", "part", *_INTERVAL),
-        *("rope", "rope_mass", "probability", "joint_probability"),
+        *("rope", "rope_mass", "probability", "joint_probability", "prior_probability"),
     ),
     "shares": ("by", "level", "alternative", *_INTERVAL),
     "effects": ("kind", "variable", "contrast", "alternative", *_INTERVAL),

@@ -388,6 +388,7 @@ def _hypotheses() -> pd.DataFrame:
             "rope_mass": 0.04 if abs(estimate) > 2 * sd else 0.31,
             "probability": probability,
             "joint_probability": joint,
+            "prior_probability": 0.5,
         }
         for theory, name, claim, parts, joint in spec
         for part, estimate, sd, rope, probability in parts
