@@ -13,7 +13,12 @@ from bayesmig.spec.model import Group, ModelSpec
 
 #: Transforms that make several columns of one, and what their coefficients are of.
 SEVERAL = {"poly": "orthogonal polynomial", "bs": "B-spline"}
-_SYMBOLS = {"persons": ("b", r"\beta"), "only": ("c", r"\kappa"), "alternatives": ("g", r"\gamma")}
+_SYMBOLS = {
+    "persons": ("b", r"\beta"),
+    "only": ("c", r"\kappa"),
+    "alternatives": ("g", r"\gamma"),
+    "feasible": ("f", r"\varphi"),
+}
 _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: r"\cdot ", ast.Div: "/"}
 
 
@@ -24,7 +29,7 @@ class Summand:
     Attributes
     ----------
     block
-        Where it stands: ``persons``, ``only`` or ``alternatives``.
+        Where it stands: ``persons``, ``only``, ``alternatives`` or ``feasible``.
     symbol
         What its coefficient is called in the formula (``b3``).
     label
@@ -81,9 +86,110 @@ def own_constant(spec: ModelSpec, alternative: str) -> list[Math]:
 
 
 def attribute_summands(spec: ModelSpec, varying: Collection[str], j: str) -> list[Summand]:
-    """Products of attributes, at an alternative; coefficients are those of all alternatives."""
+    """Products of attributes, at an alternative; coefficients are those of all alternatives.
+
+    What is shared by streams is zero at the base.
+    """
     formula = spec.utility.alternatives_formula
-    return [] if formula is None else list(_summands("alternatives", formula, "", varying, j))
+    found = [] if formula is None else list(_summands("alternatives", formula, "", varying, j))
+    return [s for s in found if not _zero(spec, s.columns, j)]
+
+
+def _zero(spec: ModelSpec, columns: Collection[str], j: str) -> bool:
+    return j == spec.choice.base and bool(set(columns) & set(spec.utility.shared_columns))
+
+
+def taste_terms(spec: ModelSpec, varying: Collection[str], j: str) -> list[Math]:
+    """What tastes add to the utility of an alternative."""
+    formula, found = spec.utility.alternatives_formula, []
+    terms = {} if formula is None else {label(term): term for term in formula.terms}
+    for taste in spec.tastes:
+        for name in taste.attributes:
+            term = terms.get(name, ())
+            if _zero(spec, {c for f in term for c in f.columns}, j):
+                continue
+            # A level or bend of a column is known by its label alone.
+            plain, latex = _product(term, varying, j) if term else (name, name_in_latex(name))
+            by, of = name_in_latex(taste.by), name_in_latex(name)
+            found.append(
+                Math(f"taste_{taste.by}[{name}]·{plain}", rf"t^{{{by}}}_{{{of}}}\,{latex}")
+            )
+    return found
+
+
+def smooth_terms(spec: ModelSpec) -> list[Math]:
+    """Bends of columns' effects, in the utility of ``j``."""
+    names = ((s.column, name_in_latex(s.column)) for s in spec.smooths)
+    return [Math(f"s_{c}[j]({c})", rf"s^{{{n}}}_{{j}}\left({n}\right)") for c, n in names]
+
+
+def deviation_terms(spec: ModelSpec) -> list[Math]:
+    """How ``j`` deviates from what the streams share, per standard deviation of a column."""
+    names = ((c, name_in_latex(c)) for c in spec.utility.shared_columns)
+    return [
+        Math(
+            f"u_deviation[j,{c}]·{c}/sd({c})",
+            rf"u^{{\mathrm{{deviation}}}}_{{j,{n}}}\,{n}/\mathrm{{sd}}\left({n}\right)",
+        )
+        for c, n in names
+    ]
+
+
+def curve_terms(spec: ModelSpec, alternative: str) -> list[Math]:
+    """Response curves in the utility of one alternative."""
+    found = []
+    for curve in spec.curves:
+        if alternative in curve.alternatives:
+            of, at, column = map(name_in_latex, (curve.label, alternative, curve.column))
+            found.append(
+                Math(
+                    f"e[{curve.label},{alternative}]·f_{curve.label}({curve.column})",
+                    rf"\eta_{{{of},{at}}}\,f_{{{of}}}\left({column}\right)",
+                )
+            )
+    return found
+
+
+def feasible_terms(
+    spec: ModelSpec, varying: Collection[str], alternative: str
+) -> tuple[list[Math], list[Summand]]:
+    """The constant, if any, and the products of the log odds that an alternative is feasible."""
+    formulas = {} if spec.consideration is None else spec.consideration.formulas
+    before = list(formulas)[: list(formulas).index(alternative)]
+    first = 1 + sum(len(formulas[a].terms) for a in before)
+    formula, name = formulas[alternative], name_in_latex(alternative)
+    constant = [Math(f"f0[{alternative}]", rf"\varphi_{{0,{name}}}")]
+    products = _summands("feasible", formula, "", varying, alternative, first)
+    return constant * (formula.intercept is not False), list(products)
+
+
+def with_own(spec: ModelSpec) -> tuple[str, ...]:
+    """The alternatives whose utilities have something for themselves."""
+    curved = [a for a in spec.choice.alternatives if any(a in c.alternatives for c in spec.curves)]
+    return tuple(dict.fromkeys([*spec.utility.only, *curved]))
+
+
+def own_terms(spec: ModelSpec, alternative: str) -> list[Math]:
+    """What the utility of an alternative has for itself: its ``only``, and curves."""
+    found = curve_terms(spec, alternative)
+    if alternative in spec.utility.only:
+        own = (s.math for s in only_summands(spec, alternative))
+        return [*own_constant(spec, alternative), *own, *found]
+    return found
+
+
+def symbols(spec: ModelSpec) -> list[tuple[str, str]]:
+    """What letters mean that belong to no column's own coefficient."""
+    rows = [(f"s_{s.column}[j]", f"bend of the effect of {s.column}; see below") for s in spec.smooths]
+    if spec.utility.shared_columns:
+        rows.append(("u_deviation[j]", "how j deviates from what the streams share; see below"))
+    if spec.curves:
+        rows.append(
+            ("e, f", "effects and curves; a fit lists e as curve_effect[NAME:ALTERNATIVE]")
+        )
+    by = (f"taste_{t.by}" for t in spec.tastes)
+    rows += [(name, "how coefficients of attributes vary; see below") for name in by]
+    return rows
 
 
 def has_constant(spec: ModelSpec) -> bool:
