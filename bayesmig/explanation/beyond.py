@@ -105,7 +105,10 @@ def nests(context: Context) -> Iterator[Section]:
 
 
 def _nest_words(spec: ModelSpec, nest: Nest) -> str:
-    holds = [*nest.alternatives, *(f"the nest {n.name}" for n in spec.nests if n.within == nest.name)]
+    holds = [
+        *nest.alternatives,
+        *(f"the nest {n.name}" for n in spec.nests if n.within == nest.name),
+    ]
     within = f", within the nest {nest.within}" if nest.within else ""
     return f"{listed(holds)}{within}; L[{nest.name}] is lambda_nest[{nest.name}]"
 

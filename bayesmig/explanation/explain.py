@@ -19,7 +19,6 @@ from bayesmig.explanation.beliefs import (
     scale_prior_words,
 )
 from bayesmig.explanation.beliefs_beyond import SPREAD, beliefs_beyond
-from bayesmig.explanation.claims import GROUND, rope_meaning, spelled_out
 from bayesmig.explanation.beyond import (
     choice_equation,
     consideration,
@@ -29,6 +28,7 @@ from bayesmig.explanation.beyond import (
     smooths,
     tastes,
 )
+from bayesmig.explanation.claims import GROUND, rope_meaning, spelled_out
 from bayesmig.explanation.context import (
     AVERAGES,
     CHOICE,
@@ -52,10 +52,10 @@ from bayesmig.explanation.utility import (
     SEVERAL,
     Summand,
     attribute_summands,
+    deviation_terms,
     effects,
     group_name,
     has_constant,
-    deviation_terms,
     kind_of,
     only_summands,
     own_terms,
@@ -132,6 +132,7 @@ def as_theory(theory: ModelSpec | str | Path) -> ModelSpec:
 
 
 # ------------------------------------------------------------------- one block at a time
+
 
 def _claim(context: Context) -> Iterator[Section]:
     if context.spec.claim:
@@ -339,8 +340,8 @@ def _correlated_over(spec: ModelSpec, group: Group) -> str:
     if len(spec.choice.nonbase) > 1:
         first, second = spec.choice.nonbase[:2]
         over.append(
-            f"{an(unit_of(group.by))} with more {first} choices than the columns say may have more, or fewer, "
-            f"{second} ones too"
+            f"{an(unit_of(group.by))} with more {first} choices than the columns say may have "
+            f"more, or fewer, {second} ones too"
         )
     if group.formula.terms:
         over.append("slopes may go with constants")

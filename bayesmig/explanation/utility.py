@@ -180,13 +180,12 @@ def own_terms(spec: ModelSpec, alternative: str) -> list[Math]:
 
 def symbols(spec: ModelSpec) -> list[tuple[str, str]]:
     """What letters mean that belong to no column's own coefficient."""
-    rows = [(f"s_{s.column}[j]", f"bend of the effect of {s.column}; see below") for s in spec.smooths]
+    bent = (s.column for s in spec.smooths)
+    rows = [(f"s_{name}[j]", f"bend of the effect of {name}; see below") for name in bent]
     if spec.utility.shared_columns:
         rows.append(("u_deviation[j]", "how j deviates from what the streams share; see below"))
     if spec.curves:
-        rows.append(
-            ("e, f", "effects and curves; a fit lists e as curve_effect[NAME:ALTERNATIVE]")
-        )
+        rows.append(("e, f", "effects and curves; a fit lists e as curve_effect[NAME:ALTERNATIVE]"))
     by = (f"taste_{t.by}" for t in spec.tastes)
     rows += [(name, "how coefficients of attributes vary; see below") for name in by]
     return rows
