@@ -124,8 +124,8 @@ def _feasibility(spec: ModelSpec) -> Iterator[tuple[str, str]]:
         yield (
             "feasibility of the average person",
             f"log odds normal, centre {prior.constant_loc:g}, standard deviation "
-            f"{prior.constant_scale:g}, wider where columns do not average zero; where they do, with "
-            f"probability 0.95 an alternative is feasible with probability {low:.2g} to {high:.2g}",
+            f"{prior.constant_scale:g}, wider where columns do not average zero; where they do, "
+            f"it is between {low:.2g} and {high:.2g} with probability 0.95",
         )
     signed = {(a, n) for a, of in spec.consideration.signs.items() for n in of}
     slopes = [a for a, f in formulas.items() if f.terms]

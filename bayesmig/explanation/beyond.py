@@ -72,7 +72,8 @@ def nests(context: Context) -> Iterator[Section]:
     if not spec.nests:
         return
     feasible = spec.consideration is not None
-    among = ", as far as it is feasible" if feasible else ""
+    among = " and is feasible; a nest without anything feasible is not there" if feasible else ""
+    given = " | S" if feasible else ""
     yield Section(
         CHOICE,
         (
@@ -94,7 +95,7 @@ def nests(context: Context) -> Iterator[Section]:
                         r"\exp\left(\left(V_{c} - V_{m}\right) / \lambda_{m}\right)",
                     ),
                 ),
-                note="what is chosen in a nest; P(y = j) is the product on the way down to j",
+                note=f"what is chosen in a nest; P(y = j{given}) is the product down to j",
             ),
             Items(tuple((f"nest {n.name}", _nest_words(spec, n)) for n in spec.nests)),
             "L lies between 0 and 1, and in a nest within a nest at most at that of the outer "
@@ -105,12 +106,10 @@ def nests(context: Context) -> Iterator[Section]:
 
 
 def _nest_words(spec: ModelSpec, nest: Nest) -> str:
-    holds = [
-        *nest.alternatives,
-        *(f"the nest {n.name}" for n in spec.nests if n.within == nest.name),
-    ]
+    inner = (f"the nest {n.name}" for n in spec.nests if n.within == nest.name)
+    holds = listed([*nest.alternatives, *inner])
     within = f", within the nest {nest.within}" if nest.within else ""
-    return f"{listed(holds)}{within}; L[{nest.name}] is lambda_nest[{nest.name}]"
+    return f"{holds}{within}; L[{nest.name}] is lambda_nest[{nest.name}]"
 
 
 def consideration(context: Context) -> Iterator[Section]:
@@ -255,20 +254,20 @@ def smooths(context: Context) -> Iterator[Section]:
 
 def curves(context: Context) -> Iterator[Section]:
     """Response curves."""
-    for curve in context.spec.curves:
-        yield Section(UTILITY, (_curve(curve),))
+    for number, curve in enumerate(context.spec.curves, start=1):
+        yield Section(UTILITY, (_curve(number, curve),))
 
 
-def _curve(curve: Curve) -> Equation:
+def _curve(number: int, curve: Curve) -> Equation:
     formula, words = CURVES[curve.shape]
     parameters = words.replace("{label}", curve.label)
     shape = ", one shape for all of them" if len(curve.alternatives) > 1 else ""
     return Equation(
-        Math(f"f_{curve.label}(N)", rf"f_{{{name_in_latex(curve.label)}}}\left(N\right)"),
+        Math(f"h{number}(N)", rf"h_{{{number}}}\left(N\right)"),
         (formula,),
         note=(
             f"N is {curve.column}, and acts on {listed(curve.alternatives)} along a "
-            f"{curve.shape} curve{shape}: {parameters}"
+            f"{'Hill' if curve.shape == 'hill' else curve.shape} curve{shape}: {parameters}"
         ),
     )
 
@@ -286,18 +285,19 @@ def _taste(context: Context, taste: Taste) -> Iterator[Block]:
     by = name_in_latex(taste.by)
     sigma = rf"\boldsymbol{{\sigma}}^{{\mathrm{{taste}}}}_{{{by}}}"
     correlated = taste.correlated and len(taste.attributes) > 1
-    plain = f"S = diagonal of sigma_taste_{taste.by}"
+    note = f"S = diagonal of sigma_taste_{taste.by}"
     if correlated:
+        note += f", R = corr_taste_{taste.by}"
         spread = Math(
-            f"Normal(0, S R S), {plain}, R = corr_taste_{taste.by}",
+            "Normal(0, S R S)",
             rf"\mathcal{{N}}\left(0,\; \mathrm{{diag}}({sigma})\, "
             rf"R^{{\mathrm{{taste}}}}_{{{by}}}\, \mathrm{{diag}}({sigma})\right)",
         )
     else:
         spread = Math(
-            f"Normal(0, S²), {plain}", rf"\mathcal{{N}}\left(0,\; \mathrm{{diag}}({sigma})^2\right)"
+            "Normal(0, S²)", rf"\mathcal{{N}}\left(0,\; \mathrm{{diag}}({sigma})^2\right)"
         )
-    yield Equation(Math(f"taste_{taste.by}", rf"\boldsymbol{{t}}^{{{by}}}"), (spread,), "~")
+    yield Equation(Math(f"taste_{taste.by}", rf"\boldsymbol{{t}}^{{{by}}}"), (spread,), "~", note)
     one, own = unit_of(taste.by), listed(taste.attributes)
     columns = [context.file_column(part) for part in taste.parts]
     other = listed(c for c, part in zip(columns, taste.parts, strict=True) if c != part)

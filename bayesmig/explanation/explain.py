@@ -285,20 +285,21 @@ def _groups(context: Context) -> Iterator[Section]:
 def _effect_equation(context: Context, group: Group) -> Equation:
     name = group_name(group.by)
     symbol = Math(f"u_{name}", rf"\boldsymbol{{u}}^{{{name_in_latex(name)}}}")
-    plain = f"sigma_{name}"
+    note = f"S = diagonal of sigma_{name}"
     sigma = rf"\boldsymbol{{\sigma}}_{{{name_in_latex(name)}}}"
     if is_correlated(context.spec, group):
+        note += f", R = corr_{name}"
         spread = Math(
-            f"Normal(0, S R S), S = diagonal of {plain}, R = corr_{name}",
+            "Normal(0, S R S)",
             rf"\mathcal{{N}}\left(0,\; \mathrm{{diag}}({sigma})\, R_{{{name_in_latex(name)}}}\, "
             rf"\mathrm{{diag}}({sigma})\right)",
         )
     else:
         spread = Math(
-            f"Normal(0, S²), S = diagonal of {plain}",
+            "Normal(0, S²)",
             rf"\mathcal{{N}}\left(0,\; \mathrm{{diag}}({sigma})^2\right)",
         )
-    return Equation(symbol, (spread,), "~")
+    return Equation(symbol, (spread,), "~", note)
 
 
 def is_correlated(spec: ModelSpec, group: Group) -> bool:
@@ -354,8 +355,8 @@ def _columns(context: Context) -> Iterator[Section]:
     extra = [c for c in _read(context.spec) if c not in meanings]
     rows += [(column, _column_words(context, column, "")) for column in extra]
     if context.survey is not None:
-        varying = (*context.spec.groups, *context.spec.tastes)
-        roles = [part for g in varying for part in g.parts]
+        roles = [part for group in context.spec.groups for part in group.parts]
+        roles += [part for taste in context.spec.tastes for part in taste.parts]
         roles += ["period"] if context.has_periods else []
         rows += [(role, _role_words(context, role)) for role in dict.fromkeys(roles)]
     if rows:

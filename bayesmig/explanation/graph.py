@@ -30,7 +30,7 @@ from bayesmig.explanation.utility import (
     own_constant,
     persons_summands,
     smooth_terms,
-    taste_terms,
+    taste_summands,
     with_own,
 )
 from bayesmig.explanation.words import listed
@@ -235,15 +235,13 @@ def _of_everyone(context: Context) -> Iterator[Node]:
 def _tastes(context: Context, j: str) -> Iterator[Node]:
     spec = context.spec
     for taste in spec.tastes:
-        one = spec.replace(tastes=[taste.model_dump(mode="json")])
         scales = [Node(f"sigma taste {taste.by}", f"sigma_taste_{taste.by}", "scale")]
         if taste.correlated and len(taste.attributes) > 1:
             scales.append(Node(f"corr taste {taste.by}", f"corr_taste_{taste.by}", "scale"))
         by = [_column(context, part) for part in taste.parts]
-        for math in taste_terms(one, context.varying, j):
-            read = [s for s in attribute_summands(spec, (), "") if f"[{s.label}]" in math.plain]
-            columns = [_column(context, c) for s in read for c in s.columns]
-            yield Node(f"taste {math.plain}", math.plain, "effect", (*by, *columns, *scales))
+        for s in taste_summands(spec, taste, context.varying, j):
+            columns = [_column(context, c) for c in s.columns]
+            yield Node(f"taste {s.math.plain}", s.math.plain, "effect", (*by, *columns, *scales))
 
 
 def _curves(context: Context, alternative: str) -> Iterator[Node]:

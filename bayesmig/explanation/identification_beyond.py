@@ -45,11 +45,12 @@ def needs_beyond(spec: ModelSpec, facts: Facts | None) -> Iterator[tuple[str, st
 def of_combinations(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
     """What effects of crossed columns need: groups in groups, or cells."""
     if units := [part for part in group.parts if part in _UNITS]:
-        places = listed(part for part in group.parts if part not in _UNITS)
-        inside = f" in one {places}" if places else ""
+        what = "choices of one person" if "person" in units else "persons of one household"
+        places = [part for part in group.parts if part not in _UNITS]
+        inside = f" in one {listed(places)}" if places else ""
         return (
-            f"several persons{inside} of each of many {listed(f'{u}s' for u in units)}: where "
-            "there is one choice each, the effect cannot be told from chance."
+            f"several choices in each of many combinations: several {what}{inside}. Where there "
+            "is one choice each, the effect cannot be told from chance."
         )
     read = {s.label for s in persons_summands(spec)}
     read |= {c for s in persons_summands(spec) if len(s.factors) == 1 for c in s.columns}
@@ -148,7 +149,7 @@ def _of_curve(spec: ModelSpec, curve: Curve, facts: Facts | None) -> str:
         return text
     return (
         f"{text} In this survey, of {sides.total:,} {units}, {sides.below:,} lie below "
-        f"{sides.start:.3g} and {sides.above:,} above {sides.end:.3g}, between which it may well be."
+        f"{sides.start:.3g} and {sides.above:,} above {sides.end:.3g}; it may well lie between."
     )
 
 

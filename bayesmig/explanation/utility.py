@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bayesmig.explanation.page import Math
 from bayesmig.explanation.words import label, name_in_latex
 from bayesmig.expressions import Factor, Formula
-from bayesmig.spec.model import Group, ModelSpec
+from bayesmig.spec.model import Group, ModelSpec, Taste
 
 #: Transforms that make several columns of one, and what their coefficients are of.
 SEVERAL = {"poly": "orthogonal polynomial", "bs": "B-spline"}
@@ -29,7 +29,7 @@ class Summand:
     Attributes
     ----------
     block
-        Where it stands: ``persons``, ``only``, ``alternatives`` or ``feasible``.
+        Where it stands: ``persons``, ``only``, ``alternatives``, ``taste`` or ``feasible``.
     symbol
         What its coefficient is called in the formula (``b3``).
     label
@@ -99,22 +99,26 @@ def _zero(spec: ModelSpec, columns: Collection[str], j: str) -> bool:
     return j == spec.choice.base and bool(set(columns) & set(spec.utility.shared_columns))
 
 
-def taste_terms(spec: ModelSpec, varying: Collection[str], j: str) -> list[Math]:
-    """What tastes add to the utility of an alternative."""
-    formula, found = spec.utility.alternatives_formula, []
+def taste_summands(
+    spec: ModelSpec, taste: Taste, varying: Collection[str], j: str
+) -> Iterator[Summand]:
+    """What tastes of one kind add to the utility of an alternative."""
+    formula = spec.utility.alternatives_formula
     terms = {} if formula is None else {label(term): term for term in formula.terms}
-    for taste in spec.tastes:
-        for name in taste.attributes:
-            term = terms.get(name, ())
-            if _zero(spec, {c for f in term for c in f.columns}, j):
-                continue
-            # A level or bend of a column is known by its label alone.
-            plain, latex = _product(term, varying, j) if term else (name, name_in_latex(name))
-            by, of = name_in_latex(taste.by), name_in_latex(name)
-            found.append(
-                Math(f"taste_{taste.by}[{name}]·{plain}", rf"t^{{{by}}}_{{{of}}}\,{latex}")
-            )
-    return found
+    for name in taste.attributes:
+        term = terms.get(name, ())
+        if _zero(spec, {c for f in term for c in f.columns}, j):
+            continue
+        # A level or bend of a column is known by its label alone.
+        plain, latex = _product(term, varying, j) if term else (name, name_in_latex(name))
+        symbol, by, of = f"taste_{taste.by}[{name}]", *map(name_in_latex, (taste.by, name))
+        math = Math(f"{symbol}·{plain}", rf"t^{{{by}}}_{{{of}}}\,{latex}")
+        yield Summand("taste", symbol, name, term, math)
+
+
+def taste_terms(spec: ModelSpec, varying: Collection[str], j: str) -> list[Math]:
+    """What all tastes add to the utility of an alternative."""
+    return [s.math for t in spec.tastes for s in taste_summands(spec, t, varying, j)]
 
 
 def smooth_terms(spec: ModelSpec) -> list[Math]:
@@ -136,15 +140,15 @@ def deviation_terms(spec: ModelSpec) -> list[Math]:
 
 
 def curve_terms(spec: ModelSpec, alternative: str) -> list[Math]:
-    """Response curves in the utility of one alternative."""
-    found = []
-    for curve in spec.curves:
+    """Response curves in the utility of one alternative, numbered as in the theory."""
+    at, found = name_in_latex(alternative), []
+    for number, curve in enumerate(spec.curves, start=1):
         if alternative in curve.alternatives:
-            of, at, column = map(name_in_latex, (curve.label, alternative, curve.column))
+            column = name_in_latex(curve.column)
             found.append(
                 Math(
-                    f"e[{curve.label},{alternative}]·f_{curve.label}({curve.column})",
-                    rf"\eta_{{{of},{at}}}\,f_{{{of}}}\left({column}\right)",
+                    f"e{number}[{alternative}]·h{number}({curve.column})",
+                    rf"\eta_{{{number},{at}}}\,h_{{{number}}}\left({column}\right)",
                 )
             )
     return found
@@ -184,8 +188,14 @@ def symbols(spec: ModelSpec) -> list[tuple[str, str]]:
     rows = [(f"s_{name}[j]", f"bend of the effect of {name}; see below") for name in bent]
     if spec.utility.shared_columns:
         rows.append(("u_deviation[j]", "how j deviates from what the streams share; see below"))
-    if spec.curves:
-        rows.append(("e, f", "effects and curves; a fit lists e as curve_effect[NAME:ALTERNATIVE]"))
+    rows += [
+        (
+            f"e{number}, h{number}",
+            f"effect and curve of {curve.column}; a fit lists the effects as "
+            f"curve_effect[{curve.label}:ALTERNATIVE]",
+        )
+        for number, curve in enumerate(spec.curves, start=1)
+    ]
     by = (f"taste_{t.by}" for t in spec.tastes)
     rows += [(name, "how coefficients of attributes vary; see below") for name in by]
     return rows

@@ -131,7 +131,7 @@ def test_the_words_about_nests_are_what_is_computed() -> None:
     outer = math.exp(inclusive) / (math.exp(v[0]) + math.exp(inclusive))
     by_hand = [1 - outer, *(outer * math.exp((v[c] - inclusive) / lam) for c in (1, 2))]
     tree = Tree(alternatives=(ROOT, 0, 0), nests=(ROOT,))
-    computed = np.exp(nested(np, np.array([v]), tree, np.array([lam])))
+    computed = np.exp(nested(np, tree, np.array([lam]), np.array([v])))
     np.testing.assert_allclose(computed[0], by_hand, rtol=1e-12)
 
 
@@ -261,7 +261,8 @@ def test_consideration_is_judged_as_a_fit_judges_it(formula: str, none: bool) ->
 def test_a_curve_counts_units_as_a_fit_does() -> None:
     frame = small_frame(300, origins=20)
     dose = frame["origin"].str[1:].astype(float) ** 2
-    survey = survey_of(frame.assign(dose=dose.where(dose < 100, 400.0)))
+    dose = dose.where(dose < 100, 400.0)
+    survey = survey_of(frame.assign(dose=dose))
     curve = {"column": "dose", "shape": "saturating", "alternatives": ["internal"]}
     for groups in ([], [{"by": "origin"}]):
         design = small_design("female", survey=survey, groups=groups, curves=[curve])
