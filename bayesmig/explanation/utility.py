@@ -132,7 +132,7 @@ def deviation_terms(spec: ModelSpec) -> list[Math]:
     names = ((c, name_in_latex(c)) for c in spec.utility.shared_columns)
     return [
         Math(
-            f"u_deviation[j,{c}]·{c}/sd({c})",
+            f"u_deviation[j,{c}]·z({c})",
             rf"u^{{\mathrm{{deviation}}}}_{{j,{n}}}\,{n}/\mathrm{{sd}}\left({n}\right)",
         )
         for c, n in names
@@ -188,6 +188,7 @@ def symbols(spec: ModelSpec) -> list[tuple[str, str]]:
     rows = [(f"s_{name}[j]", f"bend of the effect of {name}; see below") for name in bent]
     if spec.utility.shared_columns:
         rows.append(("u_deviation[j]", "how j deviates from what the streams share; see below"))
+        rows.append(("z(x)", "x over its standard deviation in the survey; zero stays zero"))
     rows += [
         (
             f"e{number}, h{number}",

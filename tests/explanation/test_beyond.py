@@ -142,7 +142,7 @@ def test_shared_drivers_are_printed_as_they_are_computed() -> None:
     assert printed(explanation, "V[stay]") == ["0"]
     assert printed(explanation, "V[j]")[2:] == [
         "g1·wealth",
-        "u_deviation[j,wealth]·wealth/sd(wealth)",
+        "u_deviation[j,wealth]·z(wealth)",
     ]
     u = np.array([[[0.7], [-0.2]]])
     computed = utilities(
