@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bayesmig.explanation.words import listed
 from bayesmig.spec.model import Hypothesis
-from bayesmig.spec.statement import Average, Inequality, as_average
+from bayesmig.spec.statement import Average, Inequality, as_average, percentile_of
 
 _WAYS = {">": "is above", "<": "is below", "!=": "differs from"}
 _BETWEEN = {
@@ -110,8 +110,16 @@ def _when(average: Average) -> str:
 
 
 def _rise(average: Average) -> str:
-    """What changes; nothing where an average is of people as they are."""
-    return f"{average.variable} rises by one" if average.verb in ("comparison", "lift") else ""
+    """What changes, and what is held; nothing where an average is of people as they are."""
+    rises = [f"{average.variable} rises by one"] if average.verb in ("comparison", "lift") else []
+    held = [f"{column} is {_held(value)} for all" for column, value in average.at]
+    return listed([*rises, *held])
+
+
+def _held(value: float | str) -> str:
+    """A number, or a percentile of the people."""
+    share = percentile_of(value)
+    return f"{value:g}" if share is None else f"at its percentile {100 * share:.0f}"
 
 
 def _what(average: Average) -> str:

@@ -8,8 +8,6 @@ block cannot be left out in silence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +18,30 @@ from bayesmig.explanation.beliefs import (
     correlation_words,
     scale_prior_words,
 )
+from bayesmig.explanation.beliefs_beyond import SPREAD, beliefs_beyond
+from bayesmig.explanation.beyond import (
+    choice_equation,
+    consideration,
+    curves,
+    nests,
+    shared,
+    smooths,
+    tastes,
+)
 from bayesmig.explanation.claims import GROUND, rope_meaning, spelled_out
-from bayesmig.explanation.facts import Facts
+from bayesmig.explanation.context import (
+    AVERAGES,
+    CHOICE,
+    CLAIM,
+    COLUMNS,
+    GROUPS,
+    HYPOTHESES,
+    IDENTIFIED,
+    PRIORS,
+    UTILITY,
+)
+from bayesmig.explanation.context import SECTIONS as SECTIONS
+from bayesmig.explanation.context import Context as Context
 from bayesmig.explanation.identification import (
     needs_of_columns,
     needs_of_hypothesis,
@@ -32,64 +52,29 @@ from bayesmig.explanation.utility import (
     SEVERAL,
     Summand,
     attribute_summands,
+    deviation_terms,
     effects,
     group_name,
     has_constant,
     kind_of,
     only_summands,
-    own_constant,
+    own_terms,
     persons_summands,
+    smooth_terms,
+    symbols,
+    taste_terms,
+    with_own,
 )
-from bayesmig.explanation.words import an, counted, listed, name_in_latex
+from bayesmig.explanation.words import an, counted, listed, name_in_latex, unit_of
 from bayesmig.spec.library import load_model
 from bayesmig.spec.mechanisms import mechanism_map
-from bayesmig.spec.model import Group, Hypothesis, ModelSpec
+from bayesmig.spec.model import FAMILIES, Group, Hypothesis, ModelSpec
 from bayesmig.spec.priors import Prior
 from bayesmig.spec.references import citation
 from bayesmig.survey.sources import source_of
 
 if TYPE_CHECKING:
     from bayesmig.survey.survey import Survey
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a describing function reads: the theory, and the survey if there is one."""
-
-    spec: ModelSpec
-    survey: Survey | None
-
-    @cached_property
-    def facts(self) -> Facts | None:
-        """What the survey holds."""
-        return None if self.survey is None else Facts(self.survey)
-
-    @property
-    def base(self) -> str:
-        """The alternative that odds are taken against."""
-        return self.spec.choice.base
-
-    @property
-    def has_periods(self) -> bool:
-        """Whether constants of periods apply, as far as is known."""
-        if not self.spec.utility.period_constants:
-            return False
-        return self.facts is None or self.facts.n_periods > 1
-
-    @property
-    def varying(self) -> frozenset[str]:
-        """Columns of ``utility.alternatives`` that differ between alternatives."""
-        formula = self.spec.utility.alternatives_formula
-        if formula is None:
-            return frozenset()
-        if self.survey is not None:
-            return frozenset(self.survey.attributes) & set(formula.columns)
-        return frozenset(formula.columns) - set(self.spec.utility.persons_formula.columns)
-
-    def file_column(self, role: str) -> str:
-        """The survey's own column of a role; the name itself where it is no role."""
-        roles = {} if self.survey is None else self.survey.roles.declared()
-        return roles.get(role, role)
 
 
 def explain(theory: ModelSpec | str | Path, survey: Survey | None = None) -> Explanation:
@@ -148,16 +133,15 @@ def as_theory(theory: ModelSpec | str | Path) -> ModelSpec:
 
 # ------------------------------------------------------------------- one block at a time
 
-CLAIM, CHOICE, UTILITY, GROUPS = "Claim", "Choice", "Utility", "Group effects"
-COLUMNS, PRIORS, HYPOTHESES = "Columns", "Priors", "Hypotheses"
-IDENTIFIED, AVERAGES = "What identifies it", "Weights and counts"
-#: The headings, in the order in which they are read.
-SECTIONS = (CLAIM, CHOICE, UTILITY, GROUPS, COLUMNS, PRIORS, HYPOTHESES, IDENTIFIED, AVERAGES)
-
 
 def _claim(context: Context) -> Iterator[Section]:
     if context.spec.claim:
         yield Section(CLAIM, (context.spec.claim,))
+
+
+def _family(context: Context) -> Iterator[Section]:
+    if context.spec.family:
+        yield Section(CLAIM, (f"Its family: {FAMILIES[context.spec.family].lower()}.",))
 
 
 def _mechanisms(context: Context) -> Iterator[Section]:
@@ -175,20 +159,15 @@ def _references(context: Context) -> Iterator[Section]:
 
 def _choice(context: Context) -> Iterator[Section]:
     choice = context.spec.choice
+    plain = not (context.spec.nests or context.spec.consideration)
+    unit = "log odds" if plain else "differences of utility"
+    against = "against" if plain else "from"
     yield Section(
         CHOICE,
         (
-            f"Everybody chooses among {listed(choice.alternatives)}. Coefficients are log odds "
-            f"against {choice.base}, the base.",
-            Equation(
-                Math("P(y = j)", "P(y = j)"),
-                (
-                    Math(
-                        "exp V[j] / (sum of exp V[k] over all k)",
-                        r"\frac{\exp V_j}{\sum_k \exp V_k}",
-                    ),
-                ),
-            ),
+            f"Everybody chooses among {listed(choice.alternatives)}. Coefficients are {unit} "
+            f"{against} {choice.base}, the base.",
+            choice_equation(context.spec),
         ),
     )
 
@@ -208,7 +187,8 @@ def _utility(context: Context) -> Iterator[Section]:
     spec, j = context.spec, "j"
     base = _v(context.base)
     at_base = attribute_summands(spec, context.varying, context.base)
-    yield Section(UTILITY, (Equation(base, tuple(s.math for s in at_base) or (Math("0", "0"),)),))
+    of_base = [s.math for s in at_base] + taste_terms(spec, context.varying, context.base)
+    yield Section(UTILITY, (Equation(base, tuple(of_base) or (Math("0", "0"),)),))
     terms: list[Math] = []
     if has_constant(spec):
         terms.append(Math("asc[j]", r"\mathrm{asc}_j"))
@@ -217,17 +197,18 @@ def _utility(context: Context) -> Iterator[Section]:
     persons = persons_summands(spec)
     attributes = attribute_summands(spec, context.varying, j)
     terms += [s.math for s in (*persons, *attributes)]
+    terms += [*smooth_terms(spec), *deviation_terms(spec)]
     terms += [effect for group in spec.groups for effect in effects(group)]
+    terms += taste_terms(spec, context.varying, j)
     note = f"for j = {listed(spec.choice.nonbase, 'or')}"
     blocks: list[Block] = [
         Equation(_v(j), tuple(terms) or (Math("0", "0"),), note=note),
     ]
-    for alternative in spec.utility.only:
-        own = only_summands(spec, alternative)
-        pieces = [Math("the above", r"\cdots"), *own_constant(spec, alternative)]
-        pieces += [s.math for s in own]
+    for alternative in with_own(spec):
+        pieces = [Math("the above", r"\cdots"), *own_terms(spec, alternative)]
         blocks.append(Equation(_v(alternative), tuple(pieces), note="what it has alone"))
     yield Section(UTILITY, (*blocks, *_legend(context, persons, attributes)))
+    yield from shared(context)
 
 
 def _v(alternative: str) -> Math:
@@ -252,12 +233,16 @@ def _legend(context: Context, persons: list[Summand], attributes: list[Summand])
                 f"{next((s.label for s in persons if ':' in s.label), persons[0].label)}",
             )
         )
-    if attributes:
-        rows.append((_span(attributes), "coefficients of attributes, the same for all j"))
+    common = [s for s in attributes if s.label in context.spec.utility.shared_columns]
+    if differing := [s for s in attributes if s not in common]:
+        rows.append((_span(differing), "coefficients of attributes, the same for all j"))
+    if common:
+        rows.append((_span(common), "coefficients that all streams share; a fit lists gamma[NAME]"))
     for alternative in context.spec.utility.only:
         own = only_summands(context.spec, alternative)
         if own:
             rows.append((_span(own), f"coefficients of columns that act on {alternative} alone"))
+    rows += symbols(context.spec)
     rows += [
         (f"u_{group_name(g.by)}[j]", f"effects of the {_of_survey(context, g)}; see below")
         for g in context.spec.groups
@@ -269,8 +254,11 @@ def _legend(context: Context, persons: list[Summand], attributes: list[Summand])
 
 
 def _span(summands: list[Summand]) -> str:
-    first, last = summands[0].symbol, summands[-1].symbol
-    return first if first == last else f"{first} to {last}"
+    names = [s.symbol for s in summands]
+    numbers = [int(name[1:]) for name in names]
+    if len(names) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{names[0]} to {names[-1]}"
+    return listed(names)
 
 
 def _unusual(summand: Summand) -> Iterator[tuple[str, str]]:
@@ -289,9 +277,9 @@ def _unusual(summand: Summand) -> Iterator[tuple[str, str]]:
 
 def _of_survey(context: Context, group: Group) -> str:
     """A group factor, with the survey's own name of its column."""
-    name = group_name(group.by)
-    column = context.file_column(name)
-    return name if column == name else f"{name} ({column} of this survey)"
+    columns = [context.file_column(part) for part in group.parts]
+    own = listed(c for c, part in zip(columns, group.parts, strict=True) if c != part)
+    return unit_of(group.by) + (f" ({own} of this survey)" if own else "")
 
 
 def _groups(context: Context) -> Iterator[Section]:
@@ -302,20 +290,21 @@ def _groups(context: Context) -> Iterator[Section]:
 def _effect_equation(context: Context, group: Group) -> Equation:
     name = group_name(group.by)
     symbol = Math(f"u_{name}", rf"\boldsymbol{{u}}^{{{name_in_latex(name)}}}")
-    plain = f"sigma_{name}"
+    note = f"S = diagonal of sigma_{name}"
     sigma = rf"\boldsymbol{{\sigma}}_{{{name_in_latex(name)}}}"
     if is_correlated(context.spec, group):
+        note += f", R = corr_{name}"
         spread = Math(
-            f"Normal(0, S R S), S = diagonal of {plain}, R = corr_{name}",
+            "Normal(0, S R S)",
             rf"\mathcal{{N}}\left(0,\; \mathrm{{diag}}({sigma})\, R_{{{name_in_latex(name)}}}\, "
             rf"\mathrm{{diag}}({sigma})\right)",
         )
     else:
         spread = Math(
-            f"Normal(0, S²), S = diagonal of {plain}",
+            "Normal(0, S²)",
             rf"\mathcal{{N}}\left(0,\; \mathrm{{diag}}({sigma})^2\right)",
         )
-    return Equation(symbol, (spread,), "~")
+    return Equation(symbol, (spread,), "~", note)
 
 
 def is_correlated(spec: ModelSpec, group: Group) -> bool:
@@ -348,7 +337,7 @@ def _effect_words(context: Context, group: Group) -> Iterator[Block]:
     yield (
         f"Each {_of_survey(context, group)} has {has} for each of "
         f"{listed(spec.choice.nonbase)}{number}. {how} How far they reach (sigma_{name}) is "
-        f"learnt; {an(name)} with few people is drawn towards the mean of all."
+        f"learnt; {an(unit_of(group.by))} with few people is drawn towards the mean of all."
     )
 
 
@@ -356,10 +345,9 @@ def _correlated_over(spec: ModelSpec, group: Group) -> str:
     over = []
     if len(spec.choice.nonbase) > 1:
         first, second = spec.choice.nonbase[:2]
-        name = group_name(group.by)
         over.append(
-            f"{an(name)} with more {first} choices than the columns say may have more, or fewer, "
-            f"{second} ones too"
+            f"{an(unit_of(group.by))} with more {first} choices than the columns say may have "
+            f"more, or fewer, {second} ones too"
         )
     if group.formula.terms:
         over.append("slopes may go with constants")
@@ -372,7 +360,8 @@ def _columns(context: Context) -> Iterator[Section]:
     extra = [c for c in _read(context.spec) if c not in meanings]
     rows += [(column, _column_words(context, column, "")) for column in extra]
     if context.survey is not None:
-        roles = [g.by for g in context.spec.groups]
+        roles = [part for group in context.spec.groups for part in group.parts]
+        roles += [part for taste in context.spec.tastes for part in taste.parts]
         roles += ["period"] if context.has_periods else []
         rows += [(role, _role_words(context, role)) for role in dict.fromkeys(roles)]
     if rows:
@@ -385,7 +374,10 @@ def _read(spec: ModelSpec) -> tuple[str, ...]:
     formulas += [g.formula for g in spec.groups]
     if (generic := spec.utility.alternatives_formula) is not None:
         formulas.append(generic)
+    if spec.consideration is not None:
+        formulas += spec.consideration.formulas.values()
     named = [c for formula in formulas for c in formula.columns]
+    named += [curve.column for curve in spec.curves]
     return tuple(dict.fromkeys([*named, *spec.available.values()]))
 
 
@@ -433,6 +425,10 @@ def _priors(context: Context) -> Iterator[Section]:
         say("columns of one alternative (only)", coefficient_words(priors.only, base))
     if spec.utility.alternatives is not None:
         say("attributes (alternatives)", coefficient_words(priors.alternatives, ""))
+    if spec.utility.shared is not None:
+        words = coefficient_words(priors.alternatives, base)
+        spread = "" if priors.alternatives.per == "unit" or "flat" in words[:5] else SPREAD
+        say("what is shared (alternatives)", words + spread)
     for own in priors.coefficient:
         of = f" of {own.alternative}" if own.alternative else ""
         say(f"{own.name}{of}", _own_prior(own.name, own, own.block, base))
@@ -441,9 +437,19 @@ def _priors(context: Context) -> Iterator[Section]:
         if is_correlated(spec, group):
             size = effects_of_one(spec, group)
             say(f"corr_{group_name(group.by)}", correlation_words(priors.correlation, size))
+    for name, words in beliefs_beyond(spec):
+        say(name, words)
     rows = tuple((listed(names), words) for words, names in said.items())
     if rows:
-        yield Section(PRIORS, (Items(rows, below=True),))
+        yield Section(PRIORS, (*_odds_of(spec), Items(rows, below=True)))
+
+
+def _odds_of(spec: ModelSpec) -> Iterator[Block]:
+    """Of which odds priors speak, where they are not those of the choice."""
+    where = ["with all lambdas one"] if spec.nests else []
+    where += ["with everything feasible"] if spec.consideration is not None else []
+    if where:
+        yield f"Odds between alternatives are those that hold {listed(where)}."
 
 
 def _own_prior(name: str, prior: Prior, block: str, base: str) -> str:
@@ -519,12 +525,18 @@ DESCRIBERS: Mapping[str, Callable[[Context], Iterator[Section]]] = {
     "name": _heading,
     "title": _heading,
     "claim": _claim,
+    "family": _family,
     "mechanisms": _mechanisms,
     "references": _references,
     "choice": _choice,
     "available": _available,
+    "nests": nests,
+    "consideration": consideration,
     "utility": _utility,
+    "smooths": smooths,
+    "curves": curves,
     "groups": _groups,
+    "tastes": tastes,
     "columns": _columns,
     "priors": _priors,
     "hypotheses": _hypotheses,
@@ -535,12 +547,21 @@ DESCRIBERS: Mapping[str, Callable[[Context], Iterator[Section]]] = {
 #: Table of a model file -> the keys of it that the functions above speak of.
 DESCRIBED: Mapping[str, frozenset[str]] = {
     "ChoiceSet": frozenset({"alternatives", "base"}),
-    "Utility": frozenset({"persons", "only", "alternatives", "period_constants"}),
+    "Utility": frozenset({"persons", "only", "alternatives", "shared", "period_constants"}),
     "Group": frozenset({"by", "terms", "correlated"}),
+    "Smooth": frozenset({"column", "bends", "correlated"}),
+    "Taste": frozenset({"by", "attributes", "correlated"}),
+    "Nest": frozenset({"name", "alternatives", "within"}),
+    "Curve": frozenset({"column", "shape", "alternatives", "name"}),
+    "Consideration": frozenset({"feasible", "signs"}),
     "Hypothesis": frozenset({"claim", "statement", "rope", "mechanism"}),
     "Expect": frozenset({"persons", "only", "alternatives"}),
     "Priors": frozenset(
-        {"asc", "persons", "only", "alternatives", "scale", "correlation", "coefficient"}
+        {
+            *("asc", "persons", "only", "alternatives", "scale", "correlation", "coefficient"),
+            *("lambda_nest", "curve_effect", "half_saturation", "hill_exponent", "hump_bend"),
+            "feasibility",
+        }
     ),
     "Prior": frozenset({"dist", "loc", "scale", "df", "per"}),
     "CoefficientPrior": frozenset(
@@ -548,5 +569,11 @@ DESCRIBED: Mapping[str, frozenset[str]] = {
     ),
     "ScalePrior": frozenset({"dist", "scale", "df"}),
     "CorrelationPrior": frozenset({"eta"}),
-    "Average": frozenset({"verb", "variable", "alternative"}),
+    "NestPrior": frozenset({"alpha", "beta"}),
+    "CurvePrior": frozenset({"slope", "height"}),
+    "HalfSaturationPrior": frozenset({"alpha", "beta"}),
+    "ExponentPrior": frozenset({"loc", "scale"}),
+    "BendPrior": frozenset({"scale"}),
+    "FeasibilityPrior": frozenset({"scale", "constant_loc", "constant_scale"}),
+    "Average": frozenset({"verb", "variable", "alternative", "at"}),
 }

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from bayesmig.survey.survey import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Units on both sides of where a half-saturation may lie.
+
+    Attributes
+    ----------
+    start, end
+        Exposures between which it may lie.
+    below, above, total
+        Units that lie below the first, above the second, and all.
+    """
+
+    start: float
+    end: float
+    below: int
+    above: int
+    total: int
 
 
 class Facts:
@@ -24,8 +44,11 @@ class Facts:
         self.survey = survey
 
     def has(self, column: str) -> bool:
-        """Whether the survey has a column, or declares a role of this name."""
-        return column in self.survey.names
+        """Whether the survey has a column, or declares a role of this name.
+
+        Of names that are joined by colons, whether it has all.
+        """
+        return all(part in self.survey.names for part in column.split(":"))
 
     @cached_property
     def choices(self) -> Mapping[str, int]:
@@ -45,10 +68,54 @@ class Facts:
 
     def groups_with_both(self, by: str, base: str) -> int:
         """In how many groups more than one alternative beside the base was chosen."""
-        chosen = self.survey.shared([by, "choice"])
-        moved = chosen[chosen["choice"] != base]
-        streams = moved.groupby(by, observed=True)["choice"].nunique()
+        choice = self._column("choice")
+        moved = choice != base
+        streams = choice[moved].groupby(self._column(by)[moved], observed=True).nunique()
         return int((streams > 1).sum())
+
+    def empty_cells(self, by: str) -> int:
+        """How many combinations of values that occur have nobody in them."""
+        values = self.survey.shared(by.split(":"))
+        possible = int(np.prod([values[part].nunique() for part in values]))
+        return possible - self._column(by).nunique()
+
+    def different(self, column: str) -> int:
+        """How many different values a column has."""
+        return int(self._column(column).nunique())
+
+    def sides(self, column: str, shares: tuple[float, float], by: str | None) -> Sides | None:
+        """Units below and above where a half-saturation may lie.
+
+        Parameters
+        ----------
+        column
+            The exposure.
+        shares
+            Both ends of that range, on the way from the 1st to the 99th percentile of the
+            exposures above zero.
+        by
+            Whose means are the units; ``None`` for different values.
+
+        Returns
+        -------
+        Sides or None
+            ``None`` where there is no exposure above zero.
+        """
+        if not self._is_number(column):
+            return None
+        dose = self._column(column).astype(float)
+        if not (dose > 0).any():
+            return None
+        low, high = np.quantile(dose[dose > 0].dropna(), [0.01, 0.99])
+        start, end = (float(low + (high - low) * share) for share in shares)
+        grouped = by is not None and self.has(by)
+        units = (
+            dose.groupby(self._column(str(by)), observed=True).mean().to_numpy()
+            if grouped
+            else dose.dropna().unique()
+        )
+        below, above = int((units < start).sum()), int((units > end).sum())
+        return Sides(start, end, below, above, len(units))
 
     def within_share(self, column: str, by: str) -> float | None:
         """The share of a column's variance that lies within groups; ``None`` without any."""
@@ -78,4 +145,10 @@ class Facts:
         return self.has(column) and pd.api.types.is_numeric_dtype(self._column(column))
 
     def _column(self, name: str) -> pd.Series:
-        return self.survey.shared([name])[name]
+        """A column; a number for every combination, of names that are joined by colons."""
+        parts = name.split(":")
+        values = self.survey.shared(parts)
+        if len(parts) == 1:
+            return values[name]
+        cells = values.groupby(parts, observed=True, sort=False).ngroup()
+        return cells.astype(float).where(values.notna().all(axis=1))

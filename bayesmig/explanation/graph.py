@@ -12,21 +12,30 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bayesmig.choice.response import SHAPES
 from bayesmig.errors import QuestionError
-from bayesmig.explanation.explain import Context, as_theory, is_correlated
+from bayesmig.explanation.context import Context
+from bayesmig.explanation.explain import as_theory, is_correlated
 from bayesmig.explanation.utility import (
     Summand,
     attribute_summands,
+    curve_terms,
+    deviation_terms,
     effects,
+    feasible_terms,
     group_name,
     has_constant,
     in_order,
     only_summands,
     own_constant,
     persons_summands,
+    smooth_terms,
+    taste_summands,
+    with_own,
 )
 from bayesmig.explanation.words import listed
 from bayesmig.spec.model import Group, ModelSpec
+from bayesmig.spec.nests import Nest
 
 if TYPE_CHECKING:
     from bayesmig.survey.survey import Survey
@@ -185,6 +194,7 @@ def _utilities(context: Context) -> Iterator[Node]:
     spec = context.spec
     base, varying = context.base, context.varying
     at_base = tuple(_summand(context, s) for s in attribute_summands(spec, varying, base))
+    at_base += tuple(_tastes(context, base))
     zero = "" if at_base else " = 0"
     yield Node(f"V[{base}]", f"V[{base}]{zero}", "utility", at_base)
     parts = [Node("asc", "asc[j]", "coefficient")] if has_constant(spec) else []
@@ -192,14 +202,58 @@ def _utilities(context: Context) -> Iterator[Node]:
         parts.append(Node("d", "d[j,t]", "coefficient", (_column(context, "period"),)))
     summands = [*persons_summands(spec), *attribute_summands(spec, varying, "j")]
     parts += [_summand(context, s) for s in summands]
+    parts += _of_everyone(context)
     parts += [node for group in spec.groups for node in _effects(context, group)]
+    parts += _tastes(context, "j")
     others = f"V[j], j = {listed(spec.choice.nonbase, 'or')}"
     yield Node("V[j]", others, "utility", tuple(parts))
-    for alternative in spec.utility.only:
-        constant = own_constant(spec, alternative)
-        own = [Node(f"only {c.plain}", c.plain, "coefficient") for c in constant]
-        own += [_summand(context, s) for s in only_summands(spec, alternative)]
+    for alternative in with_own(spec):
+        own: list[Node] = []
+        if alternative in spec.utility.only:
+            constant = own_constant(spec, alternative)
+            own += [Node(f"only {c.plain}", c.plain, "coefficient") for c in constant]
+            own += [_summand(context, s) for s in only_summands(spec, alternative)]
+        own += _curves(context, alternative)
         yield Node(f"only {alternative}", f"V[{alternative}] alone", "utility", tuple(own))
+
+
+def _of_everyone(context: Context) -> Iterator[Node]:
+    """Smooths, and deviations from what is shared."""
+    spec = context.spec
+    for smooth, math in zip(spec.smooths, smooth_terms(spec), strict=True):
+        name = f"smooth_{smooth.column}"
+        scales = [Node(f"sigma {name}", f"sigma_{name}", "scale")]
+        if smooth.correlated and len(spec.choice.nonbase) > 1:
+            scales.append(Node(f"corr {name}", f"corr_{name}", "scale"))
+        parts = (_column(context, smooth.column), *scales)
+        yield Node(f"s {math.plain}", math.plain, "effect", parts)
+    scale = Node("sigma deviation", "sigma_deviation", "scale")
+    for column, math in zip(spec.utility.shared_columns, deviation_terms(spec), strict=True):
+        yield Node(f"u {math.plain}", math.plain, "effect", (_column(context, column), scale))
+
+
+def _tastes(context: Context, j: str) -> Iterator[Node]:
+    spec = context.spec
+    for taste in spec.tastes:
+        scales = [Node(f"sigma taste {taste.by}", f"sigma_taste_{taste.by}", "scale")]
+        if taste.correlated and len(taste.attributes) > 1:
+            scales.append(Node(f"corr taste {taste.by}", f"corr_taste_{taste.by}", "scale"))
+        by = [_column(context, part) for part in taste.parts]
+        for s in taste_summands(spec, taste, context.varying, j):
+            columns = [_column(context, c) for c in s.columns]
+            yield Node(f"taste {s.math.plain}", s.math.plain, "effect", (*by, *columns, *scales))
+
+
+def _curves(context: Context, alternative: str) -> Iterator[Node]:
+    spec = context.spec
+    acting = [c for c in spec.curves if alternative in c.alternatives]
+    for curve, math in zip(acting, curve_terms(spec, alternative), strict=True):
+        shape = tuple(
+            Node(f"{name} {curve.label}", f"{name}[{curve.label}]", "coefficient")
+            for name in SHAPES[curve.shape]
+        )
+        parts = (_column(context, curve.column), *shape)
+        yield Node(f"curve {math.plain}", math.plain, "coefficient", parts)
 
 
 def _summand(context: Context, summand: Summand) -> Node:
@@ -216,7 +270,7 @@ def _effects(context: Context, group: Group) -> Iterator[Node]:
     terms = [*[()] * constant, *in_order(group.formula)]
     for math, term in zip(effects(group), terms, strict=True):
         columns = dict.fromkeys(c for f in term for c in f.columns)
-        of = (_column(context, name), *(_column(context, c) for c in columns))
+        of = [_column(context, c) for c in dict.fromkeys([*group.parts, *columns])]
         yield Node(f"u {math.plain}", math.plain, "effect", (*of, *scales))
 
 
@@ -240,10 +294,32 @@ def _availability(context: Context) -> Iterator[Node]:
         )
 
 
+def _nests(context: Context) -> Iterator[Node]:
+    def node(nest: Nest) -> Node:
+        inner = tuple(node(n) for n in context.spec.nests if n.within == nest.name)
+        holds = listed(nest.alternatives)
+        name = f"V[{nest.name}], nest" + (f" of {holds}" if holds else "")
+        scale = Node(f"lambda {nest.name}", f"lambda_nest[{nest.name}]", "coefficient")
+        return Node(f"nest {nest.name}", name, "utility", (scale, *inner))
+
+    yield from (node(nest) for nest in context.spec.nests if nest.within is None)
+
+
+def _feasible(context: Context) -> Iterator[Node]:
+    spec = context.spec
+    for alternative in () if spec.consideration is None else spec.consideration.feasible:
+        constant, summands = feasible_terms(spec, context.beside, alternative)
+        parts = [Node(f"feasible {c.plain}", c.plain, "coefficient") for c in constant]
+        parts += [_summand(context, s) for s in summands]
+        name = f"{alternative} feasible"
+        yield Node(f"feasible {alternative}", name, "utility", tuple(parts))
+
+
 #: Field of `ModelSpec` -> what it adds to the drawing; ``None`` for what is no part of one.
-#: Groups are drawn where they enter utilities.
+#: Groups, smooths, tastes and curves are drawn where they enter utilities.
 DRAWN: Mapping[str, Callable[[Context], Iterator[Node]] | None] = {
     "name": None,
+    "family": None,
     "title": None,
     "claim": None,
     "references": None,
@@ -252,6 +328,11 @@ DRAWN: Mapping[str, Callable[[Context], Iterator[Node]] | None] = {
     "choice": None,
     "utility": _utilities,
     "groups": None,
+    "smooths": None,
+    "tastes": None,
+    "curves": None,
+    "nests": _nests,
+    "consideration": _feasible,
     "available": _availability,
     "weights": None,
     "priors": None,

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bayesmig.explanation.facts import Facts
+from bayesmig.explanation.identification_beyond import needs_beyond, of_combinations
 from bayesmig.explanation.utility import (
     SEVERAL,
     Summand,
@@ -23,7 +24,7 @@ from bayesmig.explanation.utility import (
     only_summands,
     persons_summands,
 )
-from bayesmig.explanation.words import counted, listed, per_cent, plural
+from bayesmig.explanation.words import counted, listed, per_cent, plural, units_of
 from bayesmig.spec.model import Group, Hypothesis, ModelSpec
 from bayesmig.spec.statement import Average
 from bayesmig.survey.sources import source_of
@@ -74,6 +75,15 @@ def all_summands(spec: ModelSpec) -> list[Summand]:
     return [*persons_summands(spec), *only, *attribute_summands(spec, (), "")]
 
 
+def all_columns(spec: ModelSpec) -> list[str]:
+    """Every column of these, and those of curves and feasibility."""
+    found = [c for s in all_summands(spec) for c in s.columns]
+    found += [curve.column for curve in spec.curves]
+    if spec.consideration is not None:
+        found += [c for f in spec.consideration.formulas.values() for c in f.columns]
+    return list(dict.fromkeys(found))
+
+
 # ------------------------------------------------------------------- the theory as a whole
 
 
@@ -91,6 +101,7 @@ def needs_of_theory(spec: ModelSpec, facts: Facts | None) -> Iterator[tuple[str,
             "alternatives that differ in them by more than a constant: over people, places or "
             "periods. An attribute that is the same for everybody is part of the constants.",
         )
+    yield from needs_beyond(spec, facts)
     if spec.utility.only:
         yield (
             f"columns of {listed(spec.utility.only)} alone",
@@ -126,6 +137,8 @@ def _of_periods(facts: Facts | None) -> str:
 
 
 def _of_group(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
+    if len(group.parts) > 1:
+        return of_combinations(spec, group, facts) + _group_facts(spec, group, facts)
     name = group_name(group.by)
     text = (
         f"several choices in each of many {plural(name)}. What all of one {name} share goes to "
@@ -146,16 +159,16 @@ def _group_facts(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
     if facts is None:
         return ""
     if not facts.has(group.by):
-        return f" This survey declares no {group_name(group.by)}."
+        lost = [part for part in group.parts if not facts.has(part)]
+        return f" This survey declares no {listed(lost, 'or')}."
     number, median = facts.groups(group.by)
-    name = group_name(group.by)
-    text = f" In this survey: {number:,} {plural(name)}, the median one with "
+    text = f" In this survey: {number:,} {units_of(group.by)}, the median one with "
     text += counted(round(median), "choice")
     if len(spec.choice.nonbase) > 1:
         both = facts.groups_with_both(group.by, spec.choice.base)
         text += f"; {both:,} of them with movers of more than one kind"
-    columns = dict.fromkeys(c for s in all_summands(spec) for c in s.columns)
-    shares = {c: facts.within_share(c, group.by) for c in columns}
+    shares = {c: facts.within_share(c, group.by) for c in all_columns(spec)}
+    shares = {c: share for c, share in shares.items() if c not in group.parts}
     low = [f"{c} ({per_cent(s)})" for c, s in shares.items() if s is not None and s < HARDLY]
     if low:
         text += f". Hardly varying within one (share of the variance): {listed(low)}"
@@ -168,7 +181,7 @@ def _group_facts(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
 def needs_of_columns(spec: ModelSpec, facts: Facts | None) -> Iterator[tuple[str, str]]:
     """(Columns, what they need), for all that need more than to differ between people."""
     summands = all_summands(spec)
-    columns = list(dict.fromkeys(c for s in summands for c in s.columns))
+    columns = all_columns(spec)
     moves = {c: m for c in columns if (m := earlier_moves(spec, c)) is not None}
     own = [c for c, m in moves.items() if m.kind == OWN_PAST]
     others = [
@@ -290,10 +303,12 @@ def _read(spec: ModelSpec, facts: Facts | None) -> set[str]:
 
     Which columns those are is said by a survey; without one, by their names.
     """
-    read = {c for s in all_summands(spec) for c in s.columns}
+    read = set(all_columns(spec))
     read |= {*(c for g in spec.groups for c in g.formula.columns), *spec.available.values()}
-    formula = spec.utility.alternatives_formula
-    for attribute in () if formula is None else formula.columns:
+    generic, feasible = spec.utility.alternatives_formula, spec.consideration
+    formulas = [] if feasible is None else list(feasible.formulas.values())
+    formulas += [] if generic is None else [generic]
+    for attribute in (c for formula in formulas for c in formula.columns):
         if facts is None:
             read |= {f"{attribute}_{alternative}" for alternative in spec.choice.alternatives}
         else:

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from bayesmig.explanation.page import Math
 from bayesmig.explanation.words import label, name_in_latex
 from bayesmig.expressions import Factor, Formula
-from bayesmig.spec.model import Group, ModelSpec
+from bayesmig.spec.model import Group, ModelSpec, Taste
 
 #: Transforms that make several columns of one, and what their coefficients are of.
 SEVERAL = {"poly": "orthogonal polynomial", "bs": "B-spline"}
-_SYMBOLS = {"persons": ("b", r"\beta"), "only": ("c", r"\kappa"), "alternatives": ("g", r"\gamma")}
+_SYMBOLS = {
+    "persons": ("b", r"\beta"),
+    "only": ("c", r"\kappa"),
+    "alternatives": ("g", r"\gamma"),
+    "feasible": ("f", r"\varphi"),
+}
 _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: r"\cdot ", ast.Div: "/"}
 
 
@@ -24,7 +29,7 @@ class Summand:
     Attributes
     ----------
     block
-        Where it stands: ``persons``, ``only`` or ``alternatives``.
+        Where it stands: ``persons``, ``only``, ``alternatives``, ``taste`` or ``feasible``.
     symbol
         What its coefficient is called in the formula (``b3``).
     label
@@ -81,9 +86,120 @@ def own_constant(spec: ModelSpec, alternative: str) -> list[Math]:
 
 
 def attribute_summands(spec: ModelSpec, varying: Collection[str], j: str) -> list[Summand]:
-    """Products of attributes, at an alternative; coefficients are those of all alternatives."""
+    """Products of attributes, at an alternative; coefficients are those of all alternatives.
+
+    What is shared by streams is zero at the base.
+    """
     formula = spec.utility.alternatives_formula
-    return [] if formula is None else list(_summands("alternatives", formula, "", varying, j))
+    found = [] if formula is None else list(_summands("alternatives", formula, "", varying, j))
+    return [s for s in found if not _zero(spec, s.columns, j)]
+
+
+def _zero(spec: ModelSpec, columns: Collection[str], j: str) -> bool:
+    return j == spec.choice.base and bool(set(columns) & set(spec.utility.shared_columns))
+
+
+def taste_summands(
+    spec: ModelSpec, taste: Taste, varying: Collection[str], j: str
+) -> Iterator[Summand]:
+    """What tastes of one kind add to the utility of an alternative."""
+    formula = spec.utility.alternatives_formula
+    terms = {} if formula is None else {label(term): term for term in formula.terms}
+    for name in taste.attributes:
+        term = terms.get(name, ())
+        if _zero(spec, {c for f in term for c in f.columns}, j):
+            continue
+        # A level or bend of a column is known by its label alone.
+        plain, latex = _product(term, varying, j) if term else (name, name_in_latex(name))
+        symbol, by, of = f"taste_{taste.by}[{name}]", *map(name_in_latex, (taste.by, name))
+        math = Math(f"{symbol}·{plain}", rf"t^{{{by}}}_{{{of}}}\,{latex}")
+        yield Summand("taste", symbol, name, term, math)
+
+
+def taste_terms(spec: ModelSpec, varying: Collection[str], j: str) -> list[Math]:
+    """What all tastes add to the utility of an alternative."""
+    return [s.math for t in spec.tastes for s in taste_summands(spec, t, varying, j)]
+
+
+def smooth_terms(spec: ModelSpec) -> list[Math]:
+    """Bends of columns' effects, in the utility of ``j``."""
+    names = ((s.column, name_in_latex(s.column)) for s in spec.smooths)
+    return [Math(f"s_{c}[j]({c})", rf"s^{{{n}}}_{{j}}\left({n}\right)") for c, n in names]
+
+
+def deviation_terms(spec: ModelSpec) -> list[Math]:
+    """How ``j`` deviates from what the streams share, per standard deviation of a column."""
+    names = ((c, name_in_latex(c)) for c in spec.utility.shared_columns)
+    return [
+        Math(
+            f"u_deviation[j,{c}]·z({c})",
+            rf"u^{{\mathrm{{deviation}}}}_{{j,{n}}}\,{n}/\mathrm{{sd}}\left({n}\right)",
+        )
+        for c, n in names
+    ]
+
+
+def curve_terms(spec: ModelSpec, alternative: str) -> list[Math]:
+    """Response curves in the utility of one alternative, numbered as in the theory."""
+    at, found = name_in_latex(alternative), []
+    for number, curve in enumerate(spec.curves, start=1):
+        if alternative in curve.alternatives:
+            column = name_in_latex(curve.column)
+            found.append(
+                Math(
+                    f"e{number}[{alternative}]·h{number}({curve.column})",
+                    rf"\eta_{{{number},{at}}}\,h_{{{number}}}\left({column}\right)",
+                )
+            )
+    return found
+
+
+def feasible_terms(
+    spec: ModelSpec, varying: Collection[str], alternative: str
+) -> tuple[list[Math], list[Summand]]:
+    """The constant, if any, and the products of the log odds that an alternative is feasible."""
+    formulas = {} if spec.consideration is None else spec.consideration.formulas
+    before = list(formulas)[: list(formulas).index(alternative)]
+    first = 1 + sum(len(formulas[a].terms) for a in before)
+    formula, name = formulas[alternative], name_in_latex(alternative)
+    constant = [Math(f"f0[{alternative}]", rf"\varphi_{{0,{name}}}")]
+    products = _summands("feasible", formula, "", varying, alternative, first)
+    return constant * (formula.intercept is not False), list(products)
+
+
+def with_own(spec: ModelSpec) -> tuple[str, ...]:
+    """The alternatives whose utilities have something for themselves."""
+    curved = [a for a in spec.choice.alternatives if any(a in c.alternatives for c in spec.curves)]
+    return tuple(dict.fromkeys([*spec.utility.only, *curved]))
+
+
+def own_terms(spec: ModelSpec, alternative: str) -> list[Math]:
+    """What the utility of an alternative has for itself: its ``only``, and curves."""
+    found = curve_terms(spec, alternative)
+    if alternative in spec.utility.only:
+        own = (s.math for s in only_summands(spec, alternative))
+        return [*own_constant(spec, alternative), *own, *found]
+    return found
+
+
+def symbols(spec: ModelSpec) -> list[tuple[str, str]]:
+    """What letters mean that belong to no column's own coefficient."""
+    bent = (s.column for s in spec.smooths)
+    rows = [(f"s_{name}[j]", f"bend of the effect of {name}; see below") for name in bent]
+    if spec.utility.shared_columns:
+        rows.append(("u_deviation[j]", "how j deviates from what the streams share; see below"))
+        rows.append(("z(x)", "x over its standard deviation in the survey; zero stays zero"))
+    rows += [
+        (
+            f"e{number}, h{number}",
+            f"effect and curve of {curve.column}; a fit lists the effects as "
+            f"curve_effect[{curve.label}:ALTERNATIVE]",
+        )
+        for number, curve in enumerate(spec.curves, start=1)
+    ]
+    by = (f"taste_{t.by}" for t in spec.tastes)
+    rows += [(name, "how coefficients of attributes vary; see below") for name in by]
+    return rows
 
 
 def has_constant(spec: ModelSpec) -> bool:

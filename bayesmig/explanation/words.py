@@ -42,3 +42,15 @@ def an(noun: str) -> str:
 def plural(noun: str) -> str:
     """``origins``, ``countries``."""
     return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def unit_of(by: str) -> str:
+    """One group of a factor: ``household``, ``combination of household and origin``."""
+    parts = by.split(":")
+    return by if len(parts) == 1 else f"combination of {listed(parts)}"
+
+
+def units_of(by: str) -> str:
+    """The groups of a factor: ``households``, ``combinations of household and origin``."""
+    parts = by.split(":")
+    return plural(by) if len(parts) == 1 else f"combinations of {listed(parts)}"
