@@ -91,7 +91,7 @@ def _find(name: str | Path, folder: Path, what: str) -> Path:
         raise SpecError(
             f"there is no packaged {what} {shown!r}; {nearest(text, known)}",
             where=str(folder),
-            mend=f"name one of {', '.join(known)}, or give the path of a .toml file",
+            mend="name one that bayesmig models lists, or give the path of a .toml file",
         )
     return folder / f"{text}.toml"
 

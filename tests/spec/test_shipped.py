@@ -69,7 +69,7 @@ def test_a_model_says_what_it_claims_and_on_what_grounds(name: str) -> None:
     assert spec.references
     assert spec.choice.base == "stay"
     assert spec.utility.period_constants
-    assert [g.by for g in spec.groups] == ["origin"]
+    assert spec.groups[0].by == "origin"
     assert spec.expect.persons is not None
 
 
@@ -82,8 +82,11 @@ def test_every_column_of_a_model_has_a_meaning_and_no_other(name: str) -> None:
         *utility.only_formulas.values(),
         *filter(None, [utility.alternatives_formula]),
         *(g.formula for g in spec.groups),
+        *(spec.consideration.formulas.values() if spec.consideration else ()),
     ]
     read = set(chain.from_iterable(f.columns for f in formulas))
+    read |= {curve.column for curve in spec.curves}
+    read |= {part for g in spec.groups for part in g.parts if part != "origin"}
     assert read | asked_about(spec) == set(spec.columns)
     assert all(len(meaning) > 20 for meaning in spec.columns.values())
 
@@ -165,7 +168,7 @@ def test_references_exist_are_used_and_are_whole() -> None:
     assert named == set(entries)
     for key, fields in entries.items():
         assert {"author", "year", "title"} <= set(fields), key
-        assert {"journal", "booktitle", "institution"} & set(fields), key
+        assert {"journal", "booktitle", "institution", "publisher"} & set(fields), key
         assert key.endswith(fields["year"]), key
         assert re.fullmatch(r"(10\.\d{4,}/\S+)?", fields.get("doi", "")), key
 
