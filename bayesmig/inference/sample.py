@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -208,7 +209,10 @@ def graph_sampler(design: Design, plan: Plan) -> Sampler:
     """Chains on the PyMC model, with the kernel or plain."""
     import nutpie
 
-    from bayesmig.inference.graph import build_graph
+    with warnings.catch_warnings():
+        # numba compiles what is sampled, and has a BLAS of its own.
+        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
+        from bayesmig.inference.graph import build_graph
 
     likelihood: Likelihood = "kernel" if plan.route == "graph" else "plain"
     model = build_graph(design, likelihood, cast("Precision", plan.precision))
