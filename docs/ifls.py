@@ -1,0 +1,100 @@
+"""Write docs/ifls.md: what the theories say of Indonesia. The data are not part of this repository.
+
+    python docs/ifls.py surveys/ifls.toml
+
+Fits every packaged theory of persons whose columns the survey has, on the compiled routes; those
+that need the PyMC graph on tens of thousands of rows are named and left out. Results only.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+import bayesmig as bm
+from bayesmig.choice.probabilities import beyond_logit
+from bayesmig.design.design import build_design
+from bayesmig.errors import BayesmigError
+from bayesmig.hypotheses import validate_hypotheses
+from bayesmig.spec.library import models_by_family
+
+PAGE = Path(__file__).with_suffix(".md")
+HEAD = """# Indonesia, 1997-2014: what the theories say
+
+Made by `python docs/ifls.py surveys/ifls.toml` from the Indonesia Family Life Survey (RAND), whose
+rows are not part of this repository: {rows:,} person-intervals in {origins:,} kecamatan. Claims are
+about associations. Pr(H) is after the data, beside it the probability before.
+
+What the data cannot say: those who were abroad when the survey came are missing unless they
+returned, so that moves abroad are rare (0.6 %) and are of those who came back; nothing varies over
+alternatives, so that nests and consideration are not identified here; networks are counted from
+earlier moves of others in the kecamatan, whose common causes group effects take up only as far as
+they do not change; and kecamatan with few interviews say little about themselves.
+
+"""
+
+
+def main(codebook: str) -> None:
+    """Fit, test, compare, write."""
+    survey = bm.read_survey(codebook)
+    fits, left, claims, told = {}, [], [], []
+    for family, theories in models_by_family().items():
+        for theory in theories:
+            try:
+                design = build_design(theory, survey)
+                validate_hypotheses(design)
+            except BayesmigError as err:
+                left.append((theory.name, err.what))
+                continue
+            if parts := beyond_logit(design.columns):
+                left.append((theory.name, f"needs the PyMC graph ({', '.join(parts)})"))
+                continue
+            started = time.perf_counter()
+            fit = bm.fit(theory, survey, seed=7)
+            seconds = time.perf_counter() - started
+            fits[theory.name] = fit
+            known = fit.data["diagnostics"].to_dataset()
+            told.append(
+                {
+                    "theory": theory.name,
+                    "about": family,
+                    "route": fit.provenance.route,
+                    "seconds": f"{seconds:.0f}",
+                    "ESS/s": f"{float(known['ess_bulk'].min()) / seconds:.0f}",
+                    "problems": "; ".join(fit.problems()) or "none",
+                }
+            )
+            for result in bm.test(fit, allow_unconverged=True).values():
+                part = result.summary.iloc[0]
+                claims.append(
+                    {
+                        "theory": theory.name,
+                        "claim": result.claim,
+                        "Pr(H)": f"{result.probability:.2f}",
+                        "before": f"{result.prior_probability:.2f}",
+                        "estimand": f"{part['estimate']:.3g}",
+                        "95 % interval": f"{part['lower']:.3g} to {part['upper']:.3g}",
+                        "in the ROPE": f"{part['rope_mass']:.2f}",
+                    }
+                )
+    ranking = bm.compare(fits, allow_unconverged=True)
+    columns = ["theory", "elpd", "se", "elpd_diff", "diff_se", "p_loo", "weight", "pareto_k_high"]
+    text = HEAD.format(rows=survey.n_obs, origins=survey.role("origin").nunique())
+    text += "## How they predict\n\n" + ranking.text + "\n\n"
+    text += markdown(ranking.summary[columns].round(2)) + "\n## How they were fitted\n\n"
+    text += markdown(pd.DataFrame(told)) + "\n## What they claim\n\n"
+    text += "Of claims with several inequalities, the estimand is that of the first.\n\n"
+    text += markdown(pd.DataFrame(claims)) + "\n## Not fitted here\n\n"
+    text += "".join(f"- `{name}`: {why}\n" for name, why in left)
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as Markdown."""
+    rows = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
