@@ -190,7 +190,8 @@ SHARED = {"origin", "region", "period", "weight", "strata", "psu", "household", 
           "network_international"}  # fmt: skip
 TIDY = {
     "person": SHARED | {"person", "female", "age", "age_10", "education", "household_internal",
-                        "household_international"},
+                        "household_international", "age_group", "education_group",
+                        "wealth_group"},
     "household": SHARED | {"size", "head_female", "head_age_10", "head_education"},
 }  # fmt: skip
 PLAUSIBLE = {

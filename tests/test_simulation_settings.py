@@ -289,19 +289,21 @@ def test_covariates_stand_beside_what_a_world_has(
 ) -> None:
     keys = {"persons": 1_000, "periods": 2, "world": world}
     usual = make(**keys)
-    more = make(**keys, effects={f"utility.international.{c}": 0.0 for c in COVARIATES})
+    own = {c for columns in ATTRIBUTES.values() for c in columns} | {"border_distance"}
+    own = own if world == "regimes" else {"relative_deprivation"}
+    others = [c for c in COVARIATES if c not in own]
+    more = make(**keys, effects={f"utility.international.{c}": 0.0 for c in others})
     before, after = pd.read_csv(usual.data), pd.read_csv(more.data)
     pd.testing.assert_frame_equal(after[before.columns], before)
-    own = {c for name in ("distance", "language") for c in ATTRIBUTES[name]}
-    wanted = {c.replace("network_", "share_") for c in COVARIATES}
-    assert set(after) - set(before) == wanted - (own if world == "regimes" else set())
+    wanted = {c.replace("network_", "share_") for c in others}
+    assert set(after) - set(before) == wanted
     for one, two in zip(usual.tables, more.tables, strict=True):
         assert one.read_bytes() == two.read_bytes()
     survey = read_survey(more.codebook)
     assert survey.attributes["distance"]["international"] == "distance_international"
     distance = survey.column("distance_internal")
     if world == "regimes":
-        np.testing.assert_allclose(distance, np.log(survey.column("km_internal") / 100))
+        np.testing.assert_allclose(distance, np.log(survey.column("km_internal")))
     else:
         assert distance.mean() == pytest.approx(5.0, abs=0.5)
 
@@ -320,9 +322,9 @@ def test_terms_of_both_kinds_are_recovered(make: Callable[..., SimulatedSurvey])
     """Attributes keep their coefficients beside covariates and columns of the world's own."""
     effects = {
         "utility.international.distance_international": 0.8,
-        "utility.internal.female:jobs": 0.5,
-        "utility.international.border_enforcement": -0.5,
-        "utility.international.wealth:border_enforcement": 0.3,
+        "utility.internal.female:jobs_internal": 0.5,
+        "utility.international.norms": -0.5,
+        "utility.international.wealth:norms": 0.3,
     }
     made = make(persons=8_000, world="regimes", periods=3, effects=NO_GROUPS | effects)
     table = _estimates(read_survey(made.codebook), made)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
     from bayesmig.survey.survey import Survey
 
+#: Combinations of columns, at most, of which those are groups too that nobody is in.
+_MOST_CELLS = 1000
 #: The label of the one group that everyone is in.
 _EVERYONE = "all"
 #: Prior standard deviation of a constant at the average person, in log odds.
@@ -640,6 +643,7 @@ def design_from_frame(
     _some_coefficient(labels)
     _expected_counts(spec, labels)
     priors = _priors(spec, columns, choice, labels)
+    support = check_support(spec, frame, columns, choice, labels, priors)
     return Design(
         spec=spec,
         frame=frame,
@@ -652,7 +656,7 @@ def design_from_frame(
         layouts=layouts,
         tastes=tastes,
         priors=priors,
-        support=check_support(spec, frame, columns, choice, labels, priors),
+        support=replace(support, warnings=(*support.warnings, *_empty_cells(layouts, columns))),
         encoders=encoders,
         survey_fingerprint=survey_fingerprint,
         derived=dict(derived or {}),
@@ -1000,7 +1004,7 @@ def _levels_of(
         _can_group(part, column, frame, roles, key)
     labels = _joined(frame, columns)
     found = pd.Index(pd.factorize(labels)[1]).astype(str)
-    levels = pd.Index(sorted(set(found)), dtype=object)
+    levels = pd.Index(sorted({*found, *_cells(frame, columns)}), dtype=object)
     if len(levels) < 2:
         raise DesignError(
             f"effects vary by {group.by!r}, which has only the level {levels[0]!r}",
@@ -1008,6 +1012,28 @@ def _levels_of(
             mend="leave the group out of the theory",
         )
     return columns, levels
+
+
+def _cells(frame: pd.DataFrame, columns: tuple[str, ...]) -> Iterable[str]:
+    """All combinations of several columns, where they are few: cells that nobody is in too.
+
+    Scenarios move people into them; what is known of such a cell is what others tell.
+    """
+    parts = [frame[column].unique() for column in columns]
+    if len(parts) < 2 or math.prod(map(len, parts)) > _MOST_CELLS:
+        return ()
+    every = pd.MultiIndex.from_product(parts, names=columns).to_frame(index=False)
+    return _joined(every, columns).astype(str)
+
+
+def _empty_cells(layouts: Mapping[str, GroupLayout], columns: Columns) -> Iterator[str]:
+    for by, layout in layouts.items():
+        empty = len(layout.levels) - len(np.unique(columns.groups[by][0]))
+        if empty:
+            yield (
+                f"groups of {by}: {empty:,} of {len(layout.levels):,} combinations are empty: "
+                "their effects rest on those of the others"
+            )
 
 
 def _with_shared(
@@ -1074,12 +1100,18 @@ def _joined(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
         return frame[columns[0]]
     parts = [pd.factorize(frame[column]) for column in columns]
     codes = [code for code, _ in parts]
-    texts = [[_escaped(str(text)) for text in found] for _, found in parts]
+    texts = [[_escaped(_text(value)) for value in found] for _, found in parts]
     missing = np.min(codes, axis=0) < 0
     position, pairs = pd.factorize(pd.MultiIndex.from_arrays(codes))
     names = [":".join(t[k] for t, k in zip(texts, pair, strict=True)) for pair in pairs]
     labels = pd.Series(np.array(names, dtype=object)[position], index=frame.index)
     return labels.mask(missing)
+
+
+def _text(value: object) -> str:
+    """A label's text: a number is the same whether it is held as whole or not."""
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)  # type: ignore[call-overload]
 
 
 def _escaped(text: str) -> str:

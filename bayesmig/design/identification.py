@@ -35,7 +35,8 @@ def identification_warnings(spec: ModelSpec, columns: Columns) -> list[str]:
     list of str
         One for each parameter that nothing of the survey identifies.
     """
-    return [*_nests(spec, columns), *_curves(spec, columns), *_consideration(spec)]
+    found = [*_nests(spec, columns), *_curves(spec, columns), *_consideration(spec)]
+    return [*found, *_tastes(columns)]
 
 
 def _nests(spec: ModelSpec, columns: Columns) -> Iterator[str]:
@@ -96,6 +97,17 @@ def _consideration(spec: ModelSpec) -> Iterator[str]:
                 f"consideration of {alternative!r}: no column makes it feasible that does not "
                 "enter its utility too: who cannot and who will not are told apart by the form "
                 "of the model and by priors"
+            )
+
+
+def _tastes(columns: Columns) -> Iterator[str]:
+    """Tastes of those who chose once: hardly told from the noise of every choice."""
+    for by, (codes, _) in columns.tastes.items():
+        times = np.bincount(codes)
+        if np.median(times[times > 0]) < 2:
+            yield (
+                f"tastes by {by}: half of them or more made one choice only: their spread rests "
+                "on the prior and on the form of the model"
             )
 
 

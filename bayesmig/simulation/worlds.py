@@ -256,9 +256,17 @@ def columns_of(parameters: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(c for c in found if c not in ("asc", "association"))
 
 
+#: Columns of neighbours that the world ``communities`` has of its own.
+_OF_NEIGHBOURS = ("relative_deprivation", "emptied", "own_group", "other_group")
+
+
 def covariates_of(parameters: Mapping[str, float]) -> tuple[str, ...]:
     """The covariates that a world names and does not have of its own, as `COVARIATES` has them."""
-    named, own = columns_of(parameters), attribute_columns(parameters)
+    named, own = columns_of(parameters), set(attribute_columns(parameters))
+    if own:
+        own.add("border_distance")
+    if set(_OF_NEIGHBOURS) <= set(named):
+        own.update(_OF_NEIGHBOURS)
     return tuple(c for c in COVARIATES if c in named and c not in own)
 
 

@@ -183,6 +183,21 @@ def test_each_combination_of_columns_is_a_group() -> None:
         built.apply(frame.drop(columns="half"))
 
 
+def test_cells_that_nobody_is_in_are_groups_where_they_are_few_and_are_told() -> None:
+    frame = people().assign(half=lambda f: f.index % 2, third=lambda f: f.index % 3)
+    frame = frame[(frame["half"] == 0) | (frame["third"] > 0)].reset_index(drop=True)
+    built = design(theory(groups=[{"by": "half:third"}]), frame)
+    layout = built.layouts["half:third"]
+    assert list(layout.levels) == ["0:0", "0:1", "0:2", "1:0", "1:1", "1:2"]
+    assert any("1 of 6 combinations are empty" in text for text in built.support.warnings)
+    moved = built.apply(frame.assign(half=1.0))
+    assert set(moved.groups["half:third"][0]) == {3, 4, 5}
+    many = frame.assign(who=range(len(frame)))
+    built = design(theory(groups=[{"by": "who:third"}]), many)
+    assert len(built.layouts["who:third"].levels) == len(many)
+    assert not any("empty" in text for text in built.support.warnings)
+
+
 def test_groups_of_combinations_are_told_apart_whatever_their_labels_hold() -> None:
     frame = people()
     frame["one"] = np.where(frame.index % 2 == 0, "a:b", "a")
