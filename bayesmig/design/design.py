@@ -1004,7 +1004,7 @@ def _levels_of(
         _can_group(part, column, frame, roles, key)
     labels = _joined(frame, columns)
     found = pd.Index(pd.factorize(labels)[1]).astype(str)
-    levels = pd.Index(sorted({*found, *_cells(frame, columns)}), dtype=object)
+    levels = pd.Index(sorted({*found, *_cells(frame, columns, len(found))}), dtype=object)
     if len(levels) < 2:
         raise DesignError(
             f"effects vary by {group.by!r}, which has only the level {levels[0]!r}",
@@ -1014,13 +1014,15 @@ def _levels_of(
     return columns, levels
 
 
-def _cells(frame: pd.DataFrame, columns: tuple[str, ...]) -> Iterable[str]:
+def _cells(frame: pd.DataFrame, columns: tuple[str, ...], found: int) -> Iterable[str]:
     """All combinations of several columns, where they are few: cells that nobody is in too.
 
-    Scenarios move people into them; what is known of such a cell is what others tell.
+    Scenarios move people into them; what is known of such a cell is what others tell. Where
+    one column says all others, as a household its place, there are no cells but those found.
     """
     parts = [frame[column].unique() for column in columns]
-    if len(parts) < 2 or math.prod(map(len, parts)) > _MOST_CELLS:
+    few = math.prod(map(len, parts)) <= _MOST_CELLS
+    if len(parts) < 2 or not few or found == max(map(len, parts)):
         return ()
     every = pd.MultiIndex.from_product(parts, names=columns).to_frame(index=False)
     return _joined(every, columns).astype(str)
