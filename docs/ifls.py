@@ -6,6 +6,7 @@ Fits every packaged theory of persons whose columns the survey has, on the compi
 that need the PyMC graph on tens of thousands of rows are named and left out. Results only.
 """
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -27,7 +28,7 @@ rows are not part of this repository: {rows:,} person-intervals in {origins:,} k
 about associations. Pr(H) is after the data, beside it the probability before.
 
 What the data cannot say: those who were abroad when the survey came are missing unless they
-returned, so that moves abroad are rare (0.6 %) and are of those who came back; nothing varies over
+returned, so that moves abroad are rare (0.6 %) and of those who came back; nothing varies over
 alternatives, so that nests and consideration are not identified here; networks are counted from
 earlier moves of others in the kecamatan, whose common causes group effects take up only as far as
 they do not change; and kecamatan with few interviews say little about themselves.
@@ -87,6 +88,8 @@ def main(codebook: str) -> None:
     text += "Of claims with several inequalities, the estimand is that of the first.\n\n"
     text += markdown(pd.DataFrame(claims)) + "\n## Not fitted here\n\n"
     text += "".join(f"- `{name}`: {why}\n" for name, why in left)
+    # Labels of places are the survey's.
+    text = re.sub(r", such as u_\w+\[[^\]]*\]", "", text)
     PAGE.write_text(text, encoding="utf-8")
 
 
