@@ -588,6 +588,10 @@ def _eliminate_groups(factors, f, width, wide, precision, member, inner, inner_l
                     roots[h + i * width + j] = s / roots[h + j * width + j]
             pivot = roots[h + i * width + i]
             determinant *= pivot
+            if i % 4 == 3:
+                # The product of all that a smooth has would leave the range of numbers.
+                total -= np.log(determinant)
+                determinant = 1.0
             s = inner[e + i]
             for k in range(i):
                 s -= roots[h + i * width + k] * inner[e + k]

@@ -148,6 +148,22 @@ def test_the_comparison_sees_a_wrong_jacobian() -> None:
 # ------------------------------------------------------------------------- gradient
 
 
+@pytest.mark.parametrize("log_sigma", [-14.0, -9.0, 6.0])
+def test_effects_of_a_wide_smooth_stay_in_the_range_of_numbers(log_sigma: float) -> None:
+    """Eighty effects whose scale is tiny or huge: the product of their pivots is no number."""
+    wide = theory("wealth", groups=[], smooths=[{"column": "wealth", "bends": 40}])
+    density = Density(build_design(wide, wide_survey()))
+    (factor,) = density._layout.factors
+    theta = density.expansion.centre.copy()
+    factor.log_sigma.of(theta)[...] = log_sigma
+    vector = np.zeros(density.size)
+    white = np.linalg.solve(density.expansion.root, theta - density.expansion.centre)
+    vector[: len(theta)] = white
+    value, gradient = density(vector)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize("name", THEORIES)
 def test_its_gradient_is_that_of_its_values(name: str) -> None:
     density = Density(design_of(name))
