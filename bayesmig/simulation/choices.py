@@ -113,7 +113,7 @@ def rows(
     everyone = people(numbers, parameters)
     deciders = _deciders(numbers, everyone, parameters, unit)
     prior = _first_prior(everyone, unit)
-    wanted = covariates_of(parameters)
+    wanted = covariates_of(parameters, measures)
     home_wealth = everyone.home_wealth
     rounds: list[Raw] = []
     left: Floats | None = None

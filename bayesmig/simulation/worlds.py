@@ -256,17 +256,9 @@ def columns_of(parameters: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(c for c in found if c not in ("asc", "association"))
 
 
-#: Columns of neighbours that the world ``communities`` has of its own.
-_OF_NEIGHBOURS = ("relative_deprivation", "emptied", "own_group", "other_group")
-
-
-def covariates_of(parameters: Mapping[str, float]) -> tuple[str, ...]:
+def covariates_of(parameters: Mapping[str, float], measures: Measures) -> tuple[str, ...]:
     """The covariates that a world names and does not have of its own, as `COVARIATES` has them."""
-    named, own = columns_of(parameters), set(attribute_columns(parameters))
-    if own:
-        own.add("border_distance")
-    if set(_OF_NEIGHBOURS) <= set(named):
-        own.update(_OF_NEIGHBOURS)
+    named, own = columns_of(parameters), {*measures.more, *measures.own}
     return tuple(c for c in COVARIATES if c in named and c not in own)
 
 
@@ -432,6 +424,8 @@ class Measures:
     more
         Further tidy columns -> arithmetic over columns that are joined or computed, where
         ``{scale}`` is the share abroad that counts as one unit.
+    own
+        Columns that are joined or constructed as they are; no covariate takes their place.
     """
 
     title: str
@@ -442,6 +436,7 @@ class Measures:
     network: Mapping[str, Mapping[str, Pair]]
     most: Mapping[str, float]
     more: Mapping[str, str] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
 
     def derivations(self, unit: Unit) -> dict[str, str]:
         """Tidy column -> arithmetic over raw columns, in the codebook's language."""
@@ -509,6 +504,7 @@ MEASURES["regimes"] = replace(
         "permit_restriction": "(share_restricted - 0.35) / 0.19",
         "border_distance": "(log(km_international) - 6.4) / 0.5",
     },
+    own=tuple(c for columns in ATTRIBUTES.values() for c in columns if c),
 )
 MEASURES["communities"] = replace(
     MEASURES["albania"],
@@ -518,6 +514,7 @@ MEASURES["communities"] = replace(
         "own_group": "share_own_group / {scale}",
         "other_group": "share_other_group / {scale}",
     },
+    own=("relative_deprivation",),
 )
 
 

@@ -266,6 +266,11 @@ class _Plan:
     sizes: Integers
     redraws: int = 0
 
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """The covariates that the parameters name and the world does not have of its own."""
+        return covariates_of(self.parameters, MEASURES[self.world])
+
 
 def _plan(
     *,
@@ -517,7 +522,7 @@ def _tables(plan: _Plan) -> dict[str, pd.DataFrame]:
 def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
     """Yield the columns of one block of communities after the other, and persons done."""
     ends = np.cumsum(plan.sizes)
-    more = bool(covariates_of(plan.parameters) or slope_of(plan.parameters)[0])
+    more = bool(plan.covariates or slope_of(plan.parameters)[0])
     first = 0
     while first < len(ends):
         begun = ends[first] - plan.sizes[first]
@@ -576,7 +581,7 @@ def _codebook(plan: _Plan) -> dict[str, Any]:
     person = plan.unit == "person"
     kept = [f"prior_{s}" for s in STREAMS]
     kept = ["age", *kept, *(f"household_{s}" for s in STREAMS)] if person else ["size", *kept]
-    covariates = covariates_of(plan.parameters)
+    covariates = plan.covariates
     derived = _derivations(plan)
     kept += [name for name in covariates if name not in derived]
     return {
@@ -609,7 +614,7 @@ def _attributes(plan: _Plan) -> dict[str, dict[str, str | float]] | None:
 
     There are those of the world, and those of which every column is a covariate.
     """
-    terms, covariates = attribute_terms(plan.parameters)[0], covariates_of(plan.parameters)
+    terms, covariates = attribute_terms(plan.parameters)[0], plan.covariates
     names = [term.partition(":")[0] for term in terms]
     names += [name for name, columns in ATTRIBUTES.items() if set(columns) <= set(covariates)]
     found: dict[str, dict[str, str | float]] = {}
@@ -632,7 +637,7 @@ _CLASSES = {
 
 def _derivations(plan: _Plan) -> dict[str, str]:
     measures = MEASURES[plan.world]
-    derived = measures.derivations(plan.unit) | measures.by_gender(covariates_of(plan.parameters))
+    derived = measures.derivations(plan.unit) | measures.by_gender(plan.covariates)
     derived |= _CLASSES if plan.unit == "person" else {}
     of_both = (_attributes(plan) or {}) if plan.unit == "household" else {}
     return derived | {
