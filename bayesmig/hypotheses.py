@@ -52,6 +52,8 @@ Array = NDArray[np.float64]
 SUPPORTED, CONTRADICTED = 0.95, 0.05
 #: Draws from the prior, and rows at most, for the probability before the data.
 _PRIOR_DRAWS, _PRIOR_ROWS = 1000, 2000
+#: Fewer draws where groups are so many that these would hold more numbers, but not under that.
+_PRIOR_NUMBERS, _FEWEST_DRAWS = 10_000_000, 200
 
 _OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: np.add,
@@ -463,7 +465,10 @@ def _before_the_data(
     posterior = ask.posterior
     if any(prior.is_flat for prior in posterior.design.priors.values()):
         return dict.fromkeys(hypotheses, float("nan"))
-    drawn = prior_draws(posterior.design, seed=ask.seed, draws=_PRIOR_DRAWS)
+    chains, per_chain = posterior.n_draws
+    count = sum(of.size for of in posterior.draws.values()) // (chains * per_chain)
+    size = min(_PRIOR_DRAWS, max(_FEWEST_DRAWS, _PRIOR_NUMBERS // count))
+    drawn = prior_draws(posterior.design, seed=ask.seed, draws=size)
     tree = xr.DataTree.from_dict({"posterior": drawn})
     n = len(ask.frame)
     rows = np.sort(np.random.default_rng(ask.seed).permutation(n)[:_PRIOR_ROWS])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from bayesmig.choice.response import SHAPES
 from bayesmig.choice.utility import Columns
@@ -68,7 +68,7 @@ def _curves(spec: ModelSpec, columns: Columns) -> Iterator[str]:
             continue
         dose, of = columns.doses[:, number], spec.priors.half_saturation
         low, high = saturation_bounds(dose)
-        edges = low + (high - low) * beta.ppf([0.1, 0.9], of.alpha, of.beta)
+        edges = low + (high - low) * betaincinv(of.alpha, of.beta, [0.1, 0.9])
         values, units = _units(columns, dose)
         sides = {"below": int((values < edges[0]).sum()), "above": int((values > edges[1]).sum())}
         for (side, count), edge in zip(sides.items(), edges, strict=True):

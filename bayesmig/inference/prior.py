@@ -172,5 +172,10 @@ def _varying(
         factor = _factors(design.spec.priors.correlation.eta, scales, draws, rng)
         corr = factor @ factor.transpose(0, 2, 1)
         corr[:, range(scales), range(scales)] = 1.0
-        z = np.einsum("dik,dgkc->dgic", factor, z)
-    return sigma, corr, z * sigma[:, None, :, None]
+        # In place, the last first: a copy for many groups is a matter of gigabytes.
+        for i in reversed(range(scales)):
+            z[:, :, i] *= factor[:, i, i, None, None]
+            for k in range(i):
+                z[:, :, i] += factor[:, i, k, None, None] * z[:, :, k]
+    z *= sigma[:, None, :, None]
+    return sigma, corr, z

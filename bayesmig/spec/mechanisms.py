@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -101,7 +102,8 @@ class MechanismRow:
         return f"needs data: {self.entry.needs}" if self.entry.built else "later"
 
 
-def mechanism_map() -> dict[str, MechanismEntry]:
+@cache
+def mechanism_map() -> Mapping[str, MechanismEntry]:
     """Code -> claim, in the order of codes.
 
     Raises

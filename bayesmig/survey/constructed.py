@@ -94,12 +94,13 @@ def _deprivation(name: str, block: Deprivation, columns: Columns, where: Where) 
         keys += [r for r in ("household", "period") if r in columns.book.roles.declared()]
         homes = group_codes(pd.DataFrame({key: _labels(columns, key) for key in keys}), keys)
         parts[" household"] = pd.Series(homes).where(homes >= 0)
+    weights = _weights(columns, block.weighted, where)
     found = relative_deprivation(
-        pd.DataFrame(parts | _weights(columns, block.weighted, where)),
+        pd.DataFrame(parts | weights),
         income=block.of,
         group=list(within),
         household=" household" if home else None,
-        weight="weight" if _weights(columns, block.weighted, where) else None,
+        weight="weight" if weights else None,
         per=block.per,
     )
     placed = pd.DataFrame(parts).notna().all(axis=1)
