@@ -315,8 +315,15 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
 
 def _holding(ask: Ask, at: tuple[tuple[str, float | str], ...]) -> Ask:
     """The same question about rows in which some columns are held."""
-    held = {column: _number_at(ask.frame, ask.weights, column, value) for column, value in at}
+    held = dict(_numbers_of(ask, at))
     return replace(ask, frame=ask.frame.assign(**held)) if held else ask
+
+
+def _numbers_of(ask: Ask, at: tuple[tuple[str, float | str], ...]) -> tuple[tuple[str, float], ...]:
+    """The same, with the numbers that percentiles are in the rows."""
+    return tuple(
+        (column, _number_at(ask.frame, ask.weights, column, value)) for column, value in at
+    )
 
 
 def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
@@ -479,7 +486,10 @@ def _before_the_data(
         cells=ask.cells[rows],
         weights=None if ask.weights is None else ask.weights[rows],
     )
-    averages, found = _averages(prior, wanted), {}
+    # Held at the percentiles of all rows: those of some would be another statement.
+    stated = {a: replace(a, at=_numbers_of(ask, a.at)) for a in wanted}
+    held, found = _averages(prior, dict.fromkeys(stated.values())), {}
+    averages = {average: held[number] for average, number in stated.items()}
     for name, hypothesis in hypotheses.items():
         draws, holds = _held_in(hypothesis, averages)
         # Far out in the prior some averages are zero to the last digit, and have no lift.

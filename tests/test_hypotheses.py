@@ -509,3 +509,21 @@ def test_flat_priors_have_no_probability_before_the_data() -> None:
     centre = {"beta": np.zeros((2, 2))}
     found = hypotheses.test(fabricated(design, survey=survey, centre=centre), "sign")
     assert math.isnan(found.prior_probability)
+
+
+def test_before_the_data_columns_are_held_where_they_are_after() -> None:
+    """Of a column that is zero for nearly nine in ten, p90 of some rows would be zero as well."""
+    frame = small_frame(6_000, seed=3)
+    rng = np.random.default_rng(3)
+    frame["dose"] = np.where(rng.random(len(frame)) < 0.897, 0.0, rng.gamma(2.0, 1.0, len(frame)))
+    stated = {
+        "more": {
+            "claim": "",
+            "statement": "share(internal, dose=p90) > share(internal, dose=p50)",
+        }
+    }
+    survey = survey_of(frame)
+    spec = theory("dose", groups=[], hypotheses=stated)
+    posterior = fabricated(build_design(spec, survey), survey=survey)
+    found = [hypotheses.test(posterior, "more", seed=seed).prior_probability for seed in range(6)]
+    assert all(0.4 < value < 0.6 for value in found), found

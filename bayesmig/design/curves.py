@@ -146,7 +146,7 @@ def responses(spec: ModelSpec, doses: np.ndarray | None) -> Responses | None:
     for number, curve in enumerate(spec.curves):
         column = doses[:, number]
         labels[EFFECT] += [f"{curve.label}:{a}" for a in curve.alternatives]
-        sd += [_effect_sd(spec, curve.shape, column)] * len(curve.alternatives)
+        sd += [effect_sd(spec, curve.shape, column)] * len(curve.alternatives)
         for name in SHAPES[curve.shape]:
             labels.setdefault(name, []).append(curve.label)
         if "half_saturation" in SHAPES[curve.shape]:
@@ -179,7 +179,19 @@ def _spread_out(column: str, bounds: tuple[float, float], where: str) -> None:
         )
 
 
-def _effect_sd(spec: ModelSpec, shape: str, column: np.ndarray) -> float:
+def typical_height(shape: str, column: np.ndarray) -> float:
+    """How high a curve is on average, in units of its effect, as far as data alone say."""
+    match shape:
+        case "saturating" | "hill":
+            return 0.5
+        case "log1p":
+            return float(np.log1p(column).mean())
+        case _:
+            return float(column.mean())
+
+
+def effect_sd(spec: ModelSpec, shape: str, column: np.ndarray) -> float:
+    """Prior standard deviation of a curve's effect."""
     prior = spec.priors.curve_effect
     if shape in ("saturating", "hill"):
         return prior.height

@@ -24,9 +24,11 @@ from bayesmig.design.curves import (
     Responses,
     apply_doses,
     curves_of,
+    effect_sd,
     learn_doses,
     moving_doses,
     responses,
+    typical_height,
 )
 from bayesmig.design.differences import Labels
 from bayesmig.design.feasibility import (
@@ -44,6 +46,7 @@ from bayesmig.design.support import Support, check_support
 from bayesmig.errors import DesignError, SpecError, nearest
 from bayesmig.expressions import parse_formula
 from bayesmig.spec.model import NAME, Group, ModelSpec, Taste
+from bayesmig.spec.priors import Prior
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -245,6 +248,7 @@ class Design:
         blocks += [*self.columns.feasible.values()]
         for codes, terms in self.columns.groups.values():
             blocks += [codes, terms]
+        blocks += [codes for codes, _ in self.columns.tastes.values()]
         for prior in self.priors.values():
             blocks += [prior.dist, prior.loc, prior.scale, prior.df]
         for block in blocks:
@@ -253,8 +257,11 @@ class Design:
                 continue
             for rows in chunks(len(block)) if block.ndim else [...]:
                 digest.update(np.ascontiguousarray(block[rows]).data)
-        for layout in self.layouts.values():
-            digest.update("\0".join(map(str, layout.levels)).encode())
+        for levels in (
+            *(of.levels for of in self.layouts.values()),
+            *(of.levels for of in self.tastes.values()),
+        ):
+            digest.update("\0".join(map(str, levels)).encode())
         return digest.hexdigest()
 
     def _beyond_logit(self) -> dict[str, object]:
@@ -1204,15 +1211,13 @@ def _priors(
     spread = _spread(columns.persons)
     width = len(nonbase)
     persons_labels = tuple((n, a) for n in labels.persons for a in nonbase)
-    constants = _constants(spec, columns, choice, labels.persons, spread)
-    persons = resolve(spec.priors, "persons", persons_labels, np.repeat(spread, width), constants)
-    shape = (len(labels.persons), width)
     only_labels = tuple((n, a) for a, n in labels.only)
     only_spread = np.concatenate([_spread(b) for b in columns.only.values()] or [np.empty(0)])
-    generic = columns.attributes
-    generic_spread = (
-        np.empty(0) if generic is None else _spread(generic.reshape(-1, generic.shape[2]))
-    )
+    generic_spread = _spread_of_attributes(spec, columns, labels)
+    spreads = {"persons": spread, "only": only_spread, "alternatives": generic_spread}
+    constants = _constants(spec, columns, choice, labels, spreads)
+    persons = resolve(spec.priors, "persons", persons_labels, np.repeat(spread, width), constants)
+    shape = (len(labels.persons), width)
     generic_labels = tuple((n, "") for n in labels.attribute_terms)
     return {
         "persons": PriorArray(
@@ -1244,12 +1249,35 @@ def _std(block: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt(squares[0] / len(block)))
 
 
+def _spread_of_attributes(spec: ModelSpec, columns: Columns, labels: Labels) -> np.ndarray:
+    """As `_spread`, over rows and alternatives; of what is shared, over rows alone.
+
+    The zero of the base would make the spread of a shared column depend on its mean.
+    """
+    if columns.attributes is None:
+        return np.empty(0)
+    spread = _spread(columns.attributes.reshape(-1, columns.attributes.shape[2]))
+    places, block = _shared(spec, columns, labels)
+    spread[places] = _spread(block)
+    return spread
+
+
+def _shared(spec: ModelSpec, columns: Columns, labels: Labels) -> tuple[list[int], np.ndarray]:
+    """Where shared columns stand among the attributes, and they themselves, ``(obs, column)``."""
+    names = enumerate(labels.attribute_terms)
+    places = [k for k, name in names if name in spec.utility.shared_columns]
+    if not places:
+        return [], np.empty((len(columns.persons), 0))
+    moving = 0 if columns.base > 0 else 1
+    return places, columns.attributes[:, moving, places]
+
+
 def _constants(
     spec: ModelSpec,
     columns: Columns,
     choice: np.ndarray,
-    names: tuple[str, ...],
-    spread: np.ndarray,
+    labels: Labels,
+    spreads: Mapping[str, np.ndarray],
 ) -> dict[str, tuple[float, float]]:
     """Default centre and spread of each constant.
 
@@ -1260,17 +1288,36 @@ def _constants(
     """
     counts = np.bincount(choice, minlength=columns.n_alternatives) + 0.5
     base = counts[columns.base]
-    prior = spec.priors.persons
-    reach = np.zeros(len(names)) if prior.dist == "flat" else np.full(len(names), prior.scale)
-    if prior.per == "sd":
-        reach = reach / spread
-    away = [
-        r * m
-        for r, m, n in zip(reach, columns.persons.mean(axis=0), names, strict=True)
-        if n != CONSTANT
-    ]
-    sd = float(np.sqrt(CONSTANT_SD**2 + np.sum(np.square(away))))
+    away = _away(spec, columns, labels, spreads)
     return {
-        a: (float(np.log(counts[spec.choice.alternatives.index(a)] / base)), sd)
-        for a in spec.choice.alternatives
+        a: (float(np.log(counts[j] / base)), float(np.sqrt(CONSTANT_SD**2 + away[j])))
+        for j, a in enumerate(spec.choice.alternatives)
     }
+
+
+def _away(
+    spec: ModelSpec, columns: Columns, labels: Labels, spreads: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Prior variances of what persons' columns add to utilities at their means."""
+    means = columns.persons.mean(axis=0)
+    varies = np.array([n != CONSTANT for n in labels.persons], dtype=bool)
+    far = (_reach(spec.priors.persons, spreads["persons"]) * means)[varies]
+    found = np.full(columns.n_alternatives, np.sum(np.square(far)))
+    places, block = _shared(spec, columns, labels)
+    spread, mean = spreads["alternatives"][places], block.mean(axis=0)
+    found += np.sum(np.square(_reach(spec.priors.alternatives, spread) * mean))
+    # A deviation of the size that its scale's prior has.
+    found += np.sum(np.square(spec.priors.scale.scale * mean / spread))
+    own = np.zeros(columns.n_alternatives)
+    for k, curve in enumerate(columns.curves):
+        dose = columns.doses[:, k]
+        height = effect_sd(spec, curve.shape, dose) * typical_height(curve.shape, dose)
+        own[list(curve.alternatives)] += height**2
+    return np.asarray(found + own + own[columns.base])
+
+
+def _reach(prior: Prior, spread: np.ndarray) -> np.ndarray:
+    """How far coefficients reach by their prior, per unit of their columns; 0 where flat."""
+    if prior.dist == "flat":
+        return np.zeros(len(spread))
+    return prior.scale / spread if prior.per == "sd" else np.full(len(spread), prior.scale)

@@ -11,8 +11,6 @@ from bayesmig.explanation.words import listed
 from bayesmig.spec.curves import Curve
 from bayesmig.spec.model import ModelSpec
 
-#: Said of a standard deviation that is taken over more than the people.
-SPREAD = ". The standard deviation is over people and alternatives, the base with zeros"
 _REACH = 1.959963984540054
 
 

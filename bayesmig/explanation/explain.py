@@ -18,7 +18,7 @@ from bayesmig.explanation.beliefs import (
     correlation_words,
     scale_prior_words,
 )
-from bayesmig.explanation.beliefs_beyond import SPREAD, beliefs_beyond
+from bayesmig.explanation.beliefs_beyond import beliefs_beyond
 from bayesmig.explanation.beyond import (
     choice_equation,
     consideration,
@@ -426,9 +426,7 @@ def _priors(context: Context) -> Iterator[Section]:
     if spec.utility.alternatives is not None:
         say("attributes (alternatives)", coefficient_words(priors.alternatives, ""))
     if spec.utility.shared is not None:
-        words = coefficient_words(priors.alternatives, base)
-        spread = "" if priors.alternatives.per == "unit" or "flat" in words[:5] else SPREAD
-        say("what is shared (alternatives)", words + spread)
+        say("what is shared (alternatives)", coefficient_words(priors.alternatives, base))
     for own in priors.coefficient:
         of = f" of {own.alternative}" if own.alternative else ""
         say(f"{own.name}{of}", _own_prior(own.name, own, own.block, base))

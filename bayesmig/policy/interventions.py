@@ -363,7 +363,15 @@ def _attribute(world: World, intervention: ChangeAttribute, who: Mask, where: Wh
     if design.spec.consideration is not None:
         formula = design.spec.consideration.formulas.get(alternative)
         named += [] if formula is None else [*formula.columns]
-    used = [c for c in named if c in design.attributes]
+    shared = design.spec.utility.shared_columns
+    used = [c for c in named if c in design.attributes and c not in shared]
+    if name in shared:
+        raise QuestionError(
+            f"{name!r} is a column of the chooser that all streams share, not an attribute of "
+            f"{alternative!r}",
+            where=where,
+            mend='change the column: kind = "add", "scale" or "set"',
+        )
     if name not in used:
         raise QuestionError(
             f"the theory {design.spec.name!r} does not use the attribute {name!r} of "

@@ -113,7 +113,15 @@ class Utility(Frozen):
         """Formulas parse."""
         self.persons_formula, self.only_formulas, self.alternatives_formula  # noqa: B018
         named = [f.name for f in self.persons_formula.factors]
+        beside = () if self.alternatives is None else parse_formula(self.alternatives).columns
         for name in self.shared_columns:
+            if name in beside:
+                raise SpecError(
+                    f"{name!r} is shared, and zero beside the base: in a product with an attribute "
+                    "it would not be what it is elsewhere",
+                    where="key alternatives",
+                    mend="give the product a copy of the column, made in the codebook",
+                )
             if name in named:
                 raise SpecError(
                     f"{name!r} has a coefficient of its own for every alternative already",
@@ -397,6 +405,7 @@ class ModelSpec(Frozen):
                         mend="put all of it into one entry",
                     )
         self._check_smooths()
+        self._check_names()
         known = self.choice.alternatives
         check_nests(self.nests, known)
         check_curves(
@@ -446,6 +455,20 @@ class ModelSpec(Frozen):
                     where=f"key priors.{name}",
                     mend=f"leave it out, or write {block}",
                 )
+
+    def _check_names(self) -> None:
+        """No group has the name that effects of everyone are given."""
+        given = [f"smooth_{smooth.column}" for smooth in self.smooths]
+        given += ["deviation"] if self.utility.shared_columns else []
+        named = {"groups": [g.by for g in self.groups], "tastes": [t.by for t in self.tastes]}
+        for key, names in named.items():
+            for number, name in enumerate(names):
+                if name in given:
+                    raise SpecError(
+                        f"{name!r} is the name of effects that the theory has for everyone",
+                        where=f"key {key}[{number}].by",
+                        mend="rename the column in the codebook",
+                    )
 
     def _check_smooths(self) -> None:
         """Smooths are of different columns, whose lines are in the utility."""

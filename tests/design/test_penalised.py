@@ -8,11 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmig.design.design import build_design
+from bayesmig.design.design import CONSTANT_SD, build_design
 from bayesmig.design.penalised import learn_smooth
-from bayesmig.errors import DesignError
+from bayesmig.errors import DesignError, QuestionError
+from bayesmig.policy.counterfactual import validate_scenario
 from bayesmig.predict import comparisons, predictions, slopes
-from tests.fabricate import fabricated, small_design, small_frame, small_survey, survey_of, theory
+from bayesmig.spec.scenario import Scenario
+from tests.fabricate import (
+    ALTERNATIVES,
+    fabricated,
+    small_design,
+    small_frame,
+    small_survey,
+    survey_of,
+    theory,
+)
 
 BENDS = {"smooths": [{"column": "wealth", "bends": 5}]}
 
@@ -142,3 +152,84 @@ def test_what_is_shared_is_one_coefficient_and_deviations_from_it() -> None:
     _, terms = columns.groups["deviation"]
     np.testing.assert_allclose(terms.std(axis=0), 1.0)
     np.testing.assert_allclose(terms[:, 0], frame["wealth"] / frame["wealth"].std(ddof=0))
+
+
+def test_priors_of_what_is_shared_do_not_depend_on_where_a_column_has_its_zero() -> None:
+    """A column far from zero is paid for by the constants, which must be free to."""
+    frame = small_frame(300).assign(far=lambda f: f["wealth"] + 40.0)
+
+    def built(column: str, kind: str) -> Any:
+        utility = {"persons": "1", "shared": column} if kind == "shared" else {"persons": column}
+        return build_design(theory(utility=utility, groups=[]), survey_of(frame))
+
+    near, far = (built(c, "shared").priors["alternatives"].scale[0] for c in ("wealth", "far"))
+    assert near == pytest.approx(far)
+    persons = built("wealth", "persons").priors["persons"].scale[1, 0]
+    assert near == pytest.approx(persons)
+    spread, mean = frame["far"].std(ddof=0), frame["far"].mean()
+    constant = built("far", "shared").priors["persons"].scale[0, 0]
+    # Coefficient and deviation have priors of scale one per standard deviation.
+    assert constant == pytest.approx(np.sqrt(CONSTANT_SD**2 + 2 * (mean / spread) ** 2))
+    assert built("wealth", "shared").priors["persons"].scale[0, 0] < 1.01 * CONSTANT_SD
+
+
+def test_constants_are_free_to_pay_for_a_curve() -> None:
+    frame = small_frame(300).assign(dose=lambda f: f["age"] + 100.0)
+    curve = {"column": "dose", "shape": "linear", "alternatives": ["internal"]}
+    priors = build_design(theory("1", groups=[], curves=[curve]), survey_of(frame)).priors
+    apart = frame["dose"].mean() / frame["dose"].std(ddof=0)
+    internal, abroad = priors["persons"].scale[0]
+    assert internal == pytest.approx(np.hypot(CONSTANT_SD, apart))
+    assert abroad == pytest.approx(CONSTANT_SD)
+
+
+def test_names_of_effects_of_everyone_are_taken() -> None:
+    for keys in (
+        {"groups": [{"by": "smooth_wealth"}], "smooths": [{"column": "wealth"}]},
+        {
+            "groups": [{"by": "deviation"}],
+            "utility": {"persons": "female", "shared": "wealth"},
+        },
+    ):
+        with pytest.raises(ValueError, match="is the name of effects that the theory has"):
+            theory("female + wealth", **keys)
+    assert theory("female", groups=[{"by": "deviation"}]).groups[0].by == "deviation"
+
+
+def test_a_shared_column_keeps_its_meaning() -> None:
+    """Neither in products with attributes, which would lose the base, nor in scenarios."""
+    with pytest.raises(ValueError, match="'female' is shared, and zero beside the base"):
+        theory(utility={"persons": "1", "alternatives": "cost:female", "shared": "female"})
+    survey = small_survey()
+    design = small_design(survey=survey, utility={"persons": "female", "shared": "wealth"})
+    change = {"attribute": "wealth", "alternative": "international", "change": "add", "value": 1}
+    scenario = Scenario.model_validate(
+        {"name": "x", "title": "x", "interventions": [{"kind": "attribute", **change}]}
+    )
+    with pytest.raises(QuestionError, match="that all streams share, not an attribute"):
+        validate_scenario(scenario, design, survey.frame)
+
+
+def test_draws_of_other_panels_are_other_draws() -> None:
+    """The fingerprint, by which kept chains are found, knows who is in which panel."""
+    frame = small_frame(200)
+    rng = np.random.default_rng(1)
+    for alternative in ALTERNATIVES:
+        frame[f"cost_{alternative}"] = rng.gamma(2.0, 1.0, len(frame))
+    frame["panel"] = frame.index % 20
+    spec = theory(
+        utility={"persons": "1", "alternatives": "cost"},
+        groups=[],
+        tastes=[{"by": "panel", "attributes": ["cost"]}],
+    )
+
+    def fingerprint(panel: Any) -> str:
+        costs = {"cost": {a: f"cost_{a}" for a in ALTERNATIVES}}
+        return build_design(
+            spec, survey_of(frame.assign(panel=panel), attributes=costs)
+        ).fingerprint
+
+    usual = fingerprint(frame["panel"])
+    assert fingerprint(frame["panel"]) == usual
+    assert fingerprint((frame["panel"] + 1) % 20) != usual
+    assert fingerprint(frame["panel"].map(lambda p: f"p{p:02d}")) != usual
