@@ -228,6 +228,15 @@ def _check_columns(
             check_change(design, column, groups, where=where)
             if average.verb == "slope":
                 check_slope(design, column, where=where)
+            smooth = column in [s.column for s in design.spec.smooths]
+            if smooth and average.verb != "slope" and column not in dict(average.at):
+                raise QuestionError(
+                    f"the hypothesis raises {column!r} by one, and its smooth is not known beyond "
+                    "the range of the survey",
+                    where=where,
+                    mend=f"ask for its slope, or hold it first: {average.verb}({column}, "
+                    f"{average.alternative}, {column}=p50)",
+                )
             if levels_of(design, column):
                 raise QuestionError(
                     f"the hypothesis is about {column!r}, a category: it has no change by one",

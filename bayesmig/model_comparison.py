@@ -506,7 +506,7 @@ def _verdict(
             f"Standard errors of differences between {n_units:,} units are not to be trusted: "
             f"they lean on a normal approximation that needs {_FEW_UNITS} or more."
         )
-    if any(unit in p.design.layouts for p in posteriors.values()):
+    if any(p.design.has_effects_of(unit) for p in posteriors.values()):
         says.append(
             f"A theory with effects of each {unit} predicts a left-out one from weights alone, "
             "which is a hard task for them: trust it only where Pareto k is low."

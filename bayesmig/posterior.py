@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SCHEMA = "bayesmig posterior 2"
 MAX_R_HAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
 INTERVAL, MAX_PARETO_K = 0.95, 0.5
+#: How names of effects of single groups begin, which are many.
+OF_GROUPS = ("u_", "z_", "taste_")
 #: The route of draws that are no draws from the posterior.
 PREVIEW = "preview: integrated Laplace, not corrected"
 
@@ -242,7 +244,7 @@ class Posterior:
         table = self.data["diagnostics"].to_dataset()[["r_hat", "ess_bulk", "ess_tail"]]
         frame = table.to_dataframe().reset_index()
         if not effects:
-            frame = frame[~frame["parameter"].str.startswith("u_")]
+            frame = frame[~frame["parameter"].str.startswith(OF_GROUPS)]
         values = dict(labelled_draws(self.draws))
         rows = [summarise(values[name].ravel()) for name in frame["parameter"]]
         numbers = pd.DataFrame(rows, columns=["mean", "sd", "lower", "upper"], index=frame.index)

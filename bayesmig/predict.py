@@ -459,7 +459,7 @@ def _new_codes(layout: GroupLayout | TasteLayout, frame: pd.DataFrame) -> NDArra
     """Each label of a table is a group; where it has none, all rows are one."""
     if not all(column in frame.columns for column in layout.columns):
         return np.zeros(len(frame), dtype=np.int64)
-    labels = layout.labels(frame).astype(str)
+    labels = layout.labels(frame).astype(str)  # A missing label is a group of its own.
     return np.asarray(pd.factorize(labels, sort=True)[0], dtype=np.int64)
 
 

@@ -183,6 +183,21 @@ def test_two_percentiles_that_are_one_number_are_refused() -> None:
             ask()
 
 
+def test_a_smooth_is_not_raised_beyond_its_range() -> None:
+    bends = [{"column": "wealth", "bends": 4}]
+
+    def asking(statement: str) -> None:
+        stated = {"odd": {"claim": "odd", "statement": statement}}
+        validate_hypotheses(small_design("wealth + education", smooths=bends, hypotheses=stated))
+
+    with pytest.raises(QuestionError, match="smooth is not known beyond") as caught:
+        asking("lift(wealth, internal) > 0")
+    assert "lift(wealth, internal, wealth=p50)" in str(caught.value)
+    asking("lift(wealth, internal, wealth=p50) > 0")
+    asking("slope(wealth, internal) > 0")
+    asking("lift(education, internal) > 0")
+
+
 def test_what_is_held_out_of_the_observed_range_is_told(posterior: Posterior) -> None:
     stated = {"far": {"claim": "far", "statement": "lift(education, internal, wealth=40) > 0"}}
     result = hypotheses.test(with_hypotheses(posterior, stated), "far")

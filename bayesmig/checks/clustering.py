@@ -164,7 +164,7 @@ def clustering(
 
 def _fitted(design: Design, role: str) -> bool:
     """Whether the theory gives the groups of a role effects of their own."""
-    return not {role, design.roles[role]}.isdisjoint(design.columns.groups)
+    return design.has_effects_of(role)
 
 
 def _text(table: pd.DataFrame, judgement: Judgement) -> str:

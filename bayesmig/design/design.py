@@ -215,6 +215,11 @@ class Design:
         """All factors whose groups the survey has labels of."""
         return (*(self.layouts[by] for by in self.grouped), *self.tastes.values())
 
+    def has_effects_of(self, role: str) -> bool:
+        """Whether the groups of a role have effects or tastes, alone or in combinations."""
+        names = {role, self.roles.get(role, role)}
+        return any(names.intersection(layout.columns) for layout in self.labelled)
+
     def without_groups(
         self, columns: Columns, coefficients: Coefficients
     ) -> tuple[Columns, Coefficients]:
@@ -1010,7 +1015,7 @@ def _levels_of(
     for part, column in zip(group.parts, columns, strict=True):
         _can_group(part, column, frame, roles, key)
     labels = _joined(frame, columns)
-    found = pd.Index(pd.factorize(labels)[1]).astype(str)
+    found = labels.unique()
     levels = pd.Index(sorted({*found, *_cells(frame, columns, len(found))}), dtype=object)
     if len(levels) < 2:
         raise DesignError(
@@ -1032,7 +1037,7 @@ def _cells(frame: pd.DataFrame, columns: tuple[str, ...], found: int) -> Iterabl
     if len(parts) < 2 or not few or found == max(map(len, parts)):
         return ()
     every = pd.MultiIndex.from_product(parts, names=columns).to_frame(index=False)
-    return _joined(every, columns).astype(str)
+    return _joined(every, columns)
 
 
 def _empty_cells(layouts: Mapping[str, GroupLayout], columns: Columns) -> Iterator[str]:
@@ -1105,11 +1110,13 @@ def _joined(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
     """Labels of one column, or of combinations of several, of which no two are alike."""
     if not columns:
         return pd.Series(_EVERYONE, index=frame.index, dtype=object)
-    if len(columns) == 1:
-        return frame[columns[0]]
     parts = [pd.factorize(frame[column]) for column in columns]
     codes = [code for code, _ in parts]
-    texts = [[_escaped(_text(value)) for value in found] for _, found in parts]
+    texts = [[label_text(value) for value in found] for _, found in parts]
+    if len(columns) == 1:
+        text = np.array([*texts[0], np.nan], dtype=object)
+        return pd.Series(text[codes[0]], index=frame.index)
+    texts = [[_escaped(text) for text in of] for of in texts]
     missing = np.min(codes, axis=0) < 0
     position, pairs = pd.factorize(pd.MultiIndex.from_arrays(codes))
     names = [":".join(t[k] for t, k in zip(texts, pair, strict=True)) for pair in pairs]
@@ -1117,7 +1124,7 @@ def _joined(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
     return labels.mask(missing)
 
 
-def _text(value: object) -> str:
+def label_text(value: object) -> str:
     """A label's text: a number is the same whether it is held as whole or not."""
     whole = isinstance(value, float | np.floating) and float(value).is_integer()
     return str(int(value)) if whole else str(value)  # type: ignore[call-overload]

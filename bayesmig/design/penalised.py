@@ -65,7 +65,8 @@ class Smooth:
                 f"{self.formula.text!r} is {values[beyond[0]]:g}, and its smooth is known from "
                 f"{knots[0]:g} to {knots[-1]:g}, the range of the survey of the fit",
                 where=(where, f"column {self.formula.text}"),
-                mend="clip the column to that range",
+                mend="clip the column to that range, or ask about a change that stays in it: "
+                "comparisons takes a pair, from and to",
                 rows=beyond,
             )
         return _evaluated(self._bends, values)

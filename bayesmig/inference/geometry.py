@@ -246,7 +246,7 @@ def nesting(factors: tuple[Factor, ...], codes: Mapping[str, Codes]) -> tuple[in
 
     One group of all rows, as a smooth has, would lie around everything. It stands aside,
     since each group would be coupled to all its effects; but deviations from shared
-    coefficients, which have one scale, must be coupled to these, which they could replace.
+    coefficients must be coupled to these, which they could replace.
 
     Parameters
     ----------
@@ -264,7 +264,9 @@ def nesting(factors: tuple[Factor, ...], codes: Mapping[str, Codes]) -> tuple[in
     if not factors:
         return -1, -1, np.zeros(0, dtype=np.int64)
     grouped = sum(f.groups > 1 for f in factors)
-    around = [f.groups == 1 and not (grouped == 0 or grouped == f.scales == 1) for f in factors]
+    around = [
+        f.groups == 1 and not (grouped == 0 or (f.deviates and grouped == 1)) for f in factors
+    ]
     by_size = np.argsort([f.groups for f in factors], kind="stable")
     by_size = by_size[~np.array(around)[by_size]]
     outer = int(by_size[0])

@@ -42,6 +42,8 @@ class Factor:
         (group, nonbase, term).
     copies
         Effects of a group that share a standard deviation.
+    deviates
+        Whether they are deviations from coefficients that all alternatives share.
     log_sigma, correlation
         In theta: log standard deviations, and the free vectors of the correlation.
     effects
@@ -51,6 +53,7 @@ class Factor:
     by: str
     shape: tuple[int, int, int]
     copies: int
+    deviates: bool
     log_sigma: Block
     correlation: Block | None
     effects: Block
@@ -129,7 +132,9 @@ def layout_of(design: Design) -> Layout:
         effects = Block(effect, (shape[0], shape[1] * shape[2]))
         effect = effects.stop
         copies = effects.shape[1] // scales
-        factors.append(Factor(by, shape, copies, log_sigma, correlation, effects))
+        factors.append(
+            Factor(by, shape, copies, groups.scales == "one", log_sigma, correlation, effects)
+        )
     return Layout((shapes[0], shapes[1], shapes[2]), tuple(factors), at, effect)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bayesmig.changes import Groups, levels_of, refuse_left_behind, theory_columns
 from bayesmig.choice.utility import Coefficients
-from bayesmig.design.design import Design
+from bayesmig.design.design import Design, label_text
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.spec.scenario import (
     AddToColumn,
@@ -284,7 +284,7 @@ def _set(world: World, intervention: SetColumn, who: Mask, groups: Groups, where
     column = _used_column(world, name, where, also=also)
     value = _like(column, intervention.value, where)
     known = levels_of(world.design, name) or labels.get(name, ())
-    if known and value not in known:
+    if known and value not in known and label_text(value) not in known:
         raise QuestionError(
             f"{value!r} is not a level of {name!r}; {nearest(str(value), list(map(str, known)))}",
             where=where,

@@ -183,6 +183,24 @@ def test_each_combination_of_columns_is_a_group() -> None:
         built.apply(frame.drop(columns="half"))
 
 
+def test_a_label_that_is_a_number_is_one_however_it_is_held() -> None:
+    frame = people().assign(half=lambda f: f.index % 2)
+    built = design(theory(groups=[{"by": "half"}]), frame)
+    assert list(built.layouts["half"].levels) == ["0", "1"]
+    held = frame.assign(half=frame["half"].astype(float).where(frame.index != 7))
+    codes = built.apply(held, unseen="code").groups["half"][0]
+    assert codes.tolist() == frame["half"].where(frame.index != 7, -1).tolist()
+
+
+def test_a_role_has_effects_alone_or_in_combinations() -> None:
+    frame = people().assign(half=lambda f: f.index % 2)
+    crossed = design(theory(groups=[{"by": "origin:half"}]), frame, roles=("origin",))
+    assert crossed.has_effects_of("origin")
+    assert crossed.has_effects_of("half")
+    assert not crossed.has_effects_of("region")
+    assert not design(theory(groups=[]), frame, roles=("origin",)).has_effects_of("origin")
+
+
 def test_cells_that_nobody_is_in_are_groups_where_they_are_few_and_are_told() -> None:
     frame = people().assign(half=lambda f: f.index % 2, third=lambda f: f.index % 3)
     frame = frame[(frame["half"] == 0) | (frame["third"] > 0)].reset_index(drop=True)

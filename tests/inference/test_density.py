@@ -15,8 +15,9 @@ import pytest
 
 from bayesmig.design.design import Design, build_design
 from bayesmig.inference.density import Density
-from bayesmig.inference.geometry import Expansion, Problem, expand
-from tests.fabricate import theory
+from bayesmig.inference.geometry import Expansion, Problem, expand, nesting
+from bayesmig.inference.layout import layout_of
+from tests.fabricate import small_design, small_frame, survey_of, theory
 from tests.inference.theories import THEORIES, design_of, wide_survey
 
 POINTS = 4
@@ -162,6 +163,20 @@ def test_effects_of_a_wide_smooth_stay_in_the_range_of_numbers(log_sigma: float)
     value, gradient = density(vector)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
+
+
+def test_a_smooth_stands_aside_of_origins_and_shared_drivers_lie_around_them() -> None:
+    """Also where two alternatives give a smooth one scale, as shared drivers have."""
+    two = {"alternatives": ["stay", "internal"], "base": "stay"}
+    moved = small_frame().assign(choice=lambda f: f["choice"].replace("international", "internal"))
+    bends = [{"column": "wealth", "bends": 4}]
+    binary = build_design(theory("wealth", choice=two, smooths=bends), survey_of(moved))
+    shared = small_design(utility={"persons": "female", "shared": "wealth"})
+    for design, outer in ((binary, "origin"), (shared, "deviation")):
+        factors = layout_of(design).factors
+        codes = {by: of for by, (of, _) in design.columns.groups.items()}
+        found, _, _ = nesting(factors, codes)
+        assert factors[found].by == outer
 
 
 @pytest.mark.parametrize("name", THEORIES)

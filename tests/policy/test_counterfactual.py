@@ -698,6 +698,23 @@ def test_warnings(posterior: Posterior, intervention: dict[str, Any], words: str
     assert f"warning: {result.warnings[0]}" in str(result)
 
 
+def test_who_is_set_into_a_group_that_is_a_number_has_its_effects() -> None:
+    frame = small_frame().assign(half=lambda f: f.index % 2)
+    design = small_design(groups=[{"by": "half"}], survey=survey_of(frame))
+    effects = np.zeros((2, 2, 1))
+    effects[1] = 1.0
+    model = fabricated(design, centre={"u_half": effects}, spread=1e-9)
+    asked = {"kind": "set", "column": "half", "value": 1}
+    result = counterfactual(model, scenario(asked), groups="observed")
+    moved = frame.assign(half=1)
+    shares = predictions(model, newdata=moved, groups="observed").summary
+    for alternative in ALTERNATIVES:
+        of = shares[shares["alternative"] == alternative]["estimate"].iloc[0]
+        table = result.summary[result.summary["alternative"] == alternative]
+        assert table[table["quantity"] == "scenario"]["estimate"].iloc[0] == pytest.approx(of)
+        assert abs(difference(result, alternative)["estimate"]) > 0.01
+
+
 # -------------------------------------------------------------------------- refusals
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from bayesmig.plots.numbers import MISSING, number
+from bayesmig.posterior import OF_GROUPS
 from bayesmig.reporting.blocks import Block, Facts, HtmlTable, Layout, html_table, prose
 from bayesmig.reporting.figures import Numbered
 from bayesmig.reporting.folder import StudyFolder
@@ -107,7 +108,7 @@ def _steps(study: StudyFolder) -> Iterator[Block]:
 def _parameters(study: StudyFolder) -> Iterator[Block]:
     table = study.table("parameters", theory=study.main)
     names = table["parameter"].astype(str)
-    shown = table[~names.str.startswith(("u_", "z_"))].head(MOST_PARAMETERS)
+    shown = table[~names.str.startswith(OF_GROUPS)].head(MOST_PARAMETERS)
     if shown.empty:
         return
     yield html_table(
