@@ -31,6 +31,7 @@ from bayesmig.changes import (
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.inference.prior import prior_draws
+from bayesmig.inference.stream import probability_blocks
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
@@ -39,6 +40,7 @@ from bayesmig.predict import (
     contrasts_of,
     convergence_note,
     header_of,
+    prepare,
     probability_of,
     reach,
     slope,
@@ -54,6 +56,9 @@ SUPPORTED, CONTRADICTED = 0.95, 0.05
 _PRIOR_DRAWS, _PRIOR_ROWS = 1000, 2000
 #: Fewer draws where groups are so many that these would hold more numbers, but not under that.
 _PRIOR_NUMBERS, _FEWEST_DRAWS = 10_000_000, 200
+
+#: Estimands that are of averages before and after a rise by one.
+_RAISING = ("comparison", "lift")
 
 _OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: np.add,
@@ -337,10 +342,12 @@ def _numbers_of(ask: Ask, at: tuple[tuple[str, float | str], ...]) -> tuple[tupl
 
 def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
     base = ask.averages(ask.frame) if _reads_base(ask, wanted) else None
-    changing = {a.variable for a in wanted if a.verb in ("comparison", "lift")}
+    changing = {a.variable for a in wanted if a.verb in _RAISING}
     sloping = {a.variable for a in wanted if a.verb == "slope"}
     arms = {x: _arms(ask, x, base) for x in sorted(changing)}
     slopes = {x: slope(ask, x)[:, 0] for x in sorted(sloping)}
+    exceeding = {a.variable for a in wanted if a.verb == "excess"}
+    excesses = {x: _excess(ask, x) for x in sorted(exceeding)}
 
     def one(average: Average) -> Array:
         match average.verb:
@@ -349,6 +356,8 @@ def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
                 return base[:, 0]
             case "slope":
                 return slopes[average.variable]
+            case "excess":
+                return excesses[average.variable]
             case "comparison":
                 return change_of(*arms[average.variable], "difference")
             case _:
@@ -362,7 +371,7 @@ def _reads_base(ask: Ask, wanted: list[Average]) -> bool:
     """Whether shares, or changes of numbers, start from the rows as they are."""
     return any(
         a.verb == "share"
-        or (a.verb != "slope" and not is_indicator(ask.posterior.design, a.variable))
+        or (a.verb in _RAISING and not is_indicator(ask.posterior.design, a.variable))
         for a in wanted
     )
 
@@ -375,6 +384,28 @@ def _arms(ask: Ask, variable: str, base: Array | None) -> tuple[Array, Array]:
     return before[:, 0], after[:, 0]
 
 
+def _excess(ask: Ask, variable: str) -> Array:
+    """Average changes beyond those that leave each person's odds against the base as they were.
+
+    In double precision, and row by row: what keeps everyone's odds does not keep those of
+    averages. Returns ``(draw, alternative)``; NaN where the base is closed.
+    """
+    design, weights = ask.posterior.design, ask.weights
+    [(_, low, high)] = contrasts_of(ask, variable)
+    arms = [
+        probability_blocks(*prepare(ask.posterior, table, ask.groups, ask.seed))
+        for table in (low, high)
+    ]
+    base = design.alternatives.index(design.spec.choice.base)
+    weights = np.ones(len(ask.frame)) if weights is None else weights
+    total = np.zeros((1, len(design.alternatives)))
+    for (rows, before), (_, after) in zip(*arms, strict=True):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kept = before * (after[..., base] / before[..., base])[..., None]
+        total = total + np.einsum("sra,r->sa", after - kept, weights[rows])
+    return np.asarray(total / weights.sum())
+
+
 def _reach(ask: Ask, averages: Iterable[Average]) -> list[str]:
     """What a hypothesis holds or changes outside of the observed ranges, in words."""
     notes: dict[str, None] = {}
@@ -383,7 +414,7 @@ def _reach(ask: Ask, averages: Iterable[Average]) -> list[str]:
         held = [column for column, _ in a.at]
         beyond = outside(ask.posterior.design, [rows.frame], ask.weights, held) if held else ()
         notes |= dict.fromkeys(f"held: {note}" for note in beyond)
-        if a.verb in ("comparison", "lift"):
+        if a.verb in (*_RAISING, "excess"):
             contrasts = contrasts_of(rows, a.variable)
             notes |= dict.fromkeys(n for c in contrasts for n in reach(rows, a.variable, c))
     return list(notes)

@@ -306,6 +306,65 @@ def test_a_lift_is_the_lift_of_comparisons(
     )
 
 
+@pytest.mark.parametrize("change", ["female", "education"])
+def test_an_excess_keeps_the_odds_of_every_row(posterior: Posterior, change: str) -> None:
+    stated = {"x": {"claim": "x", "statement": f"excess({change}, internal) > 0"}}
+    result = hypotheses.test(with_hypotheses(posterior, stated), "x")
+    frame = posterior.frame
+    low = frame.assign(female=0) if change == "female" else frame
+    high = frame.assign(**{change: 1 if change == "female" else frame[change] + 1})
+    effects, n = effects_for(posterior, frame, "observed", seed=0), len(frame)
+
+    def of_rows(rows: Any) -> list[list[dict[str, float]]]:
+        found = averages(posterior, rows_of(rows), range(n), [1.0] * n, effects)
+        return [list(draw.values()) for draw in found]
+
+    expected = []
+    for before, after in zip(of_rows(low), of_rows(high), strict=True):
+        beyond = [
+            b["internal"] - a["internal"] * b["stay"] / a["stay"]
+            for a, b in zip(before, after, strict=True)
+        ]
+        weighted = sum(w * x for w, x in zip(frame["weight"], beyond, strict=True))
+        expected.append(weighted / sum(frame["weight"]))
+    np.testing.assert_allclose(flat(result)[:, 0], expected, rtol=0, atol=1e-10)
+
+
+def rerouted(lambda_nest: float | None) -> hypotheses.HypothesisResult:
+    """Who goes to town as the way abroad gets harder: beyond proportion, and all of them."""
+    stated = {
+        "x": {
+            "claim": "x",
+            "statement": "excess(wealth, internal) / (0 - comparison(wealth, international)) > 0.25"
+            " and comparison(wealth, internal) / (0 - comparison(wealth, international))"
+            " > share(internal) / (1 - share(international))",
+        }
+    }
+    nests = [{"name": "move", "alternatives": ["internal", "international"]}]
+    design = small_design(
+        utility={"persons": "female + age_10", "only": {"international": "wealth"}},
+        groups=[],
+        nests=[] if lambda_nest is None else nests,
+        hypotheses=stated,
+    )
+    # The young move, in both streams: people differ in the same way in both.
+    centre: dict[str, Any] = {"beta": [[-1, -1.6], [0.3, 0.2], [-1.5, -1.5]], "beta_only": [-0.7]}
+    centre |= {} if lambda_nest is None else {"lambda_nest": [lambda_nest]}
+    return hypotheses.test(fabricated(design, centre=centre, spread=0.01, draws=110), "x")
+
+
+def test_in_a_logit_nothing_is_in_excess_however_people_differ() -> None:
+    result = rerouted(None)
+    np.testing.assert_allclose(flat(result)[:, 0] + 0.25, 0.0, atol=1e-12)
+    assert (flat(result)[:, 1] > 0).all()  # shares of all say that more go than in proportion
+
+
+def test_in_a_nest_the_excess_grows_as_lambda_falls() -> None:
+    close, loose = rerouted(0.3), rerouted(0.95)
+    assert (flat(close)[:, 0] > 0).all()
+    assert ((flat(loose)[:, 0] > -0.25) & (flat(loose)[:, 0] < 0)).all()
+
+
 # ------------------------------------------------------------------------- the verdict
 
 

@@ -111,7 +111,8 @@ def _when(average: Average) -> str:
 
 def _rise(average: Average) -> str:
     """What changes, and what is held; nothing where an average is of people as they are."""
-    rises = [f"{average.variable} rises by one"] if average.verb in ("comparison", "lift") else []
+    rising = average.verb in ("comparison", "lift", "excess")
+    rises = [f"{average.variable} rises by one"] if rising else []
     held = [f"{column} is {_held(value)} for all" for column, value in average.at]
     return listed([*rises, *held])
 
@@ -131,5 +132,10 @@ def _what(average: Average) -> str:
             return f"the average derivative by {average.variable} of {of}"
         case "comparison":
             return f"the average change of {of}"
+        case "excess":
+            return (
+                f"the average change of {of}, beyond the one that leaves each person's odds "
+                "against the base as they were,"
+            )
         case _:
             return f"the relative change of the average probability of {average.alternative}"

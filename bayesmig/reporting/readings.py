@@ -31,6 +31,8 @@ def _inequality(part: Inequality) -> Markup:
     left, right, way = _average(part.left), _average(part.right), _WAYS[part.sign]
     if left is None or (right is None and not _is_zero(part.right)):
         return _as_written(part)
+    if left.verb == "excess":  # not a change that can be told in a few words
+        return _as_written(part)
     if left.verb == "share":
         if right is None or right.verb != "share" or left.at or right.at:
             return _as_written(part)

@@ -14,6 +14,12 @@ Each side is arithmetic over average effects on the probability scale:
     change: of the rows as they are where ``x`` rises by one, of all at 0 for an
     indicator. So streams of very different size can be compared. It is what
     ``bayesmig.comparisons(..., comparison="lift")`` gives.
+``excess(x, j)``
+    ``comparison(x, j)`` less what it would be if the odds of ``j`` against the base stayed,
+    for every person, what they are without the change. Where ``x`` enters the utility of
+    another alternative alone it is 0 in a logit, however people differ, and above 0 where
+    those who leave that alternative take up ``j`` rather than the base. Of the base itself it
+    is 0.
 ``share(j)``
     average probability of ``j``.
 
@@ -39,7 +45,7 @@ from typing import Any
 from bayesmig.errors import SpecError
 from bayesmig.expressions import MAX_LENGTH, python_tree, vet_arithmetic
 
-ESTIMANDS = {"comparison": 2, "slope": 2, "lift": 2, "share": 1}
+ESTIMANDS = {"comparison": 2, "slope": 2, "lift": 2, "excess": 2, "share": 1}
 #: How a statement names a percentile of a column.
 _PERCENTILE = re.compile(r"p(?!00)\d\d")
 _SIGNS = {ast.Lt: "<", ast.Gt: ">", ast.NotEq: "!="}
@@ -59,7 +65,7 @@ class Average:
     Attributes
     ----------
     verb
-        ``comparison``, ``slope``, ``lift`` or ``share``.
+        ``comparison``, ``slope``, ``lift``, ``excess`` or ``share``.
     variable
         The column that changes; empty for ``share``.
     alternative

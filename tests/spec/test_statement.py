@@ -21,6 +21,8 @@ def test_a_statement_is_a_conjunction_of_inequalities() -> None:
 
 
 def test_each_average_is_asked_for_once() -> None:
+    (part,) = parse_statement("excess(x, a) > 0")
+    assert part.averages == (Average("excess", "x", "a"),)
     (part,) = parse_statement("share(a) / share(b) > share(b) / share(a) - comparison(x, a)")
     assert part.averages == (
         Average("share", "", "a"),
