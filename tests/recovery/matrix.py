@@ -126,10 +126,6 @@ def true_values(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarra
     }
     if design.only:
         found["beta_only"] = np.array([utility[s][same(term_of(term))] for s, term in design.only])
-    if design.attribute_terms:
-        found["gamma"] = np.array(
-            [utility["internal"][(f"{name}_internal",)] for name in design.attribute_terms]
-        )
     return found
 
 
