@@ -168,8 +168,12 @@ def test_a_utility_counts_its_coefficients() -> None:
     """As many numbered products as the theory's author counts, the constant apart."""
     for name in model_names():
         spec = bm.load_model(name)
-        numbers = re.findall(r"\bb(\d+)\[j\]·", bm.explain(name).at_width(10_000))
-        assert len(numbers) == (spec.expect.persons or 0) - 1
+        text = bm.explain(name).at_width(10_000)
+        numbers = re.findall(r"\bb(\d+)\[j\]·", text)
+        # Classes, of which shipped theories have three each: two coefficients to a term.
+        classes = re.findall(r"\bb(\d+)\[j,\w+\] ", text)
+        assert len(numbers) + 2 * len(classes) == (spec.expect.persons or 0) - 1
+        numbers += classes
         assert numbers == [str(n) for n in range(1, len(numbers) + 1)]
 
 
