@@ -518,11 +518,11 @@ def _decisive(summary: pd.DataFrame, probability: float) -> pd.Series:
     A statement is contradicted by one inequality that the data contradict, whatever else
     it says. Otherwise it is as strong as its weakest inequality.
     """
-    amiss = summary["identification"].map(["", CONFLICT, WEAK].index)
-    low = summary["probability"] <= CONTRADICTED
+    amiss = np.array([["", CONFLICT, WEAK].index(word) for word in summary["identification"]])
+    low = summary["probability"].to_numpy() <= CONTRADICTED
     if probability <= CONTRADICTED and low.any():
-        return summary.loc[amiss[low].idxmin()]
-    return summary.loc[amiss.idxmax()]
+        return summary.iloc[int(np.argmin(np.where(low, amiss, len(amiss) + 2)))]
+    return summary.iloc[int(np.argmax(amiss))]
 
 
 def _before_the_data(

@@ -14,6 +14,7 @@ groups are drawn together, which the data decide, not what was believed before t
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,9 @@ Array = NDArray[np.float64]
 #: From this overlap on, the data added little: of two normal distributions with one centre,
 #: the standard deviation after the data is then more than half of that before.
 OVERLAP = 0.7
+#: Below this, the distributions before and after the data share less than half their mass, and
+#: may be at odds.
+APART = 0.5
 #: Power-scaling sensitivity that matters: doubling the power then moves a normal distribution
 #: by about 0.3 of its standard deviations.
 SENSITIVE = 0.05
@@ -35,8 +39,9 @@ WEAK = "weak likelihood: the prior says it"
 CONFLICT = "possible prior–data conflict"
 RULE = (
     f"overlap with the distribution before the data, from {OVERLAP:g} on the data added little; "
-    f"power-scaling sensitivity to prior and likelihood, from {SENSITIVE:g} on it matters; of "
-    "groups, the priors of their scales and correlations are scaled"
+    f"power-scaling sensitivity to prior and likelihood, from {SENSITIVE:g} on it matters; the "
+    f"two may be at odds where both do and the overlap is below {APART:g}; of groups, the priors "
+    "of their scales and correlations are scaled"
 )
 #: Bins that both distributions together fill evenly.
 _BINS = 20
@@ -79,9 +84,12 @@ def identification(posterior: Posterior, values: Array, before: Array | None) ->
 
 
 def _words(overlap: float, prior: float, likelihood: float) -> str:
-    if overlap >= OVERLAP or prior >= SENSITIVE > likelihood:
+    if overlap >= OVERLAP:
         return WEAK
-    return CONFLICT if prior >= SENSITIVE else ""
+    if not prior >= SENSITIVE:
+        return ""
+    # Both move what both say alike: then the data are as few as the prior is strong.
+    return WEAK if likelihood < SENSITIVE or overlap >= APART else CONFLICT
 
 
 def overlap(one: Array, other: Array) -> float:
@@ -130,8 +138,10 @@ def power_scaling(posterior: Posterior, values: Array) -> tuple[Array, Array]:
 
 def _sensitivity(values: Array, log: Array, n_draws: tuple[int, int]) -> Array:
     """How far a change of the power of ``log``, ``(draw,)``, moves the values."""
-    from arviz_stats import psense
+    import arviz_stats
 
+    # ArviZ has no types.
+    psense: Any = arviz_stats.psense  # type: ignore[attr-defined]
     found = np.full(values.shape[1], np.nan)
     # No comparison with NaN holds.
     moving = np.ptp(values, axis=0) > 0

@@ -23,6 +23,7 @@ from bayesmig.sensitivity import (
     SENSITIVE,
     WEAK,
     _sensitivity,
+    _words,
     identification,
     overlap,
     power_scaling,
@@ -155,6 +156,24 @@ def test_what_does_not_vary_has_no_sensitivity_and_a_flat_prior_none_to_it() -> 
     assert list(table["identification"]) == ["", "", ""]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((0.2, 0.01, 0.09), ""),
+        ((0.2, 0.04, 0.01), ""),
+        ((0.7, 0.0, 0.09), WEAK),
+        ((0.2, 0.05, 0.04), WEAK),
+        ((0.5, 0.05, 0.05), WEAK),
+        ((0.49, 0.05, 0.05), CONFLICT),
+        ((math.nan, 0.05, 0.05), CONFLICT),
+        ((math.nan, 0.05, 0.04), WEAK),
+        ((math.nan, math.nan, math.nan), ""),
+    ],
+)
+def test_words_follow_the_thresholds(numbers: tuple[float, float, float], words: str) -> None:
+    assert _words(*numbers) == words
+
+
 # --------------------------------------------------------------------------- worlds
 
 STATED = {
@@ -245,7 +264,8 @@ def test_a_hypothesis_that_the_data_tell_is_supported(told: Posterior) -> None:
 def test_a_hypothesis_that_the_prior_says_never_looks_strong(untold: Posterior) -> None:
     found = hypotheses.test(untold)
     schooling = found["schooling"]
-    assert min(schooling.probability, schooling.prior_probability) > 0.95
+    assert schooling.probability > 0.95
+    assert schooling.prior_probability > 0.8
     assert schooling.identification == WEAK
     assert "weakly identified" in schooling.sentence
     assert "the data added little" in schooling.sentence
@@ -267,7 +287,6 @@ def test_a_stream_with_hardly_any_movers_is_flagged() -> None:
     posterior = asked("education + wealth", survey_of(frame))
     found = hypotheses.test(posterior)["wealth"]
     assert found.identification == WEAK
-    assert found.probability > 0.05
     other = hypotheses.test(posterior)["schooling"]
     assert other.identification == ""
 

@@ -207,9 +207,9 @@ def _sensitivity(study: StudyFolder) -> Iterator[Block]:
         "Where a parameter’s distributions before and after the data overlap by 0.7 or more, the "
         "data added little. Sensitivity is how far the posterior moves when the prior, or the "
         "likelihood, is raised to a power; from 0.05 on it matters. A parameter that the prior "
-        "moves and the likelihood does not is said by the prior; one that both move may be one "
-        "about which they disagree. Of groups, the priors of scales and correlations are scaled, "
-        "not the distribution of their effects."
+        "moves and the likelihood does not is said by the prior; one that both move, and whose "
+        "overlap is below 0.5, may be one about which they disagree. Of groups, the priors of "
+        "scales and correlations are scaled, not the distribution of their effects."
     )
     caption = Markup("Prior and data in {}, the most doubtful first").format(code(study.main))
     yield html_table(table, layout, caption, source="prior_sensitivity", folded=True)

@@ -38,7 +38,8 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             "Estimands are left minus right of each inequality: percentage points (pp) for "
             "differences of probabilities, per cent for lifts (differences as a share of the "
             "alternative's probability before). Each has an axis of its own, whose ends are "
-            "written beside it. Grey: the region of practical equivalence (ROPE).",
+            "written beside it. Grey: the region of practical equivalence (ROPE). Hollow: the "
+            "prior has a say in the probability.",
             "hypotheses",
             study.header("hypotheses"),
         )
