@@ -161,6 +161,7 @@ def measure(design: Design, named: dict[str, np.ndarray]) -> float:
     return float(total)
 
 
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
 @pytest.mark.parametrize("name", [*THEORIES, *BEYOND])
 def test_the_density_of_what_stands_at_the_top_is_pymcs(name: str) -> None:
     """At random points, over the parameters themselves: no Jacobian of their transforms."""
