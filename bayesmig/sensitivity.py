@@ -126,7 +126,7 @@ def power_scaling(posterior: Posterior, values: Array) -> tuple[Array, Array]:
     -------
     tuple
         Two arrays ``(quantity,)``: to the prior, and to the likelihood. NaN of a quantity
-        that does not vary, or has no value in some draw.
+        that does not vary, or has no value in some draw; of all, where a draw has no density.
     """
     design = posterior.design
     likelihood = log_likelihood_sums(design.columns, posterior.coefficients(), design.choice)
@@ -143,6 +143,9 @@ def _sensitivity(values: Array, log: Array, n_draws: tuple[int, int]) -> Array:
     # ArviZ has no types.
     psense: Any = arviz_stats.psense  # type: ignore[attr-defined]
     found = np.full(values.shape[1], np.nan)
+    if not np.isfinite(log).all():
+        # A draw at the edge of what is possible, as a correlation of one, has no power.
+        return found
     # No comparison with NaN holds.
     moving = np.ptp(values, axis=0) > 0
     if not np.ptp(log) > 0:

@@ -154,6 +154,8 @@ def test_what_does_not_vary_has_no_sensitivity_and_a_flat_prior_none_to_it() -> 
     assert table.drop(columns="identification").iloc[1:].isna().all(axis=None)
     assert table["overlap"].isna().all()
     assert list(table["identification"]) == ["", "", ""]
+    log = np.where(np.arange(200) == 3, -np.inf, beta[:, 0])
+    assert np.isnan(_sensitivity(values, log, (4, 50))).all()
 
 
 @pytest.mark.parametrize(
