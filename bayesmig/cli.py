@@ -477,6 +477,7 @@ def test(
                     "prior_probability": (
                         r.prior_probability if isfinite(r.prior_probability) else None
                     ),
+                    "identification": r.identification,
                     "sentence": r.sentence,
                     "parts": _records(r.summary),
                 }

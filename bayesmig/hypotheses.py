@@ -5,6 +5,9 @@ scale (`bayesmig.spec.statement`). Every average is computed within each draw, t
 arithmetic of a statement is done within each draw, and a statement holds in a draw where
 all its inequalities do. What comes out is a probability that the theory and the data
 give to a statement about averages; it says nothing about causes.
+
+Beside it stands how much of it the prior says (`bayesmig.sensitivity`): a statement that
+rests on an estimand of which the data tell little is neither supported nor contradicted.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ from bayesmig.predict import (
     slope,
     summaries,
 )
+from bayesmig.sensitivity import CONFLICT, RULE, WEAK, identification
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import Average, Inequality, as_average, percentile_of
 
@@ -84,6 +88,9 @@ class HypothesisResult:
         The same before the data: of draws from the prior, which have a value, at the
         survey's columns; NaN where a prior is flat. What the data added is the way from
         one to the other.
+    identification
+        Whether the data say this, in words, empty where nothing is amiss: that of the
+        inequality on which the probability rests.
     sentence
         The posterior probability in plain words, with the thresholds.
     header
@@ -91,7 +98,10 @@ class HypothesisResult:
     summary
         One row per inequality: ``part``; ``estimate`` of its estimand (left minus
         right), ``sd``, ``lower``, ``upper``; ``rope`` (half-width); ``rope_mass``
-        (probability that the estimand lies within it); ``probability``.
+        (probability that the estimand lies within it); ``probability``; ``overlap`` of the
+        estimand's distribution with that before the data, ``prior_sensitivity``,
+        ``likelihood_sensitivity`` and ``identification``, in words
+        (`bayesmig.sensitivity.identification`).
     draws
         Estimands, dims ``(chain, draw, part)``, parts in the order of the summary.
     """
@@ -102,6 +112,7 @@ class HypothesisResult:
     mechanism: str
     probability: float
     prior_probability: float
+    identification: str
     sentence: str
     header: Mapping[str, str] = field(repr=False)
     summary: pd.DataFrame = field(repr=False)
@@ -181,8 +192,13 @@ def test(
         _refuse_one_percentile(ask.frame, ask.weights, key, hypothesis)
     wanted = dict.fromkeys(a for h in hypotheses.values() for a in _averages_of(h))
     averages = _averages(ask, wanted)
+    held = {key: _held_in(h, averages) for key, h in hypotheses.items()}
     before = _before_the_data(ask, hypotheses, wanted)
-    results = {key: _result(ask, key, h, averages, before[key]) for key, h in hypotheses.items()}
+    told = _identified(ask.posterior, held, before)
+    results = {
+        key: _result(ask, key, h, held[key], before.get(key), told[key])
+        for key, h in hypotheses.items()
+    }
     return results[name] if isinstance(name, str) else results
 
 
@@ -456,15 +472,20 @@ def _holds(part: Inequality, estimand: Array, rope: float) -> NDArray[np.bool_]:
 # --------------------------------------------------------------------------- results
 
 
+#: Estimands of the parts, and in which draws each holds, ``(draw, part)`` both.
+Held = tuple[Array, NDArray[np.bool_]]
+
+
 def _result(
     ask: Ask,
     name: str,
     hypothesis: Hypothesis,
-    averages: Mapping[Average, Array],
-    before: float,
+    held: Held,
+    before: Held | None,
+    told: pd.DataFrame,
 ) -> HypothesisResult:
     parts, rope = hypothesis.inequalities, hypothesis.rope
-    draws, holds = _held_in(hypothesis, averages)
+    draws, holds = held
     summary = pd.DataFrame(
         {
             "part": [part.text for part in parts],
@@ -472,10 +493,12 @@ def _result(
             "rope": rope,
             "rope_mass": probability_of(np.abs(draws) <= rope, draws),
             "probability": probability_of(holds, draws),
+            **told,
         }
     )
     known = not np.isnan(draws).any()
     probability = float(holds.all(axis=1).mean()) if known else float("nan")
+    earlier, decisive = _prior_probability(before), _decisive(summary, probability)
     chains, per_chain = ask.posterior.n_draws
     return HypothesisResult(
         name=name,
@@ -483,9 +506,11 @@ def _result(
         statement=hypothesis.statement,
         mechanism=hypothesis.mechanism,
         probability=probability,
-        prior_probability=before,
+        prior_probability=earlier,
+        identification=str(decisive["identification"]),
         sentence=_sentence(ask, hypothesis, probability, summary, draws),
-        header=_header(ask, _averages_of(hypothesis)) | {"prior": _prior_note(before)},
+        header=_header(ask, _averages_of(hypothesis))
+        | {"prior": _prior_note(earlier), "identification": RULE},
         summary=summary,
         draws=xr.DataArray(
             draws.reshape(chains, per_chain, -1),
@@ -495,23 +520,52 @@ def _result(
     )
 
 
-def _held_in(
-    hypothesis: Hypothesis, averages: Mapping[Average, Array]
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Estimands of the parts, and in which draws each holds, ``(draw, part)`` both."""
+def _held_in(hypothesis: Hypothesis, averages: Mapping[Average, Array]) -> Held:
     parts = hypothesis.inequalities
     draws = np.stack([_estimand(part, averages) for part in parts], axis=1)
     holds = [_holds(part, draws[:, k], hypothesis.rope) for k, part in enumerate(parts)]
     return draws, np.stack(holds, axis=1)
 
 
+def _identified(
+    posterior: Posterior, held: Mapping[str, Held], before: Mapping[str, Held]
+) -> dict[str, pd.DataFrame]:
+    """What prior and data say of the estimands of every hypothesis, all looked at together."""
+    draws = np.concatenate([draws for draws, _ in held.values()], axis=1)
+    earlier = [before[name][0] for name in held] if before else None
+    table = identification(
+        posterior, draws, None if earlier is None else np.concatenate(earlier, axis=1)
+    )
+    ends = np.cumsum([draws.shape[1] for draws, _ in held.values()])
+    return {
+        name: table.iloc[end - of[0].shape[1] : end].reset_index(drop=True)
+        for (name, of), end in zip(held.items(), ends, strict=True)
+    }
+
+
+def _decisive(summary: pd.DataFrame, probability: float) -> pd.Series:
+    """The inequality on which a statement's probability rests, as far as data go.
+
+    A statement is contradicted by one inequality that the data contradict, whatever else
+    it says. Otherwise it is as strong as its weakest inequality.
+    """
+    amiss = np.array([["", CONFLICT, WEAK].index(word) for word in summary["identification"]])
+    low = summary["probability"].to_numpy() <= CONTRADICTED
+    if probability <= CONTRADICTED and low.any():
+        return summary.iloc[int(np.argmin(np.where(low, amiss, len(amiss) + 2)))]
+    return summary.iloc[int(np.argmax(amiss))]
+
+
 def _before_the_data(
     ask: Ask, hypotheses: Mapping[str, Hypothesis], wanted: Iterable[Average]
-) -> dict[str, float]:
-    """Prior probability of every hypothesis, over some of the rows where they are many."""
+) -> dict[str, Held]:
+    """Every hypothesis at draws from the prior, over some of the rows where they are many.
+
+    Empty where a prior is flat: nothing can be drawn from it.
+    """
     posterior = ask.posterior
     if any(prior.is_flat for prior in posterior.design.priors.values()):
-        return dict.fromkeys(hypotheses, float("nan"))
+        return {}
     chains, per_chain = posterior.n_draws
     count = sum(of.size for of in posterior.draws.values()) // (chains * per_chain)
     size = min(_PRIOR_DRAWS, max(_FEWEST_DRAWS, _PRIOR_NUMBERS // count))
@@ -528,19 +582,24 @@ def _before_the_data(
     )
     # Held at the percentiles of all rows: those of some would be another statement.
     stated = {a: replace(a, at=_numbers_of(ask, a.at)) for a in wanted}
-    held, found = _averages(prior, dict.fromkeys(stated.values())), {}
+    held = _averages(prior, dict.fromkeys(stated.values()))
     averages = {average: held[number] for average, number in stated.items()}
-    for name, hypothesis in hypotheses.items():
-        draws, holds = _held_in(hypothesis, averages)
-        # Far out in the prior some averages are zero to the last digit, and have no lift.
-        known = ~np.isnan(draws).any(axis=1)
-        found[name] = float(holds[known].all(axis=1).mean()) if known.any() else float("nan")
-    return found
+    return {name: _held_in(hypothesis, averages) for name, hypothesis in hypotheses.items()}
+
+
+def _prior_probability(before: Held | None) -> float:
+    """Of draws from the prior, the share in which a statement holds."""
+    if before is None:
+        return float("nan")
+    draws, holds = before
+    # Far out in the prior some averages are zero to the last digit, and have no lift.
+    known = ~np.isnan(draws).any(axis=1)
+    return float(holds[known].all(axis=1).mean()) if known.any() else float("nan")
 
 
 def _prior_note(before: float) -> str:
     if np.isnan(before):
-        return "without a proper prior there is no probability before the data"
+        return "without a proper prior there is no probability before the data, and no overlap"
     return f"probability before the data: {before:.2f}"
 
 
@@ -549,7 +608,8 @@ def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
     changed = dict.fromkeys(a.variable for a in averages if a.variable)
     return header_of(ask, unit, changed, _reach(ask, averages)) | {
         "verdict": f"supported from a probability of {SUPPORTED:g} on, contradicted up to "
-        f"{CONTRADICTED:g}, undecided between; none where any draw has no value",
+        f"{CONTRADICTED:g}, undecided between; weakly identified where the data add little; none "
+        "where any draw has no value",
         "reading": "differences between averages under the theory; nothing about causes",
     }
 
@@ -581,13 +641,17 @@ def _without_value(summary: pd.DataFrame, draws: Array) -> str:
 def _said(
     claim: str, hypothesis: Hypothesis, probability: float, summary: pd.DataFrame
 ) -> list[str]:
-    """The verdict, the weakest part where it is not supported, and the ROPE."""
+    """The verdict, what the prior says of it, the weakest part, and the ROPE."""
     parts = len(summary)
     subject = "the statement holds" if parts == 1 else f"all {parts} inequalities hold"
+    decisive = _decisive(summary, probability)
     said = [
-        f"{claim} is {_verdict(probability)}: {subject} with probability {_text(probability)} "
+        f"{claim} is {_verdict(probability, decisive['identification'])}: {subject} with "
+        f"probability {_text(probability)} "
         f"({SUPPORTED:g} and more counts as supported, {CONTRADICTED:g} and less as contradicted)"
     ]
+    if decisive["identification"]:
+        said.append(_owed_to_the_prior(decisive, parts))
     if parts > 1 and probability < SUPPORTED:
         weakest = summary.iloc[int(np.argmin(summary["probability"]))]
         said.append(f"the least likely is {weakest['part']} ({_text(weakest['probability'])})")
@@ -602,10 +666,25 @@ def _said(
     return said
 
 
-def _verdict(probability: float) -> str:
-    if probability >= SUPPORTED:
-        return "supported"
-    return "contradicted" if probability <= CONTRADICTED else "undecided"
+def _owed_to_the_prior(part: pd.Series, parts: int) -> str:
+    """What is amiss with an inequality's estimand, with the numbers that say so."""
+    of = "the estimand" if parts == 1 else f"the estimand of {part['part']}"
+    scaled = (
+        f"power-scaling sensitivity {part['prior_sensitivity']:.2f} to the prior, "
+        f"{part['likelihood_sensitivity']:.2f} to the likelihood"
+    )
+    if part["identification"] != WEAK:
+        return f"prior and data may be at odds about {of} ({scaled})"
+    shared = "" if np.isnan(part["overlap"]) else f"overlap {part['overlap']:.2f} of 1, "
+    return f"the data added little to what the prior says of {of} ({shared}{scaled})"
+
+
+def _verdict(probability: float, identified: str) -> str:
+    if CONTRADICTED < probability < SUPPORTED:
+        return "undecided"
+    if identified == WEAK:
+        return "weakly identified"
+    return "supported" if probability >= SUPPORTED else "contradicted"
 
 
 def _text(probability: float) -> str:

@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from bayesmig.policy.counterfactual import Counterfactual
 
 Tables = dict[str, pd.DataFrame]
+#: Tables of checks that are kept.
+_OF_CHECKS = ("prior_shares", "prior_sensitivity", "predictive_shares", "clustering", "calibration")
 
 
 @dataclass(frozen=True)
@@ -421,13 +423,13 @@ class _Run:
         for name in plan.theories:
             yield f"fit-{name}", fits[name], partial(self._fit, name)
         for name in plan.theories:
-            key = _key("check", draws[name])
+            key = _key("check 2", draws[name])
             yield f"check-{name}", key, partial(self._check, name)
         if len(plan.theories) > 1:
             yield "compare", _key("compare", draws), self._compare
         for name, spec in plan.theories.items():
             if spec.hypotheses:
-                key = _key("test", fits[name])
+                key = _key("test 2", fits[name])
                 yield f"test-{name}", key, partial(self._test, name)
         questions = plan.study.questions.model_dump(mode="json")
         yield "effects", _key("effects", draws[main], questions), self._effects
@@ -547,7 +549,7 @@ class _Run:
         ]
         tables = {"checks": pd.DataFrame(rows)}
         for result in results:
-            for table in ("prior_shares", "predictive_shares", "clustering", "calibration"):
+            for table in _OF_CHECKS:
                 if result.table.attrs.get("table") == table:
                     part = _as_text(result.table.assign(theory=name), ("level",))
                     tables[table] = pd.concat([tables.get(table, part.iloc[:0]), part])
@@ -572,6 +574,7 @@ class _Run:
                     statement=result.statement,
                     joint_probability=result.probability,
                     prior_probability=result.prior_probability,
+                    joint_identification=result.identification,
                 )
             )
         header = _joined([result.header for result in results.values()])

@@ -218,6 +218,10 @@ def test_shape_of_the_result(posterior: Posterior) -> None:
         "rope",
         "rope_mass",
         "probability",
+        "overlap",
+        "prior_sensitivity",
+        "likelihood_sensitivity",
+        "identification",
     ]
     assert result.draws.dims == ("chain", "draw", "part")
     assert result.header["weights"].startswith("averages weighted by weight")

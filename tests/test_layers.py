@@ -26,6 +26,7 @@ FLOORS = {
     "posterior": 3,
     "changes": 3,
     "predict": 4,
+    "sensitivity": 4,
     "checks": 5,
     "hypotheses": 5,
     "variance_partition": 5,

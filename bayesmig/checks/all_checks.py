@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from bayesmig.checks import calibration as calibrated
 from bayesmig.checks import clustering as clustered
 from bayesmig.checks import predictive
+from bayesmig.checks import prior_sensitivity as sensitive
 from bayesmig.checks.convergence import convergence
-from bayesmig.checks.prior_shares import prior_shares
+from bayesmig.checks.prior_shares import prior_shares, with_prior
 from bayesmig.checks.replicate import replicate, thinned
 from bayesmig.checks.result import CheckResult, not_asked
 from bayesmig.errors import QuestionError
@@ -30,10 +32,11 @@ def check(
 ) -> list[CheckResult]:
     """Ask whether draws can be trusted and whether the theory reproduces the data.
 
-    Five checks, in this order: convergence; prior predictive shares; posterior
-    predictive shares, overall, by columns and by origin size, and their trends;
-    clustering of choices within origins, regions, households and persons; calibration
-    of each alternative.
+    Six checks, in this order: convergence; prior predictive shares; prior sensitivity
+    (whether the data or the prior say what the parameters are); posterior predictive
+    shares, overall, by columns and by origin size, and their trends; clustering of
+    choices within origins, regions, households and persons; calibration of each
+    alternative.
 
     Each of the last three fails a true theory with a probability of about 5 % or less,
     however many cells it looks at.
@@ -52,7 +55,7 @@ def check(
     seed
         Seed of replicated choices and of prior draws.
     prior
-        Whether to check prior predictive shares.
+        Whether to check prior predictive shares and prior sensitivity.
     allow_unconverged
         Whether predictive checks may use draws that have not converged. Otherwise they
         come back with ``passed=None`` and the reason.
@@ -73,10 +76,16 @@ def check(
     parts = predictive.breakdowns(posterior, columns)
     first = convergence(posterior)
     results = [first]
+    usable = first.passed is not False or allow_unconverged
     if prior:
-        results.append(prior_shares(posterior, draws=DRAWS, seed=seed))
-    if first.passed is False and not allow_unconverged:
-        return [*results, *_refused(posterior)]
+        # Drawn once for both.
+        drawn = with_prior(posterior, draws=DRAWS, seed=seed)
+        results.append(prior_shares(drawn, draws=DRAWS, seed=seed))
+        if usable:
+            results.append(sensitive.prior_sensitivity(drawn, draws=DRAWS, seed=seed))
+    if not usable:
+        rooms = (*((sensitive,) if prior else ()), predictive, clustered, calibrated)
+        return [*results, *_refused(posterior, rooms)]
     return [*results, *_predictive(posterior, parts, n_draws, seed)]
 
 
@@ -101,13 +110,12 @@ def _predictive(
     ]
 
 
-def _refused(posterior: Posterior) -> list[CheckResult]:
+def _refused(posterior: Posterior, rooms: Sequence[Any]) -> list[CheckResult]:
     reason = (
         "Not asked: the draws have not converged ("
         + "; ".join(posterior.problems())
         + "). Fit again, or pass allow_unconverged=True to look all the same."
     )
-    rooms = (predictive, clustered, calibrated)
     return [not_asked(room.NAME, room.KIND, room.COLUMNS, reason) for room in rooms]
 
 

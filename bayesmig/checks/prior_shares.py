@@ -57,7 +57,8 @@ def prior_shares(posterior: Posterior, *, draws: int, seed: int) -> CheckResult:
     if any(p.is_flat for p in design.priors.values()):
         reason = "A prior is flat: nothing can be drawn from it, so it predicts no shares."
         return not_asked(NAME, KIND, COLUMNS, reason)
-    world = _world(design, _prior(posterior, draws, seed), seed)
+    prior = with_prior(posterior, draws=draws, seed=seed).coefficients("prior")
+    world = _world(design, thinned(prior, draws), seed)
     observed = _observed(design)
     lower, upper = np.quantile(world.shares, [(1 - _RANGE) / 2, (1 + _RANGE) / 2], axis=0)
     inside = (lower <= observed) & (observed <= upper)
@@ -89,12 +90,17 @@ class _World:
     doubt: Array
 
 
-def _prior(posterior: Posterior, draws: int, seed: int) -> Coefficients:
-    if "prior" in posterior.data:
-        return thinned(posterior.coefficients("prior"), draws)
-    drawn = prior_draws(posterior.design, seed=seed, draws=draws)
-    with_prior = replace(posterior, data=xr.DataTree.from_dict({"prior": drawn}))
-    return with_prior.coefficients("prior")
+def with_prior(posterior: Posterior, *, draws: int, seed: int) -> Posterior:
+    """The posterior with draws from its prior beside it, where it holds none yet.
+
+    Unchanged where a prior is flat: nothing can be drawn from it.
+    """
+    flat = any(p.is_flat for p in posterior.design.priors.values())
+    if flat or "prior" in posterior.data:
+        return posterior
+    tree = posterior.data.copy()
+    tree["prior"] = xr.DataTree(prior_draws(posterior.design, seed=seed, draws=draws))
+    return replace(posterior, data=tree)
 
 
 def _world(design: Design, prior: Coefficients, seed: int) -> _World:

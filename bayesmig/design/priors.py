@@ -43,23 +43,31 @@ class PriorArray:
         """Whether any coefficient has a flat prior."""
         return bool(self.flat.any())
 
+    def log_densities(self, value: np.ndarray) -> np.ndarray:
+        """Log density of each coefficient up to a constant, ``(..., *shape)`` as ``value``."""
+        z = (value - self.loc) / self.scale
+        square = z * z
+        normal, student, laplace = self._kinds
+        return np.asarray(
+            -0.5 * square * normal
+            - 0.5 * (self.df + 1) * np.log(1 + square / self.df) * student
+            - np.abs(z) * laplace
+        )
+
     def log_density(self, value: np.ndarray) -> tuple[float, np.ndarray]:
         """Sum of log densities up to a constant, and its gradient (shape of ``value``)."""
         z = (value - self.loc) / self.scale
-        square = z * z
-        tail = 1 + square / self.df
-        normal, student, laplace = (
-            self.dist == _CODES[k] for k in ("normal", "student_t", "laplace")
-        )
-        density = (
-            -0.5 * square * normal
-            - 0.5 * (self.df + 1) * np.log(tail) * student
-            - np.abs(z) * laplace
-        )
+        normal, student, laplace = self._kinds
+        tail = 1 + z * z / self.df
         slope = (
             -z * normal - (self.df + 1) / self.df * z / tail * student - np.sign(z) * laplace
         ) / self.scale
-        return float(density.sum()), slope
+        return float(self.log_densities(value).sum()), slope
+
+    @property
+    def _kinds(self) -> tuple[np.ndarray, ...]:
+        """Which coefficients have a normal, a Student t, a Laplace prior."""
+        return tuple(self.dist == _CODES[k] for k in ("normal", "student_t", "laplace"))
 
 
 def resolve(

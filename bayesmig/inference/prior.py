@@ -1,4 +1,4 @@
-"""Draws from the prior of a design, directly, without a sampler."""
+"""The prior of a design: draws from it, without a sampler, and its density at draws."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesmig.choice.nested import dissimilarities
+from bayesmig.choice.nested import ROOT, dissimilarities
 from bayesmig.choice.response import EFFECT
 from bayesmig.design.design import Design, GroupLayout, TasteLayout
 from bayesmig.design.priors import PriorArray
@@ -17,6 +17,8 @@ from bayesmig.inference.layout import parameter_coords, parameter_dims, scale_sh
 from bayesmig.spec.priors import ScalePrior
 
 Array = NDArray[np.float64]
+#: Parameter -> block of coefficients.
+_BLOCKS = {"beta": "persons", "beta_only": "only", "gamma": "alternatives"}
 
 
 def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
@@ -48,9 +50,8 @@ def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
             mend="state proper priors, or fit with prior=False",
         )
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2**31,)))
-    blocks = {"beta": "persons", "beta_only": "only", "gamma": "alternatives"}
     named = {
-        name: _coefficients(design.priors[block], draws, rng) for name, block in blocks.items()
+        name: _coefficients(design.priors[block], draws, rng) for name, block in _BLOCKS.items()
     }
     if design.columns.nests is not None:
         beta = design.spec.priors.lambda_nest
@@ -70,6 +71,90 @@ def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
         {name: (("chain", "draw", *of), named[name][None]) for name, of in dims.items()},
         {"chain": [0], **parameter_coords(design)},
     )
+
+
+def log_prior(design: Design, draws: xr.Dataset) -> Array:
+    """Log density of the priors at the top of the hierarchy, up to a constant.
+
+    Those of coefficients, of the standard deviations and correlations of groups, and of
+    the parameters of nests, curves and consideration, over the parameters themselves (the
+    standard deviation, not its logarithm; the correlation matrix; a nest's ratio to the
+    one that it lies in). Effects of groups are left out: their distribution is a part of
+    the model that the data tell, as its scale is a parameter.
+
+    Parameters
+    ----------
+    design
+        Theory × survey.
+    draws
+        The parameters, dims ``(chain, draw, ...)``; effects of groups may be absent.
+
+    Returns
+    -------
+    ndarray
+        ``(chain, draw)``. A flat prior adds nothing.
+    """
+    named = {str(k): of.transpose("chain", "draw", ...) for k, of in draws.data_vars.items()}
+    priors, parts = design.spec.priors, []
+    for name, of in named.items():
+        values = of.to_numpy()
+        if name in _BLOCKS:
+            parts.append(design.priors[_BLOCKS[name]].log_densities(values))
+        elif name.startswith("sigma_"):
+            parts.append(_log_scale(priors.scale, values))
+        elif name.startswith("corr_") and priors.correlation.eta != 1:
+            parts.append((priors.correlation.eta - 1) * np.linalg.slogdet(values)[1])
+        elif name == "lambda_nest":
+            beta = priors.lambda_nest
+            parts.append(_log_beta(beta.alpha, beta.beta, _ratios(design, values)))
+        elif name == "feasibility" and (feasible := design.feasibility) is not None:
+            parts.append(-0.5 * np.square((values - feasible.loc) / feasible.scale))
+        elif (curves := design.responses) is not None and name in curves.labels:
+            parts.append(_log_curve(design, name, values))
+    lead = draws.sizes["chain"], draws.sizes["draw"]
+    return np.asarray(sum(part.reshape(*lead, -1).sum(axis=-1) for part in parts))
+
+
+def _log_scale(prior: ScalePrior, sigma: Array) -> Array:
+    z = sigma / prior.scale
+    match prior.dist:
+        case "exponential":
+            return -z
+        case "half_normal":
+            return -0.5 * z * z
+        case _:
+            return np.asarray(-0.5 * (prior.df + 1) * np.log1p(z * z / prior.df))
+
+
+def _log_beta(alpha: float, beta: float, share: Array) -> Array:
+    from scipy.special import xlog1py, xlogy
+
+    return np.asarray(xlogy(alpha - 1, share) + xlog1py(beta - 1, -share))
+
+
+def _ratios(design: Design, lambdas: Array) -> Array:
+    """Of lambdas to those of the nests above: what `dissimilarities` made them of."""
+    tree = design.columns.nests
+    assert tree is not None
+    above = [lambdas[..., m] if m != ROOT else np.ones(lambdas.shape[:-1]) for m in tree.nests]
+    return lambdas / np.stack(above, axis=-1)
+
+
+def _log_curve(design: Design, name: str, values: Array) -> Array:
+    of, priors = design.responses, design.spec.priors
+    assert of is not None
+    match name:
+        case "half_saturation":
+            beta = priors.half_saturation
+            return _log_beta(beta.alpha, beta.beta, (values - of.low) / (of.high - of.low))
+        case "hill_exponent":
+            log = np.log(values)
+            prior = priors.hill_exponent
+            return np.asarray(-log - 0.5 * np.square((log - prior.loc) / prior.scale))
+        case "hump_bend":
+            return np.asarray(-0.5 * np.square(values * of.top / priors.hump_bend.scale))
+        case _:
+            return np.asarray(-0.5 * np.square(values / of.effect_sd))
 
 
 def _coefficients(prior: PriorArray, draws: int, rng: np.random.Generator) -> Array:

@@ -338,6 +338,16 @@ def log_likelihood_blocks(
         yield rows, out
 
 
+def log_likelihood_sums(
+    columns: Columns, coefficients: Coefficients, choice: NDArray[np.int64]
+) -> Array:
+    """Log-likelihood of every draw, all rows together, ``(draw,)``."""
+    total = np.zeros(_n_draws(coefficients))
+    for _, block in log_likelihood_blocks(columns, coefficients, choice):
+        total += block.sum(axis=1)
+    return total
+
+
 def _n_draws(coefficients: Coefficients) -> int:
     return len(coefficients.persons)
 

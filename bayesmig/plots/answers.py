@@ -128,6 +128,7 @@ def _hypothesis(table: pd.DataFrame, answer: Answer) -> pd.DataFrame:
     known = {
         "hypothesis": getattr(answer, "name", "hypothesis"),
         "joint_probability": getattr(answer, "probability", float("nan")),
+        "joint_identification": getattr(answer, "identification", ""),
         "part": table.get("estimand", getattr(answer, "statement", "")),
         "rope": 0.0,
     }

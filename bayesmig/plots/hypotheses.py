@@ -61,7 +61,8 @@ def hypotheses_plot(
     ----------
     table
         ``hypothesis``, ``part``, ``estimate``, ``lower``, ``upper``, ``rope``,
-        ``probability``, ``joint_probability``; one row per inequality.
+        ``probability``, ``joint_probability``, ``joint_identification`` (what is amiss
+        with it, empty where nothing is); one row per inequality.
     title, interval
         What is shown; what the intervals are.
 
@@ -69,8 +70,9 @@ def hypotheses_plot(
     -------
     Figure
         Left, the probability that all inequalities of a hypothesis hold together
-        (diamond) and that each holds (points). Right, each estimand on an axis of its
-        own that holds interval and ROPE (grey) and bears its ends, with its numbers.
+        (diamond, hollow where the prior has a say in it) and that each holds (points).
+        Right, each estimand on an axis of its own that holds interval and ROPE (grey) and
+        bears its ends, with its numbers.
     """
     # In quotation marks: names are the theory's words, as its claims are.
     names = "“" + table["hypothesis"].astype(str).str.replace("_", " ") + "”"
@@ -93,10 +95,12 @@ def hypotheses_plot(
 def _probabilities(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) -> None:
     ax.set_xlim(-0.04, 1.16)
     ax.axvline(0.5, color=SOFT, linewidth=0.9, zorder=1)
-    joint = dict(zip((k[0] for k in keys), table["joint_probability"], strict=True))
-    for name, value in joint.items():
+    columns = table["joint_probability"], table["joint_identification"]
+    joint = dict(zip((k[0] for k in keys), zip(*columns, strict=True), strict=True))
+    for name, (value, amiss) in joint.items():
         y = places[(name, None)]
-        ax.plot([value], [y], "D", color=INK, markersize=6, zorder=3, clip_on=False)
+        (diamond,) = ax.plot([value], [y], "D", color=INK, markersize=6, zorder=3, clip_on=False)
+        diamond.set_markerfacecolor("white" if amiss else INK)
         side = -1 if value >= 0.85 else 1
         ax.annotate(
             probability(value),
@@ -117,7 +121,10 @@ def _probabilities(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) 
         ax.plot([value], [places[key]], "o", color=_LOOK.color, markersize=4.5, zorder=2)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     ax.set_title("probability", fontsize=9.5)
-    ax.set_xlabel("diamond: all hold\npoint: this one holds", fontsize=8.5)
+    lines = ["diamond: all hold", "point: this one holds"]
+    if any(columns[1]):
+        lines.insert(1, "hollow: the prior has a say")
+    ax.set_xlabel("\n".join(lines), fontsize=8.5)
 
 
 def _estimands(ax: Axes, table: pd.DataFrame, keys: list[Any], places: Any) -> None:

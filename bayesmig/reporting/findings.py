@@ -142,23 +142,27 @@ def _hypotheses(study: StudyFolder) -> Iterator[Finding]:
     table = study.table("hypotheses", theory=theory).drop_duplicates("hypothesis")
     if table.empty:
         return
-    found = [(standing(row["joint_probability"]), _claim(row)) for row in table.to_dict("records")]
+    found = [(_standing(row), _claim(row)) for row in table.to_dict("records")]
     parts = [part for word in STANDINGS for stands, part in found if stands == word]
     text = Markup(
         "{} tested under {}. A verdict and its posterior probability (supported from 0.95 on, "
-        "contradicted up to 0.05) are about the association that is spelt out, alternatives "
+        "contradicted up to 0.05, weakly identified where the data add little to what the prior "
+        "says) are about the association that is spelt out, alternatives "
         "compared in relation to their own probabilities. The theory's claim, in quotation "
         "marks, may say more: associations are not causes."
     ).format(counted(len(table), "claim"), code(theory))
     yield Finding("Hypotheses", text, ("hypotheses",), tuple(parts))
 
 
+def _standing(row: Mapping[Any, Any]) -> str:
+    return standing(row["joint_probability"], row["joint_identification"])
+
+
 def _claim(row: Mapping[Any, Any]) -> Markup:
-    value = row["joint_probability"]
     return Markup("{} {} ({}). The theory’s claim: {}.").format(
-        badge(standing(value)),
+        badge(_standing(row)),
         reading(str(row["statement"])),
-        probability(value),
+        probability(row["joint_probability"]),
         quoted(row["claim"]),
     )
 

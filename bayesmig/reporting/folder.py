@@ -37,6 +37,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("lower", "upper", "p_value", "groups"),
     ),
     "prior_shares": ("theory", "alternative", "observed", "mean", "lower", "upper"),
+    "prior_sensitivity": (
+        *("theory", "parameter", "overlap", "prior_sensitivity", "likelihood_sensitivity"),
+        "identification",
+    ),
     "calibration": (
         *("theory", "alternative", "predicted", "observed", "lower", "upper"),
         *("rows", "passed"),
@@ -48,6 +52,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "hypotheses": (
         *("theory", "hypothesis", "claim", "statement", "part", *_INTERVAL),
         *("rope", "rope_mass", "probability", "joint_probability", "prior_probability"),
+        *("overlap", "prior_sensitivity", "likelihood_sensitivity", "identification"),
+        "joint_identification",
     ),
     "shares": ("by", "level", "alternative", *_INTERVAL),
     "effects": ("kind", "variable", "contrast", "alternative", *_INTERVAL),

@@ -16,6 +16,8 @@ SPACE = "\u00a0"
 #: A claim is called supported from the first probability on, contradicted up to the
 #: second: the words of `bayesmig.hypotheses`.
 SUPPORTED, CONTRADICTED = 0.95, 0.05
+#: What is neither, whatever its probability: the words of `bayesmig.sensitivity`.
+WEAK = "weak likelihood: the prior says it"
 
 
 def count(value: Any) -> str:
@@ -43,14 +45,20 @@ def percent(share: Any, digits: int = 1) -> str:
     return text if text == MISSING else f"{text}{SPACE}%"
 
 
-def standing(value: Any) -> str:
-    """What a posterior probability lets one say of a claim."""
+def standing(value: Any, identified: str = "") -> str:
+    """What a posterior probability lets one say of a claim.
+
+    ``identified``: what is said of its identification; where the data add little, the
+    claim is neither supported nor contradicted.
+    """
     value = float(value)
     if not np.isfinite(value):
         return "cannot be computed"
-    if value >= SUPPORTED:
-        return "supported"
-    return "contradicted" if value <= CONTRADICTED else "undecided"
+    if CONTRADICTED < value < SUPPORTED:
+        return "undecided"
+    if identified == WEAK:
+        return "weakly identified"
+    return "supported" if value >= SUPPORTED else "contradicted"
 
 
 def bracket(lower: Any, upper: Any, digits: int) -> str:
@@ -92,7 +100,7 @@ def code(name: Any) -> Markup:
 
 
 #: What `standing` says, as readers want to see it sorted.
-STANDINGS = ("supported", "contradicted", "undecided", "cannot be computed")
+STANDINGS = ("supported", "contradicted", "weakly identified", "undecided", "cannot be computed")
 _GOOD, _BAD = ("passed", "supported"), ("failed", "contradicted")
 
 

@@ -14,6 +14,7 @@ EVERYTHING = " + ".join(name for name in TRUTH if name != "asc")
 NAMES = [
     "convergence",
     "prior predictive shares",
+    "prior sensitivity",
     "posterior predictive shares",
     "clustering",
     "calibration",
@@ -22,6 +23,14 @@ NAMES = [
 CONTRACT = {
     "convergence": {"parameter", "r_hat", "ess_bulk", "ess_tail"},
     "prior_shares": {"alternative", "observed", "mean", "lower", "upper"},
+    "prior_sensitivity": {
+        "parameter",
+        "overlap",
+        "prior_sensitivity",
+        "likelihood_sensitivity",
+        "identification",
+        "passed",
+    },
     "predictive_shares": {
         "by",
         "level",
@@ -55,12 +64,12 @@ def results(posterior: Posterior) -> list[CheckResult]:
 
 def test_true_theory_passes_every_check(results: list[CheckResult]) -> None:
     assert [r.name for r in results] == NAMES
-    assert [r.passed for r in results] == [True] * 5
+    assert [r.passed for r in results] == [True] * 6
 
 
 def test_false_alarms_are_rare() -> None:
     """At 5 % each, three in fifteen worlds come by chance in four of a hundred runs."""
-    alarms = dict.fromkeys(NAMES[2:], 0)
+    alarms = dict.fromkeys(NAMES[3:], 0)
     for seed in range(15):
         survey = small_survey(500, seed=seed, origins=40)
         posterior = laplace(small_design(EVERYTHING, survey=survey), survey=survey, seed=seed)
@@ -94,11 +103,11 @@ def test_same_seed_same_numbers(posterior: Posterior, results: list[CheckResult]
         a.table.equals(b.table) and a.text == b.text for a, b in zip(results, again, strict=True)
     )
     other = check(posterior, draws=200, seed=4)
-    assert not results[2].table.equals(other[2].table)
+    assert not results[3].table.equals(other[3].table)
 
 
 def test_prior_can_be_left_out(posterior: Posterior) -> None:
-    assert [r.name for r in check(posterior, draws=100, prior=False)] == [NAMES[0], *NAMES[2:]]
+    assert [r.name for r in check(posterior, draws=100, prior=False)] == [NAMES[0], *NAMES[3:]]
 
 
 def test_one_column_by_name(posterior: Posterior) -> None:
@@ -109,7 +118,7 @@ def test_one_column_by_name(posterior: Posterior) -> None:
 def test_unconverged_draws_are_reported_and_not_used() -> None:
     posterior = fabricated(small_design("female"), r_hat=1.2)
     results = check(posterior)
-    assert [r.passed for r in results] == [False, True, None, None, None]
+    assert [r.passed for r in results] == [False, True, None, None, None, None]
     for result in results[2:]:
         assert "R-hat > 1.01" in result.text
         assert "allow_unconverged=True" in result.text
@@ -123,10 +132,10 @@ def test_without_its_survey_the_columns_of_the_theory_are_used(
     posterior: Posterior, results: list[CheckResult]
 ) -> None:
     alone = check(replace(posterior, survey=None), draws=200, seed=3)
-    names = set(alone[2].table["by"])
+    names = set(alone[3].table["by"])
     assert {"wealth", "region", "origin size"} <= names
     assert "age" not in names
-    assert "age" in set(results[2].table["by"])
+    assert "age" in set(results[3].table["by"])
 
 
 def test_posterior_read_from_a_file_gives_the_same(

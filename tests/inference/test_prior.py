@@ -1,4 +1,4 @@
-"""Draws from the prior have the distributions that the theory states."""
+"""Draws from the prior, and its density, are those that the theory states."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference.layout import parameter_dims
-from bayesmig.inference.prior import prior_draws
+from bayesmig.inference.prior import log_prior, prior_draws
+from bayesmig.posterior import OF_GROUPS
 from tests.fabricate import theory
+from tests.inference.test_beyond_logit import BEYOND
 from tests.inference.theories import THEORIES, design_of, wide_survey
 
 DRAWS = 20_000
@@ -140,3 +143,62 @@ def test_pymc_draws_from_the_same_prior(name: str) -> None:
             if np.ptp(values[:, *index]) > 0:
                 p = stats.ks_2samp(values[:, *index], other[:, *index]).pvalue
                 assert p > LEVEL, (parameter, index)
+
+
+# -------------------------------------------------------------------------- the density
+
+
+def measure(design: Design, named: dict[str, np.ndarray]) -> float:
+    """Log volume between PyMC's Cholesky factors of covariances and scales with correlations."""
+    total = 0.0
+    for name, corr in named.items():
+        if not name.startswith("corr_"):
+            continue
+        sd = named[name.replace("corr_", "sigma_")].ravel()
+        diagonal, n = np.diag(np.linalg.cholesky(corr)), len(corr)
+        k = np.arange(n)
+        total += ((n - k) * np.log(diagonal) - k * np.log(sd)).sum()
+    return float(total)
+
+
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
+@pytest.mark.parametrize("name", [*THEORIES, *BEYOND])
+def test_the_density_of_what_stands_at_the_top_is_pymcs(name: str) -> None:
+    """At random points, over the parameters themselves: no Jacobian of their transforms."""
+    from pytensor.compile.mode import Mode
+
+    from bayesmig.inference.graph import build_graph
+
+    spec = {**THEORIES, **BEYOND}[name]
+    design = build_design(theory(**spec), wide_survey())
+    model = build_graph(design)
+    top = [v for v in model.free_RVs if not v.name.startswith("z_")]
+    dims = {k: of for k, of in parameter_dims(design).items() if not k.startswith(OF_GROUPS)}
+    ours = model.replace_rvs_by_values([model[k] for k in dims])
+    theirs = model.compile_fn(
+        [model.logp(vars=top, jacobian=False), *ours],
+        inputs=model.value_vars,
+        mode=Mode(linker="py", optimizer=None),
+        point_fn=False,
+        on_unused_input="ignore",
+    )
+    rng, gaps = np.random.default_rng(0), []
+    for scale in (0.2, 0.5, 1.0, 1.5):
+        point = [scale * rng.normal(size=v.shape) for v in model.initial_point().values()]
+        value, *found = theirs(*point)
+        named = dict(zip(dims, map(np.asarray, found), strict=True))
+        draws = xr.Dataset(
+            {k: (("chain", "draw", *dims[k]), v[None, None]) for k, v in named.items()}
+        )
+        density = log_prior(design, draws)
+        assert density.shape == (1, 1)
+        gaps.append(float(value) - measure(design, named) - density[0, 0])
+    np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=1e-7)
+
+
+def test_the_density_of_many_draws_is_that_of_each() -> None:
+    design = design_of("everything")
+    draws = prior_draws(design, seed=3, draws=6)
+    some = draws.drop_vars([k for k in draws.data_vars if str(k).startswith(OF_GROUPS)])
+    alone = [log_prior(design, some.isel(draw=[k]))[0, 0] for k in range(6)]
+    np.testing.assert_allclose(log_prior(design, draws)[0], alone, rtol=1e-12)

@@ -364,6 +364,19 @@ def test_hypotheses_show_joint_and_single_probabilities(figures: dict[str, Figur
     assert [t for t in shown if t.startswith("+63 %")]
 
 
+def test_a_hypothesis_in_which_the_prior_has_a_say_is_hollow(
+    tables: dict[str, pd.DataFrame],
+) -> None:
+    table = tables["hypotheses"].drop_duplicates("hypothesis")
+    weak = (table["joint_identification"] != "").to_numpy()
+    left = plots.hypotheses_plot(table).axes[0]
+    diamonds = [line for line in left.lines if line.get_marker() == "D"]
+    assert [d.get_markerfacecolor() == "white" for d in diamonds] == list(weak)
+    assert 0 < sum(weak) < len(weak)
+    assert "hollow" in left.get_xlabel()
+    assert "hollow" not in plots.hypotheses_plot(table[~weak]).axes[0].get_xlabel()
+
+
 def test_a_hypothesis_that_cannot_be_computed_is_drawn_as_such(
     tables: dict[str, pd.DataFrame],
 ) -> None:

@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayesmig.sensitivity import WEAK
+
+#: Claims of which the data tell little.
+WEAK_CLAIMS = ("wealth_selects_international", "cross_network_substitution")
 ALTERNATIVES = ("stay", "internal", "international")
 SHARES = {"stay": 0.872, "internal": 0.109, "international": 0.019}
 THEORIES = ("baseline", "selectivity", "networks")
@@ -251,8 +255,22 @@ def _checks(rng: np.random.Generator, theories: tuple[str, ...]) -> dict[str, pd
         "checks": pd.DataFrame(checks, columns=["theory", "check", "passed", "text"]),
         "predictive_shares": pd.DataFrame(predictive),
         "prior_shares": pd.DataFrame(prior, columns=columns),
+        "prior_sensitivity": _prior_sensitivity(theories),
         "calibration": pd.DataFrame(calibration),
     }
+
+
+def _prior_sensitivity(theories: tuple[str, ...]) -> pd.DataFrame:
+    rows = [
+        (theory, *row)
+        for theory in theories
+        for row in (
+            ("sigma_origin[international, asc]", 0.74, 0.071, 0.032, WEAK),
+            ("beta[asc, internal]", 0.05, 0.002, 0.081, ""),
+        )
+    ]
+    numbers = ("overlap", "prior_sensitivity", "likelihood_sensitivity")
+    return pd.DataFrame(rows, columns=["theory", "parameter", *numbers, "identification"])
 
 
 def _shares_at(by: str, i: int, n: int) -> dict[str, float]:
@@ -389,6 +407,11 @@ def _hypotheses() -> pd.DataFrame:
             "probability": probability,
             "joint_probability": joint,
             "prior_probability": 0.5,
+            "overlap": 0.84 if name in WEAK_CLAIMS else 0.21,
+            "prior_sensitivity": 0.062 if name in WEAK_CLAIMS else 0.011,
+            "likelihood_sensitivity": 0.034 if name in WEAK_CLAIMS else 0.092,
+            "identification": WEAK if name in WEAK_CLAIMS else "",
+            "joint_identification": WEAK if name in WEAK_CLAIMS else "",
         }
         for theory, name, claim, parts, joint in spec
         for part, estimate, sd, rope, probability in parts

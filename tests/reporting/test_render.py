@@ -146,6 +146,22 @@ def test_inequalities_bear_their_hypothesis_and_the_units_of_the_figure(page: Pa
         assert words.replace(" ", "") in page.text.replace(" ", "").replace("\u00a0", "")
 
 
+def test_what_the_prior_says_stands_beside_claims_and_parameters(page: Page) -> None:
+    text = page.text.replace("\u00a0", " ")
+    assert "weakly identified" in text
+    assert "weak likelihood: the prior says it" in text
+    for words in ("0.84 0.06 0.03", "sigma_origin[international, asc] 0.74 0.07 0.03"):
+        assert words.replace(" ", "") in text.replace(" ", "")
+
+
+def test_a_claim_that_the_prior_says_is_no_finding(tmp_path: Path) -> None:
+    write_study(tmp_path, theories=("selectivity",), scenarios=())
+    [finding] = [f for f in findings(read_folder(tmp_path)) if f.lead == "Hypotheses"]
+    [weak] = [part for part in finding.parts if "weakly identified" in part]
+    assert "better-off" in weak
+    assert 'class="badge open"' in weak
+
+
 def test_numbers_name_the_tables_that_hold_them(study_folder: Path) -> None:
     sources = {f.lead: f.sources for f in findings(read_folder(study_folder))}
     assert sources["Who chooses what"] == ("effects", "shares")

@@ -86,6 +86,19 @@ def test_standing_follows_the_thresholds_of_tests(probability: float, word: str)
     assert words.CONTRADICTED == hypotheses.CONTRADICTED
 
 
+def test_what_the_prior_says_is_neither_supported_nor_contradicted() -> None:
+    from bayesmig import sensitivity
+    from bayesmig.reporting import words
+
+    assert words.WEAK == sensitivity.WEAK
+    assert [standing(p, words.WEAK) for p in (0.99, 0.5, 0.01, float("nan"))] == [
+        *("weakly identified", "undecided", "weakly identified", "cannot be computed")
+    ]
+    assert standing(0.99, sensitivity.CONFLICT) == "supported"
+    assert 'class="badge open"' in words.badge("weakly identified")
+    assert "weakly identified" in words.STANDINGS
+
+
 def test_verdicts_are_read_from_words_and_truth_values() -> None:
     for value, word in (
         *((True, "passed"), ("passed", "passed"), (False, "failed"), ("failed", "failed")),
@@ -270,6 +283,13 @@ def test_theory_that_has_not_converged_is_a_problem(tmp_path: Path) -> None:
 def test_failed_check_of_the_main_theory_is_a_problem(study: StudyFolder) -> None:
     checks = study.tables["checks"].replace({"baseline": "networks"})
     assert "problem" in levels(with_table(study, checks=checks))
+
+
+def test_that_the_prior_has_a_say_is_a_caution(study: StudyFolder) -> None:
+    told = {"theory": "networks", "check": "prior sensitivity", "passed": "failed", "text": "Weak."}
+    found = with_table(study, checks=pd.DataFrame([told]))
+    assert "problem" not in levels(found)
+    assert "prior sensitivity" in " ".join(str(c.text) for c in cautions(found))
 
 
 def test_quiet_study_has_notes_only(study: StudyFolder) -> None:

@@ -41,6 +41,7 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     yield from _clustering(study)
     yield from _calibration(study, figures)
     yield from _prior(study, figures)
+    yield from _sensitivity(study)
 
 
 def _convergence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -188,3 +189,27 @@ def _prior(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "A prior should allow the observed shares without being sure of them.",
         "prior_shares",
     )
+
+
+def _sensitivity(study: StudyFolder) -> Iterator[Block]:
+    table = study.table("prior_sensitivity", theory=study.main)
+    if table.empty:
+        return
+    layout: Layout = {
+        "Parameter": ("parameter", None),
+        "Overlap with the prior": ("overlap", number),
+        "Sensitivity to the prior": ("prior_sensitivity", number),
+        "Sensitivity to the likelihood": ("likelihood_sensitivity", number),
+        "Prior and data": ("identification", None),
+    }
+    yield Heading("What the prior says of parameters", "sensitivity")
+    yield prose(
+        "Where a parameter’s distributions before and after the data overlap by 0.7 or more, the "
+        "data added little. Sensitivity is how far the posterior moves when the prior, or the "
+        "likelihood, is raised to a power; from 0.05 on it matters. A parameter that the prior "
+        "moves and the likelihood does not is said by the prior; one that both move, and whose "
+        "overlap is below 0.5, may be one about which they disagree. Of groups, the priors of "
+        "scales and correlations are scaled, not the distribution of their effects."
+    )
+    caption = Markup("Prior and data in {}, the most doubtful first").format(code(study.main))
+    yield html_table(table, layout, caption, source="prior_sensitivity", folded=True)

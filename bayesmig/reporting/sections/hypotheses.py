@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bayesmig import plots
-from bayesmig.plots.numbers import probability
+from bayesmig.plots.numbers import number, probability
 from bayesmig.reporting.blocks import Block, Layout, absent, html_table, prose
 from bayesmig.reporting.figures import Numbered, chunks
 from bayesmig.reporting.findings import theory_of_hypotheses
@@ -27,7 +27,9 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "Each hypothesis is one or more inequalities between average differences of "
         "probabilities, computed draw by draw under {}. Its probability is the share of draws in "
         "which all of them hold: what the theory and the data say together about associations, "
-        "and nothing about causes, whatever words the theory's own claim uses.",
+        "and nothing about causes, whatever words the theory's own claim uses. A claim is weakly "
+        "identified where the data add little to what the prior says of its estimand: then it is "
+        "neither supported nor contradicted, whatever its probability.",
         code(theory),
     )
     for part in chunks(own, "hypothesis", "part"):
@@ -36,7 +38,8 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             "Estimands are left minus right of each inequality: percentage points (pp) for "
             "differences of probabilities, per cent for lifts (differences as a share of the "
             "alternative's probability before). Each has an axis of its own, whose ends are "
-            "written beside it. Grey: the region of practical equivalence (ROPE).",
+            "written beside it. Grey: the region of practical equivalence (ROPE). Hollow: the "
+            "prior has a say in the probability.",
             "hypotheses",
             study.header("hypotheses"),
         )
@@ -57,7 +60,12 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
 _CLAIMS: Layout = {
     "Hypothesis": (lambda row: quoted(str(row["hypothesis"]).replace("_", " ")), None),
     "Probability": ("joint_probability", probability),
-    "Verdict": (lambda row: badge(standing(row["joint_probability"])), None),
+    "Before the data": ("prior_probability", probability),
+    "Verdict": (
+        lambda row: badge(standing(row["joint_probability"], row["joint_identification"])),
+        None,
+    ),
+    "Prior and data": ("joint_identification", None),
     "Association": (lambda row: reading(str(row["statement"])), None),
     "The theory’s claim": (lambda row: quoted(row["claim"]), None),
 }
@@ -72,6 +80,12 @@ _UNITS = (
     "The inequalities of the claims, in percentage points (pp) or, for lifts, in per cent of the "
     "alternative's own probability (%)"
 )
+_IDENTIFIED: Layout = {
+    "Overlap with the prior": ("overlap", number),
+    "Sensitivity to the prior": ("prior_sensitivity", number),
+    "Sensitivity to the likelihood": ("likelihood_sensitivity", number),
+    "Prior and data": ("identification", None),
+}
 _PARTS: Layout = {
     "Hypothesis": (lambda row: quoted(str(row["hypothesis"]).replace("_", " ")), None),
     "Inequality": ("part", None),
@@ -79,4 +93,5 @@ _PARTS: Layout = {
     "ROPE": (_rope, str),
     "Mass in ROPE": ("rope_mass", probability),
     "Probability": ("probability", probability),
+    **_IDENTIFIED,
 }

@@ -1,0 +1,131 @@
+"""Whether parameters are told by the data or by the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesmig.checks.prior_shares import with_prior
+from bayesmig.checks.result import NAMED, CheckResult, tabled
+from bayesmig.posterior import OF_GROUPS, PREVIEW, Posterior, labelled_draws
+from bayesmig.sensitivity import CONFLICT, OVERLAP, SENSITIVE, WEAK, identification
+
+Array = NDArray[np.float64]
+NAME = "prior sensitivity"
+KIND = "prior_sensitivity"
+COLUMNS = (
+    *("parameter", "overlap", "prior_sensitivity", "likelihood_sensitivity"),
+    *("identification", "passed"),
+)
+#: How names of scales and correlations of groups begin.
+_OF_SCALES = ("sigma_", "corr_")
+
+
+def prior_sensitivity(posterior: Posterior, *, draws: int, seed: int) -> CheckResult:
+    """Check that the data, not the prior, say what the parameters are.
+
+    A parameter is flagged as weakly identified where its distribution overlaps the prior
+    by 0.7 or more, or where power-scaling the prior moves it (a sensitivity of 0.05 or
+    more) and power-scaling the likelihood does not, or the overlap is 0.5 or more; as a
+    possible prior–data conflict where both move it and the overlap is less
+    (`bayesmig.sensitivity`; Kallioinen et al. 2024, doi 10.1007/s11222-023-10366-5).
+    Single group effects are not looked at, and of their prior only scales and
+    correlations are scaled.
+
+    Fails where a coefficient, or a parameter of nests, curves or consideration, is
+    flagged. Scales and correlations of groups are flagged, but fail no theory: with few
+    groups, the prior always has a say in them.
+
+    Parameters
+    ----------
+    posterior
+        Its prior draws are used where it holds any; otherwise they are drawn.
+    draws
+        Prior draws, where there are none.
+    seed
+        Seed of prior draws.
+
+    Returns
+    -------
+    CheckResult
+        Table, the worst first: ``parameter``, ``overlap`` (NaN where a prior is flat),
+        ``prior_sensitivity``, ``likelihood_sensitivity``, ``identification`` (in words;
+        empty where nothing is amiss), ``passed``.
+    """
+    with_draws = with_prior(posterior, draws=draws, seed=seed)
+    names, values = _told(posterior.draws)
+    before = None
+    if "prior" in with_draws.data:
+        before = _told(with_draws.data["prior"].to_dataset())[1]
+    table = identification(posterior, values, before)
+    table.insert(0, "parameter", names)
+    spared = table["parameter"].str.startswith(_OF_SCALES)
+    table["passed"] = (table["identification"] == "") | spared
+    shared, moved = (table[c].to_numpy() for c in ("overlap", "prior_sensitivity"))
+    badness = np.nan_to_num(np.fmax(shared / OVERLAP, moved / SENSITIVE))
+    table = table.iloc[np.lexsort((-badness, table["passed"]))]
+    table = tabled(table.reset_index(drop=True), KIND)
+    return CheckResult(NAME, bool(table["passed"].all()), table, _text(posterior, table))
+
+
+def _told(draws: xr.Dataset) -> tuple[list[str], Array]:
+    """Labels and draws ``(draw, parameter)`` of all but single group effects."""
+    found = [
+        (label, values.ravel())
+        for name in sorted(map(str, draws.data_vars))
+        if not name.startswith(OF_GROUPS)
+        for label, values in _each_once(name, draws[[name]])
+    ]
+    return [label for label, _ in found], np.stack([values for _, values in found], axis=1)
+
+
+def _each_once(name: str, draws: xr.Dataset) -> Iterator[tuple[str, Array]]:
+    """Labelled draws of a parameter; of a correlation matrix, what is below the diagonal."""
+    of = list(labelled_draws(draws))
+    if name.startswith("corr_"):
+        width = int(np.sqrt(len(of)))
+        of = [one for k, one in enumerate(of) if k % width < k // width]
+    yield from of
+
+
+def _text(posterior: Posterior, table: pd.DataFrame) -> str:
+    said = [f"Of an approximation ({PREVIEW})."] if posterior.is_preview else []
+    counted = table[~table["passed"]]
+    scales = table[table["passed"] & (table["identification"] != "")]
+    if len(counted):
+        said += [_named(counted, word) for word in (WEAK, CONFLICT)]
+    else:
+        said.append(
+            f"None of {len(table):,} parameters but scales and correlations of groups is said by "
+            "the prior or at odds with it."
+            if len(scales)
+            else f"None of {len(table):,} parameters is said by the prior or at odds with it."
+        )
+    if len(scales):
+        said += ["Of scales and correlations, which do not count:"]
+        said += [_named(scales, word) for word in (WEAK, CONFLICT)]
+    if table["overlap"].isna().all():
+        said.append("A prior is flat: nothing can be drawn from it, so no overlap is known.")
+    said.append(
+        f"Flagged from an overlap with the prior of {OVERLAP:g}, or a power-scaling sensitivity "
+        f"to it of {SENSITIVE:g}, on; the distribution of group effects is not scaled."
+    )
+    return " ".join(filter(None, said))
+
+
+def _named(table: pd.DataFrame, word: str) -> str:
+    """The worst parameters that bear a word, and how many there are."""
+    flagged = table[table["identification"] == word]
+    if flagged.empty:
+        return ""
+    named = [
+        f"{row.parameter} (overlap {row.overlap:.2f}, sensitivity to the prior "
+        f"{row.prior_sensitivity:.2f}, to the likelihood {row.likelihood_sensitivity:.2f})"
+        for row in flagged.head(NAMED).itertuples()
+    ]
+    more = f" and {len(flagged) - NAMED:,} more" if len(flagged) > NAMED else ""
+    return f"{word.capitalize()}: {', '.join(named)}{more}."

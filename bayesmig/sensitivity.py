@@ -1,0 +1,165 @@
+"""What draws owe to the prior, and what to the data.
+
+Two looks at the same question. The overlap of a quantity's distributions before and after
+the data is near one where the data added little. Power-scaling raises the prior, or the
+likelihood, to a power near one and asks how far the posterior moves (Kallioinen, Paananen,
+Bürkner and Vehtari 2024, doi 10.1007/s11222-023-10366-5; the numbers are ArviZ's).
+
+Of the prior, only what stands at the top is scaled: coefficients, standard deviations and
+correlations of groups, parameters of nests, curves and consideration. The distribution of
+group effects given their scales is not, as that paper recommends: it would say how much
+groups are drawn together, which the data decide, not what was believed before them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesmig.inference.prior import log_prior
+from bayesmig.inference.stream import log_likelihood_sums
+from bayesmig.posterior import Posterior
+
+Array = NDArray[np.float64]
+#: From this overlap on, the data added little: of two normal distributions with one centre,
+#: the standard deviation after the data is then more than half of that before.
+OVERLAP = 0.7
+#: Below this, the distributions before and after the data share less than half their mass, and
+#: may be at odds.
+APART = 0.5
+#: Power-scaling sensitivity that matters: doubling the power then moves a normal distribution
+#: by about 0.3 of its standard deviations.
+SENSITIVE = 0.05
+WEAK = "weak likelihood: the prior says it"
+CONFLICT = "possible prior–data conflict"
+RULE = (
+    f"overlap with the distribution before the data, from {OVERLAP:g} on the data added little; "
+    f"power-scaling sensitivity to prior and likelihood, from {SENSITIVE:g} on it matters; the "
+    f"two may be at odds where both do and the overlap is below {APART:g}; of groups, the priors "
+    "of their scales and correlations are scaled"
+)
+#: Bins that both distributions together fill evenly.
+_BINS = 20
+
+
+def identification(posterior: Posterior, values: Array, before: Array | None) -> pd.DataFrame:
+    """How much of some quantities the prior says, and how much the data.
+
+    Parameters
+    ----------
+    posterior
+        The draws.
+    values
+        Quantities at the draws, ``(draw, quantity)``, chains stacked; NaN where one has
+        no value.
+    before
+        The same at draws from the prior; ``None`` where nothing can be drawn from it.
+
+    Returns
+    -------
+    DataFrame
+        One row per quantity: ``overlap`` with the distribution before the data, in
+        [0, 1]; ``prior_sensitivity`` and ``likelihood_sensitivity``; ``identification``,
+        in words, empty where nothing is amiss. NaN where a number cannot be computed.
+    """
+    overlaps = [
+        np.nan if before is None else overlap(values[:, k], before[:, k])
+        for k in range(values.shape[1])
+    ]
+    prior, likelihood = power_scaling(posterior, values)
+    table = pd.DataFrame(
+        {
+            "overlap": np.array(overlaps, dtype=float),
+            "prior_sensitivity": prior,
+            "likelihood_sensitivity": likelihood,
+        }
+    )
+    words = [_words(*row) for row in table.itertuples(index=False)]
+    return table.assign(identification=np.array(words, dtype=object))
+
+
+def _words(overlap: float, prior: float, likelihood: float) -> str:
+    if overlap >= OVERLAP:
+        return WEAK
+    if not prior >= SENSITIVE:
+        return ""
+    # Both move what both say alike: then the data are as few as the prior is strong.
+    return WEAK if likelihood < SENSITIVE or overlap >= APART else CONFLICT
+
+
+def overlap(one: Array, other: Array) -> float:
+    """Mass that two distributions share, from draws of each.
+
+    The integral of the smaller of their densities: 1 where they are the same, 0 where they
+    are apart. Densities are shares of bins that both together fill evenly, so that neither
+    heavy tails nor a change of scale matter. Draws that have no value are left out of
+    ``other``; of ``one``, they leave none.
+    """
+    other = other[~np.isnan(other)]
+    if np.isnan(one).any() or not len(other):
+        return float("nan")
+    both = np.concatenate([one, other])
+    shares = np.repeat([0.5 / len(one), 0.5 / len(other)], [len(one), len(other)])
+    order = np.argsort(both, kind="stable")
+    below = np.cumsum(shares[order])
+    edges = both[order][np.searchsorted(below, np.arange(1, _BINS) / _BINS)]
+    filled = [
+        np.bincount(np.searchsorted(edges, x), minlength=_BINS) / len(x) for x in (one, other)
+    ]
+    return float(np.minimum(*filled).sum())
+
+
+def power_scaling(posterior: Posterior, values: Array) -> tuple[Array, Array]:
+    """Sensitivity of quantities to prior and likelihood, as ``arviz_stats.psense`` has it.
+
+    Parameters
+    ----------
+    posterior, values
+        As for `identification`.
+
+    Returns
+    -------
+    tuple
+        Two arrays ``(quantity,)``: to the prior, and to the likelihood. NaN of a quantity
+        that does not vary, or has no value in some draw; of all, where a draw has no density.
+    """
+    design = posterior.design
+    likelihood = log_likelihood_sums(design.columns, posterior.coefficients(), design.choice)
+    of_prior = log_prior(design, posterior.draws)
+    return _sensitivity(values, of_prior.ravel(), posterior.n_draws), _sensitivity(
+        values, likelihood, posterior.n_draws
+    )
+
+
+def _sensitivity(values: Array, log: Array, n_draws: tuple[int, int]) -> Array:
+    """How far a change of the power of ``log``, ``(draw,)``, moves the values."""
+    import arviz_stats
+
+    # ArviZ has no types.
+    psense: Any = arviz_stats.psense  # type: ignore[attr-defined]
+    found = np.full(values.shape[1], np.nan)
+    if not np.isfinite(log).all():
+        # A draw at the edge of what is possible, as a correlation of one, has no power.
+        return found
+    # No comparison with NaN holds.
+    moving = np.ptp(values, axis=0) > 0
+    if not np.ptp(log) > 0:
+        # A flat prior is the same in every power.
+        return np.where(moving, 0.0, found)
+    if moving.any():
+        dims = ("chain", "draw")
+        of = xr.Dataset(
+            {"value": ((*dims, "quantity"), values[:, moving].reshape(*n_draws, -1))}
+        ).assign_coords({d: np.arange(n) for d, n in zip(dims, n_draws, strict=True)})
+        scaled = xr.Dataset({"total": (dims, log.reshape(n_draws))}, of.coords)
+        tree = xr.DataTree.from_dict({"posterior": of, "log_prior": scaled})
+        with warnings.catch_warnings():
+            # Of few draws, ArviZ says how many it takes for a tail.
+            warnings.filterwarnings("ignore", message="Number of tail draws")
+            found[moving] = psense(tree, group="prior")["value"].to_numpy()
+    return found
