@@ -18,7 +18,14 @@ from bayesmig.choice.utility import take_rows
 from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
 from bayesmig.inference import target as compiled
-from bayesmig.inference.blocks import Precision, Rows, arrange, chosen_sums, rows_of
+from bayesmig.inference.blocks import (
+    Precision,
+    Rows,
+    arrange,
+    chosen_sums,
+    refuse_beyond_logit,
+    rows_of,
+)
 from bayesmig.inference.callback import Callback
 from bayesmig.inference.geometry import Expansion, Problem, expand
 from bayesmig.inference.layout import Factor, layout_of, scale_shape
@@ -55,6 +62,7 @@ class Density:
         self._layout = layout_of(design)
         self._scales = {by: scale_shape(design, of) for by, of in design.layouts.items()}
         self.size = self._layout.size
+        refuse_beyond_logit(design.columns)
         rows = rows_of(design, precision)
         self.columns, self.blocks, self.chosen = rows.columns, rows.blocks, rows.chosen
         self.problem = self._problem(rows)

@@ -437,6 +437,35 @@ def _run_products(row, columns, first, stop, part, out):
         _subtract_products(part, columns, out)
 
 
+@njit(**_SHARED)
+def _subtract_slopes(v, block, data, g_x, g_gamma, g_effects):
+    """Take a block's rows ``v (alternative, BLOCK)``, times the columns, off the gradient.
+
+    ``g_x`` is ``(nonbase, coefficient)``.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    width = nonbase.shape[0]
+    for w in range(width):
+        _subtract_products(v[nonbase[w]], x[block], g_x[w])
+    for m in range(pairs.shape[0]):
+        row, column, s = v[pairs[m, 1]], a[block, m], v.dtype.type(0.0)
+        for i in range(BLOCK):
+            s += column[i] * row[i]
+        g_gamma[pairs[m, 0]] -= s
+    at = 0
+    for f in range(widths.shape[0]):
+        q = widths[f]
+        for r in range(run_at[f, block], run_at[f, block + 1]):
+            first, stop = runs[r, 0], runs[r, 1]
+            here = starts[f] + runs[r, 2] * width * q
+            for w in range(width):
+                row = v[nonbase[w]]
+                for t in range(q):
+                    s = _run_product(row, terms[block, at + t], first, stop)
+                    g_effects[here + w * q + t] -= s
+        at += q
+
+
 # ------------------------------------------------------------------------- one draw
 
 
@@ -482,25 +511,144 @@ def log_likelihood(data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effect
             row = v[j]
             for i in range(BLOCK):
                 row[i] *= total[i]
-        for w in range(width):
-            _subtract_products(v[nonbase[w]], x[block], g_x[w])
-        for m in range(pairs.shape[0]):
-            row, column, s = v[pairs[m, 1]], a[block, m], v.dtype.type(0.0)
+        _subtract_slopes(v, block, data, g_x, g_gamma, g_effects)
+    g_beta[:] = g_x.T
+    return value
+
+
+@njit(**_SHARED)
+def _nest(values, shares, children, scale, total, logs, power):
+    """Shares of the children of a nest; its inclusive value is ``total`` afterwards."""
+    zero = total.dtype.type(0.0)
+    inverse = total.dtype.type(1.0 / scale)
+    top = values[children[0]] * inverse
+    for k in range(1, children.shape[0]):
+        row = values[children[k]]
+        for i in range(BLOCK):
+            top[i] = max(top[i], row[i] * inverse)
+    total[:] = zero
+    for k in range(children.shape[0]):
+        row, share = values[children[k]], shares[children[k]]
+        for i in range(BLOCK):
+            share[i] = row[i] * inverse - top[i]
+        _exponentials(share, power, _bits(power))
+        for i in range(BLOCK):
+            total[i] += share[i]
+    _logarithms(total, logs, power, _bits(power))
+    for k in range(children.shape[0]):
+        share = shares[children[k]]
+        for i in range(BLOCK):
+            share[i] /= total[i]
+    for i in range(BLOCK):
+        total[i] = top[i] + logs[i]
+
+
+@njit(**_SHARED)
+def log_likelihood_beyond(
+    data, chosen, beyond, beta, gamma, effects, added, lambdas,
+    g_beta, g_gamma, g_effects, g_added, g_lambdas,
+):  # fmt: skip
+    """As `log_likelihood`, with utilities added to those of the columns, and with nests.
+
+    A nest ``m`` with the dissimilarity ``l`` has the inclusive value ``I = log sum_c exp(V_c /
+    l)`` over its children, and the utility ``V_m = l I`` (`bayesmig.choice.nested`). With ``s_c``
+    the share of a child, ``o`` one where the chosen alternative lies below and ``g`` the slopes
+    of the row's log probability,
+
+        g_c = o_c / l + s_c (g_m - o_m / l)
+        g_l = o_m (sum_c s_c V_c - V_o) / l^2 + g_m (I - sum_c s_c V_c / l)
+
+    from the root (``l = 1``, ``g = 0``, ``o = 1``) down.
+
+    Parameters
+    ----------
+    data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effects
+        As for `log_likelihood`; blocks are of double precision.
+    beyond
+        ``choices (block, BLOCK)``, -1 where a block is filled up; ``order (obs,)``, the row
+        for every row of the blocks; ``places``, the alternatives of ``added``; ``children``
+        of every nest after each other, of which those of nest ``m`` are from ``first[m]`` up
+        to ``first[m + 1]``: alternatives, then nests numbered on from these. Nests stand
+        before the one that they lie in, the root is the last.
+    added
+        ``(place, obs)``.
+    lambdas
+        ``(nest,)``.
+    g_added, g_lambdas
+        Overwritten with the rest of the gradient.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    choices, order, places, children, first = beyond
+    n_alt, n_nests = nonbase.shape[0] + 1, lambdas.shape[0]
+    nodes = n_alt + n_nests + 1
+    values, shares, slopes = (
+        np.zeros((nodes, BLOCK)),
+        np.zeros((nodes, BLOCK)),
+        np.zeros((nodes, BLOCK)),
+    )
+    below, inclusive = np.zeros((nodes, BLOCK)), np.zeros((n_nests + 1, BLOCK))
+    logs, power, mean, own = np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK)
+    b = beta.T.copy()
+    g_x = chosen[0].T.copy()
+    g_gamma[:] = chosen[1]
+    g_effects[:] = chosen[2]
+    g_lambdas[:] = 0.0
+    value = 0.0
+    for block in range(x.shape[0]):
+        v, n, y = values[:n_alt], counts[block], choices[block]
+        rows = order[block * BLOCK : (block + 1) * BLOCK]
+        _utilities(v, block, data, b, gamma, effects)
+        for p in range(places.shape[0]):
+            row, extra = v[places[p]], added[p]
+            for i in range(rows.shape[0]):
+                row[i] += extra[rows[i]]
+        for j in range(n_alt):
             for i in range(BLOCK):
-                s += column[i] * row[i]
-            g_gamma[pairs[m, 0]] -= s
-        at = 0
-        for f in range(widths.shape[0]):
-            q = widths[f]
-            for r in range(run_at[f, block], run_at[f, block + 1]):
-                first, stop = runs[r, 0], runs[r, 1]
-                here = starts[f] + runs[r, 2] * width * q
-                for w in range(width):
-                    row = v[nonbase[w]]
-                    for t in range(q):
-                        s = _run_product(row, terms[block, at + t], first, stop)
-                        g_effects[here + w * q + t] -= s
-            at += q
+                below[j, i] = y[i] == j
+        for m in range(n_nests + 1):
+            node, of = n_alt + m, children[first[m] : first[m + 1]]
+            scale = lambdas[m] if m < n_nests else 1.0
+            _nest(values, shares, of, scale, inclusive[m], logs, power)
+            for i in range(BLOCK):
+                values[node, i] = scale * inclusive[m, i]
+                below[node, i] = 0.0
+            for k in range(of.shape[0]):
+                for i in range(BLOCK):
+                    below[node, i] += below[of[k], i]
+        slopes[nodes - 1] = 0.0
+        for m in range(n_nests, -1, -1):
+            node, of = n_alt + m, children[first[m] : first[m + 1]]
+            scale = lambdas[m] if m < n_nests else 1.0
+            mean[:] = 0.0
+            own[:] = 0.0
+            for k in range(of.shape[0]):
+                c = of[k]
+                for i in range(BLOCK):
+                    mean[i] += shares[c, i] * values[c, i]
+                    own[i] += below[c, i] * values[c, i]
+                    rest = slopes[node, i] - below[node, i] / scale
+                    slopes[c, i] = below[c, i] / scale + shares[c, i] * rest
+            s, of_scale = 0.0, 0.0
+            for i in range(BLOCK):
+                s += n[i] * (own[i] / scale - below[node, i] * inclusive[m, i])
+                spread = (below[node, i] * mean[i] - own[i]) / scale**2
+                of_scale += n[i] * (spread + slopes[node, i] * (inclusive[m, i] - mean[i] / scale))
+            value += s
+            if m < n_nests:
+                g_lambdas[m] = g_lambdas[m] + of_scale
+        for j in range(n_alt):
+            row = slopes[j]
+            for i in range(BLOCK):
+                row[i] *= n[i]
+        for p in range(places.shape[0]):
+            row, extra = slopes[places[p]], g_added[p]
+            for i in range(rows.shape[0]):
+                extra[rows[i]] = row[i]
+        # What the chosen utilities' sums leave.
+        for j in range(n_alt):
+            for i in range(BLOCK):
+                v[j, i] = n[i] * below[j, i] - slopes[j, i]
+        _subtract_slopes(v, block, data, g_x, g_gamma, g_effects)
     g_beta[:] = g_x.T
     return value
 
