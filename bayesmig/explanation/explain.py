@@ -370,14 +370,7 @@ def _columns(context: Context) -> Iterator[Section]:
 
 def _read(spec: ModelSpec) -> tuple[str, ...]:
     """Every column that the theory reads of people or alternatives, in order."""
-    formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
-    formulas += [g.formula for g in spec.groups]
-    if (generic := spec.utility.alternatives_formula) is not None:
-        formulas.append(generic)
-    if spec.consideration is not None:
-        formulas += spec.consideration.formulas.values()
-    named = [c for formula in formulas for c in formula.columns]
-    named += [curve.column for curve in spec.curves]
+    named = [c for formula in spec.formulas.values() for c in formula.columns]
     return tuple(dict.fromkeys([*named, *spec.available.values()]))
 
 

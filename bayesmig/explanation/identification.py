@@ -79,8 +79,7 @@ def all_columns(spec: ModelSpec) -> list[str]:
     """Every column of these, and those of curves and feasibility."""
     found = [c for s in all_summands(spec) for c in s.columns]
     found += [curve.column for curve in spec.curves]
-    if spec.consideration is not None:
-        found += [c for f in spec.consideration.formulas.values() for c in f.columns]
+    found += [c for f in spec.feasible_formulas.values() for c in f.columns]
     return list(dict.fromkeys(found))
 
 
@@ -303,16 +302,14 @@ def _read(spec: ModelSpec, facts: Facts | None) -> set[str]:
 
     Which columns those are is said by a survey; without one, by their names.
     """
-    read = set(all_columns(spec))
-    read |= {*(c for g in spec.groups for c in g.formula.columns), *spec.available.values()}
-    generic, feasible = spec.utility.alternatives_formula, spec.consideration
-    formulas = [] if feasible is None else list(feasible.formulas.values())
-    formulas += [] if generic is None else [generic]
-    for attribute in (c for formula in formulas for c in formula.columns):
-        if facts is None:
-            read |= {f"{attribute}_{alternative}" for alternative in spec.choice.alternatives}
-        else:
-            read |= set(map(str, facts.survey.attributes.get(attribute, {}).values()))
+    read = {c for formula in spec.formulas.values() for c in formula.columns}
+    read |= {*spec.available.values()}
+    for alternative in spec.choice.alternatives:
+        for attribute in spec.attributes_of(alternative):
+            if facts is None:
+                read.add(f"{attribute}_{alternative}")
+            else:
+                read.add(str(facts.survey.attributes.get(attribute, {}).get(alternative)))
     return read
 
 

@@ -158,7 +158,7 @@ def feasible_terms(
     spec: ModelSpec, varying: Collection[str], alternative: str
 ) -> tuple[list[Math], list[Summand]]:
     """The constant, if any, and the products of the log odds that an alternative is feasible."""
-    formulas = {} if spec.consideration is None else spec.consideration.formulas
+    formulas = spec.feasible_formulas
     before = list(formulas)[: list(formulas).index(alternative)]
     first = 1 + sum(len(formulas[a].terms) for a in before)
     formula, name = formulas[alternative], name_in_latex(alternative)
