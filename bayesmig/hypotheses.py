@@ -479,7 +479,7 @@ def _before_the_data(
 ) -> dict[str, float]:
     """Prior probability of every hypothesis, over some of the rows where they are many."""
     posterior = ask.posterior
-    if any(prior.is_flat for prior in posterior.design.priors.values()):
+    if posterior.design.has_flat_priors:
         return dict.fromkeys(hypotheses, float("nan"))
     chains, per_chain = posterior.n_draws
     count = sum(of.size for of in posterior.draws.values()) // (chains * per_chain)

@@ -54,7 +54,7 @@ def prior_shares(posterior: Posterior, *, draws: int, seed: int) -> CheckResult:
         ``observed``, ``mean``, ``lower``, ``upper`` (central 99 %), ``passed``.
     """
     design = posterior.design
-    if any(p.is_flat for p in design.priors.values()):
+    if design.has_flat_priors:
         reason = "A prior is flat: nothing can be drawn from it, so it predicts no shares."
         return not_asked(NAME, KIND, COLUMNS, reason)
     world = _world(design, _prior(posterior, draws, seed), seed)

@@ -215,6 +215,11 @@ class Design:
         """All factors whose groups the survey has labels of."""
         return (*(self.layouts[by] for by in self.grouped), *self.tastes.values())
 
+    @property
+    def has_flat_priors(self) -> bool:
+        """Whether a coefficient has a prior that nothing can be drawn from."""
+        return any(prior.is_flat for prior in self.priors.values())
+
     def has_effects_of(self, role: str) -> bool:
         """Whether the groups of a role have effects or tastes, alone or in combinations."""
         names = {role, self.roles.get(role, role)}

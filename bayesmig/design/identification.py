@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import betaincinv
 
-from bayesmig.choice.response import SHAPES
+from bayesmig.choice.response import SHAPES, saturation_bounds
 from bayesmig.choice.utility import Columns
-from bayesmig.design.curves import saturation_bounds
 from bayesmig.spec.model import ModelSpec
 
 #: Units on either side of where a half-saturation may lie.

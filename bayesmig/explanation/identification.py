@@ -18,7 +18,6 @@ from bayesmig.explanation.utility import (
     SEVERAL,
     Summand,
     attribute_summands,
-    group_name,
     has_constant,
     kind_of,
     only_summands,
@@ -93,7 +92,7 @@ def needs_of_theory(spec: ModelSpec, facts: Facts | None) -> Iterator[tuple[str,
     if spec.utility.period_constants:
         yield "constants of periods", _of_periods(facts)
     for group in spec.groups:
-        yield f"u_{group_name(group.by)}", _of_group(spec, group, facts)
+        yield f"u_{group.by}", _of_group(spec, group, facts)
     if spec.utility.alternatives is not None:
         yield (
             "attributes",
@@ -138,7 +137,7 @@ def _of_periods(facts: Facts | None) -> str:
 def _of_group(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
     if len(group.parts) > 1:
         return of_combinations(spec, group, facts) + _group_facts(spec, group, facts)
-    name = group_name(group.by)
+    name = group.by
     text = (
         f"several choices in each of many {plural(name)}. What all of one {name} share goes to "
         "its effect; a column that does not differ there is told from it only by comparing "
@@ -206,7 +205,7 @@ def _of_own_past(spec: ModelSpec) -> str:
         "holds, and that looks like an effect of the move. Only repeated choices of the same "
         "people, with a group effect of persons, tell the two apart."
     )
-    if any("person" in group_name(g.by) for g in spec.groups):
+    if any("person" in g.by for g in spec.groups):
         return text
     return f"{text} This theory has no such effect: read it as both together."
 
