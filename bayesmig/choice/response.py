@@ -96,7 +96,7 @@ def _hill(xp: Any, dose: Any, half: Any, exponent: Any) -> Any:
     return xp.where(positive, xp.exp(logit.log_probabilities(xp, pair)[..., 0]), 0.0)
 
 
-def saturation_bounds(dose: NDArray[np.float64]) -> tuple[float, float]:
+def saturation_bounds(dose: NDArray[Any]) -> tuple[float, float]:
     """Low and high exposure, percentiles of those above zero: a half-saturation lies between."""
     low, high = np.quantile(dose[dose > 0], [0.01, 0.99])
     return float(low), float(high)
