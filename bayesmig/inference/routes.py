@@ -31,7 +31,7 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError, nearest
 from bayesmig.inference import approximate
 from bayesmig.inference.blocks import DTYPES, Precision
-from bayesmig.inference.density import Density
+from bayesmig.inference.density import Density, worth_integrating
 from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
@@ -348,8 +348,15 @@ def _take(
                 where=f"fit(method={method!r})",
                 mend="fit with method='auto', which goes on to NUTS",
             )
-    sampler = density_sampler(density)
-    return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers)
+    sampler, over = density_sampler(density), ""
+    if by := worth_integrating(density):
+        # Its machine code is loaded, and most theories have no such groups.
+        from bayesmig.inference.integration import integrated
+
+        marginal = integrated(density, by)
+        sampler, over = density_sampler(marginal), f", effects of {by} integrated out"
+        numbers["quadrature_points"] = marginal.points
+    return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers, over)
 
 
 def _density(design: Design, plan: Plan) -> Density:
@@ -388,6 +395,7 @@ def _chains(
     progress: Progress,
     why: str,
     numbers: dict[str, float],
+    over: str = "",
 ) -> _Outcome:
     kept = run_chains(sampler, design, plan, chains, cores, folder, progress)
     number = {"chain": np.arange(chains)}
@@ -401,7 +409,7 @@ def _chains(
         "gradients_per_draw": float(stats["n_steps"].mean()),
         "gradients_per_ess": float(stats["n_steps"].sum()) / least,
     }
-    route = f"NUTS (nutpie) on {_CHAINS_ON[plan.route]}"
+    route = f"NUTS (nutpie) on {_CHAINS_ON[plan.route]}{over}"
     return _Outcome(_tree(design, posterior, stats, diagnostics), route, why, numbers)
 
 
