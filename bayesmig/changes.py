@@ -42,16 +42,9 @@ def theory_columns(design: Design) -> tuple[str, ...]:
     Attributes count by the columns that hold them. The labels of groups are not among
     them.
     """
-    generic = design.spec.utility.alternatives_formula
     named = [c for f in _formulas(design) for c in f.columns]
     used = [c for c in named if c in design.frame.columns and c not in design.attributes]
-    for attribute in () if generic is None else generic.columns:
-        sources = design.attributes.get(attribute, {}).values()
-        used += [c for c in sources if isinstance(c, str)]
-    if design.spec.consideration is not None:
-        for alternative, formula in design.spec.consideration.formulas.items():
-            read = [design.attributes.get(c, {}).get(alternative) for c in formula.columns]
-            used += [c for c in read if isinstance(c, str)]
+    used += [c for of in _columns_of_attributes(design).values() for c in of]
     return tuple(dict.fromkeys([*used, *design.spec.available.values()]))
 
 
@@ -97,7 +90,7 @@ def check_change(
         theory reads would have to change with it.
     """
     used = theory_columns(design)
-    if column not in used and (columns := _columns_of_attribute(design, column)):
+    if column not in used and (columns := _columns_of_attributes(design).get(column)):
         raise QuestionError(
             f"{column!r} is an attribute of alternatives, not a column",
             where=where,
@@ -113,12 +106,15 @@ def check_change(
     refuse_left_behind(design, [column], groups, where=where)
 
 
-def _columns_of_attribute(design: Design, name: str) -> tuple[str, ...]:
-    """Columns that hold an attribute which the theory reads; none where it is no such."""
-    generic = design.spec.utility.alternatives_formula
-    read = generic is not None and name in generic.columns
-    sources = design.attributes.get(name, {}).values() if read else ()
-    return tuple(dict.fromkeys(c for c in sources if isinstance(c, str)))
+def _columns_of_attributes(design: Design) -> dict[str, list[str]]:
+    """Attribute -> the columns that hold it for alternatives of which the theory reads it."""
+    found: dict[str, list[str]] = {}
+    for alternative in design.spec.choice.alternatives:
+        for name in design.spec.attributes_of(alternative):
+            column = design.attributes.get(name, {}).get(alternative)
+            if isinstance(column, str):
+                found.setdefault(name, []).append(column)
+    return found
 
 
 def refuse_left_behind(

@@ -564,7 +564,7 @@ def _before_the_data(
     Empty where a prior is flat: nothing can be drawn from it.
     """
     posterior = ask.posterior
-    if any(prior.is_flat for prior in posterior.design.priors.values()):
+    if posterior.design.has_flat_priors:
         return {}
     chains, per_chain = posterior.n_draws
     count = sum(of.size for of in posterior.draws.values()) // (chains * per_chain)

@@ -54,7 +54,7 @@ def prior_shares(posterior: Posterior, *, draws: int, seed: int) -> CheckResult:
         ``observed``, ``mean``, ``lower``, ``upper`` (central 99 %), ``passed``.
     """
     design = posterior.design
-    if any(p.is_flat for p in design.priors.values()):
+    if design.has_flat_priors:
         reason = "A prior is flat: nothing can be drawn from it, so it predicts no shares."
         return not_asked(NAME, KIND, COLUMNS, reason)
     prior = with_prior(posterior, draws=draws, seed=seed).coefficients("prior")
@@ -95,7 +95,7 @@ def with_prior(posterior: Posterior, *, draws: int, seed: int) -> Posterior:
 
     Unchanged where a prior is flat: nothing can be drawn from it.
     """
-    flat = any(p.is_flat for p in posterior.design.priors.values())
+    flat = posterior.design.has_flat_priors
     if flat or "prior" in posterior.data:
         return posterior
     tree = posterior.data.copy()

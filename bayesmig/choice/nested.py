@@ -54,6 +54,11 @@ class Tree:
 
         return tuple(sorted(range(len(self.nests)), key=depth))
 
+    def children(self, nest: int) -> tuple[int, ...]:
+        """Alternatives, then nests numbered on from these, that lie directly in a nest."""
+        above = (*self.alternatives, *self.nests)
+        return tuple(node for node, parent in enumerate(above) if parent == nest)
+
     def below(self, nest: int) -> tuple[int, ...]:
         """All alternatives of a nest, at any remove, in order."""
         own = [j for j, above in enumerate(self.alternatives) if above == nest]
@@ -121,7 +126,7 @@ def log_probabilities(
         ]
     given: list[Any] = [0.0] * len(above)
     for nest in [*reversed(tree.top_down), ROOT]:
-        children = [node for node, parent in enumerate(above) if parent == nest]
+        children = tree.children(nest)
         scale = 1.0 if nest == ROOT else lambdas[..., nest, None]
         inclusive, some, inside = _one_nest(
             xp, [value[c] / scale for c in children], [is_open[c] for c in children]

@@ -21,6 +21,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bayesmig.choice import logit
 
 #: Shape -> the parameters that it has beside its effect, by their names in a posterior.
@@ -91,6 +94,12 @@ def _hill(xp: Any, dose: Any, half: Any, exponent: Any) -> Any:
     odds = exponent * (log_dose - xp.log(half))
     pair = xp.stack([odds, xp.zeros_like(odds)], axis=-1)
     return xp.where(positive, xp.exp(logit.log_probabilities(xp, pair)[..., 0]), 0.0)
+
+
+def saturation_bounds(dose: NDArray[Any]) -> tuple[float, float]:
+    """Low and high exposure, percentiles of those above zero: a half-saturation lies between."""
+    low, high = np.quantile(dose[dose > 0], [0.01, 0.99])
+    return float(low), float(high)
 
 
 def curve_parts(

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bayesmig.choice.response import Curve, curve_parts
 
 if TYPE_CHECKING:
@@ -126,20 +128,50 @@ def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
         stop = start + block.shape[1]
         parts[position] = parts[position] + _product(xp, block, coefficients.only[..., start:stop])
         start = stop
-    if columns.curves:
-        added = curve_parts(xp, columns.curves, columns.doses, coefficients.curves or {})
-        for position, part in added.items():
-            parts[position] = parts[position] + part
+    for position, part in added_parts(xp, columns, coefficients).items():
+        parts[position] = parts[position] + part
     utility = xp.stack(parts, axis=-1)
     if columns.attributes is not None:
         for k in range(columns.attributes.shape[2]):
             gamma = coefficients.attributes[..., k, None, None]
             utility = utility + columns.attributes[:, :, k] * gamma
+    return utility
+
+
+def added_parts(xp: Any, columns: Columns, coefficients: Coefficients) -> dict[int, Any]:
+    """What response curves and tastes add to utilities.
+
+    Parameters
+    ----------
+    xp, columns, coefficients
+        As for `utilities`.
+
+    Returns
+    -------
+    dict
+        Position of an alternative, of `added_to` -> ``(..., obs)``.
+    """
+    found: dict[int, Any] = {}
+    if columns.curves:
+        found = curve_parts(xp, columns.curves, columns.doses, coefficients.curves or {})
     for name, (codes, positions) in columns.tastes.items():
         for t, k in enumerate(positions):
             taste = xp.take((coefficients.tastes or {})[name][..., t], codes, axis=-1)
-            utility = utility + columns.attributes[:, :, k] * taste[..., None]
-    return utility
+            for j in _moved_by(columns, k):
+                found[j] = found.get(j, 0.0) + columns.attributes[:, j, k] * taste
+    return found
+
+
+def added_to(columns: Columns) -> tuple[int, ...]:
+    """Positions of the alternatives to whose utilities curves or tastes add something."""
+    curves = {j for curve in columns.curves for j in curve.alternatives}
+    tastes = {j for _, at in columns.tastes.values() for k in at for j in _moved_by(columns, k)}
+    return tuple(sorted(curves | tastes))
+
+
+def _moved_by(columns: Columns, attribute: int) -> tuple[int, ...]:
+    """Positions of the alternatives of which an attribute is not always zero."""
+    return tuple(np.flatnonzero(np.any(columns.attributes[:, :, attribute] != 0, axis=0)).tolist())
 
 
 def take_rows(columns: Columns, rows: Any) -> Columns:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bayesmig.choice.response import EFFECT, SHAPES, Curve
+from bayesmig.choice.response import EFFECT, SHAPES, Curve, saturation_bounds
 from bayesmig.design.formula import Encoder, RowsError, learn
 from bayesmig.errors import DesignError
 from bayesmig.expressions import parse_formula
@@ -161,12 +161,6 @@ def responses(spec: ModelSpec, doses: np.ndarray | None) -> Responses | None:
         {name: tuple(labels[name]) for name in ordered if name in labels},
         *(np.array(x, dtype=float) for x in (sd, low, high, top)),
     )
-
-
-def saturation_bounds(column: np.ndarray) -> tuple[float, float]:
-    """Low and high exposure, between which a half-saturation may lie."""
-    low, high = np.quantile(column[column > 0], [0.01, 0.99])
-    return float(low), float(high)
 
 
 def _spread_out(column: str, bounds: tuple[float, float], where: str) -> None:

@@ -215,6 +215,11 @@ class Design:
         """All factors whose groups the survey has labels of."""
         return (*(self.layouts[by] for by in self.grouped), *self.tastes.values())
 
+    @property
+    def has_flat_priors(self) -> bool:
+        """Whether a coefficient has a prior that nothing can be drawn from."""
+        return any(prior.is_flat for prior in self.priors.values())
+
     def has_effects_of(self, role: str) -> bool:
         """Whether the groups of a role have effects or tastes, alone or in combinations."""
         names = {role, self.roles.get(role, role)}
@@ -533,17 +538,9 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
         Where the survey lacks a column that the theory names.
     """
     names, roles = survey.names, survey.roles.declared()
-    formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
-    if (generic := spec.utility.alternatives_formula) is not None:
-        formulas.append(generic)
-    formulas += [g.formula for g in spec.groups]
-    formulas += [parse_formula(c.column, where="key curves") for c in spec.curves]
-    of_alternatives = [] if generic is None else [generic]
-    if spec.consideration is not None:
-        of_alternatives += [*spec.consideration.formulas.values()]
-        formulas += [*spec.consideration.formulas.values()]
-    named = dict.fromkeys(c for formula in formulas for c in formula.columns)
-    attributes = [a for a in survey.attributes if any(a in f.columns for f in of_alternatives)]
+    named = dict.fromkeys(c for formula in spec.formulas.values() for c in formula.columns)
+    possible = {c for a in spec.choice.alternatives for c in spec.attributes_of(a)}
+    attributes = [a for a in survey.attributes if a in possible]
     for column in named:
         if column not in names and column not in attributes:
             known = [*names, *survey.attributes]
@@ -567,20 +564,7 @@ def used_columns(spec: ModelSpec, survey: Survey) -> pd.DataFrame:
 
 def _keys_that_name(spec: ModelSpec, column: str) -> str:
     """The first key of a theory whose formula names a column."""
-    keys = {
-        "utility.persons": spec.utility.persons_formula,
-        **{f"utility.only.{a}": f for a, f in spec.utility.only_formulas.items()},
-        **{f"groups[{i}].terms": g.formula for i, g in enumerate(spec.groups)},
-    }
-    named = [key for key, formula in keys.items() if column in formula.columns]
-    if spec.consideration is not None:
-        named += [
-            f"consideration.feasible.{a}"
-            for a, formula in spec.consideration.formulas.items()
-            if column in formula.columns
-        ]
-    named += [f"curves[{i}].column" for i, c in enumerate(spec.curves) if c.column == column]
-    return f"key {named[0] if named else 'utility.alternatives'}"
+    return next(f"key {key}" for key, of in spec.formulas.items() if column in of.columns)
 
 
 def _spelt_otherwise(column: str, known: list[str]) -> str:

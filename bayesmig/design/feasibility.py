@@ -10,7 +10,6 @@ import pandas as pd
 
 from bayesmig.design.formula import CONSTANT, Encoder, RowsError, learn
 from bayesmig.errors import DesignError, nearest
-from bayesmig.expressions import Formula
 from bayesmig.spec.model import ModelSpec
 
 #: Mean of a half-normal distribution of scale one.
@@ -48,7 +47,7 @@ def learn_feasible(
 ) -> dict[int, np.ndarray]:
     """Columns of feasibility by position of the alternative, ``(obs, k)`` each."""
     found: dict[int, np.ndarray] = {}
-    for alternative, formula in _formulas(spec).items():
+    for alternative, formula in spec.feasible_formulas.items():
         where = f"key consideration.feasible.{alternative}"
         constant = formula.intercept is not False
         table = with_attributes(alternative, frame)
@@ -71,7 +70,7 @@ def apply_feasible(
         spec.choice.alternatives.index(a): encoders[f"consideration.{a}"].apply(
             with_attributes(a, frame), where=where
         )
-        for a in _formulas(spec)
+        for a in spec.feasible_formulas
     }
 
 
@@ -104,16 +103,12 @@ def feasibility(
         return None
     labels: list[tuple[str, str]] = []
     parts = []
-    for alternative, block in zip(_formulas(spec), blocks.values(), strict=True):
+    for alternative, block in zip(spec.feasible_formulas, blocks.values(), strict=True):
         names = encoders[f"consideration.{alternative}"].names
         sign = _signs(spec, alternative, names)
         labels += [(alternative, name) for name in names]
         parts.append((*_priors(spec, names, block, sign), sign))
     return Feasibility(tuple(labels), *(np.concatenate(p) for p in zip(*parts, strict=True)))
-
-
-def _formulas(spec: ModelSpec) -> dict[str, Formula]:
-    return {} if spec.consideration is None else spec.consideration.formulas
 
 
 def _signs(spec: ModelSpec, alternative: str, names: tuple[str, ...]) -> np.ndarray:

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import betaincinv
 
-from bayesmig.choice.response import SHAPES
+from bayesmig.choice.response import SHAPES, saturation_bounds
 from bayesmig.choice.utility import Columns
-from bayesmig.design.curves import saturation_bounds
 from bayesmig.spec.model import ModelSpec
 
 #: Units on either side of where a half-saturation may lie.
@@ -85,14 +84,8 @@ def _consideration(spec: ModelSpec) -> Iterator[str]:
 
     Whether somebody cannot or will not then shows in the form of the model alone.
     """
-    if spec.consideration is None:
-        return
-    generic = spec.utility.alternatives_formula
-    for alternative, formula in spec.consideration.formulas.items():
-        wanted = [spec.utility.persons_formula, spec.utility.only_formulas.get(alternative)]
-        named = {c for f in (*wanted, generic) if f is not None for c in f.columns}
-        named |= {c.column for c in spec.curves if alternative in c.alternatives}
-        if not set(formula.columns) - named:
+    for alternative in spec.feasible_formulas:
+        if not spec.outside_of_utility(alternative):
             yield (
                 f"consideration of {alternative!r}: no column makes it feasible that does not "
                 "enter its utility too: who cannot and who will not are told apart by the form "

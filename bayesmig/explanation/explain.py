@@ -54,7 +54,6 @@ from bayesmig.explanation.utility import (
     attribute_summands,
     deviation_terms,
     effects,
-    group_name,
     has_constant,
     kind_of,
     only_summands,
@@ -244,7 +243,7 @@ def _legend(context: Context, persons: list[Summand], attributes: list[Summand])
             rows.append((_span(own), f"coefficients of columns that act on {alternative} alone"))
     rows += symbols(context.spec)
     rows += [
-        (f"u_{group_name(g.by)}[j]", f"effects of the {_of_survey(context, g)}; see below")
+        (f"u_{g.by}[j]", f"effects of the {_of_survey(context, g)}; see below")
         for g in context.spec.groups
     ]
     summands = {s.label: s for s in (*persons, *attributes)}.values()
@@ -288,7 +287,7 @@ def _groups(context: Context) -> Iterator[Section]:
 
 
 def _effect_equation(context: Context, group: Group) -> Equation:
-    name = group_name(group.by)
+    name = group.by
     symbol = Math(f"u_{name}", rf"\boldsymbol{{u}}^{{{name_in_latex(name)}}}")
     note = f"S = diagonal of sigma_{name}"
     sigma = rf"\boldsymbol{{\sigma}}_{{{name_in_latex(name)}}}"
@@ -323,7 +322,7 @@ def effects_of_one(spec: ModelSpec, group: Group) -> int | None:
 
 
 def _effect_words(context: Context, group: Group) -> Iterator[Block]:
-    spec, name = context.spec, group_name(group.by)
+    spec, name = context.spec, group.by
     constant = ["a constant"] if group.formula.intercept is not False else []
     slopes = [f"a slope of {':'.join(f.name for f in term)}" for term in group.formula.terms]
     has = listed([*constant, *slopes])
@@ -370,14 +369,7 @@ def _columns(context: Context) -> Iterator[Section]:
 
 def _read(spec: ModelSpec) -> tuple[str, ...]:
     """Every column that the theory reads of people or alternatives, in order."""
-    formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
-    formulas += [g.formula for g in spec.groups]
-    if (generic := spec.utility.alternatives_formula) is not None:
-        formulas.append(generic)
-    if spec.consideration is not None:
-        formulas += spec.consideration.formulas.values()
-    named = [c for formula in formulas for c in formula.columns]
-    named += [curve.column for curve in spec.curves]
+    named = [c for formula in spec.formulas.values() for c in formula.columns]
     return tuple(dict.fromkeys([*named, *spec.available.values()]))
 
 
@@ -431,10 +423,10 @@ def _priors(context: Context) -> Iterator[Section]:
         of = f" of {own.alternative}" if own.alternative else ""
         say(f"{own.name}{of}", _own_prior(own.name, own, own.block, base))
     for group in spec.groups:
-        say(f"sigma_{group_name(group.by)}", scale_prior_words(priors.scale))
+        say(f"sigma_{group.by}", scale_prior_words(priors.scale))
         if is_correlated(spec, group):
             size = effects_of_one(spec, group)
-            say(f"corr_{group_name(group.by)}", correlation_words(priors.correlation, size))
+            say(f"corr_{group.by}", correlation_words(priors.correlation, size))
     for name, words in beliefs_beyond(spec):
         say(name, words)
     rows = tuple((listed(names), words) for words, names in said.items())

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from bayesmig.choice.response import saturation_bounds
 from bayesmig.survey.survey import Survey
 
 
@@ -106,7 +107,7 @@ class Facts:
         dose = self._column(column).astype(float)
         if not (dose > 0).any():
             return None
-        low, high = np.quantile(dose[dose > 0].dropna(), [0.01, 0.99])
+        low, high = saturation_bounds(dose.dropna().to_numpy(dtype=np.float64))
         start, end = (float(low + (high - low) * share) for share in shares)
         grouped = by is not None and self.has(by)
         units = (

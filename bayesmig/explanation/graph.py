@@ -23,7 +23,6 @@ from bayesmig.explanation.utility import (
     deviation_terms,
     effects,
     feasible_terms,
-    group_name,
     has_constant,
     in_order,
     only_summands,
@@ -262,7 +261,7 @@ def _summand(context: Context, summand: Summand) -> Node:
 
 
 def _effects(context: Context, group: Group) -> Iterator[Node]:
-    name = group_name(group.by)
+    name = group.by
     scales = [Node(f"sigma {name}", f"sigma_{name}", "scale")]
     if is_correlated(context.spec, group):
         scales.append(Node(f"corr {name}", f"corr_{name}", "scale"))

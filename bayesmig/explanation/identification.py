@@ -18,7 +18,6 @@ from bayesmig.explanation.utility import (
     SEVERAL,
     Summand,
     attribute_summands,
-    group_name,
     has_constant,
     kind_of,
     only_summands,
@@ -79,8 +78,7 @@ def all_columns(spec: ModelSpec) -> list[str]:
     """Every column of these, and those of curves and feasibility."""
     found = [c for s in all_summands(spec) for c in s.columns]
     found += [curve.column for curve in spec.curves]
-    if spec.consideration is not None:
-        found += [c for f in spec.consideration.formulas.values() for c in f.columns]
+    found += [c for f in spec.feasible_formulas.values() for c in f.columns]
     return list(dict.fromkeys(found))
 
 
@@ -94,7 +92,7 @@ def needs_of_theory(spec: ModelSpec, facts: Facts | None) -> Iterator[tuple[str,
     if spec.utility.period_constants:
         yield "constants of periods", _of_periods(facts)
     for group in spec.groups:
-        yield f"u_{group_name(group.by)}", _of_group(spec, group, facts)
+        yield f"u_{group.by}", _of_group(spec, group, facts)
     if spec.utility.alternatives is not None:
         yield (
             "attributes",
@@ -139,7 +137,7 @@ def _of_periods(facts: Facts | None) -> str:
 def _of_group(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
     if len(group.parts) > 1:
         return of_combinations(spec, group, facts) + _group_facts(spec, group, facts)
-    name = group_name(group.by)
+    name = group.by
     text = (
         f"several choices in each of many {plural(name)}. What all of one {name} share goes to "
         "its effect; a column that does not differ there is told from it only by comparing "
@@ -207,7 +205,7 @@ def _of_own_past(spec: ModelSpec) -> str:
         "holds, and that looks like an effect of the move. Only repeated choices of the same "
         "people, with a group effect of persons, tell the two apart."
     )
-    if any("person" in group_name(g.by) for g in spec.groups):
+    if any("person" in g.by for g in spec.groups):
         return text
     return f"{text} This theory has no such effect: read it as both together."
 
@@ -303,16 +301,14 @@ def _read(spec: ModelSpec, facts: Facts | None) -> set[str]:
 
     Which columns those are is said by a survey; without one, by their names.
     """
-    read = set(all_columns(spec))
-    read |= {*(c for g in spec.groups for c in g.formula.columns), *spec.available.values()}
-    generic, feasible = spec.utility.alternatives_formula, spec.consideration
-    formulas = [] if feasible is None else list(feasible.formulas.values())
-    formulas += [] if generic is None else [generic]
-    for attribute in (c for formula in formulas for c in formula.columns):
-        if facts is None:
-            read |= {f"{attribute}_{alternative}" for alternative in spec.choice.alternatives}
-        else:
-            read |= set(map(str, facts.survey.attributes.get(attribute, {}).values()))
+    read = {c for formula in spec.formulas.values() for c in formula.columns}
+    read |= {*spec.available.values()}
+    for alternative in spec.choice.alternatives:
+        for attribute in spec.attributes_of(alternative):
+            if facts is None:
+                read.add(f"{attribute}_{alternative}")
+            else:
+                read.add(str(facts.survey.attributes.get(attribute, {}).get(alternative)))
     return read
 
 

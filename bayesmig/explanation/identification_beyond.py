@@ -154,8 +154,7 @@ def _of_curve(spec: ModelSpec, curve: Curve, facts: Facts | None) -> str:
 
 
 def _of_feasibility(spec: ModelSpec, alternative: str) -> str:
-    assert spec.consideration is not None
-    outside = outside_of_utility(spec, alternative)
+    outside = spec.outside_of_utility(alternative)
     text = (
         f"a column that makes {alternative} feasible and does not enter its utility: a cost, a "
         "grant, a credit line."
@@ -169,17 +168,3 @@ def _of_feasibility(spec: ModelSpec, alternative: str) -> str:
         f"{text} This theory has none: who cannot and who will not are told apart by the form of "
         "the model and by priors."
     )
-
-
-def outside_of_utility(spec: ModelSpec, alternative: str) -> tuple[str, ...]:
-    """Columns of the feasibility of an alternative that its utility does not read."""
-    assert spec.consideration is not None
-    wanted = [
-        spec.utility.persons_formula,
-        spec.utility.only_formulas.get(alternative),
-        spec.utility.alternatives_formula,
-    ]
-    named = {c for f in wanted if f is not None for c in f.columns}
-    named |= {c.column for c in spec.curves if alternative in c.alternatives}
-    columns = spec.consideration.formulas[alternative].columns
-    return tuple(c for c in dict.fromkeys(columns) if c not in named)

@@ -52,11 +52,6 @@ class Summand:
         return tuple(dict.fromkeys(c for f in self.factors for c in f.columns))
 
 
-def group_name(by: str | tuple[str, ...]) -> str:
-    """What a group factor is called."""
-    return by if isinstance(by, str) else "×".join(by)
-
-
 def kind_of(factor: Factor) -> str:
     """``column``, or the transform that makes the factor."""
     tree = factor.tree
@@ -158,7 +153,7 @@ def feasible_terms(
     spec: ModelSpec, varying: Collection[str], alternative: str
 ) -> tuple[list[Math], list[Summand]]:
     """The constant, if any, and the products of the log odds that an alternative is feasible."""
-    formulas = {} if spec.consideration is None else spec.consideration.formulas
+    formulas = spec.feasible_formulas
     before = list(formulas)[: list(formulas).index(alternative)]
     first = 1 + sum(len(formulas[a].terms) for a in before)
     formula, name = formulas[alternative], name_in_latex(alternative)
@@ -214,7 +209,7 @@ def in_order(formula: Formula) -> list[tuple[Factor, ...]]:
 
 def effects(group: Group) -> list[Math]:
     """What a group adds to the utility of ``j``."""
-    name = group_name(group.by)
+    name = group.by
     found = []
     if group.formula.intercept is not False:
         found.append(Math(f"u_{name}[j]", rf"u^{{{name_in_latex(name)}}}_{{j}}"))

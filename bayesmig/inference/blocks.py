@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.choice.probabilities import beyond_logit
-from bayesmig.choice.utility import Columns
+from bayesmig.choice.nested import ROOT, Tree
+from bayesmig.choice.probabilities import beyond_kernel, beyond_logit
+from bayesmig.choice.utility import Columns, added_to
 from bayesmig.chunks import chunks
 from bayesmig.design.collapse import collapse
 from bayesmig.design.design import Design
@@ -74,19 +75,42 @@ class Rows:
         The same, sorted and cut.
     chosen
         The kernel's argument ``chosen``, of every row of the design.
+    beyond
+        The kernel's argument ``beyond``; ``None`` for a logit that is linear in parameters.
     """
 
     columns: Columns
     blocks: Blocks
     chosen: tuple[Array, Array, Array]
+    beyond: tuple[Any, ...] | None = None
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Name of an argument of the log-likelihood -> its shape."""
+        known = zip(("beta", "gamma", "effects"), self.chosen, strict=True)
+        shapes: dict[str, tuple[int, ...]] = {name: of.shape for name, of in known}
+        if self.beyond is not None:
+            _, order, places, _, first = self.beyond
+            shapes |= {"added": (len(places), len(order)), "lambdas": (len(first) - 2,)}
+        return shapes
 
 
 def rows_of(design: Design, precision: Precision) -> Rows:
-    """The rows of a design, identical ones counted where that saves work."""
-    refuse_beyond_logit(design.columns)
+    """The rows of a design, identical ones counted where that saves work.
+
+    Raises
+    ------
+    InferenceError
+        Where the kernel's likelihood does not cover the theory.
+    """
+    _refuse(beyond_kernel(design.columns))
     columns, counts = design.columns, None
     groups = {by: len(layout.levels) for by, layout in design.layouts.items()}
     chosen = chosen_sums(columns, groups, design.choice)
+    if beyond_logit(columns):
+        # Rows whose choices differ are no one row, and what is added to them has no counts.
+        blocks = _arranged(columns, groups)
+        return Rows(columns, blocks, chosen, _beyond(columns, design.choice, blocks.order))
     if (collapsed := collapse(columns)) is not None:
         columns, counts = collapsed.columns, collapsed.counts
     blocks = arrange(columns, groups, precision=precision, counts=counts)
@@ -101,12 +125,35 @@ def refuse_beyond_logit(columns: Columns) -> None:
     InferenceError
         Where a theory is more than a logit that is linear in its parameters.
     """
-    if parts := beyond_logit(columns):
+    _refuse(beyond_logit(columns))
+
+
+def _refuse(parts: tuple[str, ...]) -> None:
+    if parts:
         raise InferenceError(
             f"the compiled kernel and the map do not cover {', '.join(parts)}",
             where="[" + "], [".join(parts) + "]",
             mend="fit with method='auto' or method='plain'",
         )
+
+
+def _beyond(columns: Columns, choice: Codes, order: Codes) -> tuple[Any, ...]:
+    """The kernel's argument ``beyond``."""
+    n_alt = columns.n_alternatives
+    tree = columns.nests or Tree((ROOT,) * n_alt, ())
+    inner_first = [*reversed(tree.top_down), ROOT]
+    # Nests are numbered here as the kernel meets them.
+    number = {n_alt + nest: n_alt + k for k, nest in enumerate(inner_first[:-1])}
+    children = [[number.get(c, c) for c in tree.children(nest)] for nest in inner_first]
+    choices = np.full((-(-len(order) // BLOCK), BLOCK), -1)
+    choices.ravel()[: len(order)] = choice[order]
+    return (
+        choices,
+        order,
+        np.array(added_to(columns), dtype=np.int64),
+        np.array([c for of in children for c in of], dtype=np.int64),
+        np.cumsum([0, *map(len, children)]).astype(np.int64),
+    )
 
 
 def arrange(
@@ -136,6 +183,17 @@ def arrange(
         The order, where it is that of other blocks.
     """
     refuse_beyond_logit(columns)
+    return _arranged(columns, groups, precision, counts, cells, order)
+
+
+def _arranged(
+    columns: Columns,
+    groups: Mapping[str, int],
+    precision: Precision = "double",
+    counts: Array | None = None,
+    cells: Codes | None = None,
+    order: Codes | None = None,
+) -> Blocks:
     dtype, order = DTYPES[precision], _order(columns, groups, cells) if order is None else order
     n, n_alt = len(order), columns.n_alternatives
     counts = np.ones(n) if counts is None else counts

@@ -18,8 +18,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from bayesmig.inference import target
 from bayesmig.inference.compiled import njit, pointer
-from bayesmig.inference.target import log_density
 
 Array = NDArray[np.float64]
 _POINTER = ctypes.POINTER(ctypes.c_double)
@@ -99,7 +99,9 @@ class Callback:
     size
         Length of the vector.
     arguments
-        Those of `target.log_density` after the gradient.
+        Those of the density after the gradient.
+    which
+        ``whole``: `target.log_density`; ``integrated``: `integrated.integrated_log_density`.
 
     Attributes
     ----------
@@ -109,13 +111,13 @@ class Callback:
         What their last argument points to.
     """
 
-    def __init__(self, size: int, arguments: Any) -> None:
+    def __init__(self, size: int, arguments: Any, which: str = "whole") -> None:
         self._kept, self.size = arguments, size
         self.data: NDArray[np.uint8] = np.empty(_stored_size(arguments), np.uint8)
         _write(arguments, self.data.ctypes.data)
         kind = typeof(arguments)
         _KINDS[str(kind)] = kind
-        self.density = _c_density(str(kind))
+        self.density = _c_density(str(kind), which)
         self.expand = _c_copy()
 
     def __call__(self, vector: Array) -> tuple[float, Array]:
@@ -128,8 +130,12 @@ class Callback:
 
 
 @cache
-def _c_density(name: str) -> Any:
+def _c_density(name: str, which: str) -> Any:
     """Log density and gradient of arguments of a type; not zero where it is not finite."""
+    log_density = target.log_density
+    if which == "integrated":
+        # Compiled where it is needed: most densities have no such effects.
+        from bayesmig.inference.integrated import integrated_log_density as log_density
 
     @pointer(_DENSITY)
     def density(size, vector, gradient, value, data):

@@ -18,7 +18,7 @@ import llvmlite
 import numba
 
 _HERE = Path(__file__).resolve().parent
-_SOURCES = ("compiled.py", "kernel.py", "target.py", "callback.py")
+_SOURCES = ("compiled.py", "kernel.py", "target.py", "integrated.py", "callback.py")
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -16,9 +16,9 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorConstant
 
 from bayesmig.choice.nested import dissimilarities
-from bayesmig.choice.probabilities import beyond_logit, log_probabilities
+from bayesmig.choice.probabilities import beyond_kernel, beyond_logit, log_probabilities
 from bayesmig.choice.response import EFFECT
-from bayesmig.choice.utility import Coefficients
+from bayesmig.choice.utility import Coefficients, added_parts
 from bayesmig.design.design import Design, GroupLayout, TasteLayout, build_design
 from bayesmig.design.priors import PriorArray
 from bayesmig.errors import InferenceError, nearest
@@ -69,7 +69,7 @@ def to_pymc(
     DesignError
         Where theory and survey do not fit together.
     InferenceError
-        Where an option is unknown or does not apply, as the kernel does not to nests.
+        Where an option is unknown or does not apply, as the kernel does not to consideration.
     """
     known = {"likelihood": (likelihood, get_args(Likelihood)), "precision": (precision, DTYPES)}
     for name, (value, values) in known.items():
@@ -92,11 +92,17 @@ def build_graph(
     design: Design, likelihood: Likelihood = "plain", precision: Precision = "double"
 ) -> pm.Model:
     """As `to_pymc`, from a design."""
-    if likelihood == "kernel" and (parts := beyond_logit(design.columns)):
+    if likelihood == "kernel" and (parts := beyond_kernel(design.columns)):
         raise InferenceError(
             f"the kernel does not cover {', '.join(parts)}",
             where="to_pymc(likelihood='kernel')",
             mend="leave it out: the plain likelihood covers every theory",
+        )
+    if precision == "single" and (parts := beyond_logit(design.columns)):
+        raise InferenceError(
+            f"the kernel has no loops in single precision for {', '.join(parts)}",
+            where="to_pymc(precision='single')",
+            mend="leave it out",
         )
     coords: dict[str, Any] = {**parameter_coords(design), "obs": np.arange(design.n_obs)}
     for by, layout in design.layouts.items():
@@ -117,6 +123,7 @@ def build_graph(
             feasibility=_feasibility(design),
         )
         log_p = log_probabilities(pt, design.columns, coefficients)
+        beyond = bool(beyond_logit(design.columns))
         observed = {"dtype": "int64", "observed": design.choice, "dims": "obs"}
         if likelihood == "plain":
             pm.CustomDist(
@@ -135,7 +142,7 @@ def build_graph(
                 *_flat(coefficients, design),
                 logp=_by_kernel(design, precision),
                 random=_random_choices,
-                signature="(n,a),(k,w),(c),(e)->(n)",
+                signature="(n,a),(k,w),(c),(e)" + ",(p,n),(m)" * beyond + "->(n)",
                 **observed,
             )
     return model
@@ -145,10 +152,19 @@ def _flat(coefficients: Coefficients, design: Design) -> list[Any]:
     """The coefficients as `bayesmig.inference.op.ChoiceLogLikelihood` takes them."""
     generic = [part for part in (coefficients.only, coefficients.attributes) if part is not None]
     effects = [(coefficients.effects or {})[by].ravel() for by in design.layouts]
-    return [
+    flat = [
         coefficients.persons,
         *(pt.concatenate([np.zeros(0), *of]) for of in (generic, effects)),
     ]
+    columns = design.columns
+    if not beyond_logit(columns):
+        return flat
+    parts = added_parts(pt, columns, coefficients)
+    added = [np.zeros((0, design.n_obs)), *(parts[j][None] for j in sorted(parts))]
+    tree = columns.nests
+    inner_first = [] if tree is None else [*reversed(tree.top_down)]
+    lambdas = coefficients.lambdas[np.array(inner_first)] if inner_first else np.zeros(0)
+    return [*flat, pt.concatenate(added), lambdas]
 
 
 def _by_kernel(design: Design, precision: Precision) -> Callable[..., Any]:

@@ -77,7 +77,7 @@ _EXACT: dict[str, Any] = {
 # ------------------------------------------------------------------- single functions
 
 
-def _exponentials(values, power, bits):
+def exponentials(values, power, bits):
     """Replace values, all at most zero, by their exponentials.
 
     ``exp(v) = 2**k * exp(r)`` with ``|r| <= log(2) / 2`` and a Taylor polynomial.
@@ -87,7 +87,7 @@ def _exponentials(values, power, bits):
     raise NotImplementedError
 
 
-@overload(_exponentials, jit_options=_EXACT)
+@overload(exponentials, jit_options=_EXACT)
 def _exponentials_of(values, power, bits):
     return _exponentials_32 if values.dtype is types.float32 else _exponentials_64
 
@@ -149,7 +149,7 @@ def _exponentials_64(values, power, bits):
         values[i] *= power[i]
 
 
-def _logarithms(values, out, power, bits):
+def logarithms(values, out, power, bits):
     """Fill ``out`` with the logarithms of values, all at least one.
 
     ``log(2**e m) = e log 2 + log m`` with ``m`` around one and a polynomial in
@@ -159,7 +159,7 @@ def _logarithms(values, out, power, bits):
     raise NotImplementedError
 
 
-@overload(_logarithms, jit_options=_EXACT)
+@overload(logarithms, jit_options=_EXACT)
 def _logarithms_of(values, out, power, bits):
     return _logarithms_32 if values.dtype is types.float32 else _logarithms_64
 
@@ -281,7 +281,7 @@ def _subtract_products(row, columns, out):
 
 
 @njit(**_SHARED)
-def _utilities(v, block, data, beta, gamma, effects):
+def utilities(v, block, data, beta, gamma, effects):
     """Fill ``v`` with the utilities of a block, ``(alternative, BLOCK)``.
 
     ``beta`` is ``(nonbase, coefficient)`` here.
@@ -329,7 +329,7 @@ def _exponentiated(v, block, data, top, total, power):
     """Replace utilities by ``exp(v - top)``, fill ``top`` and ``total``, their sums."""
     closed = data[3]
     n_alt, zero = v.shape[0], v.dtype.type(0.0)
-    bits = _bits(power)
+    bits = as_bits(power)
     base = _zero_utility(data)
     if base >= 0:
         # The sum is at least one by itself: nothing need be taken off, if nothing overflows.
@@ -349,7 +349,7 @@ def _exponentiated(v, block, data, top, total, power):
                 if j == base:
                     row[:] = v.dtype.type(1.0)
                     continue
-                _exponentials(row, power, bits)
+                exponentials(row, power, bits)
                 for i in range(BLOCK):
                     total[i] += row[i]
             return
@@ -363,7 +363,7 @@ def _exponentiated(v, block, data, top, total, power):
         row = v[j]
         for i in range(BLOCK):
             row[i] -= top[i]
-        _exponentials(row, power, bits)
+        exponentials(row, power, bits)
         if closed.shape[0]:
             for i in range(BLOCK):
                 if closed[block, j, i]:
@@ -372,12 +372,12 @@ def _exponentiated(v, block, data, top, total, power):
             total[i] += row[i]
 
 
-def _bits(power):
+def as_bits(power):
     """The same memory as integers."""
     raise NotImplementedError
 
 
-@overload(_bits, jit_options=_EXACT)
+@overload(as_bits, jit_options=_EXACT)
 def _bits_of(power):
     if power.dtype is types.float32:
         return lambda power: power.view(np.int32)
@@ -387,7 +387,7 @@ def _bits_of(power):
 @njit(**_SHARED)
 def _sum_of_logs(top, total, logs, power, n):
     """``sum_i n_i log sum_j exp v_ji``; the counts ``n`` are zero where rows are filler."""
-    _logarithms(total, logs, power, _bits(power))
+    logarithms(total, logs, power, as_bits(power))
     s = top.dtype.type(0.0)
     for i in range(BLOCK):
         s += n[i] * (top[i] + logs[i])
@@ -437,6 +437,35 @@ def _run_products(row, columns, first, stop, part, out):
         _subtract_products(part, columns, out)
 
 
+@njit(**_SHARED)
+def subtract_slopes(v, block, data, g_x, g_gamma, g_effects):
+    """Take a block's rows ``v (alternative, BLOCK)``, times the columns, off the gradient.
+
+    ``g_x`` is ``(nonbase, coefficient)``.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    width = nonbase.shape[0]
+    for w in range(width):
+        _subtract_products(v[nonbase[w]], x[block], g_x[w])
+    for m in range(pairs.shape[0]):
+        row, column, s = v[pairs[m, 1]], a[block, m], v.dtype.type(0.0)
+        for i in range(BLOCK):
+            s += column[i] * row[i]
+        g_gamma[pairs[m, 0]] -= s
+    at = 0
+    for f in range(widths.shape[0]):
+        q = widths[f]
+        for r in range(run_at[f, block], run_at[f, block + 1]):
+            first, stop = runs[r, 0], runs[r, 1]
+            here = starts[f] + runs[r, 2] * width * q
+            for w in range(width):
+                row = v[nonbase[w]]
+                for t in range(q):
+                    s = _run_product(row, terms[block, at + t], first, stop)
+                    g_effects[here + w * q + t] -= s
+        at += q
+
+
 # ------------------------------------------------------------------------- one draw
 
 
@@ -472,7 +501,7 @@ def log_likelihood(data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effect
     # Of the rounded parameters, as the sums of exponentials below.
     value = _dot(g_x, b) + _dot(g_gamma, c) + _dot(g_effects, e)
     for block in range(x.shape[0]):
-        _utilities(v, block, data, b, c, e)
+        utilities(v, block, data, b, c, e)
         _exponentiated(v, block, data, top, total, power)
         n = counts[block]
         value -= _sum_of_logs(top, total, logs, power, n)
@@ -482,25 +511,144 @@ def log_likelihood(data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effect
             row = v[j]
             for i in range(BLOCK):
                 row[i] *= total[i]
-        for w in range(width):
-            _subtract_products(v[nonbase[w]], x[block], g_x[w])
-        for m in range(pairs.shape[0]):
-            row, column, s = v[pairs[m, 1]], a[block, m], v.dtype.type(0.0)
+        subtract_slopes(v, block, data, g_x, g_gamma, g_effects)
+    g_beta[:] = g_x.T
+    return value
+
+
+@njit(**_SHARED)
+def _nest(values, shares, children, scale, total, logs, power):
+    """Shares of the children of a nest; its inclusive value is ``total`` afterwards."""
+    zero = total.dtype.type(0.0)
+    inverse = total.dtype.type(1.0 / scale)
+    top = values[children[0]] * inverse
+    for k in range(1, children.shape[0]):
+        row = values[children[k]]
+        for i in range(BLOCK):
+            top[i] = max(top[i], row[i] * inverse)
+    total[:] = zero
+    for k in range(children.shape[0]):
+        row, share = values[children[k]], shares[children[k]]
+        for i in range(BLOCK):
+            share[i] = row[i] * inverse - top[i]
+        exponentials(share, power, as_bits(power))
+        for i in range(BLOCK):
+            total[i] += share[i]
+    logarithms(total, logs, power, as_bits(power))
+    for k in range(children.shape[0]):
+        share = shares[children[k]]
+        for i in range(BLOCK):
+            share[i] /= total[i]
+    for i in range(BLOCK):
+        total[i] = top[i] + logs[i]
+
+
+@njit(**_SHARED)
+def log_likelihood_beyond(
+    data, chosen, beyond, beta, gamma, effects, added, lambdas,
+    g_beta, g_gamma, g_effects, g_added, g_lambdas,
+):  # fmt: skip
+    """As `log_likelihood`, with utilities added to those of the columns, and with nests.
+
+    A nest ``m`` with the dissimilarity ``l`` has the inclusive value ``I = log sum_c exp(V_c /
+    l)`` over its children, and the utility ``V_m = l I`` (`bayesmig.choice.nested`). With ``s_c``
+    the share of a child, ``o`` one where the chosen alternative lies below and ``g`` the slopes
+    of the row's log probability,
+
+        g_c = o_c / l + s_c (g_m - o_m / l)
+        g_l = o_m (sum_c s_c V_c - V_o) / l^2 + g_m (I - sum_c s_c V_c / l)
+
+    from the root (``l = 1``, ``g = 0``, ``o = 1``) down.
+
+    Parameters
+    ----------
+    data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effects
+        As for `log_likelihood`; blocks are of double precision.
+    beyond
+        ``choices (block, BLOCK)``, -1 where a block is filled up; ``order (obs,)``, the row
+        for every row of the blocks; ``places``, the alternatives of ``added``; ``children``
+        of every nest after each other, of which those of nest ``m`` are from ``first[m]`` up
+        to ``first[m + 1]``: alternatives, then nests numbered on from these. Nests stand
+        before the one that they lie in, the root is the last.
+    added
+        ``(place, obs)``.
+    lambdas
+        ``(nest,)``.
+    g_added, g_lambdas
+        Overwritten with the rest of the gradient.
+    """
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    choices, order, places, children, first = beyond
+    n_alt, n_nests = nonbase.shape[0] + 1, lambdas.shape[0]
+    nodes = n_alt + n_nests + 1
+    values, shares, slopes = (
+        np.zeros((nodes, BLOCK)),
+        np.zeros((nodes, BLOCK)),
+        np.zeros((nodes, BLOCK)),
+    )
+    below, inclusive = np.zeros((nodes, BLOCK)), np.zeros((n_nests + 1, BLOCK))
+    logs, power, mean, own = np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK)
+    b = beta.T.copy()
+    g_x = chosen[0].T.copy()
+    g_gamma[:] = chosen[1]
+    g_effects[:] = chosen[2]
+    g_lambdas[:] = 0.0
+    value = 0.0
+    for block in range(x.shape[0]):
+        v, n, y = values[:n_alt], counts[block], choices[block]
+        rows = order[block * BLOCK : (block + 1) * BLOCK]
+        utilities(v, block, data, b, gamma, effects)
+        for p in range(places.shape[0]):
+            row, extra = v[places[p]], added[p]
+            for i in range(rows.shape[0]):
+                row[i] += extra[rows[i]]
+        for j in range(n_alt):
             for i in range(BLOCK):
-                s += column[i] * row[i]
-            g_gamma[pairs[m, 0]] -= s
-        at = 0
-        for f in range(widths.shape[0]):
-            q = widths[f]
-            for r in range(run_at[f, block], run_at[f, block + 1]):
-                first, stop = runs[r, 0], runs[r, 1]
-                here = starts[f] + runs[r, 2] * width * q
-                for w in range(width):
-                    row = v[nonbase[w]]
-                    for t in range(q):
-                        s = _run_product(row, terms[block, at + t], first, stop)
-                        g_effects[here + w * q + t] -= s
-            at += q
+                below[j, i] = y[i] == j
+        for m in range(n_nests + 1):
+            node, of = n_alt + m, children[first[m] : first[m + 1]]
+            scale = lambdas[m] if m < n_nests else 1.0
+            _nest(values, shares, of, scale, inclusive[m], logs, power)
+            for i in range(BLOCK):
+                values[node, i] = scale * inclusive[m, i]
+                below[node, i] = 0.0
+            for k in range(of.shape[0]):
+                for i in range(BLOCK):
+                    below[node, i] += below[of[k], i]
+        slopes[nodes - 1] = 0.0
+        for m in range(n_nests, -1, -1):
+            node, of = n_alt + m, children[first[m] : first[m + 1]]
+            scale = lambdas[m] if m < n_nests else 1.0
+            mean[:] = 0.0
+            own[:] = 0.0
+            for k in range(of.shape[0]):
+                c = of[k]
+                for i in range(BLOCK):
+                    mean[i] += shares[c, i] * values[c, i]
+                    own[i] += below[c, i] * values[c, i]
+                    rest = slopes[node, i] - below[node, i] / scale
+                    slopes[c, i] = below[c, i] / scale + shares[c, i] * rest
+            s, of_scale = 0.0, 0.0
+            for i in range(BLOCK):
+                s += n[i] * (own[i] / scale - below[node, i] * inclusive[m, i])
+                spread = (below[node, i] * mean[i] - own[i]) / scale**2
+                of_scale += n[i] * (spread + slopes[node, i] * (inclusive[m, i] - mean[i] / scale))
+            value += s
+            if m < n_nests:
+                g_lambdas[m] = g_lambdas[m] + of_scale
+        for j in range(n_alt):
+            row = slopes[j]
+            for i in range(BLOCK):
+                row[i] *= n[i]
+        for p in range(places.shape[0]):
+            row, extra = slopes[places[p]], g_added[p]
+            for i in range(rows.shape[0]):
+                extra[rows[i]] = row[i]
+        # What the chosen utilities' sums leave.
+        for j in range(n_alt):
+            for i in range(BLOCK):
+                v[j, i] = n[i] * below[j, i] - slopes[j, i]
+        subtract_slopes(v, block, data, g_x, g_gamma, g_effects)
     g_beta[:] = g_x.T
     return value
 
@@ -540,7 +688,7 @@ def curvature(data, beta, gamma, effects, places, by_coefficients, own, cross, l
     moved = np.zeros((n_gamma, width + 1, BLOCK), x.dtype)
     product, sums = np.zeros(BLOCK, x.dtype), np.zeros(n_x)
     for block in range(x.shape[0]):
-        _utilities(v, block, data, b, g, e)
+        utilities(v, block, data, b, g, e)
         _exponentiated(v, block, data, top, total, power)
         n, columns = counts[block], x[block]
         for j in range(width + 1):
@@ -671,7 +819,7 @@ def group_curvatures(data, places, beta, gamma, effects, pull, own, links):
     for block in range(x.shape[0]):
         n = counts[block]
         for d in range(beta.shape[0]):
-            _utilities(v, block, data, beta[d], gamma[d], effects[d])
+            utilities(v, block, data, beta[d], gamma[d], effects[d])
             _exponentiated(v, block, data, top, total, power)
             for i in range(BLOCK):
                 total[i] = one / total[i]
@@ -741,9 +889,9 @@ def log_sums(data, cells, cell_at, beta, gamma, effects, out):
         n = counts[block]
         for s in range(beta.shape[0]):
             for side in range(effects.shape[1]):
-                _utilities(v, block, data, beta[s], gamma[s], effects[s, side])
+                utilities(v, block, data, beta[s], gamma[s], effects[s, side])
                 _exponentiated(v, block, data, top, total, power)
-                _logarithms(total, logs, power, _bits(power))
+                logarithms(total, logs, power, as_bits(power))
                 for i in range(BLOCK):
                     logs[i] += top[i]
                 for r in range(cell_at[block], cell_at[block + 1]):
@@ -774,7 +922,7 @@ def probability_sums(data, cells, cell_at, beta, gamma, effects, out):
     for block in range(x.shape[0]):
         n = counts[block]
         for s in range(beta.shape[0]):
-            _utilities(v, block, data, beta[s], gamma[s], effects[s])
+            utilities(v, block, data, beta[s], gamma[s], effects[s])
             _exponentiated(v, block, data, top, total, power)
             for i in range(BLOCK):
                 total[i] = n[i] / total[i]
@@ -805,8 +953,8 @@ def slope_sums(data, moving, cells, cell_at, beta, gamma, effects, moved, out):
     for block in range(x.shape[0]):
         n = counts[block]
         for s in range(beta.shape[0]):
-            _utilities(v, block, data, beta[s], gamma[s], effects[s])
-            _utilities(d, block, moving, moved[0][s], moved[1][s], moved[2][s])
+            utilities(v, block, data, beta[s], gamma[s], effects[s])
+            utilities(d, block, moving, moved[0][s], moved[1][s], moved[2][s])
             _exponentiated(v, block, data, top, total, power)
             mean[:] = zero
             for j in range(n_alt):
@@ -833,7 +981,7 @@ def row_probabilities(data, order, beta, gamma, effects, out):
     for block in range(x.shape[0]):
         rows = order[block * BLOCK : (block + 1) * BLOCK]
         for s in range(beta.shape[0]):
-            _utilities(v, block, data, beta[s], gamma[s], effects[s])
+            utilities(v, block, data, beta[s], gamma[s], effects[s])
             _exponentiated(v, block, data, top, total, power)
             for j in range(n_alt):
                 for i in range(rows.shape[0]):
@@ -849,10 +997,10 @@ def row_log_likelihood(data, order, beta, gamma, effects, y, out):
     for block in range(x.shape[0]):
         rows = order[block * BLOCK : (block + 1) * BLOCK]
         for s in range(beta.shape[0]):
-            _utilities(v, block, data, beta[s], gamma[s], effects[s])
+            utilities(v, block, data, beta[s], gamma[s], effects[s])
             for i in range(rows.shape[0]):
                 out[s, rows[i]] = v[y[rows[i]], i]
             _exponentiated(v, block, data, top, total, power)
-            _logarithms(total, logs, power, _bits(power))
+            logarithms(total, logs, power, as_bits(power))
             for i in range(rows.shape[0]):
                 out[s, rows[i]] -= top[i] + logs[i]

@@ -41,6 +41,10 @@ class ChoiceLogLikelihood(Op):
     each ``(group, nonbase, term)`` in C order. Outputs are the log-likelihood and its
     slopes by the three, of their shapes.
 
+    Beyond a logit that is linear in parameters, two more follow: ``added (place, obs)``, what
+    curves and tastes add to the utilities of `bayesmig.choice.utility.added_to`, and
+    ``lambdas (nest,)``, in the order in which the kernel meets the nests: inner ones first.
+
     Parameters
     ----------
     rows
@@ -58,8 +62,8 @@ class ChoiceLogLikelihood(Op):
 
     def make_node(self, *inputs: Any) -> Apply[Any]:
         """Cast to double; other shapes are refused, since the kernel would not see them."""
-        names, chosen = ("beta", "gamma", "effects"), self.rows.chosen
-        known = [_of_shape(*of) for of in zip(names, inputs, chosen, strict=True)]
+        shapes = self.rows.inputs.items()
+        known = [_of_shape(*of, x) for of, x in zip(shapes, inputs, strict=True)]
         return Apply(self, known, [pt.dscalar(), *(x.type() for x in known)])
 
     def infer_shape(self, node: Any, shapes: Sequence[Any]) -> list[Any]:
@@ -84,12 +88,12 @@ class ChoiceLogLikelihood(Op):
         return [of_value * slope for slope in outputs[1:]]
 
 
-def _of_shape(name: str, given: Any, like: Array) -> Any:
+def _of_shape(name: str, shape: tuple[int, ...], given: Any) -> Any:
     x: Any = pt.cast(pt.as_tensor_variable(given), "float64")
-    known = zip(x.type.shape, like.shape, strict=False)
-    if x.ndim != like.ndim or any(size not in (None, wanted) for size, wanted in known):
-        raise TypeError(f"{name} must be of shape {like.shape}, got {x.type.shape}")
-    return specify_shape(x, like.shape)
+    known = zip(x.type.shape, shape, strict=False)
+    if x.ndim != len(shape) or any(size not in (None, wanted) for size, wanted in known):
+        raise TypeError(f"{name} must be of shape {shape}, got {x.type.shape}")
+    return specify_shape(x, shape)
 
 
 @cache
@@ -102,8 +106,44 @@ def _address(signature: Any) -> Any:
     return pointer(signature)(log_likelihood)
 
 
+@cache
+def _address_beyond(signature: Any) -> Any:
+    """As `_address`, with what lies beyond the logit."""
+
+    def log_likelihood(data, chosen, beyond, b, c, e, u, m, g_b, g_c, g_e, g_u, g_m):  # type: ignore[no-untyped-def]
+        return kernel.log_likelihood_beyond(
+            data, chosen, beyond, b, c, e, u, m, g_b, g_c, g_e, g_u, g_m
+        )
+
+    return pointer(signature)(log_likelihood)
+
+
+def _evaluator_beyond(rows: Rows) -> Any:
+    """As `_evaluator`, with what lies beyond the logit."""
+    arrays, chosen = _read_only(rows.blocks.arrays), _read_only(rows.chosen)
+    beyond = _read_only(rows.beyond or ())
+    type_of: Any = numba.typeof
+    slopes = [type_of(np.zeros(shape)) for shape in rows.inputs.values()]
+    types = type_of(arrays), type_of(chosen), type_of(beyond), *slopes, *slopes
+    likelihood = _address_beyond(numba.float64(*types))
+
+    @numba.njit(nogil=True)
+    def evaluate(beta, gamma, effects, added, lambdas):  # type: ignore[no-untyped-def]
+        b, c = np.ascontiguousarray(beta), np.ascontiguousarray(gamma)
+        e, u = np.ascontiguousarray(effects), np.ascontiguousarray(added)
+        m = np.ascontiguousarray(lambdas)
+        of_b, of_c, of_e = np.empty_like(b), np.empty_like(c), np.empty_like(e)
+        of_u, of_m = np.empty_like(u), np.empty_like(m)
+        value = likelihood(arrays, chosen, beyond, b, c, e, u, m, of_b, of_c, of_e, of_u, of_m)
+        return np.asarray(value), of_b, of_c, of_e, of_u, of_m
+
+    return evaluate
+
+
 def _evaluator(rows: Rows) -> Any:
     """Value and slopes from parameters, for Python and for compiled code."""
+    if rows.beyond is not None:
+        return _evaluator_beyond(rows)
     # Numba takes what a function holds for constants, which have types of their own.
     arrays, chosen = _read_only(rows.blocks.arrays), _read_only(rows.chosen)
     type_of: Any = numba.typeof

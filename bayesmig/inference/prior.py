@@ -43,7 +43,7 @@ def prior_draws(design: Design, *, seed: int, draws: int) -> xr.Dataset:
     InferenceError
         Where a prior is flat, since nothing can be drawn from it.
     """
-    if any(p.is_flat for p in design.priors.values()):
+    if design.has_flat_priors:
         raise InferenceError(
             "a flat prior cannot be drawn from",
             where="key priors",

@@ -7,8 +7,8 @@ enough of them count. ``nuts``: NUTS on the conditional-Laplace map
 otherwise. ``graph``: NUTS on the PyMC model with the kernel as its likelihood
 (`bayesmig.inference.op`), and ``plain``: NUTS on the plain PyMC model, in the model's own
 coordinates both. The map covers every theory whose likelihood is a logit that is linear in
-its parameters, so that ``auto`` takes neither for these. For others (nests, response curves,
-consideration) ``auto`` is ``plain``, and nothing else will do.
+its parameters, so that ``auto`` takes neither for these. For others ``auto`` is ``graph``
+(nests, response curves, tastes) or ``plain`` (consideration), and no map will do.
 ``preview``: the surrogate without weights, which is integrated Laplace, an approximation.
 """
 
@@ -26,12 +26,12 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from bayesmig.choice.probabilities import beyond_logit
+from bayesmig.choice.probabilities import beyond_kernel, beyond_logit
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError, nearest
 from bayesmig.inference import approximate
 from bayesmig.inference.blocks import DTYPES, Precision
-from bayesmig.inference.density import Density
+from bayesmig.inference.density import Density, worth_integrating
 from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
@@ -286,28 +286,30 @@ def _refuse_idle_options(method: str, options: Mapping[str, Any]) -> None:
 
 
 def _refuse_uncovered(design: Design, method: str) -> str:
-    """The method, ``plain`` where it is left open and the kernel does not cover the theory."""
-    parts = beyond_logit(design.columns)
+    """The method; where it is left open and the map does not cover the theory, the next best."""
+    of_map, of_kernel = beyond_logit(design.columns), beyond_kernel(design.columns)
+    parts, what = (of_kernel, "kernel") if method == "graph" else (of_map, "map")
     if not parts or method == "plain":
         return method
     if method == "auto":
-        return "plain"
+        return "plain" if of_kernel else "graph"
     raise InferenceError(
-        f"the kernel and the map do not cover {', '.join(parts)}",
+        f"the {what} does not cover {', '.join(parts)}",
         where=f"fit(method={method!r})",
-        mend="fit with method='auto', which samples the plain PyMC model",
+        mend="fit with method='auto', which samples the PyMC model",
     )
 
 
 def _precision(design: Design, method: str, asked: str) -> Precision:
-    if (method, asked) == ("plain", "single"):
+    double = method == "plain" or bool(beyond_logit(design.columns))
+    if double and asked == "single":
         raise InferenceError(
-            "the plain PyMC model has no loops in single precision",
+            "this route has no loops in single precision",
             where=f"fit(method={method!r}, precision={asked!r})",
-            mend="leave precision out, or ask for method='graph'",
+            mend="leave precision out",
         )
     if asked == "auto":
-        single = design.n_obs >= _MANY_ROWS and method != "plain"
+        single = design.n_obs >= _MANY_ROWS and not double
         return "single" if single else "double"
     return cast("Precision", asked)
 
@@ -346,8 +348,15 @@ def _take(
                 where=f"fit(method={method!r})",
                 mend="fit with method='auto', which goes on to NUTS",
             )
-    sampler = density_sampler(density)
-    return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers)
+    sampler, over = density_sampler(density), ""
+    if by := worth_integrating(density):
+        # Its machine code is loaded, and most theories have no such groups.
+        from bayesmig.inference.integration import integrated
+
+        marginal = integrated(density, by)
+        sampler, over = density_sampler(marginal), f", effects of {by} integrated out"
+        numbers["quadrature_points"] = marginal.points
+    return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers, over)
 
 
 def _density(design: Design, plan: Plan) -> Density:
@@ -386,6 +395,7 @@ def _chains(
     progress: Progress,
     why: str,
     numbers: dict[str, float],
+    over: str = "",
 ) -> _Outcome:
     kept = run_chains(sampler, design, plan, chains, cores, folder, progress)
     number = {"chain": np.arange(chains)}
@@ -399,7 +409,7 @@ def _chains(
         "gradients_per_draw": float(stats["n_steps"].mean()),
         "gradients_per_ess": float(stats["n_steps"].sum()) / least,
     }
-    route = f"NUTS (nutpie) on {_CHAINS_ON[plan.route]}"
+    route = f"NUTS (nutpie) on {_CHAINS_ON[plan.route]}{over}"
     return _Outcome(_tree(design, posterior, stats, diagnostics), route, why, numbers)
 
 

@@ -28,6 +28,7 @@ from bayesmig.progress import Progress
 
 if TYPE_CHECKING:
     from bayesmig.inference.graph import Likelihood
+    from bayesmig.inference.integration import Integrated
 
 _PACKAGES = (
     "bayesmig", "nutpie", "pymc", "pytensor", "numba", "numpy", "scipy", "pandas", "formulaic",
@@ -173,7 +174,7 @@ class Sampler:
     named: Callable[[xr.Dataset], Mapping[str, np.ndarray]]
 
 
-def density_sampler(density: Density) -> Sampler:
+def density_sampler(density: Density | Integrated) -> Sampler:
     """Chains on the density, which are not in each other's way.
 
     nutpie's documented way for a density that is not PyMC's calls Python at every step, and

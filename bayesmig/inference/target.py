@@ -81,8 +81,8 @@ def log_density(vector, gradient, data, chosen, whitening, prior, scale_prior, l
     c, t = expansion[0].shape[0], centre.shape[0]
     theta, slope = centre + root @ vector[:t], np.zeros(t)
     coefficients, delta = theta[:c], theta[:c] - expansion[0]
-    work = _eliminate(theta, delta, layout, expansion)
-    effects = _substitute(vector, layout, expansion, work)
+    work = eliminate(theta, delta, layout, expansion)
+    effects = substitute(vector, layout, expansion, work)
     g_effects = np.empty(effects.shape[0])
     n_person = chosen[0].size
     total = work[0] + log_likelihood(
@@ -97,9 +97,9 @@ def log_density(vector, gradient, data, chosen, whitening, prior, scale_prior, l
     )
     total += coefficient_prior(coefficients, slope, prior)
     g_precision = np.zeros(expansion[2].shape[0])
-    total += _effects_prior(theta, layout, effects, g_effects, g_precision)
-    adjoint = _reverse_substitute(gradient, layout, expansion, work, effects, g_effects)
-    total += _reverse_eliminate(
+    total += effects_prior(theta, layout, effects, g_effects, g_precision)
+    adjoint = reverse_substitute(gradient, layout, expansion, work, effects, g_effects)
+    total += reverse_eliminate(
         theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision
     )
     gradient[:t] = root.T @ slope
@@ -149,12 +149,12 @@ def log_densities_of_pairs(
     for s in range(thetas.shape[0]):
         theta = thetas[s]
         here = (theta[:c].copy(), local[0][s], local[1][s], expansion[3], local[2][s], member)
-        work = _eliminate(theta, np.zeros(c), (alone, eta), here)
+        work = eliminate(theta, np.zeros(c), (alone, eta), here)
         common[s] = work[0] + coefficient_prior(theta[:c], slope, prior)
         common[s] += _hyper_priors(theta, slope, layout, scale_prior, g_precision)
         for side in range(effects.shape[1]):
             vector[t:] = epsilon[s, side // 2] if side % 2 == 0 else -epsilon[s, side // 2]
-            effects[s, side] = _substitute(vector, layout, here, work)
+            effects[s, side] = substitute(vector, layout, here, work)
             for f in range(factors.shape[0]):
                 groups, width, _, log_sigma, correlation, at = factors[f, :6]
                 parent, members = factors[f, 9], factors[f, 10]
@@ -179,8 +179,8 @@ def centres(white, whitening, layout, expansion, theta, effects):
     c, nothing = expansion[0].shape[0], np.zeros(centre.shape[0] + effects.shape[1])
     for s in range(white.shape[0]):
         theta[s] = centre + root @ white[s]
-        work = _eliminate(theta[s], theta[s, :c] - expansion[0], layout, expansion)
-        effects[s] = _substitute(nothing, layout, expansion, work)
+        work = eliminate(theta[s], theta[s, :c] - expansion[0], layout, expansion)
+        effects[s] = substitute(nothing, layout, expansion, work)
 
 
 @njit()
@@ -200,8 +200,8 @@ def conditional_centres(white, whitening, layout, expansion, quadratic, theta, e
     for s in range(white.shape[0]):
         theta[s, :c] = at
         theta[s, c:] = centre[c:] + of_scales @ white[s, c:]
-        work = _eliminate(theta[s], np.zeros(c), layout, expansion)
-        at_best = _substitute(nothing, layout, expansion, work)
+        work = eliminate(theta[s], np.zeros(c), layout, expansion)
+        at_best = substitute(nothing, layout, expansion, work)
         pull = slope.copy()
         for f in range(layout[0].shape[0]):
             groups, width, _, _, _, first, _, crossed = layout[0][f, :8]
@@ -223,8 +223,8 @@ def conditional_centres(white, whitening, layout, expansion, quadratic, theta, e
                 pull[k] -= factor[i, k] * pull[i]
         theta[s, :c] = at + pull
         out[s] = np.log(np.diag(factor)).sum()
-        work = _eliminate(theta[s], theta[s, :c] - at, layout, expansion)
-        effects[s] = _substitute(nothing, layout, expansion, work)
+        work = eliminate(theta[s], theta[s, :c] - at, layout, expansion)
+        effects[s] = substitute(nothing, layout, expansion, work)
     return out
 
 
@@ -256,9 +256,9 @@ def locations(vectors, whitening, layout, expansion, thetas, effects):
     c, t = expansion[0].shape[0], centre.shape[0]
     for s in range(vectors.shape[0]):
         theta = centre + root @ vectors[s, :t]
-        work = _eliminate(theta, theta[:c] - expansion[0], layout, expansion)
+        work = eliminate(theta, theta[:c] - expansion[0], layout, expansion)
         thetas[s] = theta
-        effects[s] = _substitute(vectors[s], layout, expansion, work)
+        effects[s] = substitute(vectors[s], layout, expansion, work)
 
 
 @njit()
@@ -267,12 +267,12 @@ def marginal_density(theta, slope, scale_prior, layout, expansion):
 
     What is quadratic in the coefficients alone is left out.
     """
-    work = _eliminate(theta, theta[: expansion[0].shape[0]] - expansion[0], layout, expansion)
+    work = eliminate(theta, theta[: expansion[0].shape[0]] - expansion[0], layout, expansion)
     inner = work[1]
     value = work[0] + 0.5 * (inner * inner).sum()
     adjoint = (inner.copy(), np.zeros(expansion[2].shape[0]), np.zeros(expansion[4].shape[0]))
     g_precision = np.zeros(expansion[2].shape[0])
-    return value + _reverse_eliminate(
+    return value + reverse_eliminate(
         theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision
     )
 
@@ -280,7 +280,7 @@ def marginal_density(theta, slope, scale_prior, layout, expansion):
 @njit()
 def subtract_explained(theta, matrix, layout, expansion):
     """Take from the coefficients' curvature what effects would give way."""
-    work = _eliminate(theta, np.zeros(expansion[0].shape[0]), layout, expansion)
+    work = eliminate(theta, np.zeros(expansion[0].shape[0]), layout, expansion)
     _subtract_explained(work, matrix, layout, expansion)
 
 
@@ -425,7 +425,7 @@ def effects_precision(theta, log_sigma, correlation, width, copies):
 
 
 @njit()
-def _effects_prior(theta, layout, effects, g_effects, g_precision):
+def effects_prior(theta, layout, effects, g_effects, g_precision):
     """Quadratic part of the effects' prior; its gradients are added to the last two.
 
     ``g_precision`` holds the adjoint of every factor's ``Pi`` where its ``H`` starts.
@@ -524,7 +524,7 @@ def _hyper_prior(
 
 
 @njit()
-def _eliminate(theta, delta, layout, expansion):
+def eliminate(theta, delta, layout, expansion):
     """Eliminate groups from the inside out.
 
     Returns
@@ -617,7 +617,7 @@ def _eliminate_groups(factors, f, width, wide, precision, member, inner, inner_l
 
 
 @njit()
-def _substitute(vector, layout, expansion, work):
+def substitute(vector, layout, expansion, work):
     """Effects of all groups from the outside in, flat."""
     factors, member = layout[0], expansion[5]
     _, inner, inner_links, roots = work
@@ -647,7 +647,7 @@ def _substitute(vector, layout, expansion, work):
 
 
 @njit()
-def _reverse_substitute(gradient, layout, expansion, work, effects, g_effects):
+def reverse_substitute(gradient, layout, expansion, work, effects, g_effects):
     """Adjoints of ``s``, ``K`` and ``Q`` from those of the effects; epsilon's are written.
 
     ``g_effects`` of groups that hold others is changed.
@@ -684,7 +684,7 @@ def _reverse_substitute(gradient, layout, expansion, work, effects, g_effects):
 
 
 @njit()
-def _reverse_eliminate(theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision):
+def reverse_eliminate(theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision):
     """Adjoint of theta from those of ``s``, ``K`` and ``Q``, added to ``slope``.
 
     The log Jacobian's own is included. Returns `_hyper_priors`, whose gradient is added

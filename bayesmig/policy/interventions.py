@@ -358,14 +358,8 @@ def _attribute(world: World, intervention: ChangeAttribute, who: Mask, where: Wh
     """
     name, alternative, design = intervention.attribute, intervention.alternative, world.design
     _known_alternative(design, alternative, where)
-    generic = design.spec.utility.alternatives_formula
-    named = [] if generic is None else [*generic.columns]
-    if design.spec.consideration is not None:
-        formula = design.spec.consideration.formulas.get(alternative)
-        named += [] if formula is None else [*formula.columns]
-    shared = design.spec.utility.shared_columns
-    used = [c for c in named if c in design.attributes and c not in shared]
-    if name in shared:
+    used = [c for c in design.spec.attributes_of(alternative) if c in design.attributes]
+    if name in design.spec.utility.shared_columns:
         raise QuestionError(
             f"{name!r} is a column of the chooser that all streams share, not an attribute of "
             f"{alternative!r}",

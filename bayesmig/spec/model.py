@@ -486,6 +486,38 @@ class ModelSpec(Frozen):
                     mend=f"name {smooth.column} in utility.persons",
                 )
 
+    @property
+    def formulas(self) -> dict[str, Formula]:
+        """Key of the file -> formula, of all formulas that read columns."""
+        found = {"utility.persons": self.utility.persons_formula}
+        found |= {f"utility.only.{a}": f for a, f in self.utility.only_formulas.items()}
+        found |= {f"groups[{i}].terms": g.formula for i, g in enumerate(self.groups)}
+        if (generic := self.utility.alternatives_formula) is not None:
+            found["utility.alternatives"] = generic
+        found |= {f"consideration.feasible.{a}": f for a, f in self.feasible_formulas.items()}
+        for i, curve in enumerate(self.curves):
+            found[f"curves[{i}].column"] = parse_formula(curve.column, where=f"key curves[{i}]")
+        return found
+
+    @property
+    def feasible_formulas(self) -> dict[str, Formula]:
+        """Alternative that may be infeasible -> formula of the log odds that it is not."""
+        return {} if self.consideration is None else self.consideration.formulas
+
+    def attributes_of(self, alternative: str) -> tuple[str, ...]:
+        """Names in formulas that an attribute may have, whose column is this alternative's."""
+        generic = self.utility.alternatives_formula
+        feasible = self.feasible_formulas.get(alternative)
+        named = [c for f in (generic, feasible) if f is not None for c in f.columns]
+        return tuple(c for c in dict.fromkeys(named) if c not in self.utility.shared_columns)
+
+    def outside_of_utility(self, alternative: str) -> tuple[str, ...]:
+        """Columns of the feasibility of an alternative that its utility does not read."""
+        keys = ("utility.persons", f"utility.only.{alternative}", "utility.alternatives")
+        read = {c for key in keys if key in self.formulas for c in self.formulas[key].columns}
+        read |= {c.column for c in self.curves if alternative in c.alternatives}
+        return tuple(c for c in self.feasible_formulas[alternative].columns if c not in read)
+
     def to_toml(self) -> str:
         """The theory as TOML text; reading it back gives an equal value."""
         return write_toml(self.model_dump(mode="json", exclude_unset=True))

@@ -1,7 +1,8 @@
-"""Theories that the kernel does not cover: one graph, one route, and the same numbers."""
+"""Theories that the map does not cover: one graph, its kernel, and the same numbers."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from bayesmig.choice.probabilities import log_probabilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference import stream
+from bayesmig.inference.blocks import rows_of
 from bayesmig.inference.graph import build_graph
 from bayesmig.inference.layout import parameter_coords, parameter_dims
+from bayesmig.inference.op import ChoiceLogLikelihood
 from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.routes import fit, plan_fit
 from bayesmig.model_comparison import compare
@@ -20,6 +23,7 @@ from bayesmig.posterior import Posterior, load
 from bayesmig.predict import comparisons, log_likelihood, predictions, slopes
 from bayesmig.spec.scenario import Scenario
 from tests.fabricate import ALTERNATIVES, fabricated, theory
+from tests.inference.test_op import density, gap, points
 from tests.inference.theories import wide_survey
 
 pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
@@ -97,6 +101,7 @@ BEYOND: dict[str, dict[str, Any]] = {
     },
 }
 NAMES = list(BEYOND)
+WITH_KERNEL = [name for name in NAMES if "consideration" not in BEYOND[name]]
 
 
 def design_of(name: str) -> Design:
@@ -150,11 +155,42 @@ def test_the_graph_gives_the_likelihood_of_the_numpy_functions(name: str) -> Non
     assert float(found[0]) == pytest.approx(expected, rel=1e-11)
 
 
-def test_nests_in_nests_reach_the_graph_in_their_order() -> None:
-    """Destinations within a stream, streams within moving; the inner nest stands first."""
-    from pytensor.compile.mode import Mode
+@pytest.mark.parametrize("name", WITH_KERNEL)
+def test_the_kernel_has_the_density_and_gradient_of_the_plain_graph(name: str) -> None:
+    design = design_of(name)
+    model = build_graph(design)
+    plain, kernel = density(model), density(build_graph(design, "kernel"))
+    other = replace(design, choice=np.where(np.arange(design.n_obs) == 7, 2, design.choice))
+    wrong = density(build_graph(other, "kernel"))
+    assert design.choice[7] != 2
+    for point in points(model):
+        wanted = plain(point)
+        assert gap(kernel(point), wanted) < 1e-12
+        assert gap(wrong(point), wanted) > 1e-4
 
-    from bayesmig.choice.nested import ROOT, Tree
+
+@pytest.mark.parametrize("name", ["nests, closed", "curves in nests"])
+def test_the_gradient_is_that_of_the_values_at_extreme_utilities(name: str) -> None:
+    """Utilities of hundreds and lambdas near zero, where nothing may overflow."""
+    op: Any = ChoiceLogLikelihood(rows_of(design_of(name), "double"))
+    rng, size = np.random.default_rng(4), 1e-6
+    for scale in (1.0, 200.0):
+        at = [rng.normal(0.0, scale, shape) for shape in op.rows.inputs.values()]
+        at[-1] = np.full(at[-1].shape, 0.05)
+        value, *slopes = op.evaluate(*at)
+        assert np.isfinite(value)
+        way = [rng.normal(size=each.shape) for each in at]
+        way[-1] = way[-1] * 0.01
+        ends = [
+            float(op.evaluate(*(a + s * size * w for a, w in zip(at, way, strict=True)))[0])
+            for s in (-1, 1)
+        ]
+        along = sum(float((g * w).sum()) for g, w in zip(slopes, way, strict=True))
+        assert along == pytest.approx((ends[1] - ends[0]) / (2 * size), rel=1e-5)
+
+
+def nested_twice() -> Design:
+    """Destinations within a stream, streams within moving; the inner nest stands first."""
     from tests.fabricate import small_frame, survey_of
 
     frame = small_frame(200)
@@ -165,10 +201,18 @@ def test_nests_in_nests_reach_the_graph_in_their_order() -> None:
         {"name": "abroad", "alternatives": ["international", "overseas"], "within": "move"},
         {"name": "move", "alternatives": ["internal"]},
     ]
-    design = build_design(
+    return build_design(
         theory("female", choice={"alternatives": names, "base": "stay"}, nests=nests),
         survey_of(frame, alternatives={a: a for a in names}),
     )
+
+
+def test_nests_in_nests_reach_the_graph_in_their_order() -> None:
+    from pytensor.compile.mode import Mode
+
+    from bayesmig.choice.nested import ROOT, Tree
+
+    design = nested_twice()
     assert design.columns.nests == Tree((ROOT, 1, 0, 0), (1, ROOT))
     model, plain = build_graph(design), Mode(linker="py", optimizer=None)
     [lambdas] = model.replace_rvs_by_values([model["lambda_nest"]])
@@ -178,25 +222,39 @@ def test_nests_in_nests_reach_the_graph_in_their_order() -> None:
     np.testing.assert_allclose(found, [0.5 * 0.8, 0.8])
     drawn = prior_draws(design, seed=1, draws=500)["lambda_nest"]
     assert (drawn.sel(nest="abroad") <= drawn.sel(nest="move")).all()
+    plain, kernel = density(model), density(build_graph(design, "kernel"))
+    for point in points(model):
+        assert gap(kernel(point), plain(point)) < 1e-12
 
 
-@pytest.mark.parametrize("method", ["surrogate", "nuts", "preview", "graph"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, method) for name in NAMES for method in ("surrogate", "nuts", "preview")),
+        *((name, "graph") for name in NAMES if name not in WITH_KERNEL),
+    ],
+)
 def test_other_routes_are_refused(name: str, method: Any) -> None:
     options = {"seed": 1, "method": method, "progress": False}
-    with pytest.raises(InferenceError, match="do not cover") as caught:
+    with pytest.raises(InferenceError, match="does not cover") as caught:
         fit(theory(**BEYOND[name]), wide_survey(), **options)
     assert "method='auto'" in caught.value.mend
 
 
-def test_what_is_left_open_is_the_plain_model_in_double_precision() -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_left_open_is_the_graph_in_double_precision(name: str) -> None:
     open_ = {"draws": 100, "tune": None, "target_accept": None, "precision": "auto"}
-    plan = plan_fit(design_of("nests"), 1, method="auto", **open_)
-    assert (plan.route, plan.precision) == ("plain", "double")
+    route = "graph" if name in WITH_KERNEL else "plain"
+    plan = plan_fit(design_of(name), 1, method="auto", **open_)
+    assert (plan.route, plan.precision) == (route, "double")
     with pytest.raises(InferenceError, match="no loops in single precision"):
-        plan_fit(design_of("nests"), 1, method="auto", **open_ | {"precision": "single"})
-    with pytest.raises(InferenceError, match="the kernel does not cover nests"):
-        build_graph(design_of("nests"), "kernel")
+        plan_fit(design_of(name), 1, method="auto", **open_ | {"precision": "single"})
+    if name not in WITH_KERNEL:
+        with pytest.raises(InferenceError, match="the kernel does not cover"):
+            build_graph(design_of(name), "kernel")
+    else:
+        with pytest.raises(InferenceError, match="no loops in single precision for"):
+            build_graph(design_of(name), "kernel", "single")
 
 
 def test_curves_and_their_priors_are_part_of_the_fingerprint() -> None:

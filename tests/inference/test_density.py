@@ -115,7 +115,7 @@ def map_volume(density: Density, vector: np.ndarray) -> float:
     outer groups move inner ones, never the reverse: a factor's own part is all there is.
     """
     total, named = 0.0, density.parameters(vector)
-    layout = density._layout
+    layout = density.layout
     for factor in layout.factors:
         sigma, root = sigma_and_factor(factor.by, named)
         here = named[f"u_{factor.by}"].reshape(factor.groups, factor.width)
@@ -154,7 +154,7 @@ def test_effects_of_a_wide_smooth_stay_in_the_range_of_numbers(log_sigma: float)
     """Eighty effects whose scale is tiny or huge: the product of their pivots is no number."""
     wide = theory("wealth", groups=[], smooths=[{"column": "wealth", "bends": 40}])
     density = Density(build_design(wide, wide_survey()))
-    (factor,) = density._layout.factors
+    (factor,) = density.layout.factors
     theta = density.expansion.centre.copy()
     factor.log_sigma.of(theta)[...] = log_sigma
     vector = np.zeros(density.size)
@@ -213,7 +213,7 @@ def test_the_expansion_does_not_change_the_target(
         coefficients, pull, own, cross, links, members = at.arrays
         t = len(at.centre)
         # Large enough for what the inner groups take from the outer.
-        sizes = [(f.groups, f.width) for f in usual._layout.factors]
+        sizes = [(f.groups, f.width) for f in usual.layout.factors]
         own = [np.eye(width) * rng.uniform(1, 30, (groups, 1, 1)) for groups, width in sizes]
         return replace(
             at,
@@ -243,13 +243,13 @@ def test_the_expansion_does_not_change_the_target(
 
 def same_parameters(usual: Density, vector: np.ndarray, other: Density) -> np.ndarray:
     """Coordinates of another expansion at which the parameters are the same."""
-    t = usual._layout.n_theta
+    t = usual.layout.n_theta
     theta = usual.expansion.centre + usual.expansion.root @ vector[:t]
     moved = np.zeros_like(vector)
     moved[:t] = np.linalg.solve(other.expansion.root, theta - other.expansion.centre)
     named = usual.parameters(vector)
     # From the outside in: effects of inner groups follow those of outer ones.
-    for factor in sorted(usual._layout.factors, key=lambda f: f.groups):
+    for factor in sorted(usual.layout.factors, key=lambda f: f.groups):
         there = other.parameters(moved)
         start = t + factor.effects.start
         gap = (named[f"u_{factor.by}"] - there[f"u_{factor.by}"]).reshape(-1, factor.width)

@@ -112,7 +112,7 @@ def test_groups_within_groups_are_found() -> None:
 def test_effects_at_the_centre_are_the_mode_given_theta(name: str) -> None:
     """Where theta stands at its centre and epsilon at zero, no effect wants to move."""
     density = Density(design_of(name))
-    slope = density(np.zeros(density.size))[1][density._layout.n_theta :]
+    slope = density(np.zeros(density.size))[1][density.layout.n_theta :]
     # In units of standard deviations; theta moved a little after the last Newton step.
     assert np.abs(slope).max() < 0.1
 

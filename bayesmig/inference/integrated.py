@@ -1,0 +1,476 @@
+"""The log density with the effects of one factor's groups integrated out, compiled.
+
+Where groups have few rows each, households say, their effects are many, known badly, and far
+from normal given everything else: what a map leaves of that, summed over thousands of groups,
+is noise in which scales and correlations move slowly. Given everything else such groups are
+independent, so that each has an integral over its own effects, and there are no more than two
+or so of these. With `bayesmig.inference.target`'s map ``u = m + K'^-1 z``, which is centred and
+scaled where the group's effects are, the integral is adaptive Gauss-Hermite quadrature (Liu and
+Pierce 1994, doi 10.1093/biomet/81.3.624) over a grid of nodes ``z_k``,
+
+    sum_k w_k exp(|z_k|^2 / 2) p(rows of the group | u_k) p(u_k) / prod K_ii,
+
+and the gradient of its logarithm is the mean of the nodes' gradients by their shares of the
+sum. The rows of a group follow each other; a row's linear part is computed once, not at every
+node.
+
+The argument ``integral`` of the functions is
+
+``factor``
+    Number of the factor, whose effects are constants of the utilities.
+``points``, ``grid``, ``log_weights``
+    Quadrature points along one effect; which of them a node has, ``(nonbase, node)``; and
+    ``log w_k + |z_k|^2 / 2`` of nodes.
+``group``, ``rows``
+    Groups in the order of the blocks, and the first row of each there, and one more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bayesmig.inference.compiled import njit
+from bayesmig.inference.kernel import (
+    BLOCK,
+    as_bits,
+    exponentials,
+    subtract_slopes,
+    utilities,
+)
+from bayesmig.inference.target import (
+    coefficient_prior,
+    effects_precision,
+    effects_prior,
+    eliminate,
+    reverse_eliminate,
+    reverse_substitute,
+    substitute,
+)
+
+_SUMS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}}
+#: Rows whose sums are multiplied before a logarithm is taken; and the parts of an effect beyond
+#: which exponentials stop, so that the product is a number. No posterior reaches so far.
+_ROWS, _FAR = 4, 50.0
+
+
+@njit()
+def integrated_log_density(
+    vector, gradient, data, chosen, integral, whitening, prior, scale_prior, layout, expansion
+):
+    """Log posterior density up to a constant; its gradient is written.
+
+    Parameters
+    ----------
+    vector, gradient
+        Both ``(size,)``: the coordinates of theta, and of the effects that are not integrated
+        over; the second is overwritten.
+    integral
+        See the module.
+    data, chosen, whitening, prior, scale_prior, layout, expansion
+        As for `bayesmig.inference.target.log_density`; rows are of double precision.
+    """
+    centre, root = whitening
+    c, t = expansion[0].shape[0], centre.shape[0]
+    factors, which = layout[0], integral[0]
+    groups, width, _, log_sigma, correlation, at, own = factors[which, :7]
+    theta, slope = centre + root @ vector[:t], np.zeros(t)
+    coefficients = theta[:c]
+    work = eliminate(theta, coefficients - expansion[0], layout, expansion)
+    whole = spread_out(vector, factors, which, t, work[1].shape[0])
+    effects = substitute(whole, layout, expansion, work)
+    centres = effects[at : at + groups * width].copy().reshape(groups, width)
+    roots = work[3][own : own + groups * width**2].reshape(groups, width, width)
+    precision = effects_precision(theta, log_sigma, correlation, width, 1)
+    effects[at : at + groups * width] = 0.0
+    g_effects = np.empty(effects.shape[0])
+    n_person = chosen[0].size
+    parameters = coefficients[:n_person].reshape(chosen[0].shape), coefficients[n_person:], effects
+    slopes = slope[:n_person].reshape(chosen[0].shape), slope[n_person:c], g_effects
+    pulls = chosen[2][at : at + groups * width].reshape(groups, width)
+    total, means, spread, squares = _log_likelihood(
+        data, chosen, integral, parameters, slopes, (pulls, centres, roots, precision)
+    )
+    total += work[0] + coefficient_prior(coefficients, slope, prior)
+    g_precision = np.zeros(expansion[2].shape[0])
+    # Effects that are integrated over are zero here, and add nothing.
+    total += effects_prior(theta, layout, effects, g_effects, g_precision)
+    for i in range(width):
+        for k in range(width):
+            g_precision[own + i * width + k] -= 0.5 * squares[i, k]
+            for g in range(groups):
+                g_effects[at + g * width + i] -= precision[i, k] * means[g, k]
+    effects[at : at + groups * width] = means.ravel()
+    of_all = np.empty(whole.shape[0])
+    adjoint = reverse_substitute(of_all, layout, expansion, work, effects, g_effects)
+    _add_spread(adjoint[1][own:], roots, spread)
+    total += reverse_eliminate(
+        theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision
+    )
+    gradient[:t] = root.T @ slope
+    first = t
+    for f in range(factors.shape[0]):
+        if f != which:
+            start, size = factors[f, 2], factors[f, 0] * factors[f, 1]
+            gradient[first : first + size] = of_all[start : start + size]
+            first += size
+    return total
+
+
+@njit()
+def draw_effects(
+    vectors, seed, candidates, data, chosen, integral,
+    whitening, prior, scale_prior, layout, expansion, thetas, effects,
+):  # fmt: skip
+    """Theta and all effects at vectors of coordinates, ``(draw, ...)``.
+
+    Those that are integrated over are drawn among candidates of the map, by their densities
+    over the map's.
+
+    Parameters
+    ----------
+    vectors
+        ``(draw, size)``, as of `integrated_log_density`.
+    seed
+        Of the first draw; every further one has the next.
+    candidates
+        Number of them.
+    thetas, effects
+        Overwritten.
+    """
+    centre, root = whitening
+    c, t = expansion[0].shape[0], centre.shape[0]
+    factors, (which, _, _, _, group, rows) = layout[0], integral
+    groups, width, _, log_sigma, correlation, at, own = factors[which, :7]
+    counts, nonbase = data[4], data[10]
+    n_alt, n_person = width + 1, chosen[0].size
+    tried, logs = np.zeros((candidates, width)), np.zeros(candidates)
+    power = np.zeros(candidates)
+    for s in range(vectors.shape[0]):
+        np.random.seed(seed + s)
+        theta = centre + root @ vectors[s, :t]
+        work = eliminate(theta, theta[:c] - expansion[0], layout, expansion)
+        whole = spread_out(vectors[s], factors, which, t, work[1].shape[0])
+        found = substitute(whole, layout, expansion, work)
+        precision = effects_precision(theta, log_sigma, correlation, width, 1)
+        others = found.copy()
+        others[at : at + groups * width] = 0.0
+        beta = theta[:n_person].reshape(chosen[0].shape)
+        v = _linear_parts(data, (beta, theta[n_person:c], others))
+        for k in range(groups):
+            e, h = at + group[k] * width, own + group[k] * width * width
+            for m in range(candidates):
+                logs[m] = 0.0
+                for i in range(width - 1, -1, -1):
+                    z = np.random.standard_normal()
+                    logs[m] += 0.5 * z * z
+                    for j in range(i + 1, width):
+                        z -= work[3][h + j * width + i] * (tried[m, j] - found[e + j])
+                    tried[m, i] = found[e + i] + z / work[3][h + i * width + i]
+                for i in range(width):
+                    logs[m] += chosen[2][e + i] * tried[m, i]
+                    for j in range(width):
+                        logs[m] -= 0.5 * tried[m, i] * precision[i, j] * tried[m, j]
+                for row in range(rows[k], rows[k + 1]):
+                    block, i = row // BLOCK, row % BLOCK
+                    top = v[block, :, i].max() + np.abs(tried[m]).max()
+                    total = 0.0
+                    for j in range(n_alt):
+                        here = v[block, j, i] - top
+                        for w in range(width):
+                            if nonbase[w] == j:
+                                here += tried[m, w]
+                        total += np.exp(here)
+                    logs[m] -= counts[block, i] * (top + np.log(total))
+            _shares(logs, power, power.view(np.int64))
+            left, chosen_one = np.random.random(), candidates - 1
+            for m in range(candidates):
+                left -= logs[m]
+                if left < 0.0:
+                    chosen_one = m
+                    break
+            for i in range(width):
+                found[e + i] = tried[chosen_one, i]
+        thetas[s], effects[s] = theta, found
+
+
+@njit()
+def spread_out(vector, factors, which, t, n_effects):
+    """The vector of all effects' coordinates: zero for those that are integrated over."""
+    whole, at = np.zeros(t + n_effects), t
+    whole[:t] = vector[:t]
+    for f in range(factors.shape[0]):
+        if f != which:
+            first, size = factors[f, 2], factors[f, 0] * factors[f, 1]
+            whole[first : first + size] = vector[at : at + size]
+            at += size
+    return whole
+
+
+@njit()
+def _add_spread(g_roots, roots, spread):
+    """Add to the adjoints of ``K`` what means of effects have not said.
+
+    That adjoint has products of a node's effects with ``K^-1`` times its slopes; the mean of
+    the products is that of the means, which is in it already, and their covariance.
+    """
+    groups, width = roots.shape[:2]
+    for g in range(groups):
+        for k in range(width):
+            for i in range(width):
+                s = spread[g, k, i]
+                for j in range(i):
+                    s -= roots[g, i, j] * spread[g, k, j]
+                s /= roots[g, i, i]
+                spread[g, k, i] = s
+                if k >= i:
+                    g_roots[(g * width + k) * width + i] -= s
+
+
+@njit(**_SUMS)
+def _log_likelihood(data, chosen, integral, parameters, slopes, groups_):
+    """Sum of the groups' log integrals, and of what is linear in parameters.
+
+    With ``a_ij`` the exponential of a row's linear part and ``b_jk`` that of a node's effects,
+    the row's sum of exponentials at the node is ``sum_j a_ij b_jk``: exponentials are those of
+    rows and of nodes, not of both.
+
+    Parameters
+    ----------
+    data, chosen, integral
+        See the module.
+    parameters, slopes
+        ``beta``, ``gamma`` and all effects, those that are integrated over at zero; the second
+        are overwritten with the gradient by them, of these effects the nodes' mean.
+    groups_
+        Of every group that is integrated over: sums of the chosen utilities, centre and root
+        of its nodes; and the prior precision of effects.
+
+    Returns
+    -------
+    tuple
+        The value, constants of quadrature left out; means of effects, ``(group, nonbase)``;
+        covariances of effects and their slopes, ``(group, nonbase, nonbase)``; and the sum
+        over groups of mean products of effects.
+    """
+    _, points, grid, log_weights, group, rows = integral
+    pulls, centres, roots, precision = groups_
+    counts, nonbase = data[4], data[10]
+    width, q = grid.shape
+    base = width * (width + 1) // 2 - nonbase.sum()
+    a, value = _row_parts(data, parameters)
+    means, spread = np.zeros((len(centres), width)), np.zeros((len(centres), width, width))
+    squares, most = np.zeros((width, width)), 1
+    for k in range(group.shape[0]):
+        most = max(most, rows[k + 1] - rows[k])
+    u, b, drawn = np.zeros((width, q)), np.zeros((width, q)), np.zeros((width, q))
+    inverse, share, product = np.zeros((most, q)), np.zeros(q), np.ones(q)
+    power = np.zeros(q)
+    inverted, scratch = np.zeros((width, width)), np.zeros((width, points.shape[0]))
+    for k in range(group.shape[0]):
+        g, start = group[k], rows[k]
+        _at_nodes(points, grid, centres, roots, g, inverted, scratch, u, b)
+        for node in range(q):
+            share[node] = log_weights[node]
+        for w in range(width):
+            pull = pulls[g, w]
+            for node in range(q):
+                share[node] += pull * u[w, node]
+                drawn[w, node] = 0.0
+            for other in range(width):
+                of = 0.5 * precision[w, other]
+                for node in range(q):
+                    share[node] -= of * u[w, node] * u[other, node]
+        for row in range(start, rows[k + 1]):
+            block, i, to = row // BLOCK, row % BLOCK, row - start
+            n, first = counts[block, i], a[block, base, i]
+            for node in range(q):
+                inverse[to, node] = first
+            for w in range(width):
+                one = a[block, nonbase[w], i]
+                for node in range(q):
+                    inverse[to, node] += one * b[w, node]
+            if n == 1.0:
+                for node in range(q):
+                    product[node] *= inverse[to, node]
+            else:
+                for node in range(q):
+                    share[node] -= n * np.log(inverse[to, node])
+            if to % _ROWS == _ROWS - 1 or row == rows[k + 1] - 1:
+                _subtract_logs(product, power, power.view(np.int64), share)
+                product[:] = 1.0
+            for node in range(q):
+                inverse[to, node] = n / inverse[to, node]
+            for w in range(width):
+                one = a[block, nonbase[w], i]
+                for node in range(q):
+                    drawn[w, node] += one * inverse[to, node]
+        value += _shares(share, power, power.view(np.int64))
+        for w in range(width):
+            mean, slope = 0.0, 0.0
+            for node in range(q):
+                slope_here = pulls[g, w] - b[w, node] * drawn[w, node]
+                for other in range(width):
+                    slope_here -= precision[w, other] * u[other, node]
+                drawn[w, node] = slope_here
+                mean += share[node] * u[w, node]
+                slope += share[node] * slope_here
+            means[g, w] = mean
+            for other in range(width):
+                both, square = 0.0, 0.0
+                for node in range(q):
+                    both += share[node] * u[other, node] * drawn[w, node]
+                    square += share[node] * u[other, node] * u[w, node]
+                spread[g, other, w] = both
+                squares[other, w] += square
+            for other in range(width):
+                mean = 0.0
+                for node in range(q):
+                    mean += share[node] * u[other, node]
+                spread[g, other, w] -= mean * slope
+        for row in range(start, rows[k + 1]):
+            block, i, to = row // BLOCK, row % BLOCK, row - start
+            s = 0.0
+            for node in range(q):
+                s += share[node] * inverse[to, node]
+            a[block, base, i] *= s
+            for w in range(width):
+                s = 0.0
+                for node in range(q):
+                    s += share[node] * b[w, node] * inverse[to, node]
+                a[block, nonbase[w], i] *= s
+    value += _gradient(data, chosen, parameters, a, slopes)
+    return value, means, spread, squares
+
+
+@njit()
+def _linear_parts(data, parameters):
+    """Utilities of all rows, ``(block, alternative, BLOCK)``."""
+    beta, gamma, effects = parameters
+    b, blocks = beta.T.copy(), data[4].shape[0]
+    v = np.empty((blocks, data[10].shape[0] + 1, BLOCK))
+    for block in range(blocks):
+        utilities(v[block], block, data, b, gamma, effects)
+    return v
+
+
+@njit()
+def _row_parts(data, parameters):
+    """Exponentials of utilities less each row's highest; minus the sum of the highest."""
+    v, counts = _linear_parts(data, parameters), data[4]
+    power, value = np.zeros(BLOCK), 0.0
+    for block in range(v.shape[0]):
+        here = v[block]
+        for i in range(BLOCK):
+            top = here[0, i]
+            for j in range(1, here.shape[0]):
+                top = max(top, here[j, i])
+            for j in range(here.shape[0]):
+                here[j, i] -= top
+            value -= counts[block, i] * top
+        for j in range(here.shape[0]):
+            exponentials(here[j], power, as_bits(power))
+    return v, value
+
+
+@njit()
+def _gradient(data, chosen, parameters, mean, slopes):
+    """Write the gradient from rows' mean probabilities; return what is linear in parameters."""
+    g_beta, g_gamma, g_effects = slopes
+    g_x, (beta, gamma, effects) = chosen[0].T.copy(), parameters
+    g_gamma[:], g_effects[:] = chosen[1], chosen[2]
+    value = (chosen[0] * beta).sum() + (chosen[1] * gamma).sum() + (chosen[2] * effects).sum()
+    for block in range(mean.shape[0]):
+        subtract_slopes(mean[block], block, data, g_x, g_gamma, g_effects)
+    g_beta[:] = g_x.T
+    return value
+
+
+@njit(forceinline=True)
+def _at_nodes(points, grid, centres, roots, g, inverted, scratch, u, b):
+    """A group's effects ``m + K'^-1 z`` at all nodes, ``(nonbase, node)``, and exponentials.
+
+    A node's effect is a sum of parts, one for each coordinate of the grid, and its
+    exponential a product of those of few points.
+    """
+    width, q = grid.shape
+    for i in range(width - 1, -1, -1):
+        for j in range(i, width):
+            s = 1.0 if i == j else 0.0
+            for m in range(i + 1, j + 1):
+                s -= roots[g, m, i] * inverted[m, j]
+            inverted[i, j] = s / roots[g, i, i]
+    for w in range(width):
+        centre = centres[g, w]
+        exponential = np.exp(min(max(centre, -_FAR), _FAR))
+        for node in range(q):
+            u[w, node], b[w, node] = centre, exponential
+        for j in range(w, width):
+            for point in range(points.shape[0]):
+                part = inverted[w, j] * points[point]
+                scratch[j, point] = np.exp(min(max(part, -_FAR), _FAR))
+            for node in range(q):
+                u[w, node] += inverted[w, j] * points[grid[j, node]]
+                b[w, node] *= scratch[j, grid[j, node]]
+
+
+@njit(forceinline=True)
+def _subtract_logs(values, power, bits, out):
+    """``out -= log(values)``, as `bayesmig.inference.kernel` takes logarithms of blocks."""
+    n = values.shape[0]
+    for i in range(n):
+        power[i] = values[i]
+    for i in range(n):
+        e = (bits[i] - 0x3FE6A09E667F3BCD) >> 52
+        bits[i] -= e << 52
+        out[i] -= np.float64(e) * 6.93147180559945286227e-01
+    for i in range(n):
+        f = power[i] - 1.0
+        s = f / (2.0 + f)
+        z = s * s
+        p = 1.531383769920937332e-01 + z * 1.479819860510658591e-01
+        p = 1.818357216161805012e-01 + z * p
+        p = 2.222219843214978396e-01 + z * p
+        p = 2.857142874366239149e-01 + z * p
+        p = 3.999999999940941908e-01 + z * p
+        r = z * (6.666666666666735130e-01 + z * p)
+        square = 0.5 * f * f
+        out[i] -= s * (square + r) - square + f
+
+
+@njit(forceinline=True)
+def _shares(logs, power, bits):
+    """Replace logarithms by their exponentials' shares; return the log of their sum."""
+    n, top, total = logs.shape[0], logs[0], 0.0
+    for i in range(n):
+        top = max(top, logs[i])
+    for i in range(n):
+        v = max(logs[i] - top, -700.0)
+        logs[i] = v
+        power[i] = v * 1.4426950408889634 + 6755399441055744.0
+    for i in range(n):
+        k = power[i] - 6755399441055744.0
+        r = (logs[i] - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10
+        p = 1.6059043836821613e-10
+        p = p * r + 2.08767569878681e-09
+        p = p * r + 2.505210838544172e-08
+        p = p * r + 2.755731922398589e-07
+        p = p * r + 2.7557319223985893e-06
+        p = p * r + 2.48015873015873e-05
+        p = p * r + 1.984126984126984e-04
+        p = p * r + 1.388888888888889e-03
+        p = p * r + 8.333333333333333e-03
+        p = p * r + 4.1666666666666664e-02
+        p = p * r + 1.6666666666666666e-01
+        p = p * r + 0.5
+        p = p * r + 1.0
+        logs[i] = p * r + 1.0
+    for i in range(n):
+        bits[i] = (bits[i] + 1023) << 52
+    for i in range(n):
+        logs[i] *= power[i]
+        total += logs[i]
+    for i in range(n):
+        logs[i] /= total
+    return top + np.log(total)

@@ -1,0 +1,225 @@
+"""Effects of many small groups, integrated out: brute force, slopes, draws, and the choice."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.polynomial.hermite_e import hermegauss
+
+from bayesmig.design.design import build_design
+from bayesmig.inference.density import Density, worth_integrating
+from bayesmig.inference.integration import Integrated, integrated
+from bayesmig.inference.routes import fit
+from tests.fabricate import ALTERNATIVES, small_frame, survey_of, theory
+
+NESTED = [{"by": "origin"}, {"by": "household"}]
+TWO = {"alternatives": ["stay", "internal"], "base": "stay"}
+LAST = {"alternatives": list(ALTERNATIVES), "base": "international"}
+
+
+def nested_frame(n: int, households: int, origins: int = 2, seed: int = 0) -> pd.DataFrame:
+    """Households that lie in origins."""
+    frame = small_frame(n, seed=seed, origins=origins)
+    number = np.arange(n) % households
+    frame["household"] = [f"h{k:04d}" for k in number]
+    frame["origin"] = [f"o{k % origins:02d}" for k in number]
+    return frame
+
+
+def two_alternatives(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(choice=frame["choice"].replace("international", "internal"))
+
+
+def density_of(frame: pd.DataFrame, persons: str = "female + wealth", **keys: Any) -> Density:
+    keys.setdefault("groups", NESTED)
+    return Density(build_design(theory(persons, **keys), survey_of(frame)))
+
+
+CASES: dict[str, Density] = {}
+
+
+def case(name: str) -> Density:
+    """A density whose households are few enough for a grid over all their effects."""
+    if name not in CASES:
+        frame = nested_frame(24, 3)
+        CASES[name] = {
+            "two alternatives": lambda: density_of(two_alternatives(frame), choice=TWO),
+            "three alternatives": lambda: density_of(frame, "female"),
+            "another base": lambda: density_of(frame, "female", choice=LAST),
+            "uncorrelated": lambda: density_of(
+                frame, "female", groups=[NESTED[0], NESTED[1] | {"correlated": False}]
+            ),
+            "no origins": lambda: density_of(frame, "female", groups=[NESTED[1]]),
+            "counted rows": lambda: density_of(
+                pd.concat([frame] * 3).assign(person=range(72)), "female"
+            ),
+        }[name]()
+    return CASES[name]
+
+
+NAMES = ["two alternatives", "three alternatives", "another base", "uncorrelated", "no origins",
+         "counted rows"]  # fmt: skip
+
+
+def by_grid(density: Density, vector: np.ndarray, points: int) -> float:
+    """The log of the whole density's integral over every coordinate of the households.
+
+    The whole density is PyMC's, which another test says.
+    """
+    factor = next(f for f in density.layout.factors if f.by == "household")
+    first = density.layout.n_theta + factor.effects.start
+    places = np.arange(first, first + factor.groups * factor.width)
+    z, weights = hermegauss(points)
+    logs = np.log(weights) + z**2 / 2
+    at = np.insert(vector, [first] * len(places), 0.0)
+    values = []
+    for grid in product(range(points), repeat=len(places)):
+        at[places] = z[list(grid)]
+        values.append(density(at)[0] + logs[list(grid)].sum())
+    return float(np.logaddexp.reduce(values))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_the_integral_of_the_whole_density(name: str) -> None:
+    """Over the same points, since a grid over all households is the product of theirs."""
+    density = case(name)
+    one, rough = Integrated(density, "household", 5), Integrated(density, "household", 1)
+    rng, gaps, wrong = np.random.default_rng(0), [], []
+    for scale in (0.3, 0.6, 1.0):
+        vector = rng.normal(0.0, scale, one.size)
+        brute = by_grid(density, vector, 5)
+        gaps.append(one(vector)[0] - brute)
+        wrong.append(rough(vector)[0] - brute)
+    np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=1e-8)
+    assert np.ptp(wrong) > 1e-2
+
+
+def test_few_points_are_exact_enough_and_the_fewest_are_found() -> None:
+    density = density_of(rare())
+    found = integrated(density, "household")
+    fine = Integrated(density, "household", 21)
+    rng = np.random.default_rng(7)
+    places = [rng.normal(0.0, 0.7, found.size) for _ in range(5)]
+    assert np.ptp([found(place)[0] - fine(place)[0] for place in places]) < 0.05
+    rough = Integrated(density, "household", 1)
+    assert np.ptp([rough(place)[0] - fine(place)[0] for place in places]) > 0.5
+
+
+@pytest.mark.parametrize("points", [1, 3, 6])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"choice": LAST},
+        {"utility": {"persons": "female + wealth", "only": {"internal": "education"}}},
+        {"available": {"international": "urban"}},
+        {"groups": [{"by": "origin", "terms": "1 + wealth"}, {"by": "household"}]},
+        {"groups": [{"by": "household"}], "smooths": [{"column": "wealth", "bends": 3}]},
+        {"groups": [{"by": "origin"}, {"by": "household:urban"}]},
+    ],
+    ids=["plain", "base", "only", "closed", "slopes", "smooth", "empty cells"],
+)
+def test_its_gradient_is_that_of_its_values(keys: dict[str, Any], points: int) -> None:
+    frame = nested_frame(90, 30, origins=5)
+    frame.loc[frame["choice"] == "international", "urban"] = 1
+    by = keys.get("groups", NESTED)[-1]["by"]
+    density = density_of(frame, "female + wealth", **keys)
+    one = Integrated(density, by, points)
+    rng, step = np.random.default_rng(1), 1e-5
+    vector = rng.normal(0.0, 1.0, one.size)
+    _, gradient = one(vector)
+    for k in rng.permutation(one.size)[:25].tolist() + list(range(12)):
+        ends = []
+        for sign in (-1, 1):
+            moved = vector.copy()
+            moved[k] += sign * step
+            ends.append(one(moved)[0])
+        expected = (ends[1] - ends[0]) / (2 * step)
+        assert gradient[k] == pytest.approx(expected, rel=2e-6, abs=2e-6), k
+
+
+def test_effects_are_drawn_from_their_density_given_the_rest() -> None:
+    density = case("two alternatives")
+    one = Integrated(density, "household", 9)
+    vector = np.random.default_rng(3).normal(0.0, 1.0, one.size)
+    drawn = one.parameters(np.tile(vector, (8000, 1)))
+    assert np.ptp(drawn["beta"], axis=0).max() == 0.0
+    u = drawn["u_household"][:, :, 0, 0]
+    # Moments by the weights of a fine grid, through the whole density and its own names.
+    z = np.linspace(-6.0, 6.0, 61)
+    first = density.layout.n_theta
+    factor = next(f for f in density.layout.factors if f.by == "household")
+    places = first + factor.effects.start + np.arange(3)
+    at = np.insert(vector, [places[0]] * 3, 0.0)
+    for k in range(3):
+        whole = np.tile(at, (61, 1))
+        whole[:, places[k]] = z
+        logs = np.array([density(row)[0] for row in whole])
+        weights = np.exp(logs - logs.max())
+        weights /= weights.sum()
+        values = density.parameters(whole)["u_household"][:, k, 0, 0]
+        mean = weights @ values
+        spread = np.sqrt(weights @ (values - mean) ** 2)
+        assert u[:, k].mean() == pytest.approx(mean, abs=5 * spread / np.sqrt(8000))
+        assert u[:, k].std() == pytest.approx(spread, rel=0.05)
+    assert np.corrcoef(u.T)[0, 1] == pytest.approx(0.0, abs=0.05)
+
+
+def test_equal_coordinates_give_equal_draws_and_others_others() -> None:
+    one = Integrated(case("three alternatives"), "household", 3)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(120, one.size))
+    first, again = one.parameters(vectors), one.parameters(vectors)
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, again[name])
+    other = one.parameters(rng.normal(size=(120, one.size)))
+    assert (first["u_household"] != other["u_household"]).all()
+
+
+def rare(n: int = 900) -> pd.DataFrame:
+    """Households of three, of which hardly any has somebody abroad."""
+    frame = nested_frame(n, n // 3, origins=10)
+    abroad = np.arange(n) % 90 == 7
+    return frame.assign(
+        choice=frame["choice"].replace("international", "internal").mask(abroad, "international")
+    )
+
+
+def test_it_is_worth_it_where_groups_are_many_and_small_and_a_choice_is_rare() -> None:
+    assert worth_integrating(density_of(rare())) == "household"
+    assert worth_integrating(density_of(rare(), groups=[{"by": "origin"}])) == ""
+    # Enough of them have chosen everything.
+    assert worth_integrating(density_of(nested_frame(900, 300, origins=10))) == ""
+    slopes = [NESTED[0], {"by": "household", "terms": "1 + wealth"}]
+    assert worth_integrating(density_of(rare(), groups=slopes)) == ""
+    # Rows of a household do not follow each other where origins cross it.
+    crossing = rare().assign(origin=lambda f: [f"o{k % 7}" for k in range(len(f))])
+    assert worth_integrating(density_of(crossing)) == ""
+
+
+@pytest.mark.slow
+def test_the_posterior_is_that_of_the_whole_density(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bayesmig.inference import routes
+
+    survey = survey_of(rare(1800))
+    spec = theory("female + wealth", groups=NESTED)
+    options: dict[str, Any] = {"method": "nuts", "draws": 2000, "chains": 4, "progress": False}
+    one = fit(spec, survey, seed=1, **options)
+    assert one.provenance.route.endswith("effects of household integrated out")
+    assert one.provenance.numbers["quadrature_points"] >= 5
+    monkeypatch.setattr(routes, "worth_integrating", lambda density: "")
+    whole = fit(spec, survey, seed=2, **options)
+    assert "integrated" not in whole.provenance.route
+    tables = [p.summary(effects=True).set_index("parameter") for p in (one, whole)]
+    assert list(tables[0].index) == list(tables[1].index)
+    errors = np.sqrt(sum(t["sd"] ** 2 / t["ess_bulk"] for t in tables))
+    z = ((tables[0]["mean"] - tables[1]["mean"]) / errors).to_numpy()
+    z = z[np.isfinite(z)]
+    assert 0.8 < np.sqrt((z**2).mean()) < 1.25
+    assert np.abs(z).max() < 5
+    ratio = (tables[0]["sd"] / tables[1]["sd"]).to_numpy()
+    assert np.nanmedian(np.abs(np.log(ratio))) < 0.03
