@@ -28,6 +28,8 @@ import numpy as np
 import problems
 
 CHAINS, DRAWS = 2, 1000
+#: Of chains whose draws are dear and nearly independent.
+DRAWS_OF_HOUSEHOLDS = 500
 TUNE, TARGET_ACCEPT = 300, 0.8  # of our own NUTS
 #: Of PyMC and bambi: warm-up is kept to see what it took, convergence is looked at here.
 SAMPLED_AS: dict[str, Any] = {
@@ -96,7 +98,8 @@ def ours(problem: str, data: str, seed: int, started: float, method: str = "auto
         if task.startswith("chain"):
             REACHED[task] = done
 
-    options: dict[str, Any] = {"chains": CHAINS, "cores": CHAINS, "draws": DRAWS, "method": method}
+    draws = DRAWS_OF_HOUSEHOLDS if problem == "households" else DRAWS
+    options: dict[str, Any] = {"chains": CHAINS, "cores": CHAINS, "draws": draws, "method": method}
     posterior = fit(theory, survey, seed=seed, progress=tell, **options)
     ended, peak = time.time(), peak_mb()
     SAMPLED.set()
