@@ -358,8 +358,10 @@ def _attribute(world: World, intervention: ChangeAttribute, who: Mask, where: Wh
     """
     name, alternative, design = intervention.attribute, intervention.alternative, world.design
     _known_alternative(design, alternative, where)
-    used = [c for c in design.spec.attributes_of(alternative) if c in design.attributes]
-    if name in design.spec.utility.shared_columns:
+    shared = design.spec.utility.shared_columns
+    named = design.spec.attributes_of(alternative)
+    used = [c for c in named if c in design.attributes and c not in shared]
+    if name in shared:
         raise QuestionError(
             f"{name!r} is a column of the chooser that all streams share, not an attribute of "
             f"{alternative!r}",

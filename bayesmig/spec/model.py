@@ -505,11 +505,14 @@ class ModelSpec(Frozen):
         return {} if self.consideration is None else self.consideration.formulas
 
     def attributes_of(self, alternative: str) -> tuple[str, ...]:
-        """Names in formulas that an attribute may have, whose column is this alternative's."""
+        """Names in formulas that stand for a column of this alternative where they are attributes.
+
+        What streams share is one: it stands beside every alternative but the base.
+        """
         generic = self.utility.alternatives_formula
         feasible = self.feasible_formulas.get(alternative)
         named = [c for f in (generic, feasible) if f is not None for c in f.columns]
-        return tuple(c for c in dict.fromkeys(named) if c not in self.utility.shared_columns)
+        return tuple(dict.fromkeys(named))
 
     def outside_of_utility(self, alternative: str) -> tuple[str, ...]:
         """Columns of the feasibility of an alternative that its utility does not read."""

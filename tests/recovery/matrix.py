@@ -23,17 +23,21 @@ import xarray as xr
 
 from bayesmig import hypotheses
 from bayesmig.design.design import Design, build_design
+from bayesmig.inference.layout import scale_shape
 from bayesmig.inference.routes import fit
 from bayesmig.model_comparison import compare
 from bayesmig.posterior import Posterior
 from bayesmig.simulation import simulate
 from bayesmig.simulation.worlds import STREAMS, columns_of, true_parameters
+from bayesmig.simulation.worlds import World as Setting
 from bayesmig.spec.library import load_model
 from bayesmig.spec.model import Hypothesis, ModelSpec
 from bayesmig.survey.survey import Survey, read_survey
 from tests.fabricate import fabricated
 
 WORLDS = ("true", "false")
+#: Simulated worlds other than Albania's, for theories of what only they have: theory -> world.
+SETTINGS: Mapping[str, Setting] = {"substitution": "regimes"}
 PERSONS, REPLICATIONS = 4_000, 10
 #: Theories that are compared with each other, none of them a special case of another.
 RIVALS = (
@@ -81,18 +85,21 @@ def effects_of(theory: str, world: str) -> Effects:
     """Every effect of a world: those of the file, and 0 for what the theory does not have."""
     spec = load_model(theory)
     labels = [":".join(f.name for f in term) for term in spec.utility.persons_formula.terms]
+    labels += spec.utility.shared_columns
     kept = {same("asc"), *(same(term_of(label)) for label in labels)}
-    known = true_parameters("albania", "person")
+    known = true_parameters(SETTINGS.get(theory, "albania"), "person")
     zero = {
         name: 0.0
         for name in known
         if name.startswith("utility.") and same(name.split(".", 2)[2]) not in kept
     }
+    zero |= {name: 0.0 for name in known if name.startswith("alternatives.")}
     # At no exposure, coefficients of education hold what its product does at typical
     # exposure; where the product is gone, so is that.
     zero |= {"utility.international.education": 0.0}
     formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
     own = [term_of(":".join(f.name for f in term)) for of in formulas for term in of.terms]
+    own = [term for term in own if not term.startswith("C(")]
     zero |= {n: 0.0 for s in STREAMS for term in own if (n := f"utility.{s}.{term}") not in known}
     return zero | dict(claims()["common"]) | dict(claims()[theory][world])
 
@@ -105,10 +112,14 @@ def declared(effects: Effects, names: Iterable[str]) -> Effects:
             if c not in columns_of(true_parameters("albania", "person"))} | effects  # fmt: skip
 
 
-def survey_of(effects: Effects, persons: int, seed: int) -> tuple[Survey, dict[str, Any]]:
+def survey_of(
+    effects: Effects, persons: int, seed: int, world: Setting = "albania"
+) -> tuple[Survey, dict[str, Any]]:
     """A survey of a world, and what is true in it: ``utility`` -> stream -> term -> value."""
     with TemporaryDirectory() as folder:
-        made = simulate(Path(folder) / "survey", persons=persons, seed=seed, effects=effects)
+        made = simulate(
+            Path(folder) / "survey", persons=persons, seed=seed, effects=effects, world=world
+        )
         truth: dict[str, Any] = tomllib.loads(made.truth.read_text())["true"]
         return read_survey(made.codebook), truth
 
@@ -119,20 +130,60 @@ def true_values(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarra
         stream: {same(term): value for term, value in of.items()}
         for stream, of in truth["utility"].items()
     }
-    found = {
-        "beta": np.array(
-            [[utility[s][same(term_of(label))] for s in design.nonbase] for label in design.persons]
-        )
-    }
+
+    def of(stream: str, label: str) -> float:
+        # Worlds have no effects of classes, which stand beside the lines of what is classed.
+        return 0.0 if "[" in label else utility[stream][same(term_of(label))]
+
+    found = {"beta": np.array([[of(s, label) for s in design.nonbase] for label in design.persons])}
     if design.only:
-        found["beta_only"] = np.array([utility[s][same(term_of(term))] for s, term in design.only])
+        found["beta_only"] = np.array([of(s, term) for s, term in design.only])
+    if design.attribute_terms:
+        shared = design.spec.utility.shared_columns
+        found["gamma"] = np.array(
+            [
+                np.mean([of(s, name) for s in design.nonbase])
+                if name in shared
+                else truth["alternatives"][name]
+                for name in design.attribute_terms
+            ]
+        )
+    if design.columns.nests is not None:
+        found["lambda_nest"] = np.array([truth["lambda_nest"]["move"]])
+    if design.columns.curves:
+        curve = truth["curve"]["international"]
+        names = {"curve_effect": "effect", "half_saturation": "half_saturation",
+                 "hill_exponent": "exponent"}  # fmt: skip
+        found |= {name: np.array([curve[key]]) for name, key in names.items()}
+    return found
+
+
+def with_effects_of_everyone(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """`true_values`, where a square is a line and bends, by least squares; and deviations."""
+    found, utility = true_values(design, truth), truth["utility"]
+    for smooth in design.spec.smooths:
+        by, column = f"smooth_{smooth.column}", smooth.column
+        x = design.frame[column].to_numpy(dtype=float)
+        basis = np.column_stack([np.ones(len(x)), x, design.columns.groups[by][1]])
+        constant, line, *bends = np.linalg.lstsq(basis, x**2, rcond=None)[0]
+        squares = np.array([utility[s].get(f"{column}:{column}", 0.0) for s in design.nonbase])
+        found["beta"][design.persons.index("asc")] += constant * squares
+        found["beta"][design.persons.index(column)] += line * squares
+        found[f"u_{by}"] = np.outer(squares, bends)[None]
+    if shared := design.spec.utility.shared_columns:
+        values = np.array([[utility[s][name] for name in shared] for s in design.nonbase])
+        found["u_deviation"] = (values - values.mean(axis=0))[None]
     return found
 
 
 def at_the_truth(design: Design, truth: Mapping[str, Any]) -> dict[str, bool]:
     """Whether each hypothesis holds at the true coefficients, in origins drawn anew."""
-    centre = true_values(design, truth)
+    centre = with_effects_of_everyone(design, truth)
     for by, layout in design.layouts.items():
+        if f"sigma_{by}" not in truth:
+            # Effects of everyone have their values; cells have none.
+            centre[f"sigma_{by}"] = np.full(scale_shape(design, layout), 1e-9)
+            continue
         slopes = truth.get("sigma_slope", {})
         centre[f"sigma_{by}"] = np.array(
             [
@@ -158,13 +209,14 @@ def _holds(result: hypotheses.HypothesisResult, stated: Hypothesis) -> bool:
 def replicate(theory: str, world: str, seed: int, persons: int = PERSONS) -> dict[str, Any]:
     """Simulate, fit and ask: what the theory says of its claims, and what is covered."""
     begun = time.perf_counter()
-    survey, truth = survey_of(effects_of(theory, world), persons, seed)
+    setting = SETTINGS.get(theory, "albania")
+    survey, truth = survey_of(effects_of(theory, world), persons, seed, setting)
     spec = load_model(theory)
     design = build_design(spec, survey)
     posterior = fit(spec, survey, seed=seed, progress=False)
     asked = hypotheses.test(thinned(posterior), allow_unconverged=True)
     holds = at_the_truth(design, truth)
-    inside = covered(posterior, true_values(design, truth))
+    inside = covered(posterior, with_effects_of_everyone(design, truth))
     return {
         "theory": theory,
         "world": world,
