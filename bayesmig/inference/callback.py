@@ -117,7 +117,7 @@ class Callback:
         _write(arguments, self.data.ctypes.data)
         kind = typeof(arguments)
         _KINDS[str(kind)] = kind
-        self.density = _c_density(str(kind), which)
+        self.density = (_c_integrated if which == "integrated" else _c_density)(str(kind))
         self.expand = _c_copy()
 
     def __call__(self, vector: Array) -> tuple[float, Array]:
@@ -129,18 +129,34 @@ class Callback:
         return float(value[0]), gradient
 
 
+# Modules, whose functions are looked up when the code is compiled: a function of numba within a
+# closure would be told from itself in every process, and its machine code made anew.
+
+
 @cache
-def _c_density(name: str, which: str) -> Any:
+def _c_density(name: str) -> Any:
     """Log density and gradient of arguments of a type; not zero where it is not finite."""
-    log_density = target.log_density
-    if which == "integrated":
-        # Compiled where it is needed: most densities have no such effects.
-        from bayesmig.inference.integrated import integrated_log_density as log_density
 
     @pointer(_DENSITY)
     def density(size, vector, gradient, value, data):
         at, slope = carray(vector, (size,)), carray(gradient, (size,))
-        found = log_density(at, slope, *_load(data, name))
+        found = target.log_density(at, slope, *_load(data, name))
+        value[0] = found
+        return 0 if np.isfinite(found) and np.isfinite(slope).all() else 1
+
+    return density
+
+
+@cache
+def _c_integrated(name: str) -> Any:
+    """The same, with effects integrated out."""
+    # Loaded where it is needed: most densities have no such effects.
+    from bayesmig.inference import integrated
+
+    @pointer(_DENSITY)
+    def density(size, vector, gradient, value, data):
+        at, slope = carray(vector, (size,)), carray(gradient, (size,))
+        found = integrated.integrated_log_density(at, slope, *_load(data, name))
         value[0] = found
         return 0 if np.isfinite(found) and np.isfinite(slope).all() else 1
 

@@ -161,10 +161,13 @@ def worth_integrating(density: Density) -> str:
     factors, n = density.layout.factors, len(density.columns.persons)
     if not factors:
         return ""
-    many = max(factors, key=lambda factor: factor.groups)
+    inner = density.problem.inner
+    # A factor that others lie in has effects of its own in theirs.
+    many = max(factors, key=lambda f: f.groups) if inner < 0 else factors[inner]
     codes, terms = density.columns.groups[many.by]
-    constant = many.width <= _MOST_WIDTH and many.copies == 1 and bool((terms == 1).all())
-    if not constant or many.groups < _LEAST_GROUPS or n > _MOST_ROWS * many.groups:
+    fits = many.width <= _MOST_WIDTH and many.copies == 1
+    constant = terms.shape[1] == 1 and bool((terms == 1).all())
+    if not (fits and constant) or many.groups < _LEAST_GROUPS or n > _MOST_ROWS * many.groups:
         return ""
     chosen = np.bincount(density.design.choice, minlength=density.design.columns.n_alternatives)
     if np.delete(chosen, density.design.columns.base).min() > _MOST_CHOSEN * many.groups:

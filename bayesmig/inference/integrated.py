@@ -53,6 +53,8 @@ _SUMS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}}
 #: Rows whose sums are multiplied before a logarithm is taken; and the parts of an effect beyond
 #: which exponentials stop, so that the product is a number. No posterior reaches so far.
 _ROWS, _FAR = 4, 50.0
+#: Degrees of freedom of candidates; Newton steps to where they are centred, and their length.
+_DF, _STEPS, _LONGEST = 5.0, 8, 2.0
 
 
 @njit()
@@ -69,7 +71,8 @@ def integrated_log_density(
     integral
         See the module.
     data, chosen, whitening, prior, scale_prior, layout, expansion
-        As for `bayesmig.inference.target.log_density`; rows are of double precision.
+        As for `bayesmig.inference.target.log_density`. Sums are of double precision, whatever
+        the rows are.
     """
     centre, root = whitening
     c, t = expansion[0].shape[0], centre.shape[0]
@@ -125,8 +128,9 @@ def draw_effects(
 ):  # fmt: skip
     """Theta and all effects at vectors of coordinates, ``(draw, ...)``.
 
-    Those that are integrated over are drawn among candidates of the map, by their densities
-    over the map's.
+    Those that are integrated over are drawn among candidates around their mode given the rest,
+    by their densities over the candidates': Student's t with `_DF` degrees of freedom, since a
+    group of which somebody chose what is rare has a long tail on one side.
 
     Parameters
     ----------
@@ -142,11 +146,12 @@ def draw_effects(
     centre, root = whitening
     c, t = expansion[0].shape[0], centre.shape[0]
     factors, (which, _, _, _, group, rows) = layout[0], integral
-    groups, width, _, log_sigma, correlation, at, own = factors[which, :7]
+    groups, width, _, log_sigma, correlation, at = factors[which, :6]
     counts, nonbase = data[4], data[10]
     n_alt, n_person = width + 1, chosen[0].size
     tried, logs = np.zeros((candidates, width)), np.zeros(candidates)
     power = np.zeros(candidates)
+    slope, root_k = np.zeros(width), np.zeros((width, width))
     for s in range(vectors.shape[0]):
         np.random.seed(seed + s)
         theta = centre + root @ vectors[s, :t]
@@ -159,17 +164,21 @@ def draw_effects(
         beta = theta[:n_person].reshape(chosen[0].shape)
         v = _linear_parts(data, (beta, theta[n_person:c], others))
         for k in range(groups):
-            e, h = at + group[k] * width, own + group[k] * width * width
+            e = at + group[k] * width
+            here = found[e : e + width]
+            pulls = chosen[2][e : e + width]
+            _climb(v, counts, nonbase, rows[k], rows[k + 1], pulls, precision, here, slope, root_k)
             for m in range(candidates):
                 logs[m] = 0.0
                 for i in range(width - 1, -1, -1):
                     z = np.random.standard_normal()
-                    logs[m] += 0.5 * z * z
+                    z /= np.sqrt(np.random.chisquare(_DF) / _DF)
+                    logs[m] += 0.5 * (_DF + 1.0) * np.log1p(z * z / _DF)
                     for j in range(i + 1, width):
-                        z -= work[3][h + j * width + i] * (tried[m, j] - found[e + j])
-                    tried[m, i] = found[e + i] + z / work[3][h + i * width + i]
+                        z -= root_k[j, i] * (tried[m, j] - here[j])
+                    tried[m, i] = here[i] + z / root_k[i, i]
                 for i in range(width):
-                    logs[m] += chosen[2][e + i] * tried[m, i]
+                    logs[m] += pulls[i] * tried[m, i]
                     for j in range(width):
                         logs[m] -= 0.5 * tried[m, i] * precision[i, j] * tried[m, j]
                 for row in range(rows[k], rows[k + 1]):
@@ -177,11 +186,11 @@ def draw_effects(
                     top = v[block, :, i].max() + np.abs(tried[m]).max()
                     total = 0.0
                     for j in range(n_alt):
-                        here = v[block, j, i] - top
+                        one = v[block, j, i] - top
                         for w in range(width):
                             if nonbase[w] == j:
-                                here += tried[m, w]
-                        total += np.exp(here)
+                                one += tried[m, w]
+                        total += np.exp(one)
                     logs[m] -= counts[block, i] * (top + np.log(total))
             _shares(logs, power, power.view(np.int64))
             left, chosen_one = np.random.random(), candidates - 1
@@ -193,6 +202,59 @@ def draw_effects(
             for i in range(width):
                 found[e + i] = tried[chosen_one, i]
         thetas[s], effects[s] = theta, found
+
+
+@njit()
+def _climb(v, counts, nonbase, first, stop, pulls, precision, u, slope, root):
+    """Newton steps to the mode of a group's effects given all else, and the root there."""
+    width = u.shape[0]
+    p = np.zeros(width)
+    for _ in range(_STEPS):
+        for i in range(width):
+            slope[i] = pulls[i]
+            for j in range(width):
+                slope[i] -= precision[i, j] * u[j]
+                root[i, j] = precision[i, j]
+        for row in range(first, stop):
+            block, i = row // BLOCK, row % BLOCK
+            n, top, total = counts[block, i], 0.0, 0.0
+            for j in range(v.shape[1]):
+                top = max(top, v[block, j, i])
+            for w in range(width):
+                top = max(top, v[block, nonbase[w], i] + u[w])
+            for j in range(v.shape[1]):
+                moved = v[block, j, i]
+                for w in range(width):
+                    if nonbase[w] == j:
+                        moved += u[w]
+                one = np.exp(moved - top)
+                total += one
+                for w in range(width):
+                    if nonbase[w] == j:
+                        p[w] = one
+            for w in range(width):
+                p[w] /= total
+            for w in range(width):
+                slope[w] -= n * p[w]
+                for o in range(width):
+                    root[w, o] += n * p[w] * ((1.0 if w == o else 0.0) - p[o])
+        for i in range(width):
+            for j in range(i + 1):
+                s = root[i, j]
+                for m in range(j):
+                    s -= root[i, m] * root[j, m]
+                root[i, j] = np.sqrt(s) if i == j else s / root[j, j]
+        for i in range(width):
+            for m in range(i):
+                slope[i] -= root[i, m] * slope[m]
+            slope[i] /= root[i, i]
+        for i in range(width - 1, -1, -1):
+            for m in range(i + 1, width):
+                slope[i] -= root[m, i] * slope[m]
+            slope[i] /= root[i, i]
+        # The density is concave in its logarithm: short steps upwards arrive.
+        for i in range(width):
+            u[i] += min(max(slope[i], -_LONGEST), _LONGEST)
 
 
 @njit()

@@ -7,9 +7,7 @@ resampling among candidates of the map, which is near that density already.
 
 from __future__ import annotations
 
-import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any
 
@@ -18,18 +16,20 @@ from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 
 from bayesmig.inference import integrated as compiled
-from bayesmig.inference.blocks import pieces
 from bayesmig.inference.callback import Callback
 from bayesmig.inference.density import Density
 
 Array = NDArray[np.float64]
 #: Compiled functions have no signature that a type checker could read.
 target: Any = compiled
-#: Quadrature points along an effect, from the fewest on until the log density differs by less
-#: than so much between places, but for a constant, from that of two more.
-_POINTS, _EXACT = (5, 7, 9, 11), 0.05
-#: Among so many candidates the effects of a group are drawn; draws of one piece of work.
-_CANDIDATES, _PIECE = 16, 50
+#: Quadrature points along an effect, by the number of effects: from the fewest on, until the log
+#: density differs by less than so much between places, but for a constant, from that of more.
+#: On a survey of 12,000 households a difference of 0.6 went with scales that were a quarter of
+#: a standard deviation off.
+_POINTS = {1: (5, 7, 9, 13, 17, 25, 41), 2: (5, 7, 9, 13, 17, 21)}
+_EXACT, _PLACES, _SPREAD = 0.2, 6, 0.7
+#: Among so many candidates the effects of a group are drawn.
+_CANDIDATES = 32
 
 
 class Integrated:
@@ -84,27 +84,26 @@ class Integrated:
         theta = np.empty((len(flat), layout.n_theta))
         effects = np.empty((len(flat), layout.n_effects))
         seed = zlib.crc32(flat.tobytes()) % 2**31
-
-        def work(some: slice) -> None:
-            of = flat[some], seed + some.start, _CANDIDATES
-            target.draw_effects(*of, *self._arguments, theta[some], effects[some])
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(work, pieces(len(flat), -(-len(flat) // _PIECE))))
+        target.draw_effects(flat, seed, _CANDIDATES, *self._arguments, theta, effects)
         return self.density.named(theta.reshape(*lead, -1), effects.reshape(*lead, -1))
 
 
-def integrated(density: Density, by: str) -> Integrated:
-    """The density without the effects of a factor, over as many points as it needs."""
-    finest = Integrated(density, by, _POINTS[0])
-    rng = np.random.default_rng(0)
-    places = [finest.start(rng) for _ in range(4)]
-    for points in _POINTS[1:]:
+def integrated(density: Density, by: str) -> Integrated | None:
+    """The density without the effects of a factor, over as many points as it needs.
+
+    ``None`` where no number of points is enough: where scales are so large that the density of
+    a group of whom nobody moved has a kink.
+    """
+    (width,) = (factor.width for factor in density.layout.factors if factor.by == by)
+    first, *more = _POINTS[width]
+    finest = Integrated(density, by, first)
+    places = np.random.default_rng(0).normal(0.0, _SPREAD, (_PLACES, finest.size))
+    for points in more:
         coarser, finest = finest, Integrated(density, by, points)
         gaps = [finest(place)[0] - coarser(place)[0] for place in places]
         if np.ptp(gaps) < _EXACT:
             return coarser
-    return finest
+    return None
 
 
 def _integral(density: Density, factor: int, points: int) -> tuple[Any, ...]:

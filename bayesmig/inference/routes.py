@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -335,7 +335,7 @@ def _take(
     progress("expansion", 0, 1)
     density = refined(_density(design, plan))
     progress("expansion", 1, 1)
-    numbers = {"nanoseconds_per_row": _nanoseconds_per_row(density, plan)}
+    numbers = {"nanoseconds_per_row": _nanoseconds_per_row(density, density, plan)}
     numbers["rows_in_loops"] = len(density.columns.persons)
     why = "was asked for"
     if method != "nuts":
@@ -353,9 +353,13 @@ def _take(
         # Its machine code is loaded, and most theories have no such groups.
         from bayesmig.inference.integration import integrated
 
-        marginal = integrated(density, by)
-        sampler, over = density_sampler(marginal), f", effects of {by} integrated out"
-        numbers["quadrature_points"] = marginal.points
+        if (marginal := integrated(density, by)) is None:
+            why += f"; effects of {by} are too far from normal to be integrated out"
+        else:
+            sampler = density_sampler(marginal)
+            over = f", effects of {by} integrated out over {marginal.points} points each"
+            numbers["quadrature_points"] = marginal.points
+            numbers["nanoseconds_per_row"] = _nanoseconds_per_row(marginal, density, plan)
     return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers, over)
 
 
@@ -375,12 +379,12 @@ def _density(design: Design, plan: Plan) -> Density:
     return density
 
 
-def _nanoseconds_per_row(density: Density, plan: Plan) -> float:
-    """Of one gradient, the best of a few."""
-    vector, times = density.start(generator(plan.seed, 0)), []
+def _nanoseconds_per_row(sampled: Any, density: Density, plan: Plan) -> float:
+    """Of one gradient of what is sampled, the best of a few."""
+    vector, times = sampled.start(generator(plan.seed, 0)), []
     for _ in range(5):
         started = time.perf_counter()
-        density(vector)
+        sampled(vector)
         times.append(time.perf_counter() - started)
     return min(times) / density.design.n_obs * 1e9
 
@@ -397,7 +401,9 @@ def _chains(
     numbers: dict[str, float],
     over: str = "",
 ) -> _Outcome:
-    kept = run_chains(sampler, design, plan, chains, cores, folder, progress)
+    # Chains that are kept are those of this route, to the last word.
+    moved = replace(plan, route=plan.route + over)
+    kept = run_chains(sampler, design, moved, chains, cores, folder, progress)
     number = {"chain": np.arange(chains)}
     posterior, stats = (
         xr.concat([c[name].to_dataset() for c in kept], "chain").assign_coords(number)

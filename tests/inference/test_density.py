@@ -373,3 +373,21 @@ print(density.callback.density.cache_hits)
     )
     assert (first[-1], second[-1]) == ("0", "1")
     assert len({*first[:-1], *second[:-1]}) == 1
+
+
+def test_another_process_finds_the_machine_code() -> None:
+    """A closure that held a function of numba would be compiled anew by every process."""
+    Density(design_of("no_groups"))
+    code = (
+        "from bayesmig.inference.density import Density\n"
+        "from tests.inference.theories import design_of\n"
+        "print(Density(design_of('no_groups')).callback.density.cache_hits)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert found.stdout.strip() == "1"
