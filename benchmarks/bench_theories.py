@@ -100,7 +100,8 @@ def short(route: str) -> str:
         "with the kernel": "NUTS on the graph, with the kernel",
         "plain": "NUTS on the plain graph",
     }
-    return next((text for part, text in known.items() if part in route), route)
+    said = next((text for part, text in known.items() if part in route), route)
+    return said + ", households integrated out" * ("integrated out" in route)
 
 
 def table(record: dict[str, Any]) -> str:

@@ -3,8 +3,9 @@
 ``surrogate``: independent draws from the expansion of the posterior, weighted
 (`bayesmig.inference.approximate`), where the Pareto shape of their weights is below 0.5 and
 enough of them count. ``nuts``: NUTS on the conditional-Laplace map
-(`bayesmig.inference.geometry`). ``auto`` is the first where it will do and the second
-otherwise. ``graph``: NUTS on the PyMC model with the kernel as its likelihood
+(`bayesmig.inference.geometry`), effects of many small groups being integrated out where that
+mixes better (`bayesmig.inference.integration`). ``auto`` is the first where it will do and the
+second otherwise. ``graph``: NUTS on the PyMC model with the kernel as its likelihood
 (`bayesmig.inference.op`), and ``plain``: NUTS on the plain PyMC model, in the model's own
 coordinates both. The map covers every theory whose likelihood is a logit that is linear in
 its parameters, so that ``auto`` takes neither for these. For others ``auto`` is ``graph``
@@ -114,7 +115,8 @@ def fit(
         every answer from it says so.
     precision
         Of the loops over rows: ``single``, ``double``, or ``auto``, which is single from
-        2,000 rows on. Sums over rows are double always, and so is the plain model.
+        2,000 rows on. Sums over rows are double always, and so are the plain model, and
+        nests, curves and tastes.
     chains, draws
         Number of chains, and draws kept of each. Weighted draws are resampled to equal
         weights and cut into as many.
