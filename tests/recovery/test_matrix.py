@@ -85,7 +85,10 @@ def test_tables_say_what_was_found() -> None:
     results = [
         run | {"world": "true", "claims": {"a": [0.99, True], "b": [0.5, True]}},
         run | {"world": "false", "claims": {"a": [0.96, False], "b": [0.1, True]}},
-        run | {"theory": "u", "world": "true", "claims": {"c": [0.99, True, WEAK]}},
+        *(
+            run | {"theory": "u", "world": w, "claims": {"c": [0.99, w == "true", WEAK]}}
+            for w in WORLDS
+        ),
         {"contest": "border_regime", "persons": 500, "seed": 0, "best": "border_regime",
          "gap": 3.0, "error": 2.0, "behind": 0.0, "separated": False},
     ]  # fmt: skip
