@@ -49,7 +49,7 @@ from bayesmig.predict import (
     slope,
     summaries,
 )
-from bayesmig.sensitivity import CONFLICT, RULE, WEAK, identification
+from bayesmig.sensitivity import LEANS, RULE, UNKNOWN, WEAK, identification
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import Average, Inequality, as_average, percentile_of
 
@@ -58,6 +58,8 @@ Array = NDArray[np.float64]
 SUPPORTED, CONTRADICTED = 0.95, 0.05
 #: Draws from the prior, and rows at most, for the probability before the data.
 _PRIOR_DRAWS, _PRIOR_ROWS = 1000, 2000
+#: Of an excess, which is a difference of probabilities.
+_ROUNDING = 1e-12
 #: Fewer draws where groups are so many that these would hold more numbers, but not under that.
 _PRIOR_NUMBERS, _FEWEST_DRAWS = 10_000_000, 200
 
@@ -419,7 +421,9 @@ def _excess(ask: Ask, variable: str) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             kept = before * (after[..., base] / before[..., base])[..., None]
         total = total + np.einsum("sra,r->sa", after - kept, weights[rows])
-    return np.asarray(total / weights.sum())
+    found = np.asarray(total / weights.sum())
+    # What keeps everyone's odds leaves rounding, whose sign would be read as a probability.
+    return np.where(np.abs(found) < _ROUNDING, 0.0, found)
 
 
 def _reach(ask: Ask, averages: Iterable[Average]) -> list[str]:
@@ -549,7 +553,8 @@ def _decisive(summary: pd.DataFrame, probability: float) -> pd.Series:
     A statement is contradicted by one inequality that the data contradict, whatever else
     it says. Otherwise it is as strong as its weakest inequality.
     """
-    amiss = np.array([["", CONFLICT, WEAK].index(word) for word in summary["identification"]])
+    order = ["", UNKNOWN, LEANS, WEAK]
+    amiss = np.array([order.index(word) for word in summary["identification"]])
     low = summary["probability"].to_numpy() <= CONTRADICTED
     if probability <= CONTRADICTED and low.any():
         return summary.iloc[int(np.argmin(np.where(low, amiss, len(amiss) + 2)))]
@@ -673,8 +678,10 @@ def _owed_to_the_prior(part: pd.Series, parts: int) -> str:
         f"power-scaling sensitivity {part['prior_sensitivity']:.2f} to the prior, "
         f"{part['likelihood_sensitivity']:.2f} to the likelihood"
     )
-    if part["identification"] != WEAK:
-        return f"prior and data may be at odds about {of} ({scaled})"
+    if part["identification"] == UNKNOWN:
+        return f"what {of} owes to the prior is not known"
+    if part["identification"] == LEANS:
+        return f"the prior has a say in {of}: data are few, or at odds with it ({scaled})"
     shared = "" if np.isnan(part["overlap"]) else f"overlap {part['overlap']:.2f} of 1, "
     return f"the data added little to what the prior says of {of} ({shared}{scaled})"
 
@@ -684,7 +691,8 @@ def _verdict(probability: float, identified: str) -> str:
         return "undecided"
     if identified == WEAK:
         return "weakly identified"
-    return "supported" if probability >= SUPPORTED else "contradicted"
+    verdict = "supported" if probability >= SUPPORTED else "contradicted"
+    return f"{verdict} with the prior's help" if identified == LEANS else verdict
 
 
 def _text(probability: float) -> str:

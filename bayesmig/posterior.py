@@ -51,7 +51,9 @@ class Provenance:
         What is known of the route: ``pareto_k`` and ``weight_ess``, or
         ``gradients_per_draw`` and ``gradients_per_ess``; ``nanoseconds_per_row`` of a
         gradient, and ``rows_in_loops``, fewer than those of the survey where identical
-        ones were counted; ``quadrature_points`` along an effect that is integrated out.
+        ones were counted; ``quadrature_points`` of a group whose effects are
+        integrated out, and ``quadrature_error``, the standard deviation over draws of what
+        more points would change in the log density.
     versions
         Package -> version.
     survey, design, spec

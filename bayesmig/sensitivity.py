@@ -29,22 +29,27 @@ Array = NDArray[np.float64]
 #: From this overlap on, the data added little: of two normal distributions with one centre,
 #: the standard deviation after the data is then more than half of that before.
 OVERLAP = 0.7
-#: Below this, the distributions before and after the data share less than half their mass, and
-#: may be at odds.
+#: Below this, the distributions before and after the data share less than half their mass: the
+#: data moved it, also where noise hides how far the likelihood does.
 APART = 0.5
 #: Power-scaling sensitivity that matters: doubling the power then moves a normal distribution
 #: by about 0.3 of its standard deviations.
 SENSITIVE = 0.05
 WEAK = "weak likelihood: the prior says it"
-CONFLICT = "possible prior–data conflict"
+LEANS = "the prior has a say"
+UNKNOWN = "not known"
 RULE = (
     f"overlap with the distribution before the data, from {OVERLAP:g} on the data added little; "
-    f"power-scaling sensitivity to prior and likelihood, from {SENSITIVE:g} on it matters; the "
-    f"two may be at odds where both do and the overlap is below {APART:g}; of groups, the priors "
-    "of their scales and correlations are scaled"
+    f"power-scaling sensitivity to prior and likelihood, from {SENSITIVE:g} on it matters: where "
+    "that to the prior does, data are few or at odds with it, and where that to the likelihood "
+    "does not, the prior alone says it; of groups, the priors of their scales and correlations "
+    "are scaled"
 )
-#: Bins that both distributions together fill evenly.
-_BINS = 20
+#: Bins that both distributions together fill evenly, and draws of each per bin, at least.
+_BINS, _PER_BIN = 20, 20
+#: Noise of sensitivity from which it is not known below twice that: where effects of many groups
+#: enter the log-likelihood, its own spread moves whatever is looked at.
+_NOISY, _LOOKS = SENSITIVE / 2, 10
 
 
 def identification(posterior: Posterior, values: Array, before: Array | None) -> pd.DataFrame:
@@ -86,10 +91,12 @@ def identification(posterior: Posterior, values: Array, before: Array | None) ->
 def _words(overlap: float, prior: float, likelihood: float) -> str:
     if overlap >= OVERLAP:
         return WEAK
-    if not prior >= SENSITIVE:
+    if np.isnan(prior):
+        return UNKNOWN
+    if prior < SENSITIVE:
         return ""
-    # Both move what both say alike: then the data are as few as the prior is strong.
-    return WEAK if likelihood < SENSITIVE or overlap >= APART else CONFLICT
+    hidden = np.isnan(likelihood) and not overlap < APART
+    return WEAK if likelihood < SENSITIVE or hidden else LEANS
 
 
 def overlap(one: Array, other: Array) -> float:
@@ -103,14 +110,13 @@ def overlap(one: Array, other: Array) -> float:
     other = other[~np.isnan(other)]
     if np.isnan(one).any() or not len(other):
         return float("nan")
+    bins = max(2, min(_BINS, min(len(one), len(other)) // _PER_BIN))
     both = np.concatenate([one, other])
     shares = np.repeat([0.5 / len(one), 0.5 / len(other)], [len(one), len(other)])
     order = np.argsort(both, kind="stable")
     below = np.cumsum(shares[order])
-    edges = both[order][np.searchsorted(below, np.arange(1, _BINS) / _BINS)]
-    filled = [
-        np.bincount(np.searchsorted(edges, x), minlength=_BINS) / len(x) for x in (one, other)
-    ]
+    edges = both[order][np.searchsorted(below, np.arange(1, bins) / bins)]
+    filled = [np.bincount(np.searchsorted(edges, x), minlength=bins) / len(x) for x in (one, other)]
     return float(np.minimum(*filled).sum())
 
 
@@ -126,14 +132,20 @@ def power_scaling(posterior: Posterior, values: Array) -> tuple[Array, Array]:
     -------
     tuple
         Two arrays ``(quantity,)``: to the prior, and to the likelihood. NaN of a quantity
-        that does not vary, or has no value in some draw; of all, where a draw has no density.
+        that does not vary, or has no value in some draw; to the likelihood also where noise
+        would be read as sensitivity.
     """
     design = posterior.design
     likelihood = log_likelihood_sums(design.columns, posterior.coefficients(), design.choice)
-    of_prior = log_prior(design, posterior.draws)
-    return _sensitivity(values, of_prior.ravel(), posterior.n_draws), _sensitivity(
-        values, likelihood, posterior.n_draws
-    )
+    of_prior = log_prior(design, posterior.draws).ravel()
+    chains = posterior.n_draws
+    found = _sensitivity(values, likelihood, chains)
+    # What has nothing to do with the likelihood should not be sensitive to it.
+    apart = np.random.default_rng(0).normal(size=(len(values), _LOOKS))
+    noise = float(np.nanmean(_sensitivity(apart, likelihood, chains)))
+    if noise >= _NOISY:
+        found = np.where(found < 2 * noise, np.nan, found)
+    return _sensitivity(values, of_prior, chains), found
 
 
 def _sensitivity(values: Array, log: Array, n_draws: tuple[int, int]) -> Array:
@@ -143,9 +155,8 @@ def _sensitivity(values: Array, log: Array, n_draws: tuple[int, int]) -> Array:
     # ArviZ has no types.
     psense: Any = arviz_stats.psense  # type: ignore[attr-defined]
     found = np.full(values.shape[1], np.nan)
-    if not np.isfinite(log).all():
-        # A draw at the edge of what is possible, as a correlation of one, has no power.
-        return found
+    # A draw at the edge of what is possible, as a correlation of one, has the power of the last.
+    log = np.maximum(log, log[np.isfinite(log)].min(initial=0.0))
     # No comparison with NaN holds.
     moving = np.ptp(values, axis=0) > 0
     if not np.ptp(log) > 0:

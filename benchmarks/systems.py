@@ -29,7 +29,7 @@ import problems
 
 CHAINS, DRAWS = 2, 1000
 #: Of chains whose draws are dear and nearly independent.
-DRAWS_OF_HOUSEHOLDS = 500
+DRAWS_OF_HOUSEHOLDS = 300
 TUNE, TARGET_ACCEPT = 300, 0.8  # of our own NUTS
 #: Of PyMC and bambi: warm-up is kept to see what it took, convergence is looked at here.
 SAMPLED_AS: dict[str, Any] = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bayesmig.checks.prior_shares import with_prior
 from bayesmig.checks.result import NAMED, CheckResult, tabled
 from bayesmig.posterior import OF_GROUPS, PREVIEW, Posterior, labelled_draws
-from bayesmig.sensitivity import CONFLICT, OVERLAP, SENSITIVE, WEAK, identification
+from bayesmig.sensitivity import LEANS, OVERLAP, SENSITIVE, UNKNOWN, WEAK, identification
 
 Array = NDArray[np.float64]
 NAME = "prior sensitivity"
@@ -28,16 +28,15 @@ _OF_SCALES = ("sigma_", "corr_")
 def prior_sensitivity(posterior: Posterior, *, draws: int, seed: int) -> CheckResult:
     """Check that the data, not the prior, say what the parameters are.
 
-    A parameter is flagged as weakly identified where its distribution overlaps the prior
-    by 0.7 or more, or where power-scaling the prior moves it (a sensitivity of 0.05 or
-    more) and power-scaling the likelihood does not, or the overlap is 0.5 or more; as a
-    possible prior–data conflict where both move it and the overlap is less
-    (`bayesmig.sensitivity`; Kallioinen et al. 2024, doi 10.1007/s11222-023-10366-5).
-    Single group effects are not looked at, and of their prior only scales and
-    correlations are scaled.
+    A parameter is weakly identified where its distribution overlaps the prior by 0.7 or
+    more, or where power-scaling the prior moves it (a sensitivity of 0.05 or more) and
+    power-scaling the likelihood does not; the prior has a say in it where both do: data
+    are few, or at odds with the prior (`bayesmig.sensitivity`; Kallioinen et al. 2024,
+    doi 10.1007/s11222-023-10366-5). Single group effects are not looked at, and of their
+    prior only scales and correlations are scaled.
 
-    Fails where a coefficient, or a parameter of nests, curves or consideration, is
-    flagged. Scales and correlations of groups are flagged, but fail no theory: with few
+    Fails where a coefficient, or a parameter of nests, curves or consideration, is weakly
+    identified. Scales and correlations of groups are told, but fail no theory: with few
     groups, the prior always has a say in them.
 
     Parameters
@@ -63,13 +62,17 @@ def prior_sensitivity(posterior: Posterior, *, draws: int, seed: int) -> CheckRe
         before = _told(with_draws.data["prior"].to_dataset())[1]
     table = identification(posterior, values, before)
     table.insert(0, "parameter", names)
-    spared = table["parameter"].str.startswith(_OF_SCALES)
-    table["passed"] = (table["identification"] == "") | spared
+    table["passed"] = (table["identification"] != WEAK) | _spared(table)
     shared, moved = (table[c].to_numpy() for c in ("overlap", "prior_sensitivity"))
     badness = np.nan_to_num(np.fmax(shared / OVERLAP, moved / SENSITIVE))
     table = table.iloc[np.lexsort((-badness, table["passed"]))]
     table = tabled(table.reset_index(drop=True), KIND)
     return CheckResult(NAME, bool(table["passed"].all()), table, _text(posterior, table))
+
+
+def _spared(table: pd.DataFrame) -> pd.Series:
+    """Which parameters are scales and correlations of groups."""
+    return table["parameter"].str.startswith(_OF_SCALES)
 
 
 def _told(draws: xr.Dataset) -> tuple[list[str], Array]:
@@ -95,19 +98,17 @@ def _each_once(name: str, draws: xr.Dataset) -> Iterator[tuple[str, Array]]:
 def _text(posterior: Posterior, table: pd.DataFrame) -> str:
     said = [f"Of an approximation ({PREVIEW})."] if posterior.is_preview else []
     counted = table[~table["passed"]]
-    scales = table[table["passed"] & (table["identification"] != "")]
+    others = table[~_spared(table)]
     if len(counted):
-        said += [_named(counted, word) for word in (WEAK, CONFLICT)]
+        said.append(_named(counted, WEAK))
     else:
-        said.append(
-            f"None of {len(table):,} parameters but scales and correlations of groups is said by "
-            "the prior or at odds with it."
-            if len(scales)
-            else f"None of {len(table):,} parameters is said by the prior or at odds with it."
-        )
+        which = " but scales and correlations of groups" if _spared(table).any() else ""
+        said.append(f"None of {len(others):,} parameters{which} is said by the prior.")
+    said += [_named(others, word) for word in (LEANS, UNKNOWN)]
+    scales = table[_spared(table) & table["identification"].isin([WEAK, LEANS])]
     if len(scales):
         said += ["Of scales and correlations, which do not count:"]
-        said += [_named(scales, word) for word in (WEAK, CONFLICT)]
+        said += [_named(scales, word) for word in (WEAK, LEANS)]
     if table["overlap"].isna().all():
         said.append("A prior is flat: nothing can be drawn from it, so no overlap is known.")
     said.append(

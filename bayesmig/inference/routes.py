@@ -359,9 +359,16 @@ def _take(
             why += f"; effects of {by} are too far from normal to be integrated out"
         else:
             sampler = density_sampler(marginal)
-            over = f", effects of {by} integrated out over {marginal.points} points each"
-            numbers["quadrature_points"] = marginal.points
+            of_each = "×".join(map(str, marginal.points))
+            over = f", effects of {by} integrated out over {of_each} points"
+            numbers["quadrature_points"] = float(np.prod(marginal.points))
             numbers["nanoseconds_per_row"] = _nanoseconds_per_row(marginal, density, plan)
+            outcome = _chains(
+                sampler, design, plan, chains, cores, folder, progress, why, numbers, over
+            )
+            if marginal.errors:
+                numbers["quadrature_error"] = max(marginal.errors)
+            return replace(outcome, numbers=numbers)
     return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers, over)
 
 

@@ -159,10 +159,13 @@ def _standing(row: Mapping[Any, Any]) -> str:
 
 
 def _claim(row: Mapping[Any, Any]) -> Markup:
-    return Markup("{} {} ({}). The theory’s claim: {}.").format(
-        badge(_standing(row)),
+    stands, said = _standing(row), str(row["joint_identification"])
+    beside = f"; {said}" if said and stands in ("supported", "contradicted") else ""
+    return Markup("{} {} ({}{}). The theory’s claim: {}.").format(
+        badge(stands),
         reading(str(row["statement"])),
         probability(row["joint_probability"]),
+        beside,
         quoted(row["claim"]),
     )
 

@@ -438,6 +438,15 @@ class ModelSpec(Frozen):
                     where=f"key {key}",
                     mend="name one of " + ", ".join(known),
                 )
+        for stated, h in self.hypotheses.items():
+            averages = [a for part in h.inequalities for a in part.averages]
+            if any(a.verb == "excess" and a.alternative == self.choice.base for a in averages):
+                raise SpecError(
+                    f"an excess of the base {self.choice.base!r} is zero: everyone's odds are "
+                    "against it",
+                    where=f"key hypotheses.{stated}.statement",
+                    mend="name another alternative",
+                )
         self._no_idle_priors()
 
     def _no_idle_priors(self) -> None:

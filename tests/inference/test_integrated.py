@@ -65,6 +65,12 @@ NAMES = ["two alternatives", "three alternatives", "another base", "uncorrelated
          "counted rows"]  # fmt: skip
 
 
+def over(density: Density, points: int, by: str = "household") -> Integrated:
+    """The density over as many points along every effect."""
+    factor = next(f for f in density.layout.factors if f.by == by)
+    return Integrated(density, by, (points,) * factor.width)
+
+
 def by_grid(density: Density, vector: np.ndarray, points: int) -> float:
     """The log of the whole density's integral over every coordinate of the households.
 
@@ -87,7 +93,10 @@ def by_grid(density: Density, vector: np.ndarray, points: int) -> float:
 def test_it_is_the_integral_of_the_whole_density(name: str) -> None:
     """Over the same points, since a grid over all households is the product of theirs."""
     density = case(name)
-    one, rough = Integrated(density, "household", 5), Integrated(density, "household", 1)
+    one, rough = (
+        over(density, 5),
+        over(density, 1),
+    )
     rng, gaps, wrong = np.random.default_rng(0), [], []
     for scale in (0.3, 0.6, 1.0):
         vector = rng.normal(0.0, scale, one.size)
@@ -98,15 +107,25 @@ def test_it_is_the_integral_of_the_whole_density(name: str) -> None:
     assert np.ptp(wrong) > 1e-2
 
 
+def test_effects_may_have_points_in_different_numbers() -> None:
+    density = case("three alternatives")
+    vector = np.random.default_rng(0).normal(0.0, 0.5, over(density, 3).size)
+    fine = over(density, 21)
+    gaps = [Integrated(density, "household", (7, 13)), Integrated(density, "household", (13, 7))]
+    expected = fine(vector)[0] - fine(0 * vector)[0]
+    for each in gaps:
+        assert each(vector)[0] - each(0 * vector)[0] == pytest.approx(expected, abs=2e-3)
+
+
 def test_few_points_are_exact_enough_and_the_fewest_are_found() -> None:
     density = density_of(rare())
     found = integrated(density, "household")
     assert found is not None
-    fine = Integrated(density, "household", 31)
+    fine = over(density, 31)
     rng = np.random.default_rng(7)
     places = [rng.normal(0.0, 0.7, found.size) for _ in range(5)]
     assert np.ptp([found(place)[0] - fine(place)[0] for place in places]) < 0.2
-    rough = Integrated(density, "household", 1)
+    rough = over(density, 1)
     assert np.ptp([rough(place)[0] - fine(place)[0] for place in places]) > 0.5
 
 
@@ -114,7 +133,7 @@ def test_what_no_number_of_points_integrates_is_left_to_the_map(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     density = density_of(rare())
-    monkeypatch.setattr("bayesmig.inference.integration._POINTS", {2: (1, 2)})
+    monkeypatch.setattr("bayesmig.inference.integration._POINTS", (1, 2))
     assert integrated(density, "household") is None
     spec, options = theory("female + wealth", groups=NESTED), {"draws": 20, "tune": 20}
     fitted = fit(
@@ -126,11 +145,11 @@ def test_what_no_number_of_points_integrates_is_left_to_the_map(
 
 def test_rows_in_single_precision_change_digits_alone() -> None:
     design = build_design(theory("female + wealth", groups=NESTED), survey_of(rare()))
-    double, single = (Integrated(Density(design, p), "household", 5) for p in ("double", "single"))
+    double, single = (over(Density(design, p), 5) for p in ("double", "single"))
     # Over the same coordinates, which expansions in other precision are not, to their digits.
     vector = np.random.default_rng(0).normal(0.0, 0.5, double.size)
     other = single.density.moved(double.density.expansion)
-    value, gradient = Integrated(other, "household", 5)(vector)
+    value, gradient = over(other, 5)(vector)
     expected, slopes = double(vector)
     assert value == pytest.approx(expected, rel=1e-5)
     assert np.abs(gradient - slopes).max() < 1e-4 * np.abs(slopes).max()
@@ -156,7 +175,7 @@ def test_its_gradient_is_that_of_its_values(keys: dict[str, Any], points: int) -
     frame.loc[frame["choice"] == "international", "urban"] = 1
     by = keys.get("groups", NESTED)[-1]["by"]
     density = density_of(frame, "female + wealth", **keys)
-    one = Integrated(density, by, points)
+    one = over(density, points, by)
     rng, step = np.random.default_rng(1), 1e-5
     vector = rng.normal(0.0, 1.0, one.size)
     _, gradient = one(vector)
@@ -174,7 +193,7 @@ def test_its_gradient_is_that_of_its_values(keys: dict[str, Any], points: int) -
 def test_effects_are_drawn_from_their_density_given_the_rest(log_sigma: float) -> None:
     """Where scales are large, a household with its one mover has a long tail on one side."""
     density = case("two alternatives")
-    one = Integrated(density, "household", 9)
+    one = over(density, 9)
     factor = next(f for f in density.layout.factors if f.by == "household")
     vector = np.random.default_rng(3).normal(0.0, 1.0, one.size)
     centre, root = density.expansion.centre, density.expansion.root
@@ -208,7 +227,7 @@ def test_effects_are_drawn_from_their_density_given_the_rest(log_sigma: float) -
 
 
 def test_equal_coordinates_give_equal_draws_and_others_others() -> None:
-    one = Integrated(case("three alternatives"), "household", 3)
+    one = over(case("three alternatives"), 3)
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(120, one.size))
     first, again = one.parameters(vectors), one.parameters(vectors)
@@ -252,8 +271,9 @@ def test_the_posterior_is_that_of_the_whole_density(monkeypatch: pytest.MonkeyPa
     spec = theory("female + wealth", groups=NESTED)
     options: dict[str, Any] = {"method": "nuts", "draws": 2000, "chains": 4, "progress": False}
     one = fit(spec, survey, seed=1, **options)
-    assert one.provenance.route.endswith("effects of household integrated out")
-    assert one.provenance.numbers["quadrature_points"] >= 5
+    assert "effects of household integrated out over" in one.provenance.route
+    assert one.provenance.numbers["quadrature_points"] >= 25
+    assert one.provenance.numbers["quadrature_error"] < 0.2
     monkeypatch.setattr(routes, "worth_integrating", lambda density: "")
     whole = fit(spec, survey, seed=2, **options)
     assert "integrated" not in whole.provenance.route

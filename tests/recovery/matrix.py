@@ -27,6 +27,7 @@ from bayesmig.inference.layout import scale_shape
 from bayesmig.inference.routes import fit
 from bayesmig.model_comparison import compare
 from bayesmig.posterior import Posterior
+from bayesmig.sensitivity import WEAK
 from bayesmig.simulation import simulate
 from bayesmig.simulation.worlds import STREAMS, columns_of, true_parameters
 from bayesmig.simulation.worlds import World as Setting
@@ -227,7 +228,7 @@ def replicate(theory: str, world: str, seed: int, persons: int = PERSONS) -> dic
         "covered": int(sum(inside)),
         "coefficients": len(inside),
         "shares": np.bincount(design.choice, minlength=3).tolist(),
-        "claims": {n: [r.probability, holds[n]] for n, r in asked.items()},
+        "claims": {n: [r.probability, holds[n], r.identification] for n, r in asked.items()},
         "seconds": round(time.perf_counter() - begun, 2),
     }
 
@@ -309,18 +310,22 @@ def by_theory(runs: list[dict[str, Any]]) -> str:
 
 def _row(theory: str, world: str, runs: list[dict[str, Any]]) -> str:
     inside, all_ = (sum(r[k] for r in runs) for k in ("covered", "coefficients"))
-    pairs = [pair for r in runs for pair in r["claims"].values()]
+    found = [_counted(*claim) for r in runs for claim in r["claims"].values()]
     return (
         f"| {theory} | {world} | {len(runs)} | {100 * inside / all_:.0f} % of {all_:,} "
-        f"| {_rate(p for p, holds in pairs if holds)} "
-        f"| {_rate(p for p, holds in pairs if not holds)} |"
+        f"| {_rate(s for s, holds in found if holds)} "
+        f"| {_rate(s for s, holds in found if not holds)} |"
     )
 
 
-def _rate(probabilities: Iterable[float]) -> str:
-    found = list(probabilities)
-    high = sum(p > hypotheses.SUPPORTED for p in found)
-    return f"{high} of {len(found)}" if found else "–"
+def _counted(probability: float, holds: bool, identified: str = "") -> tuple[bool, bool]:
+    """Whether a claim is supported, which one that the prior says is not; and whether it holds."""
+    return probability >= hypotheses.SUPPORTED and identified != WEAK, holds
+
+
+def _rate(supported: Iterable[bool]) -> str:
+    found = list(supported)
+    return f"{sum(found)} of {len(found)}" if found else "–"
 
 
 def by_claim(runs: list[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from bayesmig.design.design import build_design
 from bayesmig.hypotheses import validate_hypotheses
+from bayesmig.sensitivity import WEAK
 from bayesmig.spec.library import load_model, model_names
 from tests.recovery import matrix
 from tests.recovery.matrix import (
@@ -84,6 +85,10 @@ def test_tables_say_what_was_found() -> None:
     results = [
         run | {"world": "true", "claims": {"a": [0.99, True], "b": [0.5, True]}},
         run | {"world": "false", "claims": {"a": [0.96, False], "b": [0.1, True]}},
+        *(
+            run | {"theory": "u", "world": w, "claims": {"c": [0.99, w == "true", WEAK]}}
+            for w in WORLDS
+        ),
         {"contest": "border_regime", "persons": 500, "seed": 0, "best": "border_regime",
          "gap": 3.0, "error": 2.0, "behind": 0.0, "separated": False},
     ]  # fmt: skip
@@ -93,6 +98,7 @@ def test_tables_say_what_was_found() -> None:
     assert "stale" not in page
     assert "| t | true | 1 | 90 % of 10 | 1 of 2 | – |" in page
     assert "| t | false | 1 | 90 % of 10 | 0 of 1 | 1 of 1 |" in page
+    assert "| u | true | 1 | 90 % of 10 | 0 of 1 | – |" in page
     assert "| t | b | 0.50 (0.50–0.50), holds | 0 of 1 | 0.10 (0.10–0.10), holds | 0 of 1 |" in page
     assert "| border_regime | 500 | 1 | 1 of 1 | 3.0 | 1 of 1 |" in page
 
@@ -119,7 +125,7 @@ def test_claims_and_intervals_in_some_surveys(theory: str) -> None:
     everything = [r for w in WORLDS for r in runs[w]]
     inside = sum(r["covered"] for r in everything) / sum(r["coefficients"] for r in everything)
     assert 0.80 < inside < 0.98
-    untrue = [p for r in everything for p, holds in r["claims"].values() if not holds]
+    untrue = [p for r in everything for p, holds, _ in r["claims"].values() if not holds]
     assert np.mean([p > 0.95 for p in untrue]) < 0.1
     for claim in runs["true"][0]["claims"]:
         true, false = (np.median([r["claims"][claim][0] for r in runs[w]]) for w in WORLDS)

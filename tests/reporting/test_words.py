@@ -94,7 +94,7 @@ def test_what_the_prior_says_is_neither_supported_nor_contradicted() -> None:
     assert [standing(p, words.WEAK) for p in (0.99, 0.5, 0.01, float("nan"))] == [
         *("weakly identified", "undecided", "weakly identified", "cannot be computed")
     ]
-    assert standing(0.99, sensitivity.CONFLICT) == "supported"
+    assert standing(0.99, sensitivity.LEANS) == "supported"
     assert 'class="badge open"' in words.badge("weakly identified")
     assert "weakly identified" in words.STANDINGS
 
