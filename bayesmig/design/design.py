@@ -1076,7 +1076,7 @@ def _can_group(
     if column not in frame.columns:
         raise DesignError(
             f"effects vary by {part!r}, which is neither a declared role nor a column; "
-            + nearest(part, [*roles, *map(str, frame.columns)]),
+            + nearest(part, list(dict.fromkeys([*roles, *map(str, frame.columns)]))),
             where=f"{key}.by",
             mend=f"declare the role {part!r} in the codebook, or name a column",
         )
