@@ -8,6 +8,7 @@ resampling among candidates of the map, which is near that density already.
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from bayesmig.inference import integrated as compiled
 from bayesmig.inference.callback import Callback
 from bayesmig.inference.density import Density
+from bayesmig.inference.geometry import Expansion
 
 Array = NDArray[np.float64]
 #: Compiled functions have no signature that a type checker could read.
@@ -27,6 +29,12 @@ target: Any = compiled
 #: 0.6 went with scales that were a quarter of a standard deviation off.
 _POINTS, _EXACT = (5, 9, 13, 19, 27, 41), 0.2
 _PLACES, _SPREAD = 6, 0.5
+#: Newton steps of theta at most, none of which is worth its price where it is of so few standard
+#: deviations a coordinate and curvatures lie within such a factor of one.
+_ROUNDS, _NEAR, _ROUND = 8, 0.15, 1.8
+#: Their length at most, and the least curvature they are taken with; of differences; steps of other
+#: effects to their mode; halvings of a step that leads down.
+_FAR, _LEAST, _STEP, _CLIMBS, _HALVINGS = 10.0, 0.2, 0.3, 3, 4
 #: Draws at which the points are looked at again.
 _LOOKS = 20
 #: Among so many candidates the effects of a group are drawn.
@@ -68,6 +76,14 @@ class Integrated:
         )
         self.callback = Callback(self.size, self._arguments, "integrated")
 
+    def over(self, points: tuple[int, ...]) -> Integrated:
+        """The same over other numbers of points."""
+        return Integrated(self.density, self.by, points)
+
+    def moved(self, expansion: Expansion) -> Integrated:
+        """The same over the coordinates of another expansion."""
+        return Integrated(self.density.moved(expansion), self.by, self.points)
+
     def __call__(self, vector: Array) -> tuple[float, Array]:
         """Log density up to a constant, and its gradient (length ``size``)."""
         value, gradient = self.callback(vector)
@@ -91,7 +107,7 @@ class Integrated:
         seed = zlib.crc32(flat.tobytes()) % 2**31
         some = flat[:: max(1, len(flat) // _LOOKS)]
         if len(some) > 1:
-            finer = Integrated(self.density, self.by, tuple(map(_more, self.points)))
+            finer = self.over(tuple(map(_more, self.points)))
             self.errors.append(float(np.std([finer(v)[0] - self(v)[0] for v in some])))
         target.draw_effects(flat, seed, _CANDIDATES, *self._arguments, theta, effects)
         return self.density.named(theta.reshape(*lead, -1), effects.reshape(*lead, -1))
@@ -100,11 +116,26 @@ class Integrated:
 def integrated(density: Density, by: str) -> Integrated | None:
     """The density without the effects of a factor, over as many points as it needs.
 
+    Its coordinates are centred and whitened where its own bulk is: the expansion that came
+    with the density takes the effects that are integrated out for normal, which they are not.
     ``None`` where no number of points is enough: where scales are so large that the density of
     a group of whom nobody moved has a kink.
     """
     (width,) = (factor.width for factor in density.layout.factors if factor.by == by)
-    found = Integrated(density, by, (_POINTS[0],) * width)
+    fewest = (_POINTS[0],) * width
+    if (start := _exact(Integrated(density, by, fewest))) is None:
+        return None
+    found = start
+    for _ in range(_ROUNDS):
+        if (moved := _moved(found)) is None:
+            break
+        found = moved
+    return found if found is start else _exact(found.over(fewest))
+
+
+def _exact(marginal: Integrated) -> Integrated | None:
+    """Over as many points as differences of the log density between places need."""
+    found, width = marginal, len(marginal.points)
     places = np.random.default_rng(0).normal(0.0, _SPREAD, (_PLACES, found.size))
     values = np.array([found(place)[0] for place in places])
     axis, enough = 0, 0
@@ -114,13 +145,54 @@ def integrated(density: Density, by: str) -> Integrated | None:
         points[axis] = _more(points[axis])
         if points[axis] > _POINTS[-1]:
             return None
-        finer = Integrated(density, by, tuple(points))
+        finer = found.over(tuple(points))
         changed = np.array([finer(place)[0] for place in places])
         if np.ptp(changed - values) < _EXACT:
             axis, enough = (axis + 1) % width, enough + 1
         else:
             found, values, enough = finer, changed, 0
     return found
+
+
+def _moved(marginal: Integrated) -> Integrated | None:
+    """Newton's step of theta, other effects at their mode; ``None`` where it is short.
+
+    Given theta those effects are nearly standard normal in the map's coordinates, so that
+    their mode is a few steps of their slopes away, and what they leave of theta's curvature is
+    that less the products of the mixed ones.
+    """
+    t, here = marginal.density.layout.n_theta, np.zeros(marginal.size)
+    height, slope = _at_mode(marginal, here)
+    unit = _STEP * np.eye(t, marginal.size)
+    rows = np.array([marginal(here + e)[1] - marginal(here - e)[1] for e in unit]) / (2 * _STEP)
+    mixed = rows[:, t:]
+    curvature = -rows[:, :t] - mixed @ mixed.T
+    values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
+    whole = vectors @ ((vectors.T @ (slope[:t] + mixed @ slope[t:])) / values.clip(_LEAST))
+    size = float(np.linalg.norm(whole))
+    if size < _NEAR * np.sqrt(t) and values[0] > 1 / _ROUND and values[-1] < _ROUND:
+        return None
+    step, at = whole * min(1.0, _FAR / size), marginal.density.expansion
+    root = at.root @ (vectors / np.sqrt(values.clip(_LEAST))) @ vectors.T
+    for _ in range(_HALVINGS):
+        place = here.copy()
+        place[:t] = step
+        if _at_mode(marginal, place)[0] > height:
+            break
+        step = step / 2
+    else:
+        step = np.zeros(t)
+    return marginal.moved(replace(at, centre=at.centre + at.root @ step, root=root))
+
+
+def _at_mode(marginal: Integrated, place: Array) -> tuple[float, Array]:
+    """Log density and slopes where the effects that are left are at their mode, which is set."""
+    t = marginal.density.layout.n_theta
+    value, slope = marginal(place)
+    for _ in range(_CLIMBS):
+        place[t:] += slope[t:]
+        value, slope = marginal(place)
+    return value, slope
 
 
 def _more(points: int) -> int:

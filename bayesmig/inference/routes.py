@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import xarray as xr
@@ -51,6 +51,9 @@ from bayesmig.posterior import MAX_PARETO_K, MIN_ESS, PREVIEW, Posterior, Proven
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey
+
+if TYPE_CHECKING:
+    from bayesmig.inference.integration import Integrated
 
 Method = Literal["auto", "surrogate", "nuts", "graph", "plain", "preview"]
 #: What chains move on, by the route of their plan.
@@ -335,10 +338,18 @@ def _take(
             why = f"the map does not cover {', '.join(beyond_logit(design.columns))}"
         return _chains(sampler, design, plan, chains, cores, folder, progress, why, {})
     progress("expansion", 0, 1)
-    density = refined(_density(design, plan))
+    density, over = _density(design, plan), ""
+    if method in ("auto", "nuts") and (by := worth_integrating(density)):
+        # Its machine code is loaded, and most theories have no such groups.
+        from bayesmig.inference.integration import integrated
+
+        if (marginal := integrated(density, by)) is not None:
+            progress("expansion", 1, 1)
+            return _integrated(marginal, plan, chains, cores, folder, progress, method)
+        over = f"; effects of {by} are too far from normal to be integrated out"
+    density = refined(density)
     progress("expansion", 1, 1)
-    numbers = {"nanoseconds_per_row": _nanoseconds_per_row(density, density, plan)}
-    numbers["rows_in_loops"] = len(density.columns.persons)
+    numbers = _measured(density, density, plan)
     why = "was asked for"
     if method != "nuts":
         pool, why = _weighted(density, plan, chains, method, progress)
@@ -350,26 +361,30 @@ def _take(
                 where=f"fit(method={method!r})",
                 mend="fit with method='auto', which goes on to NUTS",
             )
-    sampler, over = density_sampler(density), ""
-    if by := worth_integrating(density):
-        # Its machine code is loaded, and most theories have no such groups.
-        from bayesmig.inference.integration import integrated
+    sampler = density_sampler(density)
+    return _chains(sampler, design, plan, chains, cores, folder, progress, why + over, numbers)
 
-        if (marginal := integrated(density, by)) is None:
-            why += f"; effects of {by} are too far from normal to be integrated out"
-        else:
-            sampler = density_sampler(marginal)
-            of_each = "×".join(map(str, marginal.points))
-            over = f", effects of {by} integrated out over {of_each} points"
-            numbers["quadrature_points"] = float(np.prod(marginal.points))
-            numbers["nanoseconds_per_row"] = _nanoseconds_per_row(marginal, density, plan)
-            outcome = _chains(
-                sampler, design, plan, chains, cores, folder, progress, why, numbers, over
-            )
-            if marginal.errors:
-                numbers["quadrature_error"] = max(marginal.errors)
-            return replace(outcome, numbers=numbers)
-    return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers, over)
+
+def _integrated(
+    marginal: Integrated,
+    plan: Plan,
+    chains: int,
+    cores: int | None,
+    folder: Path | None,
+    progress: Progress,
+    method: str,
+) -> _Outcome:
+    """Chains over all but the effects of many small groups."""
+    density, of_each = marginal.density, "×".join(map(str, marginal.points))
+    over = f", effects of {marginal.by} integrated out over {of_each} points"
+    numbers = _measured(marginal, density, plan)
+    numbers["quadrature_points"] = float(np.prod(marginal.points))
+    why = "was asked for" if method == "nuts" else f"groups of {marginal.by} are many and small"
+    sampler, design = density_sampler(marginal), density.design
+    outcome = _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers, over)
+    if marginal.errors:
+        numbers["quadrature_error"] = max(marginal.errors)
+    return replace(outcome, numbers=numbers)
 
 
 def _density(design: Design, plan: Plan) -> Density:
@@ -388,14 +403,15 @@ def _density(design: Design, plan: Plan) -> Density:
     return density
 
 
-def _nanoseconds_per_row(sampled: Any, density: Density, plan: Plan) -> float:
-    """Of one gradient of what is sampled, the best of a few."""
+def _measured(sampled: Any, density: Density, plan: Plan) -> dict[str, float]:
+    """Rows, and what one gradient of what is sampled takes, the best of a few."""
     vector, times = sampled.start(generator(plan.seed, 0)), []
     for _ in range(5):
         started = time.perf_counter()
         sampled(vector)
         times.append(time.perf_counter() - started)
-    return min(times) / density.design.n_obs * 1e9
+    nanoseconds = min(times) / density.design.n_obs * 1e9
+    return {"nanoseconds_per_row": nanoseconds, "rows_in_loops": len(density.columns.persons)}
 
 
 def _chains(

@@ -121,12 +121,51 @@ def test_few_points_are_exact_enough_and_the_fewest_are_found() -> None:
     density = density_of(rare())
     found = integrated(density, "household")
     assert found is not None
-    fine = over(density, 31)
+    fine, rough = over(found.density, 31), over(found.density, 1)
     rng = np.random.default_rng(7)
     places = [rng.normal(0.0, 0.7, found.size) for _ in range(5)]
     assert np.ptp([found(place)[0] - fine(place)[0] for place in places]) < 0.2
-    rough = over(density, 1)
     assert np.ptp([rough(place)[0] - fine(place)[0] for place in places]) > 0.5
+
+
+def test_coordinates_are_centred_and_whitened_where_the_integral_is() -> None:
+    # Whole households go abroad: far from the normal that the map takes their effects for.
+    frame = nested_frame(1200, 400, origins=10)
+    together = frame["household"].isin([f"h{k:04d}" for k in range(0, 400, 23)])
+    frame["choice"] = frame["choice"].replace("international", "stay")
+    frame.loc[together, "choice"] = "international"
+    density = density_of(frame)
+    found, t = integrated(density, "household"), density.layout.n_theta
+    assert found is not None
+
+    def slope_and_curvature(of: Integrated) -> tuple[float, np.ndarray]:
+        here = np.zeros(of.size)
+        for _ in range(20):
+            here[t:] += 0.5 * of(here)[1][t:]
+        unit = 0.1 * np.eye(of.size)
+        rows = [(of(here + e)[1] - of(here - e)[1]) / 0.2 for e in unit]
+        left = -np.array(rows)
+        whole = left[:t, :t] - left[:t, t:] @ np.linalg.solve(left[t:, t:], left[t:, :t])
+        return float(np.abs(of(here)[1][:t]).max()), np.linalg.eigvalsh((whole + whole.T) / 2)
+
+    steep, curved = slope_and_curvature(found)
+    assert steep < 0.7
+    assert curved.min() > 0.4
+    assert curved.max() < 2.0
+    before = over(density, found.points[0])
+    steep, curved = slope_and_curvature(before)
+    assert steep > 2.0 or curved.min() < 0.4 or curved.max() > 2.0
+    # The target is what it was: only its coordinates are others.
+    rng, here, there = np.random.default_rng(3), [], []
+    old, new = density.expansion, found.density.expansion
+    exact = Integrated(density, "household", found.points)
+    for _ in range(4):
+        place = rng.normal(0.0, 0.5, found.size)
+        theta = new.centre + new.root @ place[:t]
+        here.append(found(place)[0])
+        place[:t] = np.linalg.solve(old.root, theta - old.centre)
+        there.append(exact(place)[0])
+    np.testing.assert_allclose(np.diff(here), np.diff(there), rtol=0, atol=1e-7)
 
 
 def test_what_no_number_of_points_integrates_is_left_to_the_map(
