@@ -37,9 +37,9 @@ they do not change; and kecamatan with few interviews say little about themselve
 
 """
 
-CLAIMS = """Of claims with several inequalities, the estimand is that of the first. Overlap is how much
-of the estimand's distribution after the data lies under the one before; who says it, the data or
-the prior, is told by that and by power-scaling both.
+CLAIMS = """Of claims with several inequalities, the estimand is that of the first. Overlap is how
+much of the estimand's distribution after the data lies under the one before; who says it, the data
+or the prior, is told by that and by power-scaling both.
 
 """
 
