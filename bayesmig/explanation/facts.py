@@ -84,6 +84,13 @@ class Facts:
         """How many different values a column has."""
         return int(self._column(column).nunique())
 
+    def range(self, column: str) -> tuple[float, float] | None:
+        """The lowest and highest value of a column of numbers; ``None`` of any other."""
+        if not self._is_number(column):
+            return None
+        known = self._column(column).dropna()
+        return (float(known.min()), float(known.max())) if len(known) else None
+
     def sides(self, column: str, shares: tuple[float, float], by: str | None) -> Sides | None:
         """Units below and above where a half-saturation may lie.
 

@@ -282,6 +282,21 @@ def test_a_cross_effect_needs_both_networks_apart() -> None:
     assert "cross effect" not in needs(both, "comparison(network_internal, stay) < 0")
 
 
+def test_columns_that_a_claim_holds_are_needed_too(survey: bm.Survey) -> None:
+    spec = theory(utility={"persons": "age * female"})
+    held = "share(international, age=99, female=1) / share(internal, age=99, female=1) > 0.5"
+    said = needs(spec, held)
+    assert "people who differ in age and female and are alike" in said
+    assert "It holds age and female for everybody" in said
+    assert "shares alone" not in said
+    both = "lift(female, internal, age=p10) < lift(female, internal, age=p90)"
+    assert "people who differ in female and age" in needs(spec, both)
+    assert "shares alone" in needs(spec, "share(internal) > share(international)")
+    facts = " ".join(needs_of_hypothesis(spec, claim(held), Facts(survey)))
+    assert "age = 99 lies outside of" in facts
+    assert "female = 1 lies outside" not in facts
+
+
 def test_a_cross_effect_without_its_sibling_is_warned_of() -> None:
     one = theory(utility={"persons": "network_internal + prior_international"})
     text = needs(one, "comparison(network_internal, international) > 0")
