@@ -222,6 +222,7 @@ def test_shape_of_the_result(posterior: Posterior) -> None:
         "prior_sensitivity",
         "likelihood_sensitivity",
         "identification",
+        "rests_on",
     ]
     assert result.draws.dims == ("chain", "draw", "part")
     assert result.header["weights"].startswith("averages weighted by weight")

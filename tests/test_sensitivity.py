@@ -14,6 +14,7 @@ from scipy import stats
 from bayesmig import hypotheses
 from bayesmig.checks.prior_sensitivity import prior_sensitivity
 from bayesmig.design.design import build_design
+from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.routes import fit
 from bayesmig.posterior import PREVIEW, Posterior, load
 from bayesmig.predict import log_likelihood
@@ -26,6 +27,7 @@ from bayesmig.sensitivity import (
     _sensitivity,
     _words,
     identification,
+    of_answers,
     overlap,
     power_scaling,
 )
@@ -308,6 +310,24 @@ def test_a_hypothesis_that_the_prior_says_never_looks_strong(untold: Posterior) 
     # One inequality that the data contradict contradicts a statement, whatever else it says.
     assert found["reversed"].identification == ""
     assert "is contradicted" in found["reversed"].sentence
+
+
+def test_an_answer_is_no_better_told_than_a_flat_lambda_that_it_rests_on() -> None:
+    """Costs that do not differ: the survey says nothing of lambda, nor power-scaling of it."""
+    nests = [{"name": "move", "alternatives": ["internal", "international"]}]
+    design = small_design("female", survey=small_survey(), nests=nests, groups=[])
+    posterior = fabricated(design, survey=small_survey(), draws=300)
+    prior = prior_draws(design, seed=3, draws=1200)
+    lambdas = prior["lambda_nest"].to_numpy().reshape(posterior.draws["lambda_nest"].shape)
+    posterior.draws["lambda_nest"][:] = lambdas
+    rng = np.random.default_rng(2)
+    noise = rng.normal(size=(1200, 1))
+    resting, free = 5 + lambdas.reshape(-1, 1) ** 3 + 0.1 * noise, 5 + 0.1 * noise
+    earlier = rng.normal(0, 30, (1000, 2))
+    found = of_answers(posterior, np.hstack([resting, free]), earlier, prior)
+    assert list(found["identification"]) == [WEAK, ""]
+    assert list(found["rests_on"]) == ["lambda_nest[move]", ""]
+    assert (found["overlap"] < 0.5).all()
 
 
 def test_a_stream_with_hardly_any_movers_is_flagged() -> None:
