@@ -1,10 +1,10 @@
 """Named hypotheses of a theory as posterior probabilities.
 
 A statement is a conjunction of inequalities between average effects on the probability
-scale (`bayesmig.spec.statement`). Every average is computed within each draw, the
-arithmetic of a statement is done within each draw, and a statement holds in a draw where
-all its inequalities do. What comes out is a probability that the theory and the data
-give to a statement about averages; it says nothing about causes.
+scale, or on that of log odds (`bayesmig.spec.statement`). Every average is computed within
+each draw, the arithmetic of a statement is done within each draw, and a statement holds in a
+draw where all its inequalities do. What comes out is a probability that the theory and the
+data give to a statement about averages; it says nothing about causes.
 
 Beside it stands how much of it the prior says (`bayesmig.sensitivity`): a statement that
 rests on an estimand of which the data tell little is neither supported nor contradicted.
@@ -13,7 +13,7 @@ rests on an estimand of which the data tell little is neither supported nor cont
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, Unpack, overload
 
@@ -31,12 +31,14 @@ from bayesmig.changes import (
     outside,
     refuse_left_behind,
 )
+from bayesmig.choice.utility import Columns
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.inference.stream import probability_blocks
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
+    Prepared,
     ask_about,
     before_the_data,
     change_of,
@@ -51,12 +53,18 @@ from bayesmig.predict import (
 )
 from bayesmig.sensitivity import LEANS, ORDER, RULE, UNKNOWN, WEAK, of_answers
 from bayesmig.spec.model import Hypothesis
-from bayesmig.spec.statement import Average, Inequality, as_average, percentile_of
+from bayesmig.spec.statement import (
+    AGAINST_BASE,
+    Average,
+    Inequality,
+    as_average,
+    percentile_of,
+)
 
 Array = NDArray[np.float64]
 #: Called supported from the first probability on, contradicted up to the second.
 SUPPORTED, CONTRADICTED = 0.95, 0.05
-#: Of an excess, which is a difference of probabilities.
+#: Of what is made of rows' odds: nothing, up to rounding, has a sign that is no finding.
 _ROUNDING = 1e-12
 
 #: Estimands that are of averages before and after a rise by one.
@@ -364,6 +372,8 @@ def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
     slopes = {x: slope(ask, x)[:, 0] for x in sorted(sloping)}
     exceeding = {a.variable for a in wanted if a.verb == "excess"}
     excesses = {x: _excess(ask, x) for x in sorted(exceeding)}
+    against_base = {a.variable for a in wanted if a.verb == "log_odds"}
+    log_odds = {x: _log_odds(ask, x) for x in sorted(against_base)}
 
     def one(average: Average) -> Array:
         match average.verb:
@@ -374,6 +384,8 @@ def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
                 return slopes[average.variable]
             case "excess":
                 return excesses[average.variable]
+            case "log_odds":
+                return log_odds[average.variable]
             case "comparison":
                 return change_of(*arms[average.variable], "difference")
             case _:
@@ -403,25 +415,69 @@ def _arms(ask: Ask, variable: str, base: Array | None) -> tuple[Array, Array]:
 def _excess(ask: Ask, variable: str) -> Array:
     """Average changes beyond those that leave each person's odds against the base as they were.
 
-    In double precision, and row by row: what keeps everyone's odds does not keep those of
-    averages. Returns ``(draw, alternative)``; NaN where the base is closed.
+    Row by row: what keeps everyone's odds does not keep those of averages. Returns
+    ``(draw, alternative)``; NaN where the base is closed.
     """
-    design, weights = ask.posterior.design, ask.weights
-    [(_, low, high)] = contrasts_of(ask, variable)
-    arms = [
-        probability_blocks(*prepare(ask.posterior, table, ask.groups, ask.seed))
-        for table in (low, high)
-    ]
-    base = design.alternatives.index(design.spec.choice.base)
-    weights = np.ones(len(ask.frame)) if weights is None else weights
+    design = ask.posterior.design
+    base, weights = design.alternatives.index(design.spec.choice.base), _weights_of(ask)
     total = np.zeros((1, len(design.alternatives)))
-    for (rows, before), (_, after) in zip(*arms, strict=True):
+    for rows, (before, after) in _rows_of_arms(_prepared(ask, _tables(ask, variable))):
         with np.errstate(divide="ignore", invalid="ignore"):
             kept = before * (after[..., base] / before[..., base])[..., None]
         total = total + np.einsum("sra,r->sa", after - kept, weights[rows])
-    found = np.asarray(total / weights.sum())
-    # What keeps everyone's odds leaves rounding, whose sign would be read as a probability.
-    return np.where(np.abs(found) < _ROUNDING, 0.0, found)
+    return np.asarray(total / weights.sum())
+
+
+def _log_odds(ask: Ask, variable: str) -> Array:
+    """Averages over rows of log odds against the base, or of their changes with a column.
+
+    Row by row, as `_excess`. Rows in which the alternative or the base is closed have no odds
+    and do not count. Returns ``(draw, alternative)``; NaN where no row counts, and where the
+    column itself opens or closes one of the two.
+    """
+    design = ask.posterior.design
+    base = design.alternatives.index(design.spec.choice.base)
+    arms = _prepared(ask, _tables(ask, variable) if variable else (ask.frame,))
+    open_ = np.any([_has_odds(columns, base) for columns, _ in arms], axis=0)
+    counts = _weights_of(ask)[:, None] * open_
+    total = np.zeros((1, len(design.alternatives)))
+    for rows, probabilities in _rows_of_arms(arms):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            odds = [p / p[..., [base]] for p in probabilities]
+            logs = np.log(odds[-1] / odds[0] if variable else odds[0])
+        # A zero weight would keep what has no value.
+        used = np.where(counts[rows] > 0, logs, 0.0)
+        total = total + np.einsum("sra,ra->sa", used, counts[rows])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = total / counts.sum(axis=0)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _has_odds(columns: Columns, base: int) -> NDArray[np.bool_]:
+    """Whether both an alternative and the base are open, ``(obs, alternative)``."""
+    if columns.available is None:
+        return np.ones((len(columns.persons), columns.n_alternatives), dtype=bool)
+    return np.asarray(columns.available & columns.available[:, [base]])
+
+
+def _tables(ask: Ask, variable: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows before and after a rise by one (0 to 1 for an indicator)."""
+    [(_, low, high)] = contrasts_of(ask, variable)
+    return low, high
+
+
+def _prepared(ask: Ask, tables: Iterable[pd.DataFrame]) -> list[Prepared]:
+    return [prepare(ask.posterior, table, ask.groups, ask.seed) for table in tables]
+
+
+def _weights_of(ask: Ask) -> Array:
+    return np.ones(len(ask.frame)) if ask.weights is None else ask.weights
+
+
+def _rows_of_arms(arms: list[Prepared]) -> Iterator[tuple[slice, list[Array]]]:
+    """Probabilities of the same rows in each arm, block by block, in double precision."""
+    for blocks in zip(*(probability_blocks(*arm) for arm in arms), strict=True):
+        yield blocks[0][0], [block for _, block in blocks]
 
 
 def _reach(ask: Ask, averages: Iterable[Average]) -> list[str]:
@@ -432,7 +488,7 @@ def _reach(ask: Ask, averages: Iterable[Average]) -> list[str]:
         held = [column for column, _ in a.at]
         beyond = outside(ask.posterior.design, [rows.frame], ask.weights, held) if held else ()
         notes |= dict.fromkeys(f"held: {note}" for note in beyond)
-        if a.verb in (*_RAISING, "excess"):
+        if a.variable and a.verb != "slope":
             contrasts = contrasts_of(rows, a.variable)
             notes |= dict.fromkeys(n for c in contrasts for n in reach(rows, a.variable, c))
     return list(notes)
@@ -458,6 +514,8 @@ def _estimand(part: Inequality, averages: Mapping[Average, Array]) -> Array:
     """``left - right``, ``(draw,)``; NaN where a draw has no value."""
     with np.errstate(all="ignore"):
         found = np.asarray(_value(part.left, averages) - _value(part.right, averages))
+    if any(a.verb in AGAINST_BASE for a in part.averages):
+        found = np.where(np.abs(found) < _ROUNDING, 0.0, found)
     return np.where(np.isfinite(found), found, np.nan)
 
 
@@ -595,6 +653,8 @@ def _prior_note(before: float) -> str:
 
 def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
     unit = "left minus right of each inequality, between averages on the probability scale"
+    if any(a.verb == "log_odds" for a in averages):
+        unit += ", or of log odds"
     changed = dict.fromkeys(a.variable for a in averages if a.variable)
     return header_of(ask, unit, changed, _reach(ask, averages)) | {
         "verdict": f"supported from a probability of {SUPPORTED:g} on, contradicted up to "

@@ -11,14 +11,16 @@ import pytest
 
 from bayesmig import hypotheses
 from bayesmig.design.design import build_design
-from bayesmig.errors import ConvergenceError, QuestionError
+from bayesmig.errors import ConvergenceError, QuestionError, SpecError
 from bayesmig.hypotheses import HypothesisResult, validate_hypotheses
 from bayesmig.posterior import Posterior
 from bayesmig.predict import Ask, comparisons
 from tests.by_hand import (
     HYPOTHESES,
     averages,
+    draws_of,
     effects_for,
+    probabilities,
     reloaded,
     rich_posterior,
     rows_of,
@@ -333,6 +335,101 @@ def test_an_excess_keeps_the_odds_of_every_row(posterior: Posterior, change: str
         weighted = sum(w * x for w, x in zip(frame["weight"], beyond, strict=True))
         expected.append(weighted / sum(frame["weight"]))
     np.testing.assert_allclose(flat(result)[:, 0], expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("change", ["female", "education", "wealth"])
+@pytest.mark.parametrize("alternative", ["internal", "international"])
+def test_log_odds_are_those_of_every_row_that_has_any(
+    posterior: Posterior, change: str, alternative: str
+) -> None:
+    """Plain loops; rows in which the alternative is closed are left out."""
+    said = f"log_odds({change}, {alternative}) > 0 and log_odds({alternative}, wealth=p10) > 0"
+    stated = {"x": {"claim": "x", "statement": said}}
+    result = hypotheses.test(with_hypotheses(posterior, stated), "x")
+    frame, draws = posterior.frame, draws_of(posterior)
+    effects = effects_for(posterior, frame, "observed", seed=0)
+    poor = percentile(frame, "wealth", 0.1)
+    rows = list(zip(rows_of(frame), frame["weight"], strict=True))
+    some = [(r, w) for r, w in rows if alternative != "international" or r["open"]]
+    assert (len(some) < len(rows)) == (alternative == "international")
+
+    def odds(s: int, row: dict[str, Any]) -> float:
+        p = probabilities(draws[s], row, effects[s])
+        return p[alternative] / p["stay"]
+
+    expected = []
+    for s in range(len(draws)):
+        changes, levels = [], []
+        for row, weight in some:
+            low = row | ({"female": 0} if change == "female" else {})
+            high = row | {change: 1 if change == "female" else row[change] + 1}
+            changes.append(weight * math.log(odds(s, high) / odds(s, low)))
+            levels.append(weight * math.log(odds(s, row | {"wealth": poor})))
+        mass = math.fsum(w for _, w in some)
+        expected.append([math.fsum(changes) / mass, math.fsum(levels) / mass])
+    np.testing.assert_allclose(flat(result), expected, rtol=0, atol=1e-10)
+
+
+def logit(stated: str, utility: str, effects: Any, **keys: Any) -> HypothesisResult:
+    """A statement in a logit of constants and these effects, ``(term, stream)``."""
+    hypothesis = {"x": {"claim": "x", "statement": stated}}
+    design = small_design(utility, groups=[], hypotheses=hypothesis, **keys)
+    beta = np.array([[-1.0, -1.6], *effects])
+    return hypotheses.test(fabricated(design, centre={"beta": beta}, spread=0.3), "x")
+
+
+def test_in_a_logit_log_odds_are_coefficients() -> None:
+    """However people and streams differ; what does not differ is zero, not a coin."""
+    effects = [[0.3, -0.4], [0.8, 0.5], [0.1, 0.6]]
+    result = logit(
+        "log_odds(education, international) > 0 and log_odds(female, internal) > 0"
+        " and log_odds(education, international, wealth=p90)"
+        " > log_odds(education, international, wealth=p10)"
+        " and log_odds(education, international, wealth=p90)"
+        " < log_odds(education, international, wealth=p10)",
+        "female + wealth + education",
+        effects,
+    )
+    design = small_design("female + wealth + education", groups=[])
+    same = fabricated(design, centre={"beta": np.array([[-1.0, -1.6], *effects])}, spread=0.3)
+    beta = same.coefficients().persons
+    terms = [design.persons.index(name) for name in ("education", "female")]
+    np.testing.assert_allclose(flat(result)[:, 0], beta[:, terms[0], 1], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(flat(result)[:, 1], beta[:, terms[1], 0], rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(flat(result)[:, 2:], 0.0)
+    assert result.summary["probability"].tolist()[2:] == [0.0, 0.0]
+
+
+def test_lifts_are_attenuated_where_log_odds_are_not() -> None:
+    """Why `log_odds` is there: a strong network makes lifts differ without an interaction."""
+    at = "network_international"
+    strong, weak = (f"log_odds(wealth, international, {at}={p})" for p in ("p90", "p10"))
+    ratio = "(1 + lift(wealth, international, {0})) / (1 + lift(wealth, stay, {0}))"
+    result = logit(
+        f"{ratio.format(f'{at}=p90')} < {ratio.format(f'{at}=p10')} and {strong} < {weak}",
+        f"wealth + square(wealth) + education + {at}",
+        [[0.0, 0.4], [0.0, 0.5], [0.0, 0.3], [0.0, 0.9]],
+    )
+    assert result.summary["probability"][0] > 0.7
+    assert result.summary["probability"][1] == 0.0
+
+
+def test_log_odds_have_no_value_where_nobody_has_odds(posterior: Posterior) -> None:
+    stated = {"x": {"claim": "x", "statement": "log_odds(wealth, international) > 0"}}
+    closed = posterior.frame.assign(open=0)
+    result = hypotheses.test(with_hypotheses(posterior, stated), "x", newdata=closed)
+    assert np.isnan(result.probability)
+    # What opens the way abroad has no log odds ratio.
+    stated = {"x": {"claim": "x", "statement": "log_odds(open, international) > 0"}}
+    assert np.isnan(hypotheses.test(with_hypotheses(posterior, stated), "x").probability)
+
+
+@pytest.mark.parametrize(
+    "verb", ["excess(wealth, stay)", "log_odds(wealth, stay)", "log_odds(stay)"]
+)
+def test_odds_of_the_base_against_itself_are_refused(posterior: Posterior, verb: str) -> None:
+    with pytest.raises(SpecError, match="of the base 'stay' is zero"):
+        with_hypotheses(posterior, {"x": {"claim": "x", "statement": f"{verb} > 0"}})
 
 
 def rerouted(lambda_nest: float | None) -> hypotheses.HypothesisResult:

@@ -1,9 +1,14 @@
-"""Statements of hypotheses spelled out, and what their ROPEs mean."""
+"""Statements of hypotheses spelled out, and what their ROPEs mean.
+
+The words are of differences between people, never of causes: a report uses them too.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import exp
 
 from bayesmig.explanation.words import listed
 from bayesmig.spec.model import Hypothesis
@@ -17,24 +22,40 @@ _BETWEEN = {
     ast.Div: "divided by",
     ast.Pow: "to the power",
 }
+#: Shows the name of a column or alternative.
+Mark = Callable[[str], str]
 
 
 #: What the sentences below take for granted; said once, above them.
 GROUND = (
     "Averages are over the people of the survey, who keep all columns but the one that is "
-    "named. “Rises by one” is from 0 to 1 for an indicator. A relative change is a share of the "
-    "average probability before the change. The probability that a difference counts as none is "
-    "reported beside that of the claim."
+    "named. “Higher by one” is 1 rather than 0 for an indicator. A relative difference is a share "
+    "of the average probability without it. Log odds are each person's own, and averaged then. The "
+    "probability that a difference counts as none is reported beside that of the claim."
 )
 
 
 def spelled_out(hypothesis: Hypothesis) -> str:
     """What a hypothesis states, as a sentence about averages over people."""
-    parts = [_inequality(part) for part in hypothesis.inequalities]
-    if len(parts) == 1:
-        return f"{parts[0][0].upper()}{parts[0][1:]}."
-    numbered = "; ".join(f"({n}) {part}" for n, part in enumerate(parts, start=1))
-    return f"{'Both' if len(parts) == 2 else 'All'} hold: {numbered}."
+    words = in_words(hypothesis.inequalities)
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def in_words(parts: Iterable[Inequality], mark: Mark = str) -> str:
+    """Inequalities in words, to be part of a sentence.
+
+    Parameters
+    ----------
+    parts
+        Of a statement (`bayesmig.spec.statement.parse_statement`).
+    mark
+        Shows names, for instance as HTML; all other words need no escaping.
+    """
+    said = [_inequality(part, mark) for part in parts]
+    if len(said) == 1:
+        return said[0]
+    numbered = "; ".join(f"({n}) {part}" for n, part in enumerate(said, start=1))
+    return f"{'both' if len(said) == 2 else 'all'} hold: {numbered}"
 
 
 def rope_meaning(hypothesis: Hypothesis) -> str:
@@ -54,8 +75,11 @@ def rope_meaning(hypothesis: Hypothesis) -> str:
 def _amount(part: Inequality, rope: float) -> str:
     """The ROPE in the units of an estimand."""
     nodes = [n for side in (part.left, part.right) for n in ast.walk(side)]
+    done = {type(n.op) for n in nodes if isinstance(n, ast.BinOp)}
     verbs = {a.verb for a in part.averages}
-    if any(isinstance(n, ast.BinOp) for n in nodes) or ("lift" in verbs and len(verbs) > 1):
+    if verbs == {"log_odds"} and done <= {ast.Add, ast.Sub}:
+        return f"{rope:g} of log odds (a factor of {exp(rope):.3g} of odds)"
+    if done or (verbs & {"lift", "log_odds"} and len(verbs) > 1):
         return f"{rope:g} between the two sides"
     if verbs == {"lift"}:
         return f"{100 * rope:g} % of an alternative's own probability"
@@ -63,58 +87,53 @@ def _amount(part: Inequality, rope: float) -> str:
     return f"{100 * rope:g} {points}" + (" per unit" if verbs == {"slope"} else "")
 
 
-def _inequality(part: Inequality) -> str:
+def _inequality(part: Inequality, mark: Mark) -> str:
     left, right = _average(part.left), _average(part.right)
     way = _WAYS[part.sign]
     if left is None:
-        return f"{_side(part.left)} {way} {_side(part.right)}"
-    if right is not None and _alike(left, right):
-        other = f"that of {right.alternative}"
+        return f"{_side(part.left, mark)} {way} {_side(part.right, mark)}"
+    if right is not None and replace(left, alternative=right.alternative) == right:
+        other = f"that of {mark(right.alternative)}"
+    elif right is not None and left.at and right.at and replace(left, at=right.at) == right:
+        other = f"that where {listed(_holds(right, mark))}"
     else:
-        other = _side(part.right)
-    return f"{_when(left)}{_what(left)} {way} {other}"
-
-
-def _alike(one: Average, other: Average) -> bool:
-    """Whether two averages differ in the alternative alone."""
-    return replace(one, alternative="") == replace(other, alternative="")
+        other = _side(part.right, mark)
+    where = f"where {_where(left, mark)}, " if _where(left, mark) else ""
+    return f"{where}{_what(left, mark)} {way} {other}"
 
 
 def _average(side: ast.expr) -> Average | None:
     return as_average(side) if isinstance(side, ast.Call) else None
 
 
-def _side(node: ast.expr, inner: bool = False) -> str:
+def _side(node: ast.expr, mark: Mark, inner: bool = False) -> str:
     match node:
         case ast.Constant(value=int() | float() as value):
             return "zero" if value == 0 else f"{value:g}"
         case ast.UnaryOp(op=op, operand=operand):
-            inside = _side(operand, inner=True)
+            inside = _side(operand, mark, inner=True)
             return f"minus {inside}" if isinstance(op, ast.USub) else inside
         case ast.BinOp(left=left, op=op, right=right):
-            text = f"{_side(left, inner=True)} {_BETWEEN[type(op)]} {_side(right, inner=True)}"
+            sides = (_side(side, mark, inner=True) for side in (left, right))
+            text = f" {_BETWEEN[type(op)]} ".join(sides)
             return f"({text})" if inner else text
         case ast.Call():
-            return average_words(as_average(node))
+            average = as_average(node)
+            where = _where(average, mark)
+            return _what(average, mark) + (f" where {where}" if where else "")
         case _:
-            return ast.unparse(node)
+            return mark(ast.unparse(node))
 
 
-def average_words(average: Average) -> str:
-    """One average effect in words."""
-    return _what(average) + (f" when {_rise(average)}" if _rise(average) else "")
+def _where(average: Average, mark: Mark) -> str:
+    """What differs, and what is held; nothing where an average is of people as they are."""
+    differs = bool(average.variable) and average.verb != "slope"
+    first = [f"{mark(average.variable)} is higher by one"] if differs else []
+    return listed([*first, *_holds(average, mark)])
 
 
-def _when(average: Average) -> str:
-    return f"when {_rise(average)}, " if _rise(average) else ""
-
-
-def _rise(average: Average) -> str:
-    """What changes, and what is held; nothing where an average is of people as they are."""
-    rising = average.verb in ("comparison", "lift", "excess")
-    rises = [f"{average.variable} rises by one"] if rising else []
-    held = [f"{column} is {_held(value)} for all" for column, value in average.at]
-    return listed([*rises, *held])
+def _holds(average: Average, mark: Mark) -> list[str]:
+    return [f"{mark(column)} is {_held(value)} for all" for column, value in average.at]
 
 
 def _held(value: float | str) -> str:
@@ -123,19 +142,23 @@ def _held(value: float | str) -> str:
     return f"{value:g}" if share is None else f"at its percentile {100 * share:.0f}"
 
 
-def _what(average: Average) -> str:
-    of = f"the probability of {average.alternative}"
+def _what(average: Average, mark: Mark) -> str:
+    alternative = mark(average.alternative)
+    of = f"the probability of {alternative}"
     match average.verb:
         case "share":
-            return f"the average probability of {average.alternative}"
+            return f"the average probability of {alternative}"
         case "slope":
-            return f"the average derivative by {average.variable} of {of}"
+            return f"the average derivative by {mark(average.variable)} of {of}"
         case "comparison":
-            return f"the average change of {of}"
+            return f"the average difference of {of}"
         case "excess":
             return (
-                f"the average change of {of}, beyond the one that leaves each person's odds "
+                f"the average difference of {of}, beyond the one that leaves each person's odds "
                 "against the base as they were,"
             )
+        case "log_odds":
+            averaged = "average difference" if average.variable else "average"
+            return f"the {averaged} of people's log odds of {alternative} against the base"
         case _:
-            return f"the relative change of the average probability of {average.alternative}"
+            return f"the relative difference of the average probability of {alternative}"

@@ -41,10 +41,13 @@ def unit_of(part: str) -> Unit:
     """The unit of an inequality's estimand.
 
     Averages are probabilities, so their sums and differences are percentage points;
-    lifts are shares of the starting probability; products and quotients are numbers.
+    lifts are shares of the starting probability; products and quotients are numbers, and so
+    are log odds.
     """
     if "*" in part or "/" in part:
         return Unit(1, "")
+    if "log_odds(" in part:
+        return Unit(1, "log odds")
     return Unit(100, "%") if "lift(" in part else Unit(100, "pp")
 
 

@@ -18,7 +18,7 @@ from bayesmig.spec.priors import NAME as NAME
 from bayesmig.spec.priors import Frozen, Priors
 from bayesmig.spec.priors import Name as Name
 from bayesmig.spec.references import Mechanism, Reference
-from bayesmig.spec.statement import Inequality, parse_statement
+from bayesmig.spec.statement import AGAINST_BASE, Inequality, parse_statement
 from bayesmig.tomlfile import write_toml
 
 #: That of a file without its ending.
@@ -440,9 +440,10 @@ class ModelSpec(Frozen):
                 )
         for stated, h in self.hypotheses.items():
             averages = [a for part in h.inequalities for a in part.averages]
-            if any(a.verb == "excess" and a.alternative == self.choice.base for a in averages):
+            own = [a.verb for a in averages if a.alternative == self.choice.base]
+            if idle := [verb for verb in own if verb in AGAINST_BASE]:
                 raise SpecError(
-                    f"an excess of the base {self.choice.base!r} is zero: everyone's odds are "
+                    f"{idle[0]}() of the base {self.choice.base!r} is zero: everyone's odds are "
                     "against it",
                     where=f"key hypotheses.{stated}.statement",
                     mend="name another alternative",

@@ -184,10 +184,13 @@ class HalfSaturationPrior(Frozen):
 
 
 class ExponentPrior(Frozen):
-    """Normal prior of the log of a Hill exponent."""
+    """Normal prior of the log of a Hill exponent: a threshold is as probable as none.
 
-    loc: Location = 0.7
-    scale: Scale = 0.4
+    With the default, 95 % lie between 0.31 and 3.2.
+    """
+
+    loc: Location = 0.0
+    scale: Scale = 0.6
 
 
 class BendPrior(Frozen):

@@ -20,6 +20,15 @@ Each side is arithmetic over average effects on the probability scale:
     another alternative alone it is 0 in a logit, however people differ, and above 0 where
     those who leave that alternative take up ``j`` rather than the base. Of the base itself it
     is 0.
+``log_odds(x, j)``
+    average over people of each one's change of the log odds of ``j`` against the base,
+    ``log[(P'_j / P'_base) / (P_j / P_base)]``, when ``x`` rises by one. Person by person, since
+    what multiplies everyone's odds alike does not multiply those of averages so: there it is
+    less where people differ more, or where a stream is large. In a logit it is the
+    coefficients that ``x`` has. People for whom ``j`` or the base is closed have no odds and do
+    not count. Of the base itself it is 0.
+``log_odds(j)``
+    average over people of the log odds of ``j`` against the base, as they are.
 ``share(j)``
     average probability of ``j``.
 
@@ -45,7 +54,17 @@ from typing import Any
 from bayesmig.errors import SpecError
 from bayesmig.expressions import MAX_LENGTH, python_tree, vet_arithmetic
 
-ESTIMANDS = {"comparison": 2, "slope": 2, "lift": 2, "excess": 2, "share": 1}
+#: Verb -> how many names it takes: a column and an alternative, or an alternative alone.
+ESTIMANDS: Mapping[str, tuple[int, ...]] = {
+    "comparison": (2,),
+    "slope": (2,),
+    "lift": (2,),
+    "excess": (2,),
+    "log_odds": (2, 1),
+    "share": (1,),
+}
+#: Zero of the base, whatever the data say: they are about odds against it.
+AGAINST_BASE = ("excess", "log_odds")
 #: How a statement names a percentile of a column.
 _PERCENTILE = re.compile(r"p(?!00)\d\d")
 _SIGNS = {ast.Lt: "<", ast.Gt: ">", ast.NotEq: "!="}
@@ -65,9 +84,9 @@ class Average:
     Attributes
     ----------
     verb
-        ``comparison``, ``slope``, ``lift``, ``excess`` or ``share``.
+        ``comparison``, ``slope``, ``lift``, ``excess``, ``log_odds`` or ``share``.
     variable
-        The column that changes; empty for ``share``.
+        The column that changes; empty where none does.
     alternative
         Whose probability.
     at
@@ -231,8 +250,9 @@ def _check_call(call: ast.Call, text: str, where: str) -> None:
     wanted = ESTIMANDS[name]
     plain = all(isinstance(a, ast.Name) for a in call.args)
     held = [_held(key.value) for key in call.keywords]
-    if not plain or len(call.args) != wanted or "" in held:
-        usage = f"{name}(column, alternative)" if wanted == 2 else f"{name}(alternative)"
+    if not plain or len(call.args) not in wanted or "" in held:
+        usages = {2: f"{name}(column, alternative)", 1: f"{name}(alternative)"}
+        usage = " or ".join(usages[number] for number in wanted)
         then = "; then columns to hold, each at a number or percentile (wealth=p10)"
         raise _refused(text, f"write {usage}{then}", where)
     names = [key.arg for key in call.keywords]

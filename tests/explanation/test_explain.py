@@ -210,12 +210,13 @@ def claim(text: str, rope: float = 0.0) -> Hypothesis:
         ("share(a) < 0.25", "The average probability of a is below 0.25."),
         (
             "comparison(x, a) > 0",
-            "When x rises by one, the average change of the probability of a is above zero.",
+            "Where x is higher by one, the average difference of the probability of a is above "
+            "zero.",
         ),
         (
             "lift(x, a) < lift(x, b)",
-            "When x rises by one, the relative change of the average probability of a is below "
-            "that of b.",
+            "Where x is higher by one, the relative difference of the average probability of a is "
+            "below that of b.",
         ),
         (
             "slope(x, a) > slope(y, a)",
@@ -224,8 +225,19 @@ def claim(text: str, rope: float = 0.0) -> Hypothesis:
         ),
         (
             "lift(x, a) > lift(y, a)",
-            "When x rises by one, the relative change of the average probability of a is above "
-            "the relative change of the average probability of a when y rises by one.",
+            "Where x is higher by one, the relative difference of the average probability of a is "
+            "above the relative difference of the average probability of a where y is higher by "
+            "one.",
+        ),
+        (
+            "log_odds(x, a, y=1) > log_odds(x, a, y=0)",
+            "Where x is higher by one and y is 1 for all, the average difference of people's log "
+            "odds of a against the base is above that where y is 0 for all.",
+        ),
+        (
+            "log_odds(a) - log_odds(b) > 0",
+            "The average of people's log odds of a against the base less the average of people's "
+            "log odds of b against the base is above zero.",
         ),
         (
             "share(a) / (share(b) + 1) > -share(c)",
@@ -250,6 +262,9 @@ def test_a_statement_is_spelled_out(text: str, words: str) -> None:
         ("share(a) > 0.1", 0.01, "less than 1 percentage point counts"),
         ("slope(x, a) > 0", 0.02, "less than 2 percentage points per unit counts"),
         ("lift(x, a) > 0", 0.05, "less than 5 % of an alternative's own probability counts"),
+        ("log_odds(x, a) > 0", 0.1, "less than 0.1 of log odds (a factor of 1.11 of odds) counts"),
+        ("log_odds(x, a) - log_odds(x, b) > 1", 0.1, "less than 0.1 of log odds"),
+        ("log_odds(x, a) > lift(x, b)", 0.1, "less than 0.1 between the two sides"),
         ("lift(x, a) != 0", 0.05, "the claim is of a larger one"),
         ("share(a) / share(b) > 1", 0.1, "less than 0.1 between the two sides counts"),
         (

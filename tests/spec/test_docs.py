@@ -29,6 +29,6 @@ def test_blocks_beyond_the_logit_are_those_of_a_model_file(repository: Path) -> 
     defaults = ModelSpec(choice=spec.choice).priors
     assert (defaults.curve_effect.height, defaults.curve_effect.slope) == (2.0, 1.0)
     assert (defaults.half_saturation.alpha, defaults.half_saturation.beta) == (2.0, 2.0)
-    assert (defaults.hill_exponent.loc, defaults.hill_exponent.scale) == (0.7, 0.4)
+    assert (defaults.hill_exponent.loc, defaults.hill_exponent.scale) == (0.0, 0.6)
     assert defaults.hump_bend.scale == 0.75
     assert (defaults.lambda_nest.alpha, defaults.lambda_nest.beta) == (1.0, 1.0)

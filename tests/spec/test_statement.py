@@ -31,6 +31,12 @@ def test_each_average_is_asked_for_once() -> None:
     )
 
 
+def test_log_odds_are_of_a_change_or_as_they_are() -> None:
+    (part,) = parse_statement("log_odds(x, a, z=p90) > log_odds(a, z=p90)")
+    at = (("z", "p90"),)
+    assert part.averages == (Average("log_odds", "x", "a", at), Average("log_odds", "", "a", at))
+
+
 def test_columns_are_held_at_numbers_and_percentiles() -> None:
     (part,) = parse_statement("lift(x, a, z=p05, y=-2) > share(a, y=0.5)")
     assert part.averages == (
@@ -56,6 +62,7 @@ def test_columns_are_held_at_numbers_and_percentiles() -> None:
         ("slope(x) > 0", "write slope(column, alternative)"),
         ("slope(x, a, b) > 0", "write slope(column, alternative)"),
         ("share(x, a) > 0", "write share(alternative)"),
+        ("log_odds(x, a, b) > 0", "log_odds(column, alternative) or log_odds(alternative)"),
         ("slope(x + 1, a) > 0", "write slope(column, alternative)"),
         ("slope('x', a) > 0", "write slope(column, alternative)"),
         ("slope(x, alternative=a) > 0", "write slope(column, alternative)"),

@@ -37,7 +37,8 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             plots.hypotheses_plot(part, interval=study.interval),
             "Estimands are left minus right of each inequality: percentage points (pp) for "
             "differences of probabilities, per cent for lifts (differences as a share of the "
-            "alternative's probability before). Each has an axis of its own, whose ends are "
+            "alternative's probability before); log odds are against the base, and 0.1 is about "
+            "10 %. Each has an axis of its own, whose ends are "
             "written beside it. Grey: the region of practical equivalence (ROPE). Hollow: the "
             "prior has a say in the probability.",
             "hypotheses",
@@ -77,8 +78,8 @@ def _rope(row: Mapping[str, Any]) -> str:
 
 
 _UNITS = (
-    "The inequalities of the claims, in percentage points (pp) or, for lifts, in per cent of the "
-    "alternative's own probability (%)"
+    "The inequalities of the claims, in percentage points (pp), for lifts in per cent of the "
+    "alternative's own probability (%), or in log odds"
 )
 _IDENTIFIED: Layout = {
     "Overlap with the prior": ("overlap", number),
