@@ -34,6 +34,7 @@ from bayesmig.changes import (
 from bayesmig.choice.utility import Columns
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
+from bayesmig.immobility import unable
 from bayesmig.inference.stream import probability_blocks
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
@@ -55,11 +56,13 @@ from bayesmig.sensitivity import LEANS, ORDER, RULE, UNKNOWN, WEAK, of_answers
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import (
     AGAINST_BASE,
+    OF_LEVELS,
     Average,
     Inequality,
     as_average,
     percentile_of,
 )
+from bayesmig.variance_partition import of_level
 
 Array = NDArray[np.float64]
 #: Called supported from the first probability on, contradicted up to the second.
@@ -342,13 +345,19 @@ def _averages_of(hypothesis: Hypothesis) -> tuple[Average, ...]:
 
 def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     """Draws of every average effect, ``(draw,)``; NaN where a draw has no value."""
-    found: dict[Average, Array] = {}
+    wanted = list(wanted)
+    found = {a: _of_level(ask, a) for a in wanted if a.verb in OF_LEVELS}
     of_rows: dict[tuple[tuple[str, float | str], ...], list[Average]] = {}
     for average in wanted:
-        of_rows.setdefault(average.at, []).append(average)
+        if average not in found:
+            of_rows.setdefault(average.at, []).append(average)
     for at, some in of_rows.items():
         found |= _averages_of_rows(_holding(ask, at), some)
     return found
+
+
+def _of_level(ask: Ask, a: Average) -> Array:
+    return of_level(ask.posterior, a.verb, a.level, filter(None, (a.alternative, a.other)))
 
 
 def _holding(ask: Ask, at: tuple[tuple[str, float | str], ...]) -> Ask:
@@ -392,7 +401,9 @@ def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
                 return change_of(*arms[average.variable], "lift")
 
     names = ask.posterior.design.alternatives
-    return {average: one(average)[:, names.index(average.alternative)] for average in wanted}
+    kept = {a: unable(ask, a.alternative)[:, 0] for a in wanted if a.verb == "unable"}
+    rest = [a for a in wanted if a not in kept]
+    return kept | {a: one(a)[:, names.index(a.alternative)] for a in rest}
 
 
 def _reads_base(ask: Ask, wanted: list[Average]) -> bool:
@@ -655,6 +666,8 @@ def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
     unit = "left minus right of each inequality, between averages on the probability scale"
     if any(a.verb == "log_odds" for a in averages):
         unit += ", or of log odds"
+    if any(a.verb in OF_LEVELS for a in averages):
+        unit += ", or shares of variance and correlations of group effects"
     changed = dict.fromkeys(a.variable for a in averages if a.variable)
     return header_of(ask, unit, changed, _reach(ask, averages)) | {
         "verdict": f"supported from a probability of {SUPPORTED:g} on, contradicted up to "

@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.changes import Groups
+from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.errors import QuestionError
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
     Effect,
+    Prepared,
     ask_about,
     before_the_data,
     finish,
@@ -98,6 +100,42 @@ def stayers(
         ask,
     )
     return replace(found, summary=found.summary.assign(**told))
+
+
+def unable(ask: Ask, alternative: str) -> Array:
+    """Of those who stay, the share that would choose an alternative if it were feasible for all.
+
+    Returns
+    -------
+    ndarray
+        ``(draw, cell)``; NaN where nobody stays.
+    """
+    columns, coefficients = prepare(ask.posterior, ask.frame, ask.groups, ask.seed)
+    freed = _freed(ask.posterior, alternative, columns, coefficients)
+    now, then = (
+        ask.averages_of(arm)[:, :, columns.base] for arm in ((columns, coefficients), freed)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.maximum(now - then, 0.0) / now)
+
+
+def _freed(
+    posterior: Posterior, alternative: str, columns: Columns, coefficients: Coefficients
+) -> Prepared:
+    """Columns and coefficients where one alternative is feasible for all."""
+    j = posterior.design.alternatives.index(alternative)
+    kept: list[int] = []
+    start = 0
+    for k, block in columns.feasible.items():
+        if k != j:
+            kept += range(start, start + block.shape[1])
+        start += block.shape[1]
+    feasible = {k: block for k, block in columns.feasible.items() if k != j}
+    of = coefficients.feasibility
+    return (
+        replace(columns, feasible=feasible),
+        replace(coefficients, feasibility=of[..., kept] if feasible else of),
+    )
 
 
 def _flat(ask: Ask) -> Array:

@@ -16,6 +16,7 @@ explain the other is less so: substitutes at this level. Levels may differ in it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import combinations
 
@@ -81,12 +82,12 @@ def levels(
             where="levels",
             mend="fit a theory with [[groups]]",
         )
-    table, draws = _partition(posterior)
+    table, draws = partition(posterior)
     prior = before_the_data(ask)
     told = of_answers(
         posterior,
         draws,
-        None if prior is None else _partition(prior.posterior)[1],
+        None if prior is None else partition(prior.posterior)[1],
         None if prior is None else prior.posterior.draws,
     )
     unit = "share of the variance of latent utility; correlation"
@@ -105,7 +106,16 @@ def levels(
     return replace(found, summary=found.summary.assign(probability_above=above, **told))
 
 
-def _partition(posterior: Posterior) -> tuple[pd.DataFrame, Array]:
+def of_level(posterior: Posterior, verb: str, level: str, alternatives: Iterable[str]) -> Array:
+    """Draws of the ``vpc`` or ``correlation`` of one level, ``(draw,)``."""
+    table, draws = partition(posterior)
+    asked = set(alternatives)
+    rows = zip(table["level"], table["quantity"], table["alternative"], strict=True)
+    found = [(by, what, set(text.split(", "))) for by, what, text in rows]
+    return np.asarray(draws[:, found.index((level, verb, asked))])
+
+
+def partition(posterior: Posterior) -> tuple[pd.DataFrame, Array]:
     """What the rows of `levels` are of, and draws of them, ``(draw, row)``."""
     design = posterior.design
     covariances = {by: _covariance(posterior, by) for by in design.grouped}

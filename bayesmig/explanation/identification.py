@@ -284,10 +284,28 @@ def needs_of_hypothesis(
         yield f"people who differ in {listed(columns)} and are alike in the other columns."
     elif any(a.verb == "share" for a in averages):
         yield "the shares alone, which the constants follow whatever else the theory holds."
+    yield from _of_parameters(averages)
     yield from _held(averages, facts)
     yield from _absent(spec, columns, facts)
     yield from _cross(spec, averages, facts)
     yield from _streams(spec, hypothesis, facts)
+
+
+def _of_parameters(averages: list[Average]) -> Iterator[str]:
+    """What claims about groups and about feasibility need."""
+    for a in averages:
+        if a.verb == "vpc":
+            yield f"many {units_of(a.level)}, and several choices in each."
+        elif a.verb == "correlation":
+            yield (
+                f"many {units_of(a.level)} with several choices each, and movers of both kinds "
+                "among them: where there are few, the prior of the correlation says it."
+            )
+        elif a.verb == "unable":
+            yield (
+                f"what makes {a.alternative} feasible and not wanted: see what is said of its "
+                "feasibility."
+            )
 
 
 def _held(averages: list[Average], facts: Facts | None) -> Iterator[str]:
@@ -365,10 +383,11 @@ def _streams_of(spec: ModelSpec, read: set[str]) -> set[str]:
 def _streams(spec: ModelSpec, hypothesis: Hypothesis, facts: Facts | None) -> Iterator[str]:
     """What a comparison of alternatives needs."""
     asked = dict.fromkeys(
-        a.alternative
+        alternative
         for part in hypothesis.inequalities
         for a in part.averages
-        if a.alternative != spec.choice.base
+        for alternative in filter(None, (a.alternative, a.other))
+        if alternative != spec.choice.base
     )
     if facts is not None and asked:
         counts = {a: facts.choices.get(a, 0) for a in asked}
