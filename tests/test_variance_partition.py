@@ -86,6 +86,27 @@ def test_a_level_with_variance_is_told() -> None:
     assert (found.query("quantity == 'vpc'")["probability_above"] > 0.9).all()
 
 
+def test_cells_without_variance_leave_the_sum() -> None:
+    """An intersection whose scale is zero is the theory without it, for new cells too."""
+    survey = small_survey()
+    cells = {"by": "female:urban", "correlated": False}
+    alone = small_design("female + wealth", survey=survey, groups=[])
+    crossed = small_design("female + wealth", survey=survey, groups=[cells])
+    one = fabricated(alone, survey=survey, draws=110)
+    beta = {"beta": one.draws["beta"].mean(("chain", "draw")).to_numpy()}
+    none = {"sigma_female:urban": np.zeros((2, 1))}
+    plain = fabricated(alone, survey=survey, draws=110, spread=0, centre=beta)
+    with_cells = fabricated(crossed, survey=survey, draws=110, spread=0, centre=beta | none)
+    assert (with_cells.draws["sigma_female:urban"] == 0).all()
+    expected = bayesmig.predictions(plain, by="female", allow_unconverged=True).draws
+    for groups in ("observed", "new"):
+        got = bayesmig.predictions(with_cells, by="female", groups=groups, allow_unconverged=True)
+        np.testing.assert_allclose(got.draws, expected, rtol=1e-12)
+    shares = bayesmig.levels(with_cells, allow_unconverged=True).summary.query("quantity == 'vpc'")
+    assert (shares["estimate"] == 0).all()
+    assert (shares["probability_above"] == 0).all()
+
+
 @pytest.mark.parametrize("inside", [["stay", "internal"], ["internal", "international"]])
 def test_what_is_left_is_less_in_a_nest_with_the_base(inside: list[str]) -> None:
     survey = small_survey()

@@ -414,6 +414,7 @@ class ModelSpec(Frozen):
             self.utility.persons_formula,
             self.utility.only_formulas,
             self.choice.base,
+            self.utility.shared_columns,
         )
         check_consideration(self.consideration, known, self.choice.base)
         mentions = [

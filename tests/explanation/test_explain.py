@@ -297,6 +297,35 @@ def test_a_cross_effect_needs_both_networks_apart() -> None:
     assert "cross effect" not in needs(both, "comparison(network_internal, stay) < 0")
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "needed"),
+    [
+        (
+            "vpc('household:origin', internal) > 0.01",
+            "The share of the variance of internal's utility that lies between combinations of "
+            "household and origin is above 0.01.",
+            "many combinations of household and origin, and several choices in each",
+        ),
+        (
+            "correlation(origin, international, internal) < 0",
+            "The correlation of effects on internal and international over origins is below zero.",
+            "movers of both kinds",
+        ),
+        (
+            "unable(international) > 0.1",
+            "The share of those who stay that would choose international if everybody could is "
+            "above 0.1.",
+            "what makes international feasible and not wanted",
+        ),
+    ],
+)
+def test_claims_about_groups_and_feasibility_have_words(text: str, words: str, needed: str) -> None:
+    assert spelled_out(claim(text)) == words
+    said = needs(theory(), text)
+    assert needed in said
+    assert "shares alone" not in said
+
+
 def test_columns_that_a_claim_holds_are_needed_too(survey: bm.Survey) -> None:
     spec = theory(utility={"persons": "age * female"})
     held = "share(international, age=99, female=1) / share(internal, age=99, female=1) > 0.5"
