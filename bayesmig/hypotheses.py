@@ -381,8 +381,11 @@ def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
     slopes = {x: slope(ask, x)[:, 0] for x in sorted(sloping)}
     exceeding = {a.variable for a in wanted if a.verb == "excess"}
     excesses = {x: _excess(ask, x) for x in sorted(exceeding)}
-    against_base = {a.variable for a in wanted if a.verb == "log_odds"}
-    log_odds = {x: _log_odds(ask, x) for x in sorted(against_base)}
+    against_base: dict[str, set[str]] = {}
+    for a in wanted:
+        if a.verb == "log_odds":
+            against_base.setdefault(a.variable, set()).add(a.alternative)
+    log_odds = {x: _log_odds(ask, x, of) for x, of in sorted(against_base.items())}
 
     def one(average: Average) -> Array:
         match average.verb:
@@ -439,28 +442,29 @@ def _excess(ask: Ask, variable: str) -> Array:
     return np.asarray(total / weights.sum())
 
 
-def _log_odds(ask: Ask, variable: str) -> Array:
+def _log_odds(ask: Ask, variable: str, of: Iterable[str]) -> Array:
     """Averages over rows of log odds against the base, or of their changes with a column.
 
     Row by row, as `_excess`. Rows in which the alternative or the base is closed have no odds
-    and do not count. Returns ``(draw, alternative)``; NaN where no row counts, and where the
-    column itself opens or closes one of the two.
+    and do not count. Returns ``(draw, alternative)``; NaN where no row counts, where the column
+    itself opens or closes one of the two, and of alternatives that are not asked about.
     """
-    design = ask.posterior.design
-    base = design.alternatives.index(design.spec.choice.base)
+    names, choice = ask.posterior.design.alternatives, ask.posterior.design.spec.choice
+    base, some = names.index(choice.base), [names.index(alternative) for alternative in of]
     arms = _prepared(ask, _tables(ask, variable) if variable else (ask.frame,))
-    open_ = np.any([_has_odds(columns, base) for columns, _ in arms], axis=0)
+    open_ = np.any([_has_odds(columns, base)[:, some] for columns, _ in arms], axis=0)
     counts = _weights_of(ask)[:, None] * open_
-    total = np.zeros((1, len(design.alternatives)))
+    total = np.zeros((1, len(some)))
     for rows, probabilities in _rows_of_arms(arms):
         with np.errstate(divide="ignore", invalid="ignore"):
-            odds = [p / p[..., [base]] for p in probabilities]
+            odds = [p[..., some] / p[..., [base]] for p in probabilities]
             logs = np.log(odds[-1] / odds[0] if variable else odds[0])
-        # A zero weight would keep what has no value.
+        # A weight of zero would keep what has no value.
         used = np.where(counts[rows] > 0, logs, 0.0)
         total = total + np.einsum("sra,ra->sa", used, counts[rows])
+    found = np.full((len(total), len(names)), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = total / counts.sum(axis=0)
+        found[:, some] = total / counts.sum(axis=0)
     return np.where(np.isfinite(found), found, np.nan)
 
 

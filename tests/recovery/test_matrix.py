@@ -1,33 +1,45 @@
-"""The theories' claims in worlds where they hold and in worlds where they do not."""
+"""The theories' claims in worlds where they hold, where their opposite does, and neither."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bayesmig.design.design import build_design
-from bayesmig.hypotheses import validate_hypotheses
+from bayesmig.hypotheses import SUPPORTED, validate_hypotheses
 from bayesmig.sensitivity import WEAK
 from bayesmig.spec.library import load_model, model_names
 from tests.recovery import matrix
 from tests.recovery.matrix import (
     BEGIN,
     END,
+    RESULTS,
     SETTINGS,
     WORLDS,
     at_the_truth,
     claims,
     effects_of,
     replicate,
+    supported,
     survey_of,
     term_of,
     theories,
     true_values,
     with_table,
 )
+
+#: True claims that 4,000 persons often leave open, as docs/recovery.md says.
+LEFT_OPEN = {
+    "rise_and_decline_abroad",
+    "rise_and_decline_within",
+    "distance_deters",
+    "distance_counts_alike",
+    "language_counts_alike",
+}
 
 #: Without worlds: they claim next to nothing, claim what networks does, are about households,
 #: which the worlds of persons do not have, or are sampled on the plain graph for minutes.
@@ -50,9 +62,12 @@ def test_every_claim_comes_out_both_ways(theory: str) -> None:
         survey, truth = survey_of(effects_of(theory, world), 1500, 0, setting)
         design = build_design(load_model(theory), survey)
         validate_hypotheses(design)
-        held[world] = at_the_truth(design, truth)
+        held[world] = at_the_truth(design, truth, world)
     assert len(held["true"]) == len(load_model(theory).hypotheses)
     assert [name for name, holds in held["true"].items() if holds == held["false"][name]] == []
+    # Without the effect, what is said of it does not hold, and nothing else does instead.
+    assert [name for name, holds in held["null"].items() if holds and not held["true"][name]] == []
+    assert held["null"] != held["true"]
 
 
 def test_a_world_has_the_terms_of_its_theory_and_no_others() -> None:
@@ -81,12 +96,15 @@ def test_labels_are_terms(label: str, term: str) -> None:
 
 
 def test_tables_say_what_was_found() -> None:
+    def claim(probability: float, holds: bool, identification: str = "") -> dict[str, Any]:
+        return {"probability": probability, "holds": holds, "identification": identification}
+
     run = {"theory": "t", "seed": 0, "covered": 9, "coefficients": 10}
     results = [
-        run | {"world": "true", "claims": {"a": [0.99, True], "b": [0.5, True]}},
-        run | {"world": "false", "claims": {"a": [0.96, False], "b": [0.1, True]}},
+        run | {"world": "true", "claims": {"a": claim(0.99, True), "b": claim(0.5, True)}},
+        run | {"world": "false", "claims": {"a": claim(0.96, False), "b": claim(0.1, True)}},
         *(
-            run | {"theory": "u", "world": w, "claims": {"c": [0.99, w == "true", WEAK]}}
+            run | {"theory": "u", "world": w, "claims": {"c": claim(0.99, w == "true", WEAK)}}
             for w in WORLDS
         ),
         {"contest": "border_regime", "persons": 500, "seed": 0, "best": "border_regime",
@@ -99,8 +117,19 @@ def test_tables_say_what_was_found() -> None:
     assert "| t | true | 1 | 90 % of 10 | 1 of 2 | – |" in page
     assert "| t | false | 1 | 90 % of 10 | 0 of 1 | 1 of 1 |" in page
     assert "| u | true | 1 | 90 % of 10 | 0 of 1 | – |" in page
-    assert "| t | b | 0.50 (0.50–0.50), holds | 0 of 1 | 0.10 (0.10–0.10), holds | 0 of 1 |" in page
+    assert (
+        "| t | b | 0.50 (0.50–0.50), holds | 0 of 1 | 0.10 (0.10–0.10), holds | 0 of 1 | – | – |"
+        in page
+    )
+    assert "| u | null | 1 | 90 % of 10 | – | 0 of 1 |" in page
     assert "| border_regime | 500 | 1 | 1 of 1 | 3.0 | 1 of 1 |" in page
+
+
+def test_results_without_the_priors_part_are_refused() -> None:
+    run = {"theory": "t", "world": "true", "seed": 3, "covered": 9, "coefficients": 10}
+    for old in ([0.99, True], {"probability": 0.99, "holds": True}):
+        with pytest.raises(ValueError, match="t, world true, seed 3: the claim a has no field"):
+            with_table(f"{BEGIN}\n{END}", [run | {"claims": {"a": old}}])
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
@@ -125,16 +154,26 @@ def test_claims_and_intervals_in_some_surveys(theory: str) -> None:
     everything = [r for w in WORLDS for r in runs[w]]
     inside = sum(r["covered"] for r in everything) / sum(r["coefficients"] for r in everything)
     assert 0.80 < inside < 0.98
-    untrue = [p for r in everything for p, holds, _ in r["claims"].values() if not holds]
-    assert np.mean([p > 0.95 for p in untrue]) < 0.1
-    for claim in runs["true"][0]["claims"]:
-        true, false = (np.median([r["claims"][claim][0] for r in runs[w]]) for w in WORLDS)
-        holds = runs["true"][0]["claims"][claim][1]
-        assert (true > false) == holds
+    found = [of for r in everything for of in r["claims"].values()]
+    assert np.mean([supported(of) for of in found if not of["holds"]]) < 0.1
+    for claim, of in runs["true"][0]["claims"].items():
+        median = {
+            w: np.median([r["claims"][claim]["probability"] for r in runs[w]]) for w in WORLDS
+        }
+        assert (median["true"] > median["false"]) == of["holds"]
+        if of["holds"] and claim not in LEFT_OPEN:
+            assert median["true"] >= 0.9, claim
+        if not runs["null"][0]["claims"][claim]["holds"]:
+            assert median["null"] < SUPPORTED, claim
 
 
 def test_the_published_page_has_every_theory_and_its_claims(repository: Path) -> None:
+    """Of the results beside this file, by `python -m tests.recovery.matrix --into`."""
+    if not RESULTS.exists():
+        pytest.skip("the matrix has not been run for the theories as they are")
     page = (repository / "docs" / "recovery.md").read_text(encoding="utf-8")
+    lines = RESULTS.read_text(encoding="utf-8").splitlines()
+    assert page == with_table(page, [json.loads(line) for line in lines])
     tables = page.split(BEGIN)[1].split(END)[0]
     for theory in theories():
         for claim in load_model(theory).hypotheses:
