@@ -376,6 +376,22 @@ def test_scales_and_correlations_of_few_groups_are_flagged_and_fail_nothing() ->
     assert sum(p.startswith("corr_") for p in result.table["parameter"]) == 1
 
 
+def test_a_level_that_a_hypothesis_is_about_must_be_told() -> None:
+    stated = {"claim": "c.", "statement": "correlation(origin, internal, international) < 0"}
+    design = small_design("female", survey=small_survey(), hypotheses={"signs": stated})
+    posterior = fabricated(design, draws=250, survey=small_survey())
+    tree, draws = posterior.data.copy(), posterior.draws
+    prior = prior_draws(design, seed=5, draws=1000)["corr_origin"].to_numpy()
+    draws["corr_origin"].data = prior.reshape(draws["corr_origin"].shape)
+    tree["posterior"] = tree["posterior"].to_dataset().assign(draws)
+    of_prior = replace(posterior, data=tree)
+    result = prior_sensitivity(of_prior, draws=500, seed=0)
+    assert result.passed is False
+    (failed,) = result.table.loc[~result.table["passed"], "parameter"]
+    assert failed.startswith("corr_origin[")
+    assert hypotheses.test(of_prior, "signs").identification == WEAK
+
+
 def test_flat_priors_have_no_overlap() -> None:
     flat = {"persons": {"dist": "flat"}, "asc": {"dist": "flat"}}
     posterior = asked("education + wealth", twins(), priors=flat)
