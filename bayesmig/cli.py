@@ -388,10 +388,12 @@ def fit(
     posterior.save(out)
     summary, problems = posterior.summary(), posterior.problems()
     _say(f"{posterior.provenance.route}: {posterior.provenance.reason}")
-    for problem in problems:
-        _say(f"warning: {problem}")
+    warnings = list(posterior.provenance.warnings)
+    for warning in (*problems, *warnings):
+        _say(f"warning: {warning}")
     if as_json:
-        _print_json({"file": str(out), "problems": problems, "summary": _records(summary)})
+        found = {"file": str(out), "problems": problems, "warnings": warnings}
+        _print_json({**found, "summary": _records(summary)})
     else:
         _say(summary.to_string(index=False, float_format="{:.3f}".format))
         print(out)

@@ -34,13 +34,14 @@ from bayesmig.changes import (
 from bayesmig.choice.utility import Columns
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
-from bayesmig.inference.prior import prior_draws
+from bayesmig.immobility import unable
 from bayesmig.inference.stream import probability_blocks
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
     Prepared,
     ask_about,
+    before_the_data,
     change_of,
     contrasts_of,
     convergence_note,
@@ -51,25 +52,23 @@ from bayesmig.predict import (
     slope,
     summaries,
 )
-from bayesmig.sensitivity import LEANS, RULE, UNKNOWN, WEAK, identification
+from bayesmig.sensitivity import LEANS, ORDER, RULE, UNKNOWN, WEAK, of_answers
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import (
     AGAINST_BASE,
+    OF_LEVELS,
     Average,
     Inequality,
     as_average,
     percentile_of,
 )
+from bayesmig.variance_partition import of_level
 
 Array = NDArray[np.float64]
 #: Called supported from the first probability on, contradicted up to the second.
 SUPPORTED, CONTRADICTED = 0.95, 0.05
-#: Draws from the prior, and rows at most, for the probability before the data.
-_PRIOR_DRAWS, _PRIOR_ROWS = 1000, 2000
 #: Of what is made of rows' odds: nothing, up to rounding, has a sign that is no finding.
 _ROUNDING = 1e-12
-#: Fewer draws where groups are so many that these would hold more numbers, but not under that.
-_PRIOR_NUMBERS, _FEWEST_DRAWS = 10_000_000, 200
 
 #: Estimands that are of averages before and after a rise by one.
 _RAISING = ("comparison", "lift")
@@ -110,8 +109,9 @@ class HypothesisResult:
         right), ``sd``, ``lower``, ``upper``; ``rope`` (half-width); ``rope_mass``
         (probability that the estimand lies within it); ``probability``; ``overlap`` of the
         estimand's distribution with that before the data, ``prior_sensitivity``,
-        ``likelihood_sensitivity`` and ``identification``, in words
-        (`bayesmig.sensitivity.identification`).
+        ``likelihood_sensitivity`` and ``identification``, in words,
+        and ``rests_on``, parameters from which that is taken over
+        (`bayesmig.sensitivity.of_answers`).
     draws
         Estimands, dims ``(chain, draw, part)``, parts in the order of the summary.
     """
@@ -203,8 +203,9 @@ def test(
     wanted = dict.fromkeys(a for h in hypotheses.values() for a in _averages_of(h))
     averages = _averages(ask, wanted)
     held = {key: _held_in(h, averages) for key, h in hypotheses.items()}
-    before = _before_the_data(ask, hypotheses, wanted)
-    told = _identified(ask.posterior, held, before)
+    prior = before_the_data(ask)
+    before = _held_before(ask, prior, hypotheses, wanted)
+    told = _identified(ask.posterior, held, before, prior)
     results = {
         key: _result(ask, key, h, held[key], before.get(key), told[key])
         for key, h in hypotheses.items()
@@ -344,13 +345,19 @@ def _averages_of(hypothesis: Hypothesis) -> tuple[Average, ...]:
 
 def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     """Draws of every average effect, ``(draw,)``; NaN where a draw has no value."""
-    found: dict[Average, Array] = {}
+    wanted = list(wanted)
+    found = {a: _of_level(ask, a) for a in wanted if a.verb in OF_LEVELS}
     of_rows: dict[tuple[tuple[str, float | str], ...], list[Average]] = {}
     for average in wanted:
-        of_rows.setdefault(average.at, []).append(average)
+        if average not in found:
+            of_rows.setdefault(average.at, []).append(average)
     for at, some in of_rows.items():
         found |= _averages_of_rows(_holding(ask, at), some)
     return found
+
+
+def _of_level(ask: Ask, a: Average) -> Array:
+    return of_level(ask.posterior, a.verb, a.level, filter(None, (a.alternative, a.other)))
 
 
 def _holding(ask: Ask, at: tuple[tuple[str, float | str], ...]) -> Ask:
@@ -397,7 +404,9 @@ def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
                 return change_of(*arms[average.variable], "lift")
 
     names = ask.posterior.design.alternatives
-    return {average: one(average)[:, names.index(average.alternative)] for average in wanted}
+    kept = {a: unable(ask, a.alternative)[:, 0] for a in wanted if a.verb == "unable"}
+    rest = [a for a in wanted if a not in kept]
+    return kept | {a: one(a)[:, names.index(a.alternative)] for a in rest}
 
 
 def _reads_base(ask: Ask, wanted: list[Average]) -> bool:
@@ -594,13 +603,19 @@ def _held_in(hypothesis: Hypothesis, averages: Mapping[Average, Array]) -> Held:
 
 
 def _identified(
-    posterior: Posterior, held: Mapping[str, Held], before: Mapping[str, Held]
+    posterior: Posterior,
+    held: Mapping[str, Held],
+    before: Mapping[str, Held],
+    prior: Ask | None,
 ) -> dict[str, pd.DataFrame]:
     """What prior and data say of the estimands of every hypothesis, all looked at together."""
     draws = np.concatenate([draws for draws, _ in held.values()], axis=1)
     earlier = [before[name][0] for name in held] if before else None
-    table = identification(
-        posterior, draws, None if earlier is None else np.concatenate(earlier, axis=1)
+    table = of_answers(
+        posterior,
+        draws,
+        None if earlier is None else np.concatenate(earlier, axis=1),
+        None if prior is None else prior.posterior.draws,
     )
     ends = np.cumsum([draws.shape[1] for draws, _ in held.values()])
     return {
@@ -615,38 +630,19 @@ def _decisive(summary: pd.DataFrame, probability: float) -> pd.Series:
     A statement is contradicted by one inequality that the data contradict, whatever else
     it says. Otherwise it is as strong as its weakest inequality.
     """
-    order = ["", UNKNOWN, LEANS, WEAK]
-    amiss = np.array([order.index(word) for word in summary["identification"]])
+    amiss = np.array([ORDER.index(word) for word in summary["identification"]])
     low = summary["probability"].to_numpy() <= CONTRADICTED
     if probability <= CONTRADICTED and low.any():
         return summary.iloc[int(np.argmin(np.where(low, amiss, len(amiss) + 2)))]
     return summary.iloc[int(np.argmax(amiss))]
 
 
-def _before_the_data(
-    ask: Ask, hypotheses: Mapping[str, Hypothesis], wanted: Iterable[Average]
+def _held_before(
+    ask: Ask, prior: Ask | None, hypotheses: Mapping[str, Hypothesis], wanted: Iterable[Average]
 ) -> dict[str, Held]:
-    """Every hypothesis at draws from the prior, over some of the rows where they are many.
-
-    Empty where a prior is flat: nothing can be drawn from it.
-    """
-    posterior = ask.posterior
-    if posterior.design.has_flat_priors:
+    """Every hypothesis at draws from the prior; none where it is flat."""
+    if prior is None:
         return {}
-    chains, per_chain = posterior.n_draws
-    count = sum(of.size for of in posterior.draws.values()) // (chains * per_chain)
-    size = min(_PRIOR_DRAWS, max(_FEWEST_DRAWS, _PRIOR_NUMBERS // count))
-    drawn = prior_draws(posterior.design, seed=ask.seed, draws=size)
-    tree = xr.DataTree.from_dict({"posterior": drawn})
-    n = len(ask.frame)
-    rows = np.sort(np.random.default_rng(ask.seed).permutation(n)[:_PRIOR_ROWS])
-    prior = replace(
-        ask,
-        posterior=Posterior(posterior.design, tree, posterior.provenance, posterior.survey),
-        frame=ask.frame.iloc[rows].reset_index(drop=True),
-        cells=ask.cells[rows],
-        weights=None if ask.weights is None else ask.weights[rows],
-    )
     # Held at the percentiles of all rows: those of some would be another statement.
     stated = {a: replace(a, at=_numbers_of(ask, a.at)) for a in wanted}
     held = _averages(prior, dict.fromkeys(stated.values()))
@@ -674,6 +670,8 @@ def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
     unit = "left minus right of each inequality, between averages on the probability scale"
     if any(a.verb == "log_odds" for a in averages):
         unit += ", or of log odds"
+    if any(a.verb in OF_LEVELS for a in averages):
+        unit += ", or shares of variance and correlations of group effects"
     changed = dict.fromkeys(a.variable for a in averages if a.variable)
     return header_of(ask, unit, changed, _reach(ask, averages)) | {
         "verdict": f"supported from a probability of {SUPPORTED:g} on, contradicted up to "
@@ -744,6 +742,9 @@ def _owed_to_the_prior(part: pd.Series, parts: int) -> str:
     )
     if part["identification"] == UNKNOWN:
         return f"what {of} owes to the prior is not known"
+    if part["rests_on"]:
+        little = "little" if part["identification"] == WEAK else "not all"
+        return f"{of} rests on {part['rests_on']}, of which the data tell {little}"
     if part["identification"] == LEANS:
         return f"the prior has a say in {of}: data are few, or at odds with it ({scaled})"
     shared = "" if np.isnan(part["overlap"]) else f"overlap {part['overlap']:.2f} of 1, "

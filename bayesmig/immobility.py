@@ -16,10 +16,22 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.changes import Groups
+from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.errors import QuestionError
 from bayesmig.posterior import INTERVAL, Posterior
-from bayesmig.predict import Effect, ask_about, finish, header_of, prepare
+from bayesmig.predict import (
+    Ask,
+    Effect,
+    Prepared,
+    ask_about,
+    before_the_data,
+    finish,
+    header_of,
+    prepare,
+)
+from bayesmig.sensitivity import RULE, of_answers
 
+Array = np.ndarray
 QUANTITIES = ("staying", "unwilling", "unable", "unable_among_stayers", "kept_among_aspirers")
 _MEANING = (
     "staying is unwilling plus unable, shares of all; unable_among_stayers is unable over "
@@ -54,7 +66,9 @@ def stayers(
         ``unable`` (shares of all), ``unable_among_stayers``, and ``kept_among_aspirers``
         (of those who would go were everything feasible, who stay). Averages are taken
         within each draw, and ratios are those of averages. An alternative that is closed
-        (``[available]``) counts as closed in both worlds.
+        (``[available]``) counts as closed in both worlds. ``overlap``,
+        ``prior_sensitivity``, ``likelihood_sensitivity``, ``identification`` and
+        ``rests_on`` say what of it the prior says (`bayesmig.sensitivity.of_answers`).
 
     Raises
     ------
@@ -70,7 +84,63 @@ def stayers(
             mend="fit a theory with [consideration]",
         )
     ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
-    columns, coefficients = prepare(posterior, ask.frame, groups, seed)
+    draws, prior = _flat(ask), before_the_data(ask)
+    told = of_answers(
+        posterior,
+        draws,
+        None if prior is None else _flat(prior),
+        None if prior is None else prior.posterior.draws,
+    )
+    found = finish(
+        f"Those who choose {posterior.spec.choice.base!r}: unwilling and unable"
+        + (f" by {', '.join(ask.by)}" if ask.by else ""),
+        header_of(ask, "average probability") | {"quantities": _MEANING, "identification": RULE},
+        _table(ask.labels, np.bincount(ask.cells, minlength=len(ask.labels))),
+        draws,
+        ask,
+    )
+    return replace(found, summary=found.summary.assign(**told))
+
+
+def unable(ask: Ask, alternative: str) -> Array:
+    """Of those who stay, the share that would choose an alternative if it were feasible for all.
+
+    Returns
+    -------
+    ndarray
+        ``(draw, cell)``; NaN where nobody stays.
+    """
+    columns, coefficients = prepare(ask.posterior, ask.frame, ask.groups, ask.seed)
+    freed = _freed(ask.posterior, alternative, columns, coefficients)
+    now, then = (
+        ask.averages_of(arm)[:, :, columns.base] for arm in ((columns, coefficients), freed)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.maximum(now - then, 0.0) / now)
+
+
+def _freed(
+    posterior: Posterior, alternative: str, columns: Columns, coefficients: Coefficients
+) -> Prepared:
+    """Columns and coefficients where one alternative is feasible for all."""
+    j = posterior.design.alternatives.index(alternative)
+    kept: list[int] = []
+    start = 0
+    for k, block in columns.feasible.items():
+        if k != j:
+            kept += range(start, start + block.shape[1])
+        start += block.shape[1]
+    feasible = {k: block for k, block in columns.feasible.items() if k != j}
+    of = coefficients.feasibility
+    return (
+        replace(columns, feasible=feasible),
+        replace(coefficients, feasibility=of[..., kept] if feasible else of),
+    )
+
+
+def _flat(ask: Ask) -> Array:
+    """Draws of the quantities, ``(draw, cell × quantity)``, quantities fastest."""
+    columns, coefficients = prepare(ask.posterior, ask.frame, ask.groups, ask.seed)
     base = columns.base
     staying = ask.averages_of((columns, coefficients))[:, :, base]
     unwilling = ask.averages_of((replace(columns, feasible={}), coefficients))[:, :, base]
@@ -79,14 +149,7 @@ def stayers(
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios = [unable / staying, unable / (1 - unwilling)]
     draws = np.stack([staying, unwilling, unable, *ratios], axis=2)
-    return finish(
-        f"Those who choose {posterior.spec.choice.base!r}: unwilling and unable"
-        + (f" by {', '.join(ask.by)}" if ask.by else ""),
-        header_of(ask, "average probability") | {"quantities": _MEANING},
-        _table(ask.labels, np.bincount(ask.cells, minlength=len(ask.labels))),
-        draws.reshape(len(draws), -1),
-        ask,
-    )
+    return np.asarray(draws.reshape(len(draws), -1))
 
 
 def _table(labels: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:

@@ -34,6 +34,7 @@ from bayesmig.choice.utility import Coefficients, Columns, take_rows
 from bayesmig.design.design import GroupLayout, TasteLayout
 from bayesmig.errors import QuestionError, nearest, rows_text
 from bayesmig.inference.blocks import Precision
+from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.stream import (
     average_probabilities,
     average_slopes,
@@ -56,6 +57,10 @@ _GROUPS_TEXT = {
 _MAX_NUMBERS = 25_000_000
 #: Draws × columns that are sorted at a time (16 MB).
 _BLOCK_SIZE = 2_000_000
+#: Draws from the prior, and rows at most, for what is said before the data.
+_PRIOR_DRAWS, _PRIOR_ROWS = 1000, 2000
+#: Fewer draws where groups are so many that these would hold more numbers, but not under that.
+_PRIOR_NUMBERS, _FEWEST_DRAWS = 10_000_000, 200
 #: Columns of summaries: rows cannot be grouped by columns of these names.
 _TAKEN = ("alternative", "variable", "contrast", "quantity", "rows")
 
@@ -71,7 +76,8 @@ class Effect:
     header
         What the numbers are: unit, weights, groups, interval, theory; where there is
         something to say, ``support`` (which share of rows lies outside the observed
-        ranges), ``held`` (columns made of the same ones, which stay) and
+        ranges), ``held`` (columns made of the same ones, which stay),
+        ``weakly identified`` (what the survey hardly tells of the theory) and
         ``convergence`` (what was allowed).
     summary
         One row per cell: the ``by`` columns, ``alternative``, for contrasts
@@ -362,6 +368,30 @@ def ask_about(
     weights, note = _weights(posterior, frame, newdata is not None, wts)
     support = () if newdata is None else tuple(outside(posterior.design, [frame], weights))
     return Ask(posterior, frame, names, cells, labels, weights, note, groups, prob, seed, support)
+
+
+def before_the_data(ask: Ask) -> Ask | None:
+    """The same question to draws from the prior, over some of the rows where they are many.
+
+    ``None`` where a prior is flat: nothing can be drawn from it.
+    """
+    posterior = ask.posterior
+    if posterior.design.has_flat_priors:
+        return None
+    chains, per_chain = posterior.n_draws
+    count = sum(of.size for of in posterior.draws.values()) // (chains * per_chain)
+    size = min(_PRIOR_DRAWS, max(_FEWEST_DRAWS, _PRIOR_NUMBERS // count))
+    drawn = prior_draws(posterior.design, seed=ask.seed, draws=size)
+    tree = xr.DataTree.from_dict({"posterior": drawn})
+    n = len(ask.frame)
+    rows = np.sort(np.random.default_rng(ask.seed).permutation(n)[:_PRIOR_ROWS])
+    return replace(
+        ask,
+        posterior=Posterior(posterior.design, tree, posterior.provenance, posterior.survey),
+        frame=ask.frame.iloc[rows].reset_index(drop=True),
+        cells=ask.cells[rows],
+        weights=None if ask.weights is None else ask.weights[rows],
+    )
 
 
 def _check_groups(posterior: Posterior, groups: Any) -> None:
@@ -707,12 +737,14 @@ def header_of(
     Returns
     -------
     dict
-        With ``support``, ``held`` and ``convergence`` where there is something to say.
+        With ``support``, ``held``, ``weakly identified`` (the warnings of the fit) and
+        ``convergence`` where there is something to say.
     """
     stay = held(ask.posterior.design, changed, ask.groups)
     notes = {
         "support": "; ".join(dict.fromkeys([*ask.support, *support])),
         "held": stay and f"{stay}: made of the same columns of the codebook, and not changed",
+        "weakly identified": "; ".join(ask.posterior.provenance.warnings),
         "convergence": convergence_note(ask.posterior),
     }
     return {

@@ -21,9 +21,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayesmig.choice.response import SHAPES
 from bayesmig.inference.prior import log_prior
 from bayesmig.inference.stream import log_likelihood_sums
-from bayesmig.posterior import Posterior
+from bayesmig.posterior import Posterior, labelled_draws
 
 Array = NDArray[np.float64]
 #: From this overlap on, the data added little: of two normal distributions with one centre,
@@ -45,6 +46,13 @@ RULE = (
     "does not, the prior alone says it; of groups, the priors of their scales and correlations "
     "are scaled"
 )
+#: The same, from nothing amiss to the worst.
+ORDER = ("", UNKNOWN, LEANS, WEAK)
+#: How names of parameters begin by which a theory is more than a logit of its columns.
+_BEYOND = ("lambda_nest", "feasibility", "sigma_taste_", *{n for of in SHAPES.values() for n in of})
+#: An answer rests on such parameters where they account for this share of the variance of its
+#: ranks, or more.
+RESTS_ON = 0.25
 #: Bins that both distributions together fill evenly, and draws of each per bin, at least.
 _BINS, _PER_BIN = 20, 20
 #: Noise of sensitivity from which it is not known below twice that: where effects of many groups
@@ -86,6 +94,71 @@ def identification(posterior: Posterior, values: Array, before: Array | None) ->
     )
     words = [_words(*row) for row in table.itertuples(index=False)]
     return table.assign(identification=np.array(words, dtype=object))
+
+
+def of_answers(
+    posterior: Posterior, values: Array, before: Array | None, prior: xr.Dataset | None
+) -> pd.DataFrame:
+    """As `identification`, for answers that may rest on parameters beyond a logit.
+
+    Power-scaling does not touch a prior that is flat, as that of lambda is: what such a
+    prior says would look like what the data say. An answer is therefore no better
+    identified than the parameters of nests, curves, feasibility and tastes that account
+    for a quarter or more of the variance of its ranks over the draws.
+
+    Parameters
+    ----------
+    posterior, values, before
+        As for `identification`.
+    prior
+        Draws from the prior; ``None`` where nothing can be drawn from it.
+
+    Returns
+    -------
+    DataFrame
+        With a column more, ``rests_on``: the parameters whose ``identification`` an
+        answer has taken over; else empty.
+    """
+    names, beyond = _parameters_beyond(posterior.draws)
+    if not names:
+        return identification(posterior, values, before).assign(rests_on="")
+    earlier = None if prior is None else _parameters_beyond(prior)[1]
+    if before is not None and earlier is not None:
+        n = min(len(before), len(earlier))
+        earlier = np.hstack([before[:n], earlier[:n]])
+    table = identification(posterior, np.hstack([values, beyond]), earlier)
+    amiss = np.array([ORDER.index(word) for word in table["identification"]])
+    mine, theirs = amiss[: values.shape[1]], amiss[values.shape[1] :]
+    table = table.iloc[: values.shape[1]].assign(rests_on="")
+    for word in (ORDER.index(WEAK), ORDER.index(LEANS)):
+        found = np.flatnonzero(theirs >= word)
+        for k in np.flatnonzero(mine < word):
+            if _accounted_for(values[:, k], beyond[:, found]) >= RESTS_ON:
+                mine[k] = word
+                table.loc[k, ["identification", "rests_on"]] = [
+                    ORDER[word],
+                    ", ".join(names[i] for i in found),
+                ]
+    return table
+
+
+def _parameters_beyond(draws: xr.Dataset) -> tuple[list[str], Array]:
+    """Labels and draws ``(draw, parameter)`` of parameters beyond a logit."""
+    mine = draws[[name for name in map(str, draws.data_vars) if name.startswith(_BEYOND)]]
+    found = [(label, of.ravel()) for label, of in labelled_draws(mine)]
+    return [label for label, _ in found], np.array([of for _, of in found]).T
+
+
+def _accounted_for(answer: Array, parameters: Array) -> float:
+    """Share of the variance of an answer's ranks that those of parameters account for."""
+    from scipy.stats import rankdata
+
+    if not parameters.size or np.isnan(answer).any() or not np.ptp(answer) > 0:
+        return 0.0
+    y, x = (rankdata(of, axis=0) for of in (answer, parameters))
+    y, x = y - y.mean(), x - x.mean(axis=0)
+    rest = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return 1 - float(rest @ rest / (y @ y))
 
 
 def _words(overlap: float, prior: float, likelihood: float) -> str:

@@ -567,7 +567,8 @@ class _Run:
         for hypothesis, result in results.items():
             sentences[hypothesis] = result.sentence
             parts.append(
-                result.summary.assign(
+                # The sentence says on which parameters a claim rests.
+                result.summary.drop(columns="rests_on").assign(
                     theory=name,
                     hypothesis=hypothesis,
                     claim=result.claim,

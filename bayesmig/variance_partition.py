@@ -8,13 +8,16 @@ whose residual is logistic (Goldstein, Browne and Rasbash 2002; for intersection
 
     vpc = var_level / (sum of var over levels + pi^2 / 3)
 
-with ``var = mean over rows of z' Sigma z`` where effects have slopes on ``z``. A negative
+with ``var = mean over rows of z' Sigma z`` where effects have slopes on ``z``; of an
+alternative in one nest with the base, the residual is ``lambda^2 pi^2 / 3``. A negative
 correlation between two streams says that where one is more usual than the theory's columns
 explain the other is less so: substitutes at this level. Levels may differ in its sign.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -22,10 +25,21 @@ import pandas as pd
 
 from bayesmig.errors import QuestionError
 from bayesmig.posterior import INTERVAL, Posterior
-from bayesmig.predict import Effect, ask_about, finish, header_of
+from bayesmig.predict import (
+    Effect,
+    ask_about,
+    before_the_data,
+    finish,
+    header_of,
+    probability_of,
+)
+from bayesmig.sensitivity import RULE, of_answers
 
 Array = np.ndarray
 _RESIDUAL = np.pi**2 / 3
+#: A share of variance is above zero whatever the data say; above this one it is worth naming
+#: (that of cells in an intersection, Evans et al. 2018).
+SMALL_SHARE = 0.01
 
 
 def levels(
@@ -47,8 +61,11 @@ def levels(
     Effect
         Rows by ``level`` and ``quantity``: ``vpc`` in [0, 1] of each non-base alternative,
         and ``correlation`` in [-1, 1] of each pair (``internal, international``), with
-        ``probability_above`` zero. A level whose effects are uncorrelated has no
-        correlation to tell, and no row of one. ``rows`` counts its groups.
+        ``probability_above`` 0.01 of a vpc and 0 of a correlation, and with ``overlap``,
+        ``prior_sensitivity``, ``likelihood_sensitivity``, ``identification`` and
+        ``rests_on`` (`bayesmig.sensitivity.of_answers`). A level whose effects are
+        uncorrelated has no correlation to tell, and no row of one. ``rows`` counts its
+        groups.
 
     Raises
     ------
@@ -65,9 +82,45 @@ def levels(
             where="levels",
             mend="fit a theory with [[groups]]",
         )
+    table, draws = partition(posterior)
+    prior = before_the_data(ask)
+    told = of_answers(
+        posterior,
+        draws,
+        None if prior is None else partition(prior.posterior)[1],
+        None if prior is None else prior.posterior.draws,
+    )
+    unit = "share of the variance of latent utility; correlation"
+    header = {
+        **header_of(ask, unit),
+        "rows": "number of groups",
+        "weights": "none: of groups",
+        "probability_above": f"posterior probability of a vpc above {SMALL_SHARE:g}, and of a "
+        "correlation above 0: a share of variance is above 0 whatever the data say",
+        "identification": RULE,
+    }
+    question = "What each level explains, and how streams go together there"
+    found = finish(question, header, table, draws, ask)
+    null = np.where(table["quantity"] == "vpc", SMALL_SHARE, 0.0)
+    above = probability_of(draws > null, draws)
+    return replace(found, summary=found.summary.assign(probability_above=above, **told))
+
+
+def of_level(posterior: Posterior, verb: str, level: str, alternatives: Iterable[str]) -> Array:
+    """Draws of the ``vpc`` or ``correlation`` of one level, ``(draw,)``."""
+    table, draws = partition(posterior)
+    asked = set(alternatives)
+    rows = zip(table["level"], table["quantity"], table["alternative"], strict=True)
+    found = [(by, what, set(text.split(", "))) for by, what, text in rows]
+    return np.asarray(draws[:, found.index((level, verb, asked))])
+
+
+def partition(posterior: Posterior) -> tuple[pd.DataFrame, Array]:
+    """What the rows of `levels` are of, and draws of them, ``(draw, row)``."""
+    design = posterior.design
     covariances = {by: _covariance(posterior, by) for by in design.grouped}
     variances = {by: np.einsum("sjj->sj", found) for by, found in covariances.items()}
-    total = sum(variances.values(), np.full((1, len(design.nonbase)), _RESIDUAL))
+    total = sum(variances.values(), _residual(posterior))
     rows, draws = [], []
     for by, covariance in covariances.items():
         said = {"level": by, "rows": len(design.layouts[by].levels)}
@@ -82,10 +135,28 @@ def levels(
             root = np.sqrt(variances[by][:, j] * variances[by][:, k])
             draws.append(covariance[:, j, k] / root)
     table = pd.DataFrame(rows)[["level", "quantity", "alternative", "rows"]]
-    unit = "share of the variance of latent utility; correlation"
-    header = {**header_of(ask, unit), "rows": "number of groups", "weights": "none: of groups"}
-    question = "What each level explains, and how streams go together there"
-    return finish(question, header, table, np.column_stack(draws), ask, 0.0)
+    return table, np.column_stack(draws)
+
+
+def _residual(posterior: Posterior) -> Array:
+    """Variance of what is left of utility against the base, ``(draw, nonbase)``.
+
+    What is left of two alternatives of one nest has a correlation of ``1 - lambda^2``.
+    """
+    design, nests = posterior.design, posterior.design.columns.nests
+    found = np.full((1, len(design.nonbase)), _RESIDUAL)
+    if nests is None:
+        return found
+    lambdas = posterior.draws["lambda_nest"].to_numpy()
+    lambdas = lambdas.reshape(-1, lambdas.shape[-1])
+    members = [nests.below(m) for m in range(lambdas.shape[1])]
+    base, found = design.columns.base, found.repeat(len(lambdas), axis=0)
+    for j, alternative in enumerate(design.nonbase):
+        both = {base, design.alternatives.index(alternative)}
+        if common := [m for m, inside in enumerate(members) if both <= set(inside)]:
+            lowest = min(common, key=lambda m: len(members[m]))
+            found[:, j] *= lambdas[:, lowest] ** 2
+    return found
 
 
 def _covariance(posterior: Posterior, by: str) -> Array:

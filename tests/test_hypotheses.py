@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from bayesmig import hypotheses
+from bayesmig.choice.utility import take_draws
 from bayesmig.design.design import build_design
 from bayesmig.errors import ConvergenceError, QuestionError, SpecError
 from bayesmig.hypotheses import HypothesisResult, validate_hypotheses
+from bayesmig.immobility import stayers, unable
 from bayesmig.posterior import Posterior
-from bayesmig.predict import Ask, comparisons
+from bayesmig.predict import Ask, ask_about, comparisons
+from bayesmig.variance_partition import levels
 from tests.by_hand import (
     HYPOTHESES,
     averages,
@@ -27,6 +30,7 @@ from tests.by_hand import (
     shortest_interval,
     slope_of_wealth,
 )
+from tests.choice.test_consideration import by_sets
 from tests.fabricate import (
     TRUTH,
     fabricated,
@@ -36,6 +40,7 @@ from tests.fabricate import (
     survey_of,
     theory,
 )
+from tests.inference.theories import wide_survey
 
 
 def with_hypotheses(posterior: Posterior, stated: dict[str, Any]) -> Posterior:
@@ -224,6 +229,7 @@ def test_shape_of_the_result(posterior: Posterior) -> None:
         "prior_sensitivity",
         "likelihood_sensitivity",
         "identification",
+        "rests_on",
     ]
     assert result.draws.dims == ("chain", "draw", "part")
     assert result.header["weights"].startswith("averages weighted by weight")
@@ -702,3 +708,53 @@ def test_before_the_data_columns_are_held_where_they_are_after() -> None:
     posterior = fabricated(build_design(spec, survey), survey=survey)
     found = [hypotheses.test(posterior, "more", seed=seed).prior_probability for seed in range(6)]
     assert all(0.4 < value < 0.6 for value in found), found
+
+
+def test_parameters_are_those_of_levels_and_of_stayers() -> None:
+    stated = {
+        "share": "vpc(origin, international) > 0.01",
+        "sign": "correlation(origin, international, internal) < 0",
+        "kept": "unable(international, wealth=p90) > 0.02",
+        "all": "unable(international) > 0.02",
+    }
+    design = build_design(
+        theory(
+            consideration={"feasible": {"international": "wealth"}},
+            groups=[{"by": "origin"}],
+            hypotheses={k: {"claim": "c.", "statement": v} for k, v in stated.items()},
+        ),
+        small_survey(),
+    )
+    posterior = fabricated(design, survey=small_survey(), draws=110)
+    found = hypotheses.test(posterior)
+    told = levels(posterior)
+    at = dict(zip(told.summary["quantity"] + told.summary["alternative"], range(3), strict=True))
+    of = {k: r.draws.to_numpy()[..., 0] for k, r in found.items()}
+    draws = told.draws.to_numpy()
+    share, sign = draws[..., at["vpcinternational"]], draws[..., 2]
+    np.testing.assert_allclose(of["share"], share - 0.01, rtol=1e-12)
+    np.testing.assert_allclose(of["sign"], sign, rtol=1e-12)
+    everyone = stayers(posterior)
+    row = list(everyone.summary["quantity"]).index("unable_among_stayers")
+    np.testing.assert_allclose(of["all"], everyone.draws.to_numpy()[..., row] - 0.02, rtol=1e-9)
+    rich = posterior.frame.assign(wealth=np.quantile(posterior.frame["wealth"], 0.9))
+    kept = stayers(posterior, newdata=rich).draws.to_numpy()[..., row] - 0.02
+    np.testing.assert_allclose(of["kept"].mean(), kept.mean(), rtol=0.05)
+    assert "shares of variance" in found["share"].header["unit"]
+
+
+def test_one_stream_may_be_freed_of_two() -> None:
+    """Against a loop over people and sets, where each stream is feasible to some."""
+    feasible = {"internal": "wealth", "international": "wealth + cost"}
+    design = build_design(theory(consideration={"feasible": feasible}), wide_survey())
+    posterior = fabricated(design, draws=110, survey=wide_survey())
+    ask = ask_about(posterior, None, None, False, "observed", 0.9, 0, False)
+    got = unable(ask, "international")[3, 0]
+    columns, one = design.columns, take_draws(posterior.coefficients(), 3)
+    stay = np.mean([by_sets(columns, one, n)[0] for n in range(len(columns.persons))])
+    only = {1: columns.feasible[1]}
+    freed = replace(columns, feasible=only)
+    width = columns.feasible[1].shape[1]
+    kept = replace(one, feasibility=np.asarray(one.feasibility)[:width])
+    then = np.mean([by_sets(freed, kept, n)[0] for n in range(len(columns.persons))])
+    assert got == pytest.approx((stay - then) / stay, rel=1e-9)

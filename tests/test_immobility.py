@@ -12,8 +12,10 @@ from bayesmig.choice.utility import take_draws
 from bayesmig.design.design import build_design
 from bayesmig.errors import QuestionError
 from bayesmig.immobility import QUANTITIES, stayers
+from bayesmig.inference.prior import prior_draws
 from bayesmig.posterior import Posterior
 from bayesmig.predict import predictions
+from bayesmig.sensitivity import OVERLAP, RULE, WEAK
 from tests.choice.test_consideration import by_sets
 from tests.fabricate import fabricated, theory
 from tests.inference.theories import wide_survey
@@ -82,3 +84,16 @@ def test_a_theory_without_consideration_has_no_answer() -> None:
     design = build_design(theory(), wide_survey())
     with pytest.raises(QuestionError, match="everything is feasible in it"):
         stayers(fabricated(design, draws=110))
+
+
+def test_what_the_prior_says_of_feasibility_is_told_of_those_it_keeps() -> None:
+    posterior = made_up()
+    vague = fabricated(posterior.design, draws=110, spread=0.3, survey=wide_survey())
+    prior = prior_draws(posterior.design, seed=1, draws=440)
+    draws = prior["feasibility"].to_numpy().reshape(vague.draws["feasibility"].shape)
+    vague.draws["feasibility"][:] = draws
+    found = stayers(vague)
+    unable = found.summary.set_index("quantity").loc["unable"]
+    assert unable["identification"] == WEAK
+    assert "feasibility" in unable["rests_on"] or unable["overlap"] >= OVERLAP
+    assert found.header["identification"] == RULE

@@ -47,6 +47,8 @@ NEIGHBOURS = {
     ("expressions", "errors"),
     ("tomlfile", "errors"),
     ("inference", "posterior"),
+    ("hypotheses", "immobility"),
+    ("hypotheses", "variance_partition"),
     ("reporting", "plots"),
     ("study", "reporting"),
 }

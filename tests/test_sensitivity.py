@@ -14,6 +14,7 @@ from scipy import stats
 from bayesmig import hypotheses
 from bayesmig.checks.prior_sensitivity import prior_sensitivity
 from bayesmig.design.design import build_design
+from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.routes import fit
 from bayesmig.posterior import PREVIEW, Posterior, load
 from bayesmig.predict import log_likelihood
@@ -26,6 +27,7 @@ from bayesmig.sensitivity import (
     _sensitivity,
     _words,
     identification,
+    of_answers,
     overlap,
     power_scaling,
 )
@@ -310,6 +312,24 @@ def test_a_hypothesis_that_the_prior_says_never_looks_strong(untold: Posterior) 
     assert "is contradicted" in found["reversed"].sentence
 
 
+def test_an_answer_is_no_better_told_than_a_flat_lambda_that_it_rests_on() -> None:
+    """Costs that do not differ: the survey says nothing of lambda, nor power-scaling of it."""
+    nests = [{"name": "move", "alternatives": ["internal", "international"]}]
+    design = small_design("female", survey=small_survey(), nests=nests, groups=[])
+    posterior = fabricated(design, survey=small_survey(), draws=300)
+    prior = prior_draws(design, seed=3, draws=1200)
+    lambdas = prior["lambda_nest"].to_numpy().reshape(posterior.draws["lambda_nest"].shape)
+    posterior.draws["lambda_nest"][:] = lambdas
+    rng = np.random.default_rng(2)
+    noise = rng.normal(size=(1200, 1))
+    resting, free = 5 + lambdas.reshape(-1, 1) ** 3 + 0.1 * noise, 5 + 0.1 * noise
+    earlier = rng.normal(0, 30, (1000, 2))
+    found = of_answers(posterior, np.hstack([resting, free]), earlier, prior)
+    assert list(found["identification"]) == [WEAK, ""]
+    assert list(found["rests_on"]) == ["lambda_nest[move]", ""]
+    assert (found["overlap"] < 0.5).all()
+
+
 def test_a_stream_with_hardly_any_movers_is_flagged() -> None:
     frame = small_frame(600, seed=8)
     movers = np.flatnonzero(frame["choice"] == "international")
@@ -354,6 +374,22 @@ def test_scales_and_correlations_of_few_groups_are_flagged_and_fail_nothing() ->
     assert "which do not count" in result.text
     # One row for a correlation, none for what is one by definition.
     assert sum(p.startswith("corr_") for p in result.table["parameter"]) == 1
+
+
+def test_a_level_that_a_hypothesis_is_about_must_be_told() -> None:
+    stated = {"claim": "c.", "statement": "correlation(origin, internal, international) < 0"}
+    design = small_design("female", survey=small_survey(), hypotheses={"signs": stated})
+    posterior = fabricated(design, draws=250, survey=small_survey())
+    tree, draws = posterior.data.copy(), posterior.draws
+    prior = prior_draws(design, seed=5, draws=1000)["corr_origin"].to_numpy()
+    draws["corr_origin"].data = prior.reshape(draws["corr_origin"].shape)
+    tree["posterior"] = tree["posterior"].to_dataset().assign(draws)
+    of_prior = replace(posterior, data=tree)
+    result = prior_sensitivity(of_prior, draws=500, seed=0)
+    assert result.passed is False
+    (failed,) = result.table.loc[~result.table["passed"], "parameter"]
+    assert failed.startswith("corr_origin[")
+    assert hypotheses.test(of_prior, "signs").identification == WEAK
 
 
 def test_flat_priors_have_no_overlap() -> None:

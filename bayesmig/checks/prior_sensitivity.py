@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bayesmig.checks.prior_shares import with_prior
 from bayesmig.checks.result import NAMED, CheckResult, tabled
+from bayesmig.design.identification import weakly_told_levels
 from bayesmig.posterior import OF_GROUPS, PREVIEW, Posterior, labelled_draws
 from bayesmig.sensitivity import LEANS, OVERLAP, SENSITIVE, UNKNOWN, WEAK, identification
 
@@ -36,8 +37,10 @@ def prior_sensitivity(posterior: Posterior, *, draws: int, seed: int) -> CheckRe
     prior only scales and correlations are scaled.
 
     Fails where a coefficient, or a parameter of nests, curves or consideration, is weakly
-    identified. Scales and correlations of groups are told, but fail no theory: with few
-    groups, the prior always has a say in them.
+    identified; and where a scale or correlation is, at a level that a hypothesis is about, or
+    of which the survey tells little (`bayesmig.design.identification.weakly_told_levels`).
+    Other scales and correlations of groups are told, but fail no theory: with few groups, the
+    prior always has a say in them.
 
     Parameters
     ----------
@@ -62,7 +65,8 @@ def prior_sensitivity(posterior: Posterior, *, draws: int, seed: int) -> CheckRe
         before = _told(with_draws.data["prior"].to_dataset())[1]
     table = identification(posterior, values, before)
     table.insert(0, "parameter", names)
-    table["passed"] = (table["identification"] != WEAK) | _spared(table)
+    spared = _spared(posterior, table)
+    table["passed"] = (table["identification"] != WEAK) | spared
     shared, moved = (table[c].to_numpy() for c in ("overlap", "prior_sensitivity"))
     badness = np.nan_to_num(np.fmax(shared / OVERLAP, moved / SENSITIVE))
     table = table.iloc[np.lexsort((-badness, table["passed"]))]
@@ -70,9 +74,15 @@ def prior_sensitivity(posterior: Posterior, *, draws: int, seed: int) -> CheckRe
     return CheckResult(NAME, bool(table["passed"].all()), table, _text(posterior, table))
 
 
-def _spared(table: pd.DataFrame) -> pd.Series:
-    """Which parameters are scales and correlations of groups."""
-    return table["parameter"].str.startswith(_OF_SCALES)
+def _spared(posterior: Posterior, table: pd.DataFrame) -> pd.Series:
+    """Which parameters are scales and correlations of groups that need not be told."""
+    spec = posterior.spec
+    averages = [a for h in spec.hypotheses.values() for i in h.inequalities for a in i.averages]
+    asked = {a.level for a in averages if a.level}
+    levels = asked | weakly_told_levels(spec, posterior.design.columns).keys()
+    looked_at = tuple(f"{kind}{by}[" for kind in _OF_SCALES for by in sorted(levels))
+    names = table["parameter"].str
+    return names.startswith(_OF_SCALES) & ~names.startswith(looked_at)
 
 
 def _told(draws: xr.Dataset) -> tuple[list[str], Array]:
@@ -98,14 +108,15 @@ def _each_once(name: str, draws: xr.Dataset) -> Iterator[tuple[str, Array]]:
 def _text(posterior: Posterior, table: pd.DataFrame) -> str:
     said = [f"Of an approximation ({PREVIEW})."] if posterior.is_preview else []
     counted = table[~table["passed"]]
-    others = table[~_spared(table)]
+    spared = _spared(posterior, table)
+    others = table[~spared]
     if len(counted):
         said.append(_named(counted, WEAK))
     else:
-        which = " but scales and correlations of groups" if _spared(table).any() else ""
+        which = " but scales and correlations of groups" if spared.any() else ""
         said.append(f"None of {len(others):,} parameters{which} is said by the prior.")
     said += [_named(others, word) for word in (LEANS, UNKNOWN)]
-    scales = table[_spared(table) & table["identification"].isin([WEAK, LEANS])]
+    scales = table[spared & table["identification"].isin([WEAK, LEANS])]
     if len(scales):
         said += ["Of scales and correlations, which do not count:"]
         said += [_named(scales, word) for word in (WEAK, LEANS)]

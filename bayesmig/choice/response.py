@@ -35,6 +35,8 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "hump": ("hump_bend",),
 }
 EFFECT = "curve_effect"
+#: Units on either side of where a half-saturation may lie, for data to say where it does.
+LEAST_UNITS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,53 @@ def saturation_bounds(dose: NDArray[Any]) -> tuple[float, float]:
     """Low and high exposure, percentiles of those above zero: a half-saturation lies between."""
     low, high = np.quantile(dose[dose > 0], [0.01, 0.99])
     return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Units on both sides of where a half-saturation may lie.
+
+    Attributes
+    ----------
+    start, end
+        Exposures between which it may lie.
+    below, above, total
+        Units that lie below the first, above the second, and all.
+    """
+
+    start: float
+    end: float
+    below: int
+    above: int
+    total: int
+
+    @property
+    def thin(self) -> bool:
+        """Whether a side has so few that the half-saturation rests on its prior."""
+        return min(self.below, self.above) < LEAST_UNITS
+
+
+def sides(dose: NDArray[Any], codes: NDArray[Any] | None, alpha: float, beta: float) -> Sides:
+    """Units on both sides of a half-saturation, whose prior is a beta distribution.
+
+    Parameters
+    ----------
+    dose
+        Exposures, ``(obs,)``, some above zero.
+    codes
+        The group of every row, whose means are the units; ``None`` where every different
+        exposure is one.
+    alpha, beta
+        Of the prior, on the way from the lowest to the highest exposure; the
+        half-saturation may lie between its percentiles 10 and 90.
+    """
+    from scipy.special import betaincinv
+
+    low, high = saturation_bounds(dose)
+    start, end = low + (high - low) * betaincinv(alpha, beta, [0.1, 0.9])
+    units = np.unique(dose) if codes is None else np.bincount(codes, dose) / np.bincount(codes)
+    below, above = int((units < start).sum()), int((units > end).sum())
+    return Sides(float(start), float(end), below, above, len(units))
 
 
 def curve_parts(

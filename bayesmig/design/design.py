@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,14 +46,13 @@ from bayesmig.errors import DesignError, SpecError, nearest
 from bayesmig.expressions import parse_formula
 from bayesmig.spec.model import NAME, Group, ModelSpec, Taste
 from bayesmig.spec.priors import Prior
+from bayesmig.survey.cells import all_cells
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from bayesmig.survey.survey import Survey
 
-#: Combinations of columns, at most, of which those are groups too that nobody is in.
-_MOST_CELLS = 1000
 #: The label of the one group that everyone is in.
 _EVERYONE = "all"
 #: Prior standard deviation of a constant at the average person, in log odds.
@@ -1011,17 +1009,12 @@ def _levels_of(
 
 
 def _cells(frame: pd.DataFrame, columns: tuple[str, ...], found: int) -> Iterable[str]:
-    """All combinations of several columns, where they are few: cells that nobody is in too.
+    """Labels of all cells, those that nobody is in too: scenarios move people into them.
 
-    Scenarios move people into them; what is known of such a cell is what others tell. Where
-    one column says all others, as a household its place, there are no cells but those found.
+    What is known of such a cell is what others tell.
     """
-    parts = [frame[column].unique() for column in columns]
-    few = math.prod(map(len, parts)) <= _MOST_CELLS
-    if len(parts) < 2 or not few or found == max(map(len, parts)):
-        return ()
-    every = pd.MultiIndex.from_product(parts, names=columns).to_frame(index=False)
-    return _joined(every, columns)
+    every = all_cells(frame[list(columns)], found)
+    return () if every is None else _joined(every, columns)
 
 
 def _empty_cells(layouts: Mapping[str, GroupLayout], columns: Columns) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a survey hardly tells of parameters beyond those of a logit, in words.
+"""What a survey hardly tells of parameters of groups and beyond a logit, in words.
 
 Nothing here is refused: priors are proper, and a posterior exists. What it says of such a
 parameter is then what the prior and the form of the model say, and the reader must know.
@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import betaincinv
 
-from bayesmig.choice.response import SHAPES, saturation_bounds
+from bayesmig.choice.response import LEAST_UNITS, SHAPES, sides
 from bayesmig.choice.utility import Columns
 from bayesmig.spec.model import ModelSpec
 
-#: Units on either side of where a half-saturation may lie.
-_LEAST_UNITS = 3
+#: From this correlation on, two columns are the same one in other units.
+_THE_SAME = 1 - 1e-12
+#: Groups with several rows that tell a scale, at least, and rows of most groups that tell a
+#: correlation by themselves.
+_LEAST_GROUPS, _FEW_ROWS = 10, 5
 
 
 def identification_warnings(spec: ModelSpec, columns: Columns) -> list[str]:
@@ -35,7 +37,7 @@ def identification_warnings(spec: ModelSpec, columns: Columns) -> list[str]:
         One for each parameter that nothing of the survey identifies.
     """
     found = [*_nests(spec, columns), *_curves(spec, columns), *_consideration(spec)]
-    return [*found, *_tastes(columns)]
+    return [*found, *_tastes(columns), *_levels(spec, columns)]
 
 
 def _nests(spec: ModelSpec, columns: Columns) -> Iterator[str]:
@@ -65,15 +67,14 @@ def _curves(spec: ModelSpec, columns: Columns) -> Iterator[str]:
     for number, curve in enumerate(spec.curves):
         if "half_saturation" not in SHAPES[curve.shape]:
             continue
-        dose, of = columns.doses[:, number], spec.priors.half_saturation
-        low, high = saturation_bounds(dose)
-        edges = low + (high - low) * betaincinv(of.alpha, of.beta, [0.1, 0.9])
-        values, units = _units(columns, dose)
-        sides = {"below": int((values < edges[0]).sum()), "above": int((values > edges[1]).sum())}
-        for (side, count), edge in zip(sides.items(), edges, strict=True):
-            if count < _LEAST_UNITS:
+        of, codes = spec.priors.half_saturation, columns.groups.get("origin", (None,))[0]
+        units = "values" if codes is None else "origins"
+        found = sides(columns.doses[:, number], codes, of.alpha, of.beta)
+        ends = [("below", found.below, found.start), ("above", found.above, found.end)]
+        for side, count, edge in ends:
+            if count < LEAST_UNITS:
                 yield (
-                    f"curve {curve.label!r}: {count} of {len(values):,} {units} lie {side} "
+                    f"curve {curve.label!r}: {count} of {found.total:,} {units} lie {side} "
                     f"{edge:.3g}, and half of its effect may be reached there: its "
                     "half-saturation rests on the prior"
                 )
@@ -104,14 +105,6 @@ def _tastes(columns: Columns) -> Iterator[str]:
             )
 
 
-def _units(columns: Columns, dose: np.ndarray) -> tuple[np.ndarray, str]:
-    """The dose of every unit that has its own: mean of an origin, or values that differ."""
-    if "origin" not in columns.groups:
-        return np.unique(dose), "values"
-    codes = columns.groups["origin"][0]
-    return np.bincount(codes, dose) / np.bincount(codes), "origins"
-
-
 def _attributes_differ(columns: Columns, inside: tuple[int, ...]) -> bool:
     """Whether an attribute is not the same for the alternatives that are open together."""
     if columns.attributes is None:
@@ -125,5 +118,45 @@ def _attributes_differ(columns: Columns, inside: tuple[int, ...]) -> bool:
 
 def _some_alone(columns: Columns, inside: tuple[int, ...]) -> bool:
     """Whether a column that varies enters the utility of some alternatives, not of all."""
-    moved = [j for j in inside if j in columns.only and np.ptp(columns.only[j], axis=0).any()]
-    return len(moved) > 0
+    own = {j: columns.only[j] for j in inside if j in columns.only}
+    return any(
+        any(not _holds(own.get(k), column) for k in inside if k != j)
+        for j, block in own.items()
+        for column in block.T
+        if np.ptp(column) > 0
+    )
+
+
+def _holds(block: np.ndarray | None, column: np.ndarray) -> bool:
+    """Whether one of some columns is the same but for its unit and origin."""
+    if block is None:
+        return False
+    varying = block.T[np.ptp(block, axis=0) > 0]
+    return any(abs(np.corrcoef(column, other)[0, 1]) > _THE_SAME for other in varying)
+
+
+def weakly_told_levels(spec: ModelSpec, columns: Columns) -> dict[str, str]:
+    """Levels whose scales and correlations the survey hardly tells, and why, in words."""
+    apart = columns.attributes is not None or bool(columns.only)
+    found = {}
+    for group in spec.groups:
+        codes = columns.groups[group.by][0]
+        rows = np.bincount(codes)
+        rows = rows[rows > 0]
+        several, many = int((rows > 1).sum()), f"{len(rows):,} groups"
+        if several < _LEAST_GROUPS:
+            found[group.by] = f"only {several:,} of {many} have several rows"
+        elif np.median(rows) < _FEW_ROWS and group.correlated and not apart:
+            found[group.by] = (
+                f"half of {many} have fewer than {_FEW_ROWS} rows, and no attribute or column of "
+                "one alternative moves the alternatives apart"
+            )
+    return found
+
+
+def _levels(spec: ModelSpec, columns: Columns) -> Iterator[str]:
+    """Groups of a few rows, and few groups: their spread shows in rows that share a group."""
+    correlated = {group.by: group.correlated for group in spec.groups}
+    for by, why in weakly_told_levels(spec, columns).items():
+        what = "scales and correlations" if correlated[by] else "scales"
+        yield f"groups of {by}: {why}: their {what} rest much on the prior"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import exp
 
-from bayesmig.explanation.words import listed
+from bayesmig.explanation.words import listed, units_of
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import Average, Inequality, as_average, percentile_of
 
@@ -83,6 +83,8 @@ def _amount(part: Inequality, rope: float) -> str:
         return f"{rope:g} between the two sides"
     if verbs == {"lift"}:
         return f"{100 * rope:g} % of an alternative's own probability"
+    if verbs == {"correlation"}:
+        return f"{rope:g} of a correlation"
     points = "percentage point" if 100 * rope == 1 else "percentage points"
     return f"{100 * rope:g} {points}" + (" per unit" if verbs == {"slope"} else "")
 
@@ -160,5 +162,13 @@ def _what(average: Average, mark: Mark) -> str:
         case "log_odds":
             averaged = "average difference" if average.variable else "average"
             return f"the {averaged} of people's log odds of {alternative} against the base"
+        case "unable":
+            return f"the share of those who stay that would choose {alternative} if everybody could"
+        case "vpc":
+            over = units_of(average.level)
+            return f"the share of the variance of {alternative}'s utility that lies between {over}"
+        case "correlation":
+            both = f"{alternative} and {mark(average.other)}"
+            return f"the correlation of effects on {both} over {units_of(average.level)}"
         case _:
             return f"the relative difference of the average probability of {alternative}"

@@ -565,5 +565,5 @@ DESCRIBED: Mapping[str, frozenset[str]] = {
     "ExponentPrior": frozenset({"loc", "scale"}),
     "BendPrior": frozenset({"scale"}),
     "FeasibilityPrior": frozenset({"scale", "constant_loc", "constant_scale"}),
-    "Average": frozenset({"verb", "variable", "alternative", "at"}),
+    "Average": frozenset({"verb", "variable", "alternative", "at", "level", "other"}),
 }

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from bayesmig.choice.response import saturation_bounds
+from bayesmig.choice.response import Sides, sides
+from bayesmig.survey.cells import all_cells
 from bayesmig.survey.survey import Survey
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """Units on both sides of where a half-saturation may lie.
-
-    Attributes
-    ----------
-    start, end
-        Exposures between which it may lie.
-    below, above, total
-        Units that lie below the first, above the second, and all.
-    """
-
-    start: float
-    end: float
-    below: int
-    above: int
-    total: int
 
 
 class Facts:
@@ -74,28 +55,34 @@ class Facts:
         streams = choice[moved].groupby(self._column(by)[moved], observed=True).nunique()
         return int((streams > 1).sum())
 
-    def empty_cells(self, by: str) -> int:
-        """How many combinations of values that occur have nobody in them."""
-        values = self.survey.shared(by.split(":"))
-        possible = int(np.prod([values[part].nunique() for part in values]))
-        return possible - self._column(by).nunique()
+    def empty_cells(self, by: str) -> int | None:
+        """How many combinations of values that occur have nobody in them; ``None`` if no cells."""
+        found = self._column(by).nunique()
+        every = all_cells(self.survey.shared(by.split(":")).dropna(), found)
+        return None if every is None else len(every) - found
 
     def different(self, column: str) -> int:
         """How many different values a column has."""
         return int(self._column(column).nunique())
 
-    def sides(self, column: str, shares: tuple[float, float], by: str | None) -> Sides | None:
-        """Units below and above where a half-saturation may lie.
+    def range(self, column: str) -> tuple[float, float] | None:
+        """The lowest and highest value of a column of numbers; ``None`` of any other."""
+        if not self._is_number(column):
+            return None
+        known = self._column(column).dropna()
+        return (float(known.min()), float(known.max())) if len(known) else None
+
+    def sides(self, column: str, by: str | None, alpha: float, beta: float) -> Sides | None:
+        """Units below and above where a half-saturation may lie (`bayesmig.choice.response`).
 
         Parameters
         ----------
         column
             The exposure.
-        shares
-            Both ends of that range, on the way from the 1st to the 99th percentile of the
-            exposures above zero.
         by
             Whose means are the units; ``None`` for different values.
+        alpha, beta
+            Of the half-saturation's prior.
 
         Returns
         -------
@@ -105,18 +92,15 @@ class Facts:
         if not self._is_number(column):
             return None
         dose = self._column(column).astype(float)
-        if not (dose > 0).any():
+        known = dose.notna()
+        codes = None
+        if by is not None and self.has(by):
+            labels, _ = pd.factorize(self._column(by))
+            known &= labels >= 0
+            codes = pd.factorize(labels[known])[0]
+        if not (dose[known] > 0).any():
             return None
-        low, high = saturation_bounds(dose.dropna().to_numpy(dtype=np.float64))
-        start, end = (float(low + (high - low) * share) for share in shares)
-        grouped = by is not None and self.has(by)
-        units = (
-            dose.groupby(self._column(str(by)), observed=True).mean().to_numpy()
-            if grouped
-            else dose.dropna().unique()
-        )
-        below, above = int((units < start).sum()), int((units > end).sum())
-        return Sides(start, end, below, above, len(units))
+        return sides(dose[known].to_numpy(dtype=np.float64), codes, alpha, beta)
 
     def within_share(self, column: str, by: str) -> float | None:
         """The share of a column's variance that lies within groups; ``None`` without any."""

@@ -277,14 +277,55 @@ def needs_of_hypothesis(
 ) -> Iterator[str]:
     """Sentences about what would identify the claim, beyond what its columns need."""
     averages = list(dict.fromkeys(a for part in hypothesis.inequalities for a in part.averages))
-    columns = list(dict.fromkeys(a.variable for a in averages if a.variable))
+    changed = [a.variable for a in averages if a.variable]
+    held = [column for a in averages for column, _ in a.at]
+    columns = list(dict.fromkeys([*changed, *held]))
     if columns:
         yield f"people who differ in {listed(columns)} and are alike in the other columns."
-    else:
+    elif any(a.verb == "share" for a in averages):
         yield "the shares alone, which the constants follow whatever else the theory holds."
+    yield from _of_parameters(averages)
+    yield from _held(averages, facts)
     yield from _absent(spec, columns, facts)
     yield from _cross(spec, averages, facts)
     yield from _streams(spec, hypothesis, facts)
+
+
+def _of_parameters(averages: list[Average]) -> Iterator[str]:
+    """What claims about groups and about feasibility need."""
+    for a in averages:
+        if a.verb == "vpc":
+            yield f"many {units_of(a.level)}, and several choices in each."
+        elif a.verb == "correlation":
+            yield (
+                f"many {units_of(a.level)} with several choices each, and movers of both kinds "
+                "among them: where there are few, the prior of the correlation says it."
+            )
+        elif a.verb == "unable":
+            yield (
+                f"what makes {a.alternative} feasible and not wanted: see what is said of its "
+                "feasibility."
+            )
+
+
+def _held(averages: list[Average], facts: Facts | None) -> Iterator[str]:
+    """What it takes to hold columns at values that people need not have."""
+    held = list(dict.fromkeys(pair for a in averages for pair in a.at))
+    if not held:
+        return
+    columns = list(dict.fromkeys(column for column, _ in held))
+    yield (
+        f"It holds {listed(columns)} for everybody: where few people are near these values"
+        + (", all of them together" if len(columns) > 1 else "")
+        + ", the form of the model answers for them."
+    )
+    for column, value in held:
+        ends = None if facts is None or isinstance(value, str) else facts.range(column)
+        if ends is not None and not ends[0] <= float(value) <= ends[1]:
+            yield (
+                f"{column} = {value:g} lies outside of {ends[0]:.3g} to {ends[1]:.3g}, its range "
+                "in this survey."
+            )
 
 
 def _absent(spec: ModelSpec, columns: list[str], facts: Facts | None) -> Iterator[str]:
@@ -342,10 +383,11 @@ def _streams_of(spec: ModelSpec, read: set[str]) -> set[str]:
 def _streams(spec: ModelSpec, hypothesis: Hypothesis, facts: Facts | None) -> Iterator[str]:
     """What a comparison of alternatives needs."""
     asked = dict.fromkeys(
-        a.alternative
+        alternative
         for part in hypothesis.inequalities
         for a in part.averages
-        if a.alternative != spec.choice.base
+        for alternative in filter(None, (a.alternative, a.other))
+        if alternative != spec.choice.base
     )
     if facts is not None and asked:
         counts = {a: facts.choices.get(a, 0) for a in asked}

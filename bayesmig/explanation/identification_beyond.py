@@ -64,9 +64,8 @@ def of_combinations(spec: ModelSpec, group: Group, facts: Facts | None) -> str:
     )
     if rest:
         text += f" What {listed(rest)} does by itself is in the cells too: it has no coefficient."
-    if facts is not None and facts.has(group.by):
-        text += f" Empty in this survey: {facts.empty_cells(group.by):,}."
-    return text
+    empty = facts.empty_cells(group.by) if facts is not None and facts.has(group.by) else None
+    return text if empty is None else f"{text} Empty in this survey: {empty:,}."
 
 
 def _of_smooth(smooth: Smooth, facts: Facts | None) -> str:
@@ -139,17 +138,13 @@ def _of_curve(spec: ModelSpec, curve: Curve, facts: Facts | None) -> str:
         + " lie on a ridge; with fewer than three on a side, the half-saturation rests on the "
         "prior."
     )
-    from scipy import stats
-
-    of = spec.priors.half_saturation
-    low, high = stats.beta.ppf([0.1, 0.9], of.alpha, of.beta)
-    by = "origin" if grouped else None
-    sides = None if facts is None else facts.sides(curve.column, (low, high), by)
-    if sides is None:
+    of, by = spec.priors.half_saturation, "origin" if grouped else None
+    found = None if facts is None else facts.sides(curve.column, by, of.alpha, of.beta)
+    if found is None:
         return text
     return (
-        f"{text} In this survey, of {sides.total:,} {units}, {sides.below:,} lie below "
-        f"{sides.start:.3g} and {sides.above:,} above {sides.end:.3g}; it may well lie between."
+        f"{text} In this survey, of {found.total:,} {units}, {found.below:,} lie below "
+        f"{found.start:.3g} and {found.above:,} above {found.end:.3g}; it may well lie between."
     )
 
 

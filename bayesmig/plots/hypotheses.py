@@ -42,9 +42,9 @@ def unit_of(part: str) -> Unit:
 
     Averages are probabilities, so their sums and differences are percentage points;
     lifts are shares of the starting probability; products and quotients are numbers, and so
-    are log odds.
+    are log odds and correlations.
     """
-    if "*" in part or "/" in part:
+    if "*" in part or "/" in part or "correlation(" in part:
         return Unit(1, "")
     if "log_odds(" in part:
         return Unit(1, "log odds")

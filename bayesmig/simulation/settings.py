@@ -50,7 +50,8 @@ class Places:
     first
         Number of the first community.
     fares
-        Stream -> fare in months of consumption, ``(community, period)``.
+        Stream -> fare in months of the average household's consumption,
+        ``(community, period)``.
     fixed
         Name -> values, ``(community,)``.
     shares

@@ -189,17 +189,17 @@ def simulate(
     ``.network_international`` are log odds that moving abroad is feasible at all.
 
     In ``regimes``, attributes have one coefficient for all alternatives: ``cost`` (log fare in
-    months of consumption, by origin and period, about eight times as high abroad) -.5, and
-    +.15 times wealth; ``enforcement`` (of the border, by region and period, in standard
-    deviations) and ``permit`` (the share of an origin whom internal permits bind, in standard
-    deviations), symmetric, -.5 each and +.2 times wealth; ``distance`` (log of kilometres) -.3,
-    ``language`` (0 to 1) -.4, ``demand`` (shift and share of jobs for the own sex) +.4. In
-    ``communities``, relative deprivation has +.20 and +1.20 per mean income, about +.05 and
-    +.30 per standard deviation; emigration of the own community a period before -.30 per
-    five percentage points on internal moves; earlier migrants of the own ethnicity +.45 and
-    of the other -.15 on moves abroad, per unit of the network abroad. All are
-    reconstructions. `bayesmig.simulation.worlds.variant` gives the parameters under which a
-    claim is null or reversed.
+    months of the average household's consumption, by origin and period, about eight times as high
+    abroad) -.5, and +.15 times wealth; ``enforcement`` (of the border, by region and period, in
+    standard deviations) and ``permit`` (the share of an origin whom internal permits bind, in
+    standard deviations), symmetric, -.5 each and +.2 times wealth; ``distance`` (log of
+    kilometres) -.3, ``language`` (0 to 1) -.4, ``demand`` (shift and share of jobs for the own
+    sex) +.4. In ``communities``, relative deprivation has +.20 and +1.20 per mean income, about
+    +.05 and +.30 per standard deviation; emigration of the own community a period before -.30 per
+    five percentage points on internal moves; earlier migrants of the own ethnicity +.45 and of
+    the other -.15 on moves abroad, per unit of the network abroad. All are reconstructions.
+    `bayesmig.simulation.worlds.variant` gives the parameters under which a claim is null or
+    reversed.
 
     Network columns are ``share / scale`` with fixed constants that stand in the codebook,
     and count from zero; the constants above hold at typical exposure, and truth.toml gives

@@ -48,6 +48,7 @@ def check_curves(
     persons: Formula,
     only: dict[str, Formula],
     base: str,
+    shared: Sequence[str] = (),
 ) -> None:
     """Refuse curves that could not be told from each other or from a coefficient.
 
@@ -59,6 +60,8 @@ def check_curves(
         Its choice set.
     persons, only
         Its formulas.
+    shared
+        Columns that have a coefficient for all alternatives but the base.
 
     Raises
     ------
@@ -91,7 +94,8 @@ def check_curves(
             linear = [only[a]] if a in only else []
             if a != base:
                 linear.append(persons)
-            if any(_alone(curve.column, formula) for formula in linear):
+            is_shared = a != base and curve.column in shared
+            if is_shared or any(_alone(curve.column, formula) for formula in linear):
                 raise SpecError(
                     f"{curve.column!r} has a coefficient of {a!r} and a curve beside it: one "
                     "could not be told from the other",

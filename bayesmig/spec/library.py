@@ -56,7 +56,7 @@ def load_model(name: str | Path) -> ModelSpec:
     Returns
     -------
     ModelSpec
-        With anything it ``extends`` merged in.
+        With what it ``extends`` merged in: one file, which extends nothing itself.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def load_model(name: str | Path) -> ModelSpec:
         Where there is no such model, or it says something it may not say.
     """
     path = _find(name, models_folder(), "model")
-    data = _with_parents(path, read_toml(path, "model"), (path.resolve(),))
+    data = _with_parent(path, read_toml(path, "model"), (path.resolve(),))
     return validate(ModelSpec, {"name": path.stem} | data, file=str(path))
 
 
@@ -104,8 +104,8 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _with_parents(path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]) -> dict[str, Any]:
-    """Merge a model file onto those that it extends, refusing circles."""
+def _with_parent(path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]) -> dict[str, Any]:
+    """Merge a model file onto the one that it extends, which extends nothing."""
     child = dict(data)
     parent_name = child.pop("extends", None)
     if parent_name is None:
@@ -130,7 +130,14 @@ def _with_parents(path: Path, data: Mapping[str, Any], seen: tuple[Path, ...]) -
             where=(str(path), "key extends"),
             mend="let one of them stand on its own",
         )
-    below = _with_parents(parent, read_toml(parent, "model"), (*seen, parent.resolve()))
+    if len(seen) > 1:
+        chain = " → ".join(p.stem for p in (*seen, parent))
+        raise SpecError(
+            f"a model extends one that extends nothing, and here is a chain: {chain}",
+            where=(str(path), "key extends"),
+            mend=f"let {path.stem} say all by itself, or {seen[0].stem} extend {parent.stem}",
+        )
+    below = _with_parent(parent, read_toml(parent, "model"), (*seen, parent.resolve()))
     # On its own first, so that a mistake in it is reported under its own name.
     validate(ModelSpec, {"name": parent.stem} | below, file=str(parent))
     own = ("name", "title", "claim", "expect")

@@ -51,6 +51,8 @@ class MechanismEntry(Frozen):
         model files do not have means that the component is not built.
     needs
         The data it needs, in words.
+    missing
+        What of the claim no packaged theory holds, in words, although one deals with it.
     """
 
     title: Text
@@ -60,6 +62,7 @@ class MechanismEntry(Frozen):
     component: Text
     block: Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)?$")]
     needs: Text
+    missing: str = ""
 
     @property
     def built(self) -> bool:
@@ -93,13 +96,20 @@ class MechanismRow:
 
     @property
     def status(self) -> str:
-        """``fitted here``, ``needs data: …`` or ``later``, in words.
+        """``fitted here``, ``in part: …``, ``needs data: …`` or ``later``, in words.
 
         A mechanism that some theory names without stating a hypothesis about it says so.
         """
         if self.models:
-            return "fitted here" + ("" if self.hypotheses else ", without a hypothesis")
+            return self._held + ("" if self.hypotheses else ", without a hypothesis")
         return f"needs data: {self.entry.needs}" if self.entry.built else "later"
+
+    @property
+    def _held(self) -> str:
+        """How much of the claim packaged theories hold."""
+        if self.entry.missing:
+            return f"in part: without {self.entry.missing}"
+        return "fitted here" if self.entry.built else f"in part: no {self.entry.block} yet"
 
 
 @cache
@@ -188,7 +198,7 @@ def mechanisms_text(rows: Iterable[MechanismRow], width: int = 80) -> str:
         for name, text in said.items():
             if text:
                 lines += _hanging(f"     {name:<12}", text, width)
-    return "\n".join([*lines, "", _counts(rows)])
+    return "\n".join([*lines, "", *_hanging("", _counts(rows), width)])
 
 
 def _hanging(first: str, text: str, width: int) -> list[str]:
@@ -209,9 +219,10 @@ def mechanisms_page(rows: Iterable[MechanismRow]) -> str:
         "deals with each claim here: the component of a model, the theory (a file of "
         "`models/`), the hypotheses that test it, the scenarios that use it.",
         "",
-        "`fitted here`: a packaged theory holds the component. `needs data`: model files can "
-        "hold it and no packaged theory does; such a theory would need these data. `later`: "
-        "model files have no such component yet.",
+        "`fitted here`: a packaged theory holds the component. `in part`: it holds some of it, "
+        "without what is said. `needs data`: model files can hold it and no packaged theory "
+        "does; such a theory would need these data. `later`: model files have no such component "
+        "yet.",
         "",
         _counts(rows),
         "",

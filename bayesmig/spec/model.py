@@ -18,7 +18,7 @@ from bayesmig.spec.priors import NAME as NAME
 from bayesmig.spec.priors import Frozen, Priors
 from bayesmig.spec.priors import Name as Name
 from bayesmig.spec.references import Mechanism, Reference
-from bayesmig.spec.statement import AGAINST_BASE, Inequality, parse_statement
+from bayesmig.spec.statement import AGAINST_BASE, OF_LEVELS, Average, Inequality, parse_statement
 from bayesmig.tomlfile import write_toml
 
 #: That of a file without its ending.
@@ -414,6 +414,7 @@ class ModelSpec(Frozen):
             self.utility.persons_formula,
             self.utility.only_formulas,
             self.choice.base,
+            self.utility.shared_columns,
         )
         check_consideration(self.consideration, known, self.choice.base)
         mentions = [
@@ -425,10 +426,11 @@ class ModelSpec(Frozen):
                 if p.alternative
             ),
             *(
-                (f"hypotheses.{name}.statement", average.alternative)
+                (f"hypotheses.{name}.statement", alternative)
                 for name, h in self.hypotheses.items()
                 for part in h.inequalities
                 for average in part.averages
+                for alternative in filter(None, (average.alternative, average.other))
             ),
         ]
         for key, alternative in mentions:
@@ -448,7 +450,30 @@ class ModelSpec(Frozen):
                     where=f"key hypotheses.{stated}.statement",
                     mend="name another alternative",
                 )
+            for average in averages:
+                self._check_parameters(average, f"key hypotheses.{stated}.statement")
         self._no_idle_priors()
+
+    def _check_parameters(self, average: Average, where: str) -> None:
+        """What a statement asks of groups or of feasibility, the theory has."""
+        verb, alternative = average.verb, average.alternative
+        correlated = {group.by: group.correlated for group in self.groups}
+        why = ""
+        if verb in OF_LEVELS and average.level not in correlated:
+            known = ", ".join(map(repr, correlated)) or "no groups"
+            why = f"{average.level!r} is no level of the theory, which has {known}"
+        elif verb in OF_LEVELS and self.choice.base in (alternative, average.other):
+            why = f"the base {self.choice.base!r} has no effects of groups"
+        elif verb == "correlation" and not correlated[average.level]:
+            why = f"effects of {average.level!r} are uncorrelated in this theory"
+        elif verb == "unable" and alternative not in self.feasible_formulas:
+            why = f"everybody is able to choose {alternative!r} in this theory"
+        if why:
+            raise SpecError(
+                f"{verb}() has no value: {why}",
+                where=where,
+                mend="leave the hypothesis out, or give the theory what it asks about",
+            )
 
     def _no_idle_priors(self) -> None:
         """A prior is of a parameter that there is."""

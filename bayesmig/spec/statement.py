@@ -31,8 +31,21 @@ Each side is arithmetic over average effects on the probability scale:
     average over people of the log odds of ``j`` against the base, as they are.
 ``share(j)``
     average probability of ``j``.
+``unable(j)``
+    of those who stay, the share that would choose ``j`` if it were feasible for everybody;
+    the theory says for whom it is.
 
-Each may hold columns at a value first, in all rows: ``lift(education, international,
+Two are of the effects of groups, not of people, and hold no columns. A level is named as its
+group is, in quotes where columns are crossed:
+
+``vpc(level, j)``
+    share of the variance of ``j``'s latent utility that lies between groups of the level.
+``correlation(level, j, k)``
+    correlation of a level's effects on ``j`` and ``k``: ``correlation("household:origin",
+    internal, international)``. Below zero, the two stand in for each other there.
+    `bayesmig.levels` tells both of all levels.
+
+The others may hold columns at a value first, in all rows: ``lift(education, international,
 network_international=p90)`` is the lift of schooling if everybody's exposure were that of
 its 90th percentile, and ``share(stay, female=1)`` the share that would stay if all were
 women. A value is a number, or a percentile of the rows (weighted, where averages are) from
@@ -62,7 +75,12 @@ ESTIMANDS: Mapping[str, tuple[int, ...]] = {
     "excess": (2,),
     "log_odds": (2, 1),
     "share": (1,),
+    "unable": (1,),
+    "vpc": (2,),
+    "correlation": (3,),
 }
+#: They are of the effects of groups: their first name is a level.
+OF_LEVELS = ("vpc", "correlation")
 #: Zero of the base, whatever the data say: they are about odds against it.
 AGAINST_BASE = ("excess", "log_odds")
 #: How a statement names a percentile of a column.
@@ -84,7 +102,7 @@ class Average:
     Attributes
     ----------
     verb
-        ``comparison``, ``slope``, ``lift``, ``excess``, ``log_odds`` or ``share``.
+        One of `ESTIMANDS`.
     variable
         The column that changes; empty where none does.
     alternative
@@ -92,12 +110,18 @@ class Average:
     at
         Columns that are held in all rows, each with a number or the name of a percentile
         (``"p90"``), by name.
+    level
+        Whose effects, of a ``vpc`` or ``correlation``: what the theory groups by.
+    other
+        The second alternative of a ``correlation``, the later in the alphabet.
     """
 
     verb: str
     variable: str
     alternative: str
     at: tuple[tuple[str, float | str], ...] = ()
+    level: str = ""
+    other: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +154,19 @@ def as_average(call: ast.Call) -> Average:
     """The average effect that a vetted call names."""
     names = [a.id for a in call.args if isinstance(a, ast.Name)]
     verb = call.func.id if isinstance(call.func, ast.Name) else ""
+    if verb in OF_LEVELS:
+        ends = sorted(names if _is_text(call.args[0]) else names[1:])
+        return Average(verb, "", ends[0], (), _level(call.args[0]), "".join(ends[1:]))
     at = sorted((str(key.arg), _held(key.value)) for key in call.keywords)
     return Average(verb, names[0] if len(names) == 2 else "", names[-1], tuple(at))
+
+
+def _level(node: ast.expr) -> str:
+    return str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node)
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def percentile_of(value: float | str) -> float | None:
@@ -221,16 +256,22 @@ def _number(node: ast.expr, values: Mapping[Average, float]) -> float:
 
 def _vet_side(tree: ast.expr, text: str, where: str) -> None:
     vet_arithmetic(tree, ESTIMANDS, text, where=where)
+    calls = [c for c in ast.walk(tree) if isinstance(c, ast.Call)]
+    levels = {id(c.args[0]) for c in calls if c.args and _call_name(c) in OF_LEVELS}
     inside_calls = {id(a) for c in ast.walk(tree) if isinstance(c, ast.Call) for a in ast.walk(c)}
     for n in ast.walk(tree):
         if isinstance(n, ast.Name) and id(n) not in inside_calls:
             raise _refused(text, f"{n.id!r} stands outside an estimand", where)
-        if isinstance(n, ast.Constant) and not isinstance(n.value, int | float):
-            raise _refused(text, f"{n.value!r} is text, where a number was expected", where)
+        if id(n) not in levels and isinstance(n, ast.expr) and _is_text(n):
+            raise _refused(text, f"{ast.unparse(n)} is text, where a number was expected", where)
         if isinstance(n, ast.Call):
             _check_call(n, text, where)
         if isinstance(n, ast.BinOp):
             _check_constants(n, text, where)
+
+
+def _call_name(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def _check_constants(node: ast.BinOp, text: str, where: str) -> None:
@@ -248,6 +289,9 @@ def _check_constants(node: ast.BinOp, text: str, where: str) -> None:
 def _check_call(call: ast.Call, text: str, where: str) -> None:
     name = call.func.id if isinstance(call.func, ast.Name) else ""
     wanted = ESTIMANDS[name]
+    if name in OF_LEVELS:
+        _check_levels(call, name, text, where)
+        return
     plain = all(isinstance(a, ast.Name) for a in call.args)
     held = [_held(key.value) for key in call.keywords]
     if not plain or len(call.args) not in wanted or "" in held:
@@ -258,6 +302,17 @@ def _check_call(call: ast.Call, text: str, where: str) -> None:
     names = [key.arg for key in call.keywords]
     if twice := [column for column in names if names.count(column) > 1]:
         raise _refused(text, f"{name}() holds {twice[0]!r} at two values", where)
+
+
+def _check_levels(call: ast.Call, name: str, text: str, where: str) -> None:
+    """A level, in quotes or not, then alternatives that differ; nothing is held."""
+    named = [isinstance(a, ast.Name) or _is_text(a) for a in call.args[:1]] == [True]
+    rest = call.args[1:]
+    ends = [a.id for a in rest if isinstance(a, ast.Name)]
+    wanted = ESTIMANDS[name][0] - 1
+    if not named or call.keywords or not len(ends) == len(rest) == len(set(ends)) == wanted:
+        usage = "alternative" if wanted == 1 else "alternative, another"
+        raise _refused(text, f"write {name}(level, {usage}), without columns to hold", where)
 
 
 def _refused(text: str, why: str, where: str) -> SpecError:

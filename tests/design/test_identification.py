@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bayesmig.design.design import Design, build_design
-from tests.fabricate import theory
+from tests.fabricate import small_frame, survey_of, theory
 from tests.inference.theories import wide_survey
 
 
@@ -28,6 +28,13 @@ NESTS = [{"name": "move", "alternatives": ["internal", "international"]}]
         ({"persons": "female", "only": {"international": "urban"}}, True),
         ({"persons": "female", "only": {"stay": "urban"}}, False),
         ({"persons": "female", "alternatives": "cost:wealth"}, True),
+        # All of them alike: a column of persons by another name.
+        ({"persons": "female", "only": {"internal": "urban", "international": "urban"}}, False),
+        ({"persons": "female", "only": {"internal": "urban", "international": "wealth"}}, True),
+        (
+            {"persons": "female", "only": {"internal": "urban", "international": "urban + wealth"}},
+            True,
+        ),
     ],
 )
 def test_a_nest_needs_what_moves_its_alternatives_apart(
@@ -84,3 +91,36 @@ def test_consideration_needs_a_column_of_its_own(
     found = noted(utility=utility, consideration={"feasible": {"international": formula}})
     assert len(found) == (0 if identified else 1)
     assert identified or "who cannot and who will not" in found[0]
+
+
+def told(groups: list[dict[str, Any]], **keys: Any) -> list[str]:
+    design = build_design(theory(groups=groups, **keys), wide_survey())
+    return [w for w in design.support.warnings if w.startswith("groups of ")]
+
+
+def test_groups_of_one_row_tell_no_scale() -> None:
+    (found,) = told([{"by": "person"}])
+    assert "of its" not in found
+    assert "rest much on the prior" in found
+    (alone,) = told([{"by": "person", "correlated": False}])
+    assert "correlations" not in alone
+
+
+def test_a_correlation_of_small_groups_needs_what_moves_streams_apart() -> None:
+    """Several rows in each of many, but few: the scales are told, the correlation hardly."""
+    small = small_frame(900).assign(pair=lambda f: [f"g{i // 3}" for i in range(len(f))])
+    groups = [{"by": "pair"}]
+    for keys, warned in (
+        ({"persons": "female"}, True),
+        ({"persons": "female", "only": {"international": "urban"}}, False),
+    ):
+        spec = theory(groups=groups, utility=keys)
+        found = build_design(spec, survey_of(small)).support.warnings
+        assert any("moves the alternatives apart" in w for w in found) is warned
+    apart = theory("female", groups=[{"by": "pair", "correlated": False}])
+    assert build_design(apart, survey_of(small)).support.warnings == ()
+
+
+def test_many_rows_in_many_groups_are_not_warned_of() -> None:
+    design = build_design(theory("female", groups=[{"by": "origin"}]), survey_of(small_frame(900)))
+    assert design.support.warnings == ()

@@ -297,6 +297,50 @@ def test_a_cross_effect_needs_both_networks_apart() -> None:
     assert "cross effect" not in needs(both, "comparison(network_internal, stay) < 0")
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "needed"),
+    [
+        (
+            "vpc('household:origin', internal) > 0.01",
+            "The share of the variance of internal's utility that lies between combinations of "
+            "household and origin is above 0.01.",
+            "many combinations of household and origin, and several choices in each",
+        ),
+        (
+            "correlation(origin, international, internal) < 0",
+            "The correlation of effects on internal and international over origins is below zero.",
+            "movers of both kinds",
+        ),
+        (
+            "unable(international) > 0.1",
+            "The share of those who stay that would choose international if everybody could is "
+            "above 0.1.",
+            "what makes international feasible and not wanted",
+        ),
+    ],
+)
+def test_claims_about_groups_and_feasibility_have_words(text: str, words: str, needed: str) -> None:
+    assert spelled_out(claim(text)) == words
+    said = needs(theory(), text)
+    assert needed in said
+    assert "shares alone" not in said
+
+
+def test_columns_that_a_claim_holds_are_needed_too(survey: bm.Survey) -> None:
+    spec = theory(utility={"persons": "age * female"})
+    held = "share(international, age=99, female=1) / share(internal, age=99, female=1) > 0.5"
+    said = needs(spec, held)
+    assert "people who differ in age and female and are alike" in said
+    assert "It holds age and female for everybody" in said
+    assert "shares alone" not in said
+    both = "lift(female, internal, age=p10) < lift(female, internal, age=p90)"
+    assert "people who differ in female and age" in needs(spec, both)
+    assert "shares alone" in needs(spec, "share(internal) > share(international)")
+    facts = " ".join(needs_of_hypothesis(spec, claim(held), Facts(survey)))
+    assert "age = 99 lies outside of" in facts
+    assert "female = 1 lies outside" not in facts
+
+
 def test_a_cross_effect_without_its_sibling_is_warned_of() -> None:
     one = theory(utility={"persons": "network_internal + prior_international"})
     text = needs(one, "comparison(network_internal, international) > 0")

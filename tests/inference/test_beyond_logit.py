@@ -152,7 +152,7 @@ def test_the_graph_gives_the_likelihood_of_the_numpy_functions(name: str) -> Non
         np.testing.assert_allclose(posterior.draws[k].to_numpy()[0, 0], v, rtol=1e-12, atol=1e-14)
     one = log_probabilities(np, design.columns, posterior.coefficients())[0]
     expected = one[np.arange(design.n_obs), design.choice].sum()
-    assert float(found[0]) == pytest.approx(expected, rel=1e-11)
+    assert float(found[0]) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", WITH_KERNEL)

@@ -28,6 +28,7 @@ def test_a_curve_has_the_label_of_its_column_or_its_own() -> None:
 def test_a_product_with_the_column_may_stand_beside_a_curve() -> None:
     model([HILL], utility={"persons": "education + education:network"})
     model([HILL], utility={"persons": "1", "only": {"internal": "network"}})
+    model([HILL | {"alternatives": ["stay"]}], utility={"shared": "network"})
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,13 @@ def test_a_product_with_the_column_may_stand_beside_a_curve() -> None:
         (
             [HILL],
             {"utility": {"only": {"international": "network"}}},
+            "curves[0]",
+            "has a coefficient",
+        ),
+        ([HILL], {"utility": {"shared": "network"}}, "curves[0]", "has a coefficient"),
+        (
+            [HILL | {"shape": "linear"}],
+            {"utility": {"shared": "wealth + network"}},
             "curves[0]",
             "has a coefficient",
         ),

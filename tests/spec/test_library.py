@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bayesmig.errors import SpecError
+from bayesmig.explanation.words import label
 from bayesmig.spec.library import (
     load_model,
     load_scenario,
@@ -16,6 +17,7 @@ from bayesmig.spec.library import (
     scenario_names,
 )
 from bayesmig.spec.model import FAMILIES
+from bayesmig.tomlfile import read_toml
 
 CHOICE = '[choice]\nalternatives = ["stay", "go"]\nbase = "stay"\n'
 
@@ -141,7 +143,7 @@ def test_a_sibling_comes_before_a_packaged_model_of_the_same_name(tmp_path: Path
     assert child.choice.alternatives == ("stay", "go")
 
 
-@pytest.mark.parametrize("circle", [["a"], ["b", "a"], ["b", "c", "a"]])
+@pytest.mark.parametrize("circle", [["a"], ["b", "a"]])
 def test_a_circle_is_refused_and_shown(tmp_path: Path, circle: list[str]) -> None:
     for name, parent in zip(["a", *circle], circle, strict=False):
         write(tmp_path / f"{name}.toml", f'extends = "{parent}"\n')
@@ -149,6 +151,39 @@ def test_a_circle_is_refused_and_shown(tmp_path: Path, circle: list[str]) -> Non
         load_model(tmp_path / "a.toml")
     assert "a → " + " → ".join(circle) in caught.value.what
     assert caught.value.where[1] == "key extends"
+
+
+def test_a_chain_is_refused_and_shown(tmp_path: Path) -> None:
+    write(tmp_path / "c.toml", CHOICE)
+    write(tmp_path / "b.toml", 'extends = "c"\n')
+    assert load_model(tmp_path / "b.toml").choice == load_model(tmp_path / "c.toml").choice
+    with pytest.raises(SpecError) as caught:
+        load_model(write(tmp_path / "a.toml", 'extends = "b"\n'))
+    assert "a → b → c" in caught.value.what
+    assert caught.value.where == (str(tmp_path / "b.toml"), "key extends")
+    assert caught.value.mend == "let b say all by itself, or a extend c"
+
+
+def test_packaged_theories_extend_what_extends_nothing() -> None:
+    parents = {
+        n: read_toml(models_folder() / f"{n}.toml", "m").get("extends") for n in model_names()
+    }
+    for name, parent in parents.items():
+        assert parent is None or parents[parent] is None, name
+
+
+@pytest.mark.parametrize(
+    ("small", "large"), [("baseline", "selectivity"), ("selectivity", "networks")]
+)
+def test_what_a_larger_theory_repeats_is_the_same(small: str, large: str) -> None:
+    """They are copies, so that no theory stands on a chain of others."""
+    one, other = load_model(small), load_model(large)
+    assert {name: other.hypotheses.get(name) for name in one.hypotheses} == one.hypotheses
+    assert {name: other.columns.get(name) for name in one.columns} == one.columns
+    few, many = (list(map(label, of.utility.persons_formula.terms)) for of in (one, other))
+    assert many[: len(few)] == few
+    assert (one.choice, one.groups) == (other.choice, other.groups)
+    assert one.utility.period_constants == other.utility.period_constants
 
 
 @pytest.mark.parametrize(

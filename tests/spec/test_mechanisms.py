@@ -106,6 +106,29 @@ def test_what_model_files_cannot_hold_is_for_later(block: str, built: bool) -> N
     assert row.status == ("needs data: ages" if built else "later")
 
 
+@pytest.mark.parametrize(
+    ("keys", "status"),
+    [
+        ({}, "fitted here"),
+        ({"missing": "risk"}, "in part: without risk"),
+        ({"block": "dynamics"}, "in part: no dynamics yet"),
+        ({"block": "dynamics", "missing": "growth"}, "in part: without growth"),
+    ],
+)
+def test_a_theory_that_names_a_mechanism_may_hold_part_of_it(
+    keys: dict[str, str], status: str
+) -> None:
+    hypothesis = {"claim": "c", "statement": "share(go) > 0.5", "mechanism": "M01"}
+    models = [theory("one", hypotheses={"most_go": hypothesis})]
+    (row,) = registry({"M01": entry(**keys)}, models, [])
+    assert row.status == status
+
+
+def test_nothing_that_model_files_cannot_hold_is_called_fitted() -> None:
+    for row in mechanisms():
+        assert row.entry.built or not row.status.startswith("fitted"), row.code
+
+
 def test_a_scenario_alone_fits_nothing() -> None:
     (row,) = registry({"M07": entry()}, [], [load_scenario("border_closure")])
     assert row.scenarios == ("border_closure",)

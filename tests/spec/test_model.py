@@ -359,3 +359,32 @@ def test_merging_puts_priors_of_coefficients_beside_the_parent_s() -> None:
     assert merge({"utility": {"persons": "a"}}, {"utility": {"persons": "b"}}) == {
         "utility": {"persons": "b"}
     }
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("vpc(household, internal) > 0.1", "'household' is no level of the theory"),
+        ("vpc(origin, stay) > 0.1", "the base 'stay' has no effects of groups"),
+        ("correlation(origin, stay, internal) > 0", "the base 'stay' has no effects of groups"),
+        ("correlation(region, internal, international) > 0", "are uncorrelated in this theory"),
+        ("vpc(origin, abroad) > 0", "'abroad' is not an alternative"),
+        ("correlation(origin, internal, abroad) > 0", "'abroad' is not an alternative"),
+        ("unable(internal) > 0.1", "everybody is able to choose 'internal'"),
+    ],
+)
+def test_a_statement_about_what_the_theory_does_not_have_is_refused(
+    statement: str, said: str
+) -> None:
+    keys = {
+        "choice": {"alternatives": ["stay", "internal", "international"], "base": "stay"},
+        "groups": [{"by": "origin"}, {"by": "region", "correlated": False}],
+        "consideration": {"feasible": {"international": "wealth"}},
+        "hypotheses": {"h": {"claim": "c", "statement": statement}},
+    }
+    with pytest.raises(SpecError) as caught:
+        validate(ModelSpec, keys, file="mine")
+    assert said in str(caught.value)
+    fine = "unable(international) > 0.1 and vpc(region, internal) > 0.1"
+    keys["hypotheses"] = {"h": {"claim": "c", "statement": fine}}
+    assert validate(ModelSpec, keys, file="mine").hypotheses

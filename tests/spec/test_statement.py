@@ -20,6 +20,17 @@ def test_a_statement_is_a_conjunction_of_inequalities() -> None:
     )
 
 
+def test_a_level_is_named_in_quotes_or_not() -> None:
+    one, two, three = parse_statement(
+        "vpc(origin, a) > 0.01 and correlation('household:origin', b, a) < 0 and unable(a) > 0.1"
+    )
+    assert one.averages == (Average("vpc", "", "a", (), "origin"),)
+    assert two.averages == (Average("correlation", "", "a", (), "household:origin", "b"),)
+    assert three.averages == (Average("unable", "", "a"),)
+    (same,) = parse_statement('vpc("origin", a) > 0.01')
+    assert same.averages == one.averages
+
+
 def test_each_average_is_asked_for_once() -> None:
     (part,) = parse_statement("excess(x, a) > 0")
     assert part.averages == (Average("excess", "x", "a"),)
@@ -74,6 +85,14 @@ def test_columns_are_held_at_numbers_and_percentiles() -> None:
         ("slope(x, a, y=1, y=2) > 0", "slope() holds 'y' at two values"),
         ("slope(x, a, **y) > 0", "** in a call is not allowed"),
         ("slope(slope(x, a), b) > 0", "write slope(column, alternative)"),
+        ("vpc(a) > 0", "write vpc(level, alternative)"),
+        ("vpc(origin, 'a') > 0", "write vpc(level, alternative)"),
+        ("vpc(origin, a, x=1) > 0", "without columns to hold"),
+        ("vpc(1, a) > 0", "write vpc(level, alternative)"),
+        ("correlation(origin, a) > 0", "write correlation(level, alternative, another)"),
+        ("correlation(origin, a, a) > 0", "write correlation(level, alternative, another)"),
+        ("correlation(o, a, b) > correlation(o, b, a)", "differ by the same number"),
+        ("share('a') > 0", "write share(alternative)"),
         ("slpe(x, a) > 0", "slpe() is not allowed; did you mean 'slope'?"),
         ("share(a) > 'abc'", "'abc' is text, where a number was expected"),
         ("slope(x, a) > 0 and", "it does not parse"),
