@@ -280,9 +280,9 @@ class Proposal:
         theta, at = np.empty((draws, layout.n_theta)), np.empty((draws, layout.n_effects))
         whitening, prior, scale_prior, table, expansion = density.map_arguments
         if self.conditional:
-            quadratic = density.expansion.quadratic
+            by_coefficients = density.expansion.by_coefficients
             log_volume = -target.conditional_centres(
-                white, whitening, table, expansion, quadratic, theta, at
+                white, whitening, table, expansion, by_coefficients, theta, at
             )
         else:
             target.centres(white, whitening, table, expansion, theta, at)

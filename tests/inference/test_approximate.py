@@ -135,7 +135,7 @@ def log_volume_of_coefficients(density: Density, theta: np.ndarray) -> float:
     """From white coordinates at these scales: the curvature of the marginal density."""
     c, step = density.problem.layout.n_coefficients, 0.1
     _, _, scale_prior, table, expansion = density.map_arguments
-    _, curvature = density.expansion.quadratic
+    _, curvature = density.expansion.by_coefficients
 
     def pull(at: np.ndarray) -> np.ndarray:
         out = np.zeros_like(theta)
