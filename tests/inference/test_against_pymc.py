@@ -55,7 +55,7 @@ pytestmark = [
 ]
 PROBS = (0.05, 0.95)
 #: Four Monte-Carlo errors of a ratio of standard deviations, of any and of the median parameter.
-WIDEST, USUAL = 0.15, 0.08
+WIDEST, USUAL = 0.15, 0.1
 SLOPES = {
     "female": (0.3, -0.6),
     "wealth": (0.25, 0.5),
