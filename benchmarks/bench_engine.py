@@ -16,7 +16,7 @@ three times and the median told, peers once.
     bench_engine.py [PART ...]
 
 Parts are R(N), written 2k, 20k, 200k or 2M, and normal, gradient, ifls, households, demo.
-Each replaces its own in the file of results.
+Each replaces its own in the file of results, with what it was run under.
 """
 
 from __future__ import annotations
@@ -68,6 +68,17 @@ class Bench:
         self.versions = versions(sys.executable, ("bayesmig", "numba", "numpy", "nutpie", "pymc"))
         self.versions |= versions(peers, sorted(set(PACKAGES.values())))
         self.absent = [s for s, package in PACKAGES.items() if self.versions[package] is None]
+
+    def conditions(self, seconds: float) -> Found:
+        """Of a part that is run now: what it depends on beside the code, and which code it was."""
+        return machine() | {
+            "limit": self.limit,
+            "repeats": self.repeats,
+            "chains": systems.CHAINS,
+            "versions": self.versions,
+            "left_out": self.absent,
+            "took": round(seconds),
+        }
 
     # ------------------------------------------------------------------------- parts
 
@@ -242,7 +253,18 @@ def machine() -> Found:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": model[1] if model else platform.processor(),
         "cores": os.cpu_count(),
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """Of the checkout, marked where files differ from it; empty where there is none."""
+    git = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def cpu_info() -> str:
@@ -281,12 +303,7 @@ def main() -> None:
             found = bench.run(part)
             if found is None:
                 continue
-            record = table.read(asked.out)
-            record |= machine() | {"versions": bench.versions, "left_out": bench.absent}
-            record |= {"chains": systems.CHAINS, "repeats": asked.repeats}
-            took = {**record.get("took", {}), part: round(time.perf_counter() - began)}
-            record |= {"took": took, "parts": {**record.get("parts", {}), part: found}}
-            table.write(asked.out, record)
+            table.keep(asked.out, part, found, bench.conditions(time.perf_counter() - began))
     print("\n" + table.report(table.read(asked.out)))
     table.draw(table.read(asked.out), asked.out.with_suffix(".png"))
     if asked.out == table.RESULT:

@@ -25,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import table
+from bench_engine import machine, versions
 
 RESULT = Path(__file__).parent / "results" / "predict.json"
 ROWS, DRAWS = 200_000, 4_000
@@ -214,11 +215,11 @@ def main() -> None:
 
 def tell(shares: dict[str, Any]) -> None:
     """Add the first case to what the README's table is made of, where there is a run."""
-    engine = table.read(table.RESULT)
-    if engine:
+    if table.read(table.RESULT):
         peak = shares["mib"] * 2**20 / 1e6
-        engine["parts"]["predict"] = {"seconds": shares["seconds"], "peak_mb": peak}
-        table.write(table.RESULT, engine)
+        found = {"seconds": shares["seconds"], "peak_mb": peak}
+        packages = versions(sys.executable, ("bayesmig", "numba", "numpy"))
+        table.keep(table.RESULT, "predict", found, machine() | {"versions": packages})
         table.publish()
 
 

@@ -16,6 +16,8 @@ HERE = Path(__file__).resolve().parent
 RESULT, README = HERE / "results" / "engine.json", HERE.parent / "README.md"
 FIRST, LAST = "<!-- bench -->", "<!-- /bench -->"
 OURS, IDEAL = "bayesmig", "PyMC"
+#: In the order in which a run goes through them; `systems` says what each is.
+PHASES = ("start", "build", "warm", "draw")
 SYSTEMS = (OURS, "bayesmig, NUTS", "PyMC", "nutpie on JAX", "numpyro", "bambi", "Stan")
 #: Ours in one hue, peers in colours that colour-blind eyes tell apart (Okabe and Ito).
 COLOURS = ("#0b3d91", "#6f9bd8", "#d55e00", "#e69f00", "#cc79a7", "#009e73", "#7f7f7f")
@@ -31,6 +33,14 @@ def write(path: Path, record: Found) -> None:
     """Four digits are more than a second run would give again."""
     rounded = json.dumps(_rounded(record), indent=1, sort_keys=True, ensure_ascii=False)
     path.write_text(rounded + "\n", encoding="utf-8")
+
+
+def keep(path: Path, part: str, found: Found, conditions: Found) -> None:
+    """Write a part's results, with what they were made under, in place of older ones."""
+    record = read(path)
+    for key, value in (("parts", found), ("made", conditions)):
+        record[key] = {**record.get(key, {}), part: value}
+    write(path, record)
 
 
 def _rounded(value: Any) -> Any:
@@ -209,16 +219,58 @@ def readme(record: Found) -> str:
     parts = record.get("parts", {})
     if not parts:
         return ""
-    peers = {k: v for k, v in record["versions"].items() if v and k != "bayesmig"}
-    versions = ", ".join(f"{name} {of}" for name, of in peers.items())
-    made = (
-        f"Made by `make bench` on {record['cores']} cores ({record['processor']}), "
-        f"{record['chains']} chains, with {versions}. ESS/s of ours are of a fit whose machine "
-        "code is loaded, as peers have compiled theirs, and leave out the making of the design; "
-        "seconds from the start of Python leave out nothing."
-    )
-    blocks = [made, _systems_table(parts), _targets_table(parts)]
+    blocks = [caption(record), _systems_table(parts), _targets_table(parts), _where(parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+_MEANING = (
+    "ESS/s of ours are of a fit whose machine code is loaded, as peers have compiled theirs, and "
+    "leave out the making of the design; seconds from the start of Python leave out nothing. t400 "
+    "is extrapolated: model, compilation and warm-up in full, and sampling at the run's own pace "
+    "until the least ESS is 400: least sure where a run fell far short of that or was stopped, and "
+    "kindest to those whose fixed part is short. ESS of chains are of rank-normalised split "
+    "chains; those of weighted draws are of another estimator, from the spread of their weights."
+)
+
+
+def caption(record: Found) -> str:
+    """What the tables were made under: once where parts agree, of each part where not."""
+    parts, made = record["parts"], record.get("made", {})
+    groups: dict[str, list[str]] = {}
+    for part in sorted(parts, key=_place):
+        groups.setdefault(_conditions(made.get(part), record), []).append(part)
+    first, *others = sorted(groups.items(), key=lambda of: -len(of[1]))
+    if not others:
+        return f"Made by `make bench`, {first[0]}. {_MEANING}"
+    told = [f"{', '.join(names)} {words}" for words, names in (first, *others)]
+    return f"Made by `make bench`: {'; '.join(told)}. {_MEANING}"
+
+
+def _place(part: str) -> tuple[bool, int, str]:
+    """Problems by size, then the rest by name."""
+    return not is_reference(part), rows(part) if is_reference(part) else 0, part
+
+
+def _conditions(of: Found | None, last: Found) -> str:
+    """In words, of one part; of older ones only what the last of them had is known."""
+    known = of or last
+    peers = {k: v for k, v in known["versions"].items() if v and k != "bayesmig"}
+    versions = ", ".join(f"{name} {version}" for name, version in peers.items())
+    machine = f"on {known['cores']} cores ({known['processor']})"
+    if of is None:
+        said = f"{machine}, {known['chains']} chains, with {versions}"
+        return f"in earlier runs, the last of them {said}; their limits and commits were not kept"
+    words = [f"on {of['date']}", machine]
+    if of.get("commit"):
+        words.append(f"at commit {of['commit']}")
+    if "chains" in of:
+        words.append(f"{of['chains']} chains")
+    if "repeats" in of:
+        once = of["repeats"] == 1
+        words.append("ours once" if once else f"ours the median of {of['repeats']} runs")
+    if "limit" in of:
+        words.append(f"{of['limit']:,.0f} s a run at most")
+    return ", ".join([*words, f"with {versions}"])
 
 
 def _systems_table(parts: Found) -> str:
@@ -268,15 +320,40 @@ def _targets_table(parts: Found) -> str:
     return "\n".join([*head, *lines]) if lines else ""
 
 
+def _where(parts: Found) -> str:
+    """Where the time of a run goes whose target was missed."""
+    missed = {
+        t.parts[0]
+        for t in TARGETS
+        if set(t.parts) <= set(parts) and t.measure(*(parts[p] for p in t.parts))[1] is False
+    }
+    lines = list[str]()
+    for part in sorted(missed, key=_place):
+        of = parts[part].get(OURS, {})
+        if "draw" in of:
+            seconds = (of.get(phase) for phase in (*PHASES, "after_draws"))
+            cells = ["" if s is None else f"{s:,.2f}" for s in seconds]
+            what = f"R({part})" if is_reference(part) else part
+            lines.append("| " + " | ".join([what, *cells, of["route"]]) + " |")
+    if not lines:
+        return ""
+    heads = (
+        "where the time goes, s", "Python, imports, data", "survey, design, compilation",
+        "expansion or warm-up", "draws", "of these, after the last", "route",
+    )  # fmt: skip
+    rule = "|---|" + "--:|" * (len(heads) - 2) + "---|"
+    return "\n".join(["| " + " | ".join(heads) + " |", rule, *lines])
+
+
 def _phases(parts: Found) -> str:
     """Where our seconds go, one line per run: the profile behind what was not reached."""
     lines = list[str]()
-    for part in sorted(parts, key=lambda p: (not is_reference(p), is_reference(p) and rows(p), p)):
+    for part in sorted(parts, key=_place):
         found = parts[part]
         for system in (OURS, "bayesmig, NUTS"):
             of = found.get(system, {})
             if "draw" in of:
-                phases = ", ".join(f"{k} {of[k]:.2f}" for k in ("start", "build", "warm", "draw"))
+                phases = ", ".join(f"{k} {of[k]:.2f}" for k in PHASES)
                 after = f" ({of['after_draws']:.2f} after the last)" if "after_draws" in of else ""
                 lines.append(
                     f"- {part}, {system}: {phases} s{after}; {of['route']}; {of['reason']}"

@@ -96,5 +96,42 @@ def test_results_are_kept_and_drawn(
     assert (tmp_path / "engine.png").stat().st_size > 10_000
 
 
+def test_a_part_keeps_what_it_was_run_under(
+    table: ModuleType, record: dict[str, Any], tmp_path: Path
+) -> None:
+    """Another part, run later and otherwise, does not speak for it."""
+    path = tmp_path / "engine.json"
+    table.write(path, record)
+    assert "their limits and commits were not kept" in table.readme(table.read(path))
+    conditions = {
+        "date": "2026-01-02", "commit": "abc1234", "cores": 2, "processor": "a processor",
+        "chains": 2, "repeats": 3, "limit": 600.0, "versions": {"bayesmig": "0", "pymc": "6.4.0"},
+    }  # fmt: skip
+    for part in ("2k", "200k", "normal"):
+        table.keep(path, part, record["parts"][part], conditions)
+    other = conditions | {"repeats": 1, "limit": 150.0, "commit": "def5678"}
+    table.keep(path, "gradient", record["parts"]["gradient"], other)
+    assert table.read(path)["made"]["2k"] == conditions
+    told = table.caption(table.read(path))
+    assert "2k, 200k, normal on 2026-01-02, on 2 cores" in told
+    assert "commit abc1234, 2 chains, ours the median of 3 runs, 600 s a run at most" in told
+    assert "gradient on 2026-01-02" in told
+    assert "commit def5678, 2 chains, ours once, 150 s a run at most" in told
+    assert "not kept" not in told
+
+
+def test_where_the_time_goes_is_told_of_missed_targets(
+    table: ModuleType, record: dict[str, Any]
+) -> None:
+    told = table.readme(record)
+    (head,) = (x for x in told.splitlines() if "where the time goes" in x)
+    assert head.count("|") == 8
+    # ESS/s beside bambi's, and memory.
+    assert "| R(2k) | 2.00 | 0.10 | 0.20 | 0.30 |  | NUTS |" in told
+    assert "| R(200k) | 2.00 | 0.10 | 0.20 | 0.30 |  | NUTS |" in told
+    record["parts"]["2k"]["bambi"]["ess_per_second"] = 10.0
+    assert "| R(2k) | 2.00 | 0.10" not in table.readme(record)
+
+
 def test_nothing_measured_says_nothing(table: ModuleType) -> None:
     assert table.report({}) == table.readme({}) == ""

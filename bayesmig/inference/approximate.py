@@ -25,7 +25,6 @@ whose shape tells whether they can be relied on.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -49,12 +48,12 @@ target: Any = compiled
 _DF = 8.0
 #: White coordinates at which the proposal's reach is measured.
 _FAR = 2.0
-#: Draws that one piece of work makes, whatever the number of cores, and draws that tell
-#: whether it is worth going on.
-_PIECE, _PILOT = 50, 200
+#: Draws that one piece of work makes, whatever the number of cores, and numbers that all effects
+#: of its draws may be (16 MB); and draws that tell whether it is worth going on.
+_PIECE, _PIECE_SIZE, _PILOT = 50, 2_000_000, 200
 #: Rows per group from which the map's own expansion of effects is first tried as it is, and
 #: the effective share of draws that will do: they cost a third.
-MANY_ROWS, _GOOD_SHARE = 500, 0.3
+ROWS_PER_GROUP, _GOOD_SHARE = 500, 0.3
 #: Groups up to which coefficients are whitened anew at every draw, and beyond which every
 #: group has two pairs of candidates.
 FEW_GROUPS = 400
@@ -126,7 +125,7 @@ def weighted_draws(
         ``None`` where the first draws say that the weights will not do.
     """
     plain = Proposal(density, seed, renews=False)
-    if weigh and len(density.blocks.order) >= MANY_ROWS * plain.units:
+    if weigh and len(density.blocks.order) >= ROWS_PER_GROUP * plain.units:
         found = _drawn(plain, draws, weigh, progress, _GOOD_SHARE)
         if found is not None and found.pareto_k < MAX_PARETO_K:
             return found
@@ -139,13 +138,14 @@ def _drawn(
     """Draws of one proposal; ``None`` where the first weights will not do."""
     sampler.recentre()
     found: list[tuple[Array, Array, Array]] = []
-    starts = range(0, draws, _PIECE)
+    starts = range(0, draws, sampler.piece)
+    sizes = (min(sampler.piece, draws - start) for start in starts)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for start, piece in zip(starts, pool.map(sampler, _sizes(draws), starts), strict=True):
+        for start, piece in zip(starts, pool.map(sampler, sizes, starts), strict=True):
             found.append(piece)
-            done = min(start + _PIECE, draws)
+            done = start + len(piece[0])
             progress("weighted draws", done, draws)
-            pilot = weigh and done == _PILOT
+            pilot = weigh and start < _PILOT <= done
             if pilot and not _share(np.concatenate([f[2] for f in found])) > least_share:
                 pool.shutdown(wait=False, cancel_futures=True)
                 return None
@@ -153,10 +153,6 @@ def _drawn(
     if not weigh:
         return Weighted(theta, effects, np.full(draws, -np.log(draws)), float("nan"))
     return Weighted(theta, effects, *smoothed(raw))
-
-
-def _sizes(draws: int) -> Iterator[int]:
-    return (min(_PIECE, draws - start) for start in range(0, draws, _PIECE))
 
 
 def _share(log_weights: Array) -> float:
@@ -199,6 +195,9 @@ class Proposal:
         self.df = max(20.0, 5.0 * float(np.sqrt(self.units)))
         self.pairs = 1 if self.units <= FEW_GROUPS or not renews else 2
         self.shift, self.reach = np.zeros(t), (np.ones(t), np.ones(t))
+        # Sides of all effects, and as much again beside them.
+        per_draw = 2 * self.pairs * max(1, problem.layout.n_effects)
+        self.piece = int(np.clip(_PIECE_SIZE // per_draw, 1, _PIECE))
 
     def _unit_of(self) -> NDArray[np.int64]:
         """Unit of every effect."""
@@ -259,7 +258,7 @@ class Proposal:
 
     def marginal(self, white: Array) -> Array:
         """Laplace's approximation to log marginal densities of theta, ``(point,)``."""
-        parts = [white[k : k + _PIECE] for k in range(0, len(white), _PIECE)]
+        parts = [white[k : k + self.piece] for k in range(0, len(white), self.piece)]
 
         def at_modes(part: Array) -> Array:
             nothing = np.zeros((len(part), 1, self.density.problem.layout.n_effects))
@@ -280,9 +279,9 @@ class Proposal:
         theta, at = np.empty((draws, layout.n_theta)), np.empty((draws, layout.n_effects))
         whitening, prior, scale_prior, table, expansion = density.map_arguments
         if self.conditional:
-            quadratic = density.expansion.quadratic
+            by_coefficients = density.expansion.by_coefficients
             log_volume = -target.conditional_centres(
-                white, whitening, table, expansion, quadratic, theta, at
+                white, whitening, table, expansion, by_coefficients, theta, at
             )
         else:
             target.centres(white, whitening, table, expansion, theta, at)

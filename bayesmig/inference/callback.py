@@ -3,7 +3,8 @@
 Chains are threads. A density that is called through Python holds the interpreter's lock
 while its arguments are taken apart, for which the chains then wait; nutpie's models that
 are compiled have a C function and the address of its data instead. The data here are the
-arguments of `bayesmig.inference.target.log_density`, stored as numba lays them out.
+arguments of `bayesmig.inference.target.log_density`, or of its counterpart in
+`bayesmig.inference.integrated`, stored as numba lays them out.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Density:
         """Take coordinates from an expansion."""
         self.expansion = expansion
         self._whitening = (self.expansion.centre, np.ascontiguousarray(self.expansion.root))
-        self._map = (self.expansion.layout, self.expansion.arrays)
+        self._map = (self.expansion.table, self.expansion.arrays)
         self.map_arguments = (
             self._whitening,
             self.problem.prior_arrays,

@@ -59,9 +59,6 @@ _STEP = 1e-3
 #: Parts that a pass over the rows is cut into, whatever the number of cores, and blocks
 #: that make one worth it: sums are then the same everywhere.
 _PARTS, _PART_BLOCKS = 8, 32
-_GROUPS, _WIDTH, _OWN, _CROSS, _LINKS, _PARENT = (
-    target.FIELDS.index(name) for name in ("groups", "width", "own", "cross", "links", "parent")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +69,17 @@ class Expansion:
     ----------
     centre, root
         Of theta: ``theta = centre + root white``.
-    layout, arrays
+    table, arrays
         The arguments ``layout`` and ``expansion`` of `bayesmig.inference.target`.
-    quadratic
-        Slope and curvature by coefficients, effects at zero.
+    by_coefficients
+        Slope and curvature of the log density by coefficients, effects at zero.
     """
 
     centre: Array
     root: Array
-    layout: tuple[Codes, Array]
+    table: tuple[Codes, Array]
     arrays: tuple[Any, ...]
-    quadratic: tuple[Array, Array]
+    by_coefficients: tuple[Array, Array]
 
 
 class Problem:
@@ -125,7 +122,9 @@ class Problem:
     @property
     def places(self) -> Codes:
         """The kernel's argument ``places``."""
-        return np.ascontiguousarray(self.table[0][:, [_OWN, _CROSS, _LINKS, _PARENT]])
+        return np.ascontiguousarray(
+            self.table[0][:, [target.OWN, target.CROSS, target.LINKS, target.PARENT]]
+        )
 
     def _table(self) -> Codes:
         """`target.FIELDS` of every factor."""
@@ -145,7 +144,6 @@ class Problem:
                     cross if coupled else -1,
                     links if wide else -1,
                     self.outer if wide else -1,
-                    0,
                     f.copies,
                 )
             )
@@ -212,9 +210,9 @@ class Problem:
         sizes = [0, 0, 0]
         for k, f in enumerate(self.layout.factors):
             sizes[0] += f.groups * f.width**2
-            if table[k, _CROSS] >= 0:
+            if table[k, target.CROSS] >= 0:
                 sizes[1] += f.groups * f.width * c
-            if table[k, _LINKS] >= 0:
+            if table[k, target.LINKS] >= 0:
                 sizes[2] += f.groups * f.width * self.layout.factors[self.outer].width
         parameters = self._parameters(theta, effects)
 
@@ -301,19 +299,19 @@ class Quadratic:
 
     def own(self, k: int) -> Array:
         """Factor ``k``'s part of the curvature, ``(group, width, width)``."""
-        groups, width, start = self.problem.table[0][k, [_GROUPS, _WIDTH, _OWN]]
+        groups, width, start = self.problem.table[0][k, [target.GROUPS, target.WIDTH, target.OWN]]
         return _part(self.arrays[2], start, groups, width, width)
 
     def cross(self, k: int) -> Array:
         """Curvature by its effects and the coefficients, ``(group, width, c)``."""
-        groups, width, start = self.problem.table[0][k, [_GROUPS, _WIDTH, _CROSS]]
+        groups, width, start = self.problem.table[0][k, [target.GROUPS, target.WIDTH, target.CROSS]]
         return _part(self.arrays[3], start, groups, width, len(self.slope))
 
     def links(self) -> Array:
         """Curvature by inner and outer effects, ``(group, width, width of the outer)``."""
         table, problem = self.problem.table[0], self.problem
-        groups, width = table[problem.inner, [_GROUPS, _WIDTH]]
-        return _part(self.arrays[4], 0, groups, width, table[problem.outer, _WIDTH])
+        groups, width = table[problem.inner, [target.GROUPS, target.WIDTH]]
+        return _part(self.arrays[4], 0, groups, width, table[problem.outer, target.WIDTH])
 
     def marginal(self, theta: Array) -> tuple[float, Array]:
         """Log marginal density of theta under the expansion, and its slope."""

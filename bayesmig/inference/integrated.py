@@ -40,6 +40,9 @@ from bayesmig.inference.kernel import (
     utilities,
 )
 from bayesmig.inference.target import (
+    EPSILON,
+    GROUPS,
+    WIDTH,
     coefficient_prior,
     effects_precision,
     effects_prior,
@@ -115,7 +118,7 @@ def integrated_log_density(
     first = t
     for f in range(factors.shape[0]):
         if f != which:
-            start, size = factors[f, 2], factors[f, 0] * factors[f, 1]
+            start, size = factors[f, EPSILON], factors[f, GROUPS] * factors[f, WIDTH]
             gradient[first : first + size] = of_all[start : start + size]
             first += size
     return total
@@ -264,7 +267,7 @@ def spread_out(vector, factors, which, t, n_effects):
     whole[:t] = vector[:t]
     for f in range(factors.shape[0]):
         if f != which:
-            first, size = factors[f, 2], factors[f, 0] * factors[f, 1]
+            first, size = factors[f, EPSILON], factors[f, GROUPS] * factors[f, WIDTH]
             whole[first : first + size] = vector[at : at + size]
             at += size
     return whole

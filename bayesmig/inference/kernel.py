@@ -5,7 +5,7 @@ choices and ``n`` the counts of rows, the log-likelihood is
 
     sum_i n_i (V[i, y_i] - log sum_j exp V[i, j]),
 
-whose first part is linear in the parameters: its sums are taken once (`blocks.arrange`),
+whose first part is linear in the parameters: its sums are taken once (`blocks.chosen_sums`),
 and the loops never see the choices. They take rows in blocks that stay in the
 first-level cache, column by column, so that every inner loop is a vector loop:
 utilities, then probabilities, then their products with the columns. What makes them fast:
@@ -78,7 +78,7 @@ _EXACT: dict[str, Any] = {
 
 
 def exponentials(values, power, bits):
-    """Replace values, all at most zero, by their exponentials.
+    """Replace values by their exponentials; none may exceed `_MODEST`.
 
     ``exp(v) = 2**k * exp(r)`` with ``|r| <= log(2) / 2`` and a Taylor polynomial.
     ``bits`` is ``power`` seen as integers; adding ``round_`` rounds a small number to a

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.inference.approximate import FEW_GROUPS, MANY_ROWS, Proposal, supports
+from bayesmig.inference.approximate import FEW_GROUPS, ROWS_PER_GROUP, Proposal, supports
 from bayesmig.inference.density import Density
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ def refined(density: Density) -> Density:
     for _ in range(_ROUNDS):
         proposal = Proposal(density, 0, renews=True)
         few = proposal.units <= FEW_GROUPS
-        if few or len(density.blocks.order) >= MANY_ROWS * proposal.units:
+        if few or len(density.blocks.order) >= ROWS_PER_GROUP * proposal.units:
             break
         here, up, down = proposal.along_coordinates(1.0)
         if not np.isfinite([here, *up, *down]).all():

@@ -263,9 +263,9 @@ def _finish(running: Any, sampler: Sampler, design: Design, stop: Event) -> xr.D
                 running.cancel()
                 raise InferenceError("the chain was stopped before its end") from None
     dims, coords = parameter_dims(design), parameter_coords(design)
-    named = sampler.named(raw["posterior"].to_dataset())
+    found, stats = (raw[group].to_dataset() for group in ("posterior", "sample_stats"))
+    named, coords = sampler.named(found), coords | {"draw": found["draw"].to_numpy()}
     posterior = {name: (("chain", "draw", *of), named[name]) for name, of in dims.items()}
-    stats = raw["sample_stats"].to_dataset()
     kept = stats[[s for s in _STATS if s in stats]]
     return xr.DataTree.from_dict({"posterior": xr.Dataset(posterior, coords), "sample_stats": kept})
 

@@ -36,7 +36,7 @@ _LARGE = 50_000_000
 _TERMS, _DECADES = 32.0, 20
 #: Arrays of draws × rows × alternatives that stand beside each other without the kernel.
 _ARRAYS = 8
-#: Average change of a share of which single precision leaves too few digits.
+#: Change of a share, and share, of which an error of a millionth leaves too few digits.
 _HARDLY = 1e-3
 
 
@@ -108,7 +108,11 @@ def _all_rows(
 
 
 def digits_would_show(before: Array, after: Array, n_obs: int) -> bool:
-    """Whether a change is so small that its contrast would lack digits in single precision.
+    """Whether a contrast of some average would lack digits in single precision.
+
+    A difference does where it is small, a ratio or a lift where a share is. Every cell and
+    alternative counts, since each is shown beside the others; but what a change leaves as it
+    is has a contrast of exactly zero.
 
     Parameters
     ----------
@@ -117,8 +121,11 @@ def digits_would_show(before: Array, after: Array, n_obs: int) -> bool:
     n_obs
         Number of rows.
     """
-    change = np.nan_to_num(np.abs(after - before).mean(axis=0)).max()
-    return bool(len(before) * n_obs >= _LARGE and change < _HARDLY)
+    if len(before) * n_obs < _LARGE:
+        return False
+    change = np.abs(after - before).mean(axis=0)
+    least = np.minimum(change, np.minimum(before.mean(axis=0), after.mean(axis=0)))
+    return bool(((change > 0) & (least < _HARDLY)).any())
 
 
 def average_slopes(

@@ -40,7 +40,7 @@ from bayesmig.inference.kernel import log_likelihood
 #: Of a factor: number of groups; effects of each; starts of epsilon in the vector, of log
 #: sigma in theta, of the correlation's free vectors in theta (-1: none), of its effects,
 #: of its H, of its B (-1: none), of its C (-1: it lies in no other factor); the factor
-#: that it lies in; where its groups' groups start; and how many effects have one scale.
+#: that it lies in; and how many effects have one scale.
 FIELDS = (
     "groups",
     "width",
@@ -52,8 +52,10 @@ FIELDS = (
     "cross",
     "links",
     "parent",
-    "members",
     "copies",
+)
+GROUPS, WIDTH, EPSILON, LOG_SIGMA, CORRELATION, EFFECTS, OWN, CROSS, LINKS, PARENT, COPIES = range(
+    len(FIELDS)
 )
 
 
@@ -143,7 +145,7 @@ def log_densities_of_pairs(
     g_precision, slope = np.zeros(expansion[2].shape[0]), np.zeros(t)
     # The effects' own expansions are at each draw's coefficients.
     alone = factors.copy()
-    alone[:, 7] = -1
+    alone[:, CROSS] = -1
     out[:] = 0.0
     vector = np.zeros(t + epsilon.shape[2])
     for s in range(thetas.shape[0]):
@@ -157,12 +159,12 @@ def log_densities_of_pairs(
             effects[s, side] = substitute(vector, layout, here, work)
             for f in range(factors.shape[0]):
                 groups, width, _, log_sigma, correlation, at = factors[f, :6]
-                parent, members = factors[f, 9], factors[f, 10]
-                precision = effects_precision(theta, log_sigma, correlation, width, factors[f, 11])
+                parent, copies = factors[f, PARENT], factors[f, COPIES]
+                precision = effects_precision(theta, log_sigma, correlation, width, copies)
                 for g in range(groups):
                     unit, e = 0, at + g * width
                     if outer >= 0:
-                        unit = member[members + g] if parent >= 0 else g
+                        unit = member[g] if parent >= 0 else g
                     for i in range(width):
                         u = effects[s, side, e + i]
                         out[s, side, unit] += chosen[2][e + i] * u
@@ -184,15 +186,15 @@ def centres(white, whitening, layout, expansion, theta, effects):
 
 
 @njit()
-def conditional_centres(white, whitening, layout, expansion, quadratic, theta, effects):
+def conditional_centres(white, whitening, layout, expansion, by_coefficients, theta, effects):
     """As `centres`, with coefficients whitened anew at each draw's scales.
 
-    With few groups the scales decide how well constants are known. ``quadratic`` holds the
+    With few groups the scales decide how well constants are known. ``by_coefficients`` holds the
     slope and the curvature of the expansion by coefficients. Returns the log determinants
     of the roots of the curvature that effects leave, ``(draw,)``.
     """
     centre, root = whitening
-    slope, curvature = quadratic
+    slope, curvature = by_coefficients
     at, t = expansion[0], centre.shape[0]
     c = at.shape[0]
     nothing, out = np.zeros(t + effects.shape[1]), np.empty(white.shape[0])
@@ -234,8 +236,8 @@ def complete_pull(effects, layout, member, pull, own, links):
     factors = layout[0]
     for s in range(effects.shape[0]):
         for f in range(factors.shape[0]):
-            groups, width, _, _, _, at, start, _, link, parent, members = factors[f, :11]
-            wide = factors[max(parent, 0), 1]
+            groups, width, _, _, _, at, start, _, link, parent = factors[f, :10]
+            wide = factors[max(parent, 0), WIDTH]
             for g in range(groups):
                 e, h = at + g * width, start + g * width * width
                 for i in range(width):
@@ -243,7 +245,7 @@ def complete_pull(effects, layout, member, pull, own, links):
                         pull[s, e + i] += own[s, h + i * width + k] * effects[s, e + k]
                     if parent >= 0:
                         q = link + (g * width + i) * wide
-                        o = factors[parent, 5] + member[members + g] * wide
+                        o = factors[parent, EFFECTS] + member[g] * wide
                         for j in range(wide):
                             pull[s, e + i] += links[s, q + j] * effects[s, o + j]
                             pull[s, o + j] += links[s, q + j] * effects[s, e + i]
@@ -295,7 +297,7 @@ def _subtract_explained(work, matrix, layout, expansion):
     inner_links, roots = work[2], work[3]
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, _, _, _, _, own, at, links, parent, members = factors[f, :11]
+            groups, width, _, _, _, _, own, at, links, parent = factors[f, :10]
             if at < 0 or (parent >= 0) != (inside == 0):
                 continue
             size = groups * width
@@ -309,10 +311,10 @@ def _subtract_explained(work, matrix, layout, expansion):
                             explained[i, k] -= root[i, j] * explained[j, k]
                     for k in range(c):
                         explained[i, k] /= root[i, i]
-                if parent >= 0 and factors[parent, 7] >= 0:
-                    wide = factors[parent, 1]
+                if parent >= 0 and factors[parent, CROSS] >= 0:
+                    wide = factors[parent, WIDTH]
                     q = links + g * width * wide
-                    outer = factors[parent, 7] + expansion[5][members + g] * wide * c
+                    outer = factors[parent, CROSS] + expansion[5][g] * wide * c
                     for i in range(width):
                         for j in range(wide):
                             for k in range(c):
@@ -434,7 +436,7 @@ def effects_prior(theta, layout, effects, g_effects, g_precision):
     total = 0.0
     for f in range(factors.shape[0]):
         groups, width, _, log_sigma, correlation, at, own = factors[f, :7]
-        precision = effects_precision(theta, log_sigma, correlation, width, factors[f, 11])
+        precision = effects_precision(theta, log_sigma, correlation, width, factors[f, COPIES])
         for g in range(groups):
             e = at + g * width
             for i in range(width):
@@ -453,7 +455,7 @@ def _hyper_priors(theta, slope, layout, scale_prior, g_precision):
     total = 0.0
     for f in range(factors.shape[0]):
         groups, width, _, log_sigma, correlation, _, own = factors[f, :7]
-        copies = factors[f, 11]
+        copies = factors[f, COPIES]
         scales = width // copies
         g = np.zeros((scales, scales))
         for i in range(scales):
@@ -540,9 +542,7 @@ def eliminate(theta, delta, layout, expansion):
     total, c = 0.0, delta.shape[0]
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, _, log_sigma, correlation, at, _, crossed, _, parent, _, copies = (
-                factors[f]
-            )
+            groups, width, _, log_sigma, correlation, at, _, crossed, _, parent, copies = factors[f]
             if (parent >= 0) != (inside == 0):
                 continue
             precision = effects_precision(theta, log_sigma, correlation, width, copies)
@@ -556,10 +556,10 @@ def eliminate(theta, delta, layout, expansion):
 @njit(forceinline=True)
 def _unrolled_elimination(factors, f, precision, member, inner, inner_links, roots):
     """`_eliminate_groups` of a factor; a width that the compiler knows has loops unrolled."""
-    width, wide = factors[f, 1], factors[max(factors[f, 9], 0), 1]
-    if width == 1 and (wide == 1 or factors[f, 9] < 0):
+    width, wide = factors[f, WIDTH], factors[max(factors[f, PARENT], 0), WIDTH]
+    if width == 1 and (wide == 1 or factors[f, PARENT] < 0):
         return _eliminate_groups(factors, f, 1, 1, precision, member, inner, inner_links, roots)
-    if width == 2 and (wide == 2 or factors[f, 9] < 0):
+    if width == 2 and (wide == 2 or factors[f, PARENT] < 0):
         return _eliminate_groups(factors, f, 2, 2, precision, member, inner, inner_links, roots)
     return _eliminate_groups(factors, f, width, wide, precision, member, inner, inner_links, roots)
 
@@ -571,8 +571,8 @@ def _eliminate_groups(factors, f, width, wide, precision, member, inner, inner_l
     What they leave of the group that they lie in is written too. Returns the log Jacobian.
     Arrays are flat: views of each group's part would cost more than the arithmetic.
     """
-    groups, at, own, links = factors[f, 0], factors[f, 5], factors[f, 6], factors[f, 8]
-    parent, members = factors[f, 9], factors[f, 10]
+    groups, at, own = factors[f, GROUPS], factors[f, EFFECTS], factors[f, OWN]
+    links, parent = factors[f, LINKS], factors[f, PARENT]
     total = 0.0
     for g in range(groups):
         e, h, q = at + g * width, own + g * width * width, links + g * width * wide
@@ -604,9 +604,9 @@ def _eliminate_groups(factors, f, width, wide, precision, member, inner, inner_l
                     inner_links[q + i * wide + j] = s / pivot
         total -= np.log(determinant)
         if parent >= 0:
-            outer = member[members + g]
-            e_outer = factors[parent, 5] + outer * wide
-            h_outer = factors[parent, 6] + outer * wide * wide
+            outer = member[g]
+            e_outer = factors[parent, EFFECTS] + outer * wide
+            h_outer = factors[parent, OWN] + outer * wide * wide
             for i in range(width):
                 for j in range(wide):
                     left = inner_links[q + i * wide + j]
@@ -624,17 +624,17 @@ def substitute(vector, layout, expansion, work):
     effects = np.empty(inner.shape[0])
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, epsilon, _, _, at, own, _, links, parent, members = factors[f, :11]
+            groups, width, epsilon, _, _, at, own, _, links, parent = factors[f, :10]
             if (parent >= 0) != (inside == 1):
                 continue
-            wide = factors[max(parent, 0), 1]
+            wide = factors[max(parent, 0), WIDTH]
             for g in range(groups):
                 e, h = at + g * width, own + g * width * width
                 for i in range(width - 1, -1, -1):
                     s = inner[e + i] + vector[epsilon + g * width + i]
                     if parent >= 0:
                         q = links + (g * width + i) * wide
-                        outer = factors[parent, 5] + member[members + g] * wide
+                        outer = factors[parent, EFFECTS] + member[g] * wide
                         for j in range(wide):
                             s -= inner_links[q + j] * effects[outer + j]
                     for k in range(i + 1, width):
@@ -658,10 +658,10 @@ def reverse_substitute(gradient, layout, expansion, work, effects, g_effects):
     g_links = np.zeros(inner_links.shape[0])
     for inside in range(2):
         for f in range(factors.shape[0]):
-            groups, width, epsilon, _, _, at, own, _, links, parent, members = factors[f, :11]
+            groups, width, epsilon, _, _, at, own, _, links, parent = factors[f, :10]
             if (parent >= 0) != (inside == 0):
                 continue
-            wide = factors[max(parent, 0), 1]
+            wide = factors[max(parent, 0), WIDTH]
             for g in range(groups):
                 e, h = at + g * width, own + g * width * width
                 for i in range(width):
@@ -676,7 +676,7 @@ def reverse_substitute(gradient, layout, expansion, work, effects, g_effects):
                         g_roots[h + k * width + i] -= effects[e + k] * s
                     if parent >= 0:
                         q = links + (g * width + i) * wide
-                        outer = factors[parent, 5] + member[members + g] * wide
+                        outer = factors[parent, EFFECTS] + member[g] * wide
                         for j in range(wide):
                             g_links[q + j] -= s * effects[outer + j]
                             g_effects[outer + j] -= inner_links[q + j] * s
@@ -713,10 +713,10 @@ def reverse_eliminate(theta, slope, layout, expansion, scale_prior, work, adjoin
 @njit(forceinline=True)
 def _unrolled_reversal(factors, f, member, work, adjoint, g_pull, g_own):
     """`_reverse_groups` of a factor; a width that the compiler knows has loops unrolled."""
-    width, wide = factors[f, 1], factors[max(factors[f, 9], 0), 1]
-    if width == 1 and (wide == 1 or factors[f, 9] < 0):
+    width, wide = factors[f, WIDTH], factors[max(factors[f, PARENT], 0), WIDTH]
+    if width == 1 and (wide == 1 or factors[f, PARENT] < 0):
         _reverse_groups(factors, f, 1, 1, member, work, adjoint, g_pull, g_own)
-    elif width == 2 and (wide == 2 or factors[f, 9] < 0):
+    elif width == 2 and (wide == 2 or factors[f, PARENT] < 0):
         _reverse_groups(factors, f, 2, 2, member, work, adjoint, g_pull, g_own)
     else:
         _reverse_groups(factors, f, width, wide, member, work, adjoint, g_pull, g_own)
@@ -728,17 +728,17 @@ def _reverse_groups(factors, f, width, wide, member, work, adjoint, g_pull, g_ow
 
     What the groups that they lie in have been given is complete by then.
     """
-    groups, at, own, links = factors[f, 0], factors[f, 5], factors[f, 6], factors[f, 8]
-    parent, members = factors[f, 9], factors[f, 10]
+    groups, at, own = factors[f, GROUPS], factors[f, EFFECTS], factors[f, OWN]
+    links, parent = factors[f, LINKS], factors[f, PARENT]
     _, inner, inner_links, roots = work
     g_inner, g_roots, g_links = adjoint
     left = np.empty(width)
     for g in range(groups):
         e, h, q = at + g * width, own + g * width * width, links + g * width * wide
         if parent >= 0:
-            outer = member[members + g]
-            e_outer = factors[parent, 5] + outer * wide
-            h_outer = factors[parent, 6] + outer * wide * wide
+            outer = member[g]
+            e_outer = factors[parent, EFFECTS] + outer * wide
+            h_outer = factors[parent, OWN] + outer * wide * wide
             for i in range(width):
                 for j in range(wide):
                     s = inner[e + i] * g_pull[e_outer + j]

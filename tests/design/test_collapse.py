@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayesmig.choice.utility import Columns, take_rows
@@ -12,6 +13,9 @@ from bayesmig.design.collapse import collapse
 from bayesmig.design.design import Design, build_design
 from bayesmig.inference import blocks as room
 from bayesmig.inference.density import Density
+from bayesmig.inference.routes import fit
+from bayesmig.model_comparison import compare
+from bayesmig.posterior import Posterior
 from tests.fabricate import small_frame, survey_of, theory
 from tests.random_columns import random_columns
 
@@ -111,3 +115,36 @@ def test_the_posterior_is_the_same(precision: str, monkeypatch: pytest.MonkeyPat
             np.testing.assert_allclose(
                 found, plain.parameters(vector)[name], rtol=100 * rel, atol=100 * rel
             )
+
+
+def test_every_person_is_left_out_whether_rows_were_counted_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counting rows is for the sampler; elpd is of persons, and of the same draws the same."""
+    frame = small_frame(1_500, seed=3, origins=12)
+    frame["education"] = frame["education"].round(-1)
+    survey, spec = survey_of(frame), theory("female + urban + education")
+
+    def fitted() -> Posterior:
+        return fit(
+            spec, survey, seed=2, method="surrogate", precision="double", chains=2, draws=500,
+            progress=False,
+        )  # fmt: skip
+
+    counted = fitted()
+    assert counted.provenance.numbers["rows_in_loops"] < 0.7 * len(frame)
+    monkeypatch.setattr(room, "collapse", lambda columns: None)
+    plain = fitted()
+    assert plain.provenance.numbers["rows_in_loops"] == len(frame)
+    for name, values in counted.draws.items():
+        np.testing.assert_allclose(values, plain.draws[name], rtol=1e-6, atol=1e-8)
+    draws = compare({"counted": counted, "plain": plain}).pointwise
+    one, other = (draws.sel(theory=name) for name in ("counted", "plain"))
+    assert one.sizes["unit"] == len(frame)
+    np.testing.assert_allclose(one["elpd"], other["elpd"], rtol=1e-6)
+    np.testing.assert_allclose(one["pareto_k"], other["pareto_k"], rtol=0, atol=1e-3)
+    # Rows that were one in the loops are told apart by what was chosen.
+    together = frame[["female", "urban", "education", "origin"]].astype(str).agg("|".join, axis=1)
+    elpd = pd.Series(one["elpd"].to_numpy()).groupby([together, frame["choice"]])
+    assert (elpd.max() - elpd.min()).max() < 1e-9
+    assert elpd.ngroups > together.nunique()

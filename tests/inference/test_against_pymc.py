@@ -9,9 +9,12 @@ have a standard deviation of one. What is asserted of each design and route:
   Effects enter as the groups' own constants (constant plus effect) where they go with a
   constant: errors of the constant would otherwise be in all effects at once, and the
   number of things that are compared be one rather than a hundred.
-- Standard deviations are within 5 % of each other: their median ratio as it is, and every
-  single one after four of its Monte-Carlo errors, which are 1 to 3 % here.
-- Quantiles are within Monte-Carlo error: root mean squares below 1.3.
+- The median ratio of standard deviations is within 5 % of one. Of a single one that cannot be
+  told: to know it within 5 % takes some 13,000 effective draws, of which the worst known
+  parameters have several hundred. Every single ratio is therefore within 5 % beyond a band of
+  four Monte-Carlo errors, and the band is asserted to be narrower than `WIDEST` for all, and than
+  `USUAL` for most.
+- Standard deviations and quantiles are within Monte-Carlo error: root mean squares below 1.3.
 - None of all these numbers is larger than one in a thousand comparisons of as many
   standard normal ones would have it.
 
@@ -35,8 +38,11 @@ import xarray as xr
 
 from bayesmig.design.design import build_design
 from bayesmig.errors import InferenceError
+from bayesmig.inference.approximate import Proposal
+from bayesmig.inference.density import Density
 from bayesmig.inference.graph import to_pymc
 from bayesmig.inference.layout import parameter_dims
+from bayesmig.inference.refine import refined
 from bayesmig.inference.routes import fit
 from bayesmig.posterior import Posterior, labelled_draws
 from bayesmig.spec.model import ModelSpec
@@ -48,6 +54,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS"),
 ]
 PROBS = (0.05, 0.95)
+#: Four Monte-Carlo errors of a ratio of standard deviations, of any and of the median parameter.
+WIDEST, USUAL = 0.15, 0.1
 SLOPES = {
     "female": (0.3, -0.6),
     "wealth": (0.25, 0.5),
@@ -105,6 +113,10 @@ WORLDS = {
     "correlated": World(balanced(2_000, 100), sigma=(0.9, 0.9), corr=0.95, columns=0.95),
     "slopes": World(balanced(2_000, 100), slopes=0.5),
     "households": World(balanced(2_100, 50), homes=0.8),
+    # So few rows are looped over in double precision.
+    "small": World(balanced(1_500, 75)),
+    # So many groups of few rows have refined coordinates and two pairs of candidates each.
+    "many": World(balanced(6_000, 600), draws=2500),
 }
 
 
@@ -141,12 +153,21 @@ def world(name: str) -> tuple[ModelSpec, Survey]:
 
 def test_the_designs_are_what_they_are_called() -> None:
     rows = {name: sum(of.sizes) for name, of in WORLDS.items()}
-    assert sorted(round(n, -3) for n in rows.values()) == [2_000] * 4 + [20_000] * 2
+    assert rows["small"] < 2_000 <= min(n for name, n in rows.items() if name != "small")
     assert max(WORLDS["unbalanced"].sizes) > 1_000 * min(WORLDS["unbalanced"].sizes)
     _, survey = world("rare")
     assert 0.004 < (survey.frame["choice"] == "international").mean() < 0.006
     frame = world("households")[1].frame
     assert len(frame[["household", "origin"]].drop_duplicates()) == frame["household"].nunique()
+
+
+def test_many_groups_have_coordinates_and_candidates_of_their_own() -> None:
+    density = Density(build_design(*world("many")), "single")
+    assert refined(density) is not density
+    assert Proposal(density, 0, renews=True).pairs == 2
+    for name in ("small", "balanced"):
+        density = Density(build_design(*world(name)))
+        assert refined(density) is density
 
 
 # ------------------------------------------------------------------------ draws in numbers
@@ -224,16 +245,20 @@ def disagreements(found: Numbers, reference: Numbers) -> dict[str, float]:
     """What of the assertions of this module does not hold, with the number that is out."""
     assert found.labels == reference.labels
     z = (found.value - reference.value) / np.hypot(found.error, reference.error)
-    mean, _, low, high = np.sqrt(np.square(z).mean(axis=1))
+    mean, sd, low, high = np.sqrt(np.square(z).mean(axis=1))
     ratio = found.value[1] / reference.value[1]
     error = np.hypot(*(of.error[1] / of.value[1] for of in (found, reference)))
-    beyond = (np.abs(ratio - 1) - 4 * error).max()
+    band = 4 * error
+    beyond = (np.abs(ratio - 1) - band).max()
     middle = float(np.median(ratio))
     largest, most = float(np.abs(z).max()), NormalDist().inv_cdf(1 - 0.001 / (2 * z.size))
     out = {
         "means": (mean, 0.8 <= mean <= 1.3),
         "sds": (middle, abs(middle - 1) < 0.05),
         "one sd": (beyond, beyond < 0.05),
+        "widest band": (band.max(), band.max() < WIDEST),
+        "usual band": (np.median(band), np.median(band) < USUAL),
+        "sds beside their errors": (sd, sd < 1.3),
         "5 % quantiles": (low, low < 1.3),
         "95 % quantiles": (high, high < 1.3),
         "one difference": (largest, largest < most),
@@ -287,8 +312,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("name", "method"), [*product(WORLDS, ("nuts", "graph"))])
 def test_chains_agree_with_the_plain_model(name: str, method: str, kept: Path) -> None:
     posterior, found = by_route(*world(name), method, kept)
-    large = posterior.design.n_obs >= 2_000
-    assert posterior.provenance.precision == ("single" if large else "double")
+    assert posterior.provenance.precision == ("double" if name == "small" else "single")
     assert min(found.least_ess, reference(name).least_ess) > 300
     assert disagreements(found, reference(name)) == {}
 

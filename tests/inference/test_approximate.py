@@ -135,7 +135,7 @@ def log_volume_of_coefficients(density: Density, theta: np.ndarray) -> float:
     """From white coordinates at these scales: the curvature of the marginal density."""
     c, step = density.problem.layout.n_coefficients, 0.1
     _, _, scale_prior, table, expansion = density.map_arguments
-    _, curvature = density.expansion.quadratic
+    _, curvature = density.expansion.by_coefficients
 
     def pull(at: np.ndarray) -> np.ndarray:
         out = np.zeros_like(theta)
@@ -288,6 +288,30 @@ def test_candidates_are_as_many_as_their_epsilon() -> None:
         assert effects.shape[1] == of_units.shape[1] == 2 * pairs
         # All candidates are one here, and so is their mean, however many there are.
         np.testing.assert_allclose(log_density, proposal.marginal(white), rtol=1e-12)
+
+
+def test_pieces_of_work_are_small_where_effects_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece's candidates stay within some memory; draws depend on the pieces, not on cores."""
+    density = Density(build_design(theory("female"), small_survey(900, origins=60)))
+    n_effects = density.problem.layout.n_effects
+    assert Proposal(density, 1, renews=True).piece == approximate._PIECE
+    options = {"seed": 2, "draws": 100, "weigh": True, "progress": silent}
+    monkeypatch.setattr(approximate, "_PIECE_SIZE", 2 * 7 * n_effects)
+    assert Proposal(density, 1, renews=True).piece == 7
+    found = []
+    for cores in (1, 3):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        found.append(weighted_draws(density, **options))
+    one, other = found
+    assert one is not None
+    assert other is not None
+    assert len(one.theta) == 100
+    np.testing.assert_array_equal(one.effects, other.effects)
+    np.testing.assert_array_equal(one.log_weights, other.log_weights)
+    # The pilot is looked at though no piece ends with it.
+    assert weighted_draws(density, **options | {"draws": 300, "least_share": 1.0}) is None
+    monkeypatch.setattr(approximate, "_PIECE_SIZE", 1)
+    assert Proposal(density, 1, renews=True).piece == 1
 
 
 def test_many_rows_in_every_group_need_no_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
