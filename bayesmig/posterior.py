@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SCHEMA = "bayesmig posterior 2"
 MAX_R_HAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
 INTERVAL, MAX_PARETO_K = 0.95, 0.5
+#: In nats. To first order a mean is off by no more standard deviations than that, and by so many
+#: only where the error goes with that parameter alone.
+MAX_QUADRATURE_ERROR = 0.5
 #: How names of effects of single groups begin, which are many.
 OF_GROUPS = ("u_", "z_", "taste_")
 #: The route of draws that are no draws from the posterior.
@@ -175,7 +178,8 @@ class Posterior:
         """What keeps the draws from being trusted, in words; empty where nothing does.
 
         R-hat ≤ 1.01 and bulk and tail ESS ≥ 400 for every parameter, group effects
-        included, no divergences, E-BFMI > 0.3 in every chain. Of weighted draws: Pareto
+        included, no divergences, E-BFMI > 0.3 in every chain, and an error of quadrature of
+        at most 0.5 nats where effects were integrated out. Of weighted draws: Pareto
         k < 0.5, and the same ESS. What could not be computed (NaN, as of a chain that
         does not move) is a problem too.
         """
@@ -224,6 +228,8 @@ class Posterior:
         least = float(min(of["ess_bulk"].min(), of["ess_tail"].min()))
         if "pareto_k" in of:
             return "fit with more draws, or with method='nuts'"
+        if not _quadrature_error(of) <= MAX_QUADRATURE_ERROR:
+            return "fit with method='graph', which integrates nothing out"
         if int(of["divergences"].sum()) or not float(of["r_hat"].max()) < 1.05 or not least > 0:
             return "fit with more tune and draws or a higher target_accept"
         # A tenth more than proportion asks for: an estimate of ESS is noisy.
@@ -298,7 +304,17 @@ def _chain_problems(of: xr.Dataset) -> list[str]:
         found.append(f"{count} divergences")
     if not (low := float(of["bfmi"].min(skipna=False))) > MIN_BFMI:
         found.append(f"E-BFMI {low:.2f} ≤ {MIN_BFMI}")
+    if not (error := _quadrature_error(of)) <= MAX_QUADRATURE_ERROR:
+        found.append(
+            f"effects were integrated out with an error of {error:.2f} nats > "
+            f"{MAX_QUADRATURE_ERROR}"
+        )
     return found
+
+
+def _quadrature_error(of: xr.Dataset) -> float:
+    """The largest over chains; zero where nothing was integrated out."""
+    return float(of["quadrature_error"].max(skipna=False)) if "quadrature_error" in of else 0.0
 
 
 def labelled_draws(draws: xr.Dataset) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,4 +1,10 @@
-"""Fit a theory to a survey by the fastest route that gives its exact posterior.
+"""Fit a theory to a survey by the fastest route that gives its posterior.
+
+Every route but a preview aims at the posterior itself, and what is left is the error of finitely
+many draws, which diagnostics state; with one exception. Where effects are integrated out, chains
+move on a density with an error of quadrature, which is measured, kept in the diagnostics as
+``quadrature_error``, and a problem where it is large; and these effects are one of 32 candidates
+each (`bayesmig.inference.integration`).
 
 ``surrogate``: independent draws from the expansion of the posterior, weighted
 (`bayesmig.inference.approximate`), where the Pareto shape of their weights is below 0.5 and
@@ -358,17 +364,11 @@ def _take(
         if (marginal := integrated(density, by)) is None:
             why += f"; effects of {by} are too far from normal to be integrated out"
         else:
-            sampler = density_sampler(marginal)
+            sampler = replace(density_sampler(marginal), known=marginal.known)
             of_each = "×".join(map(str, marginal.points))
             over = f", effects of {by} integrated out over {of_each} points"
             numbers["quadrature_points"] = float(np.prod(marginal.points))
             numbers["nanoseconds_per_row"] = _nanoseconds_per_row(marginal, density, plan)
-            outcome = _chains(
-                sampler, design, plan, chains, cores, folder, progress, why, numbers, over
-            )
-            if marginal.errors:
-                numbers["quadrature_error"] = max(marginal.errors)
-            return replace(outcome, numbers=numbers)
     return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers, over)
 
 
@@ -424,6 +424,8 @@ def _chains(
         "gradients_per_draw": float(stats["n_steps"].mean()),
         "gradients_per_ess": float(stats["n_steps"].sum()) / least,
     }
+    if "quadrature_error" in diagnostics:
+        numbers["quadrature_error"] = float(diagnostics["quadrature_error"].max(skipna=False))
     route = f"NUTS (nutpie) on {_CHAINS_ON[plan.route]}{over}"
     return _Outcome(_tree(design, posterior, stats, diagnostics), route, why, numbers)
 

@@ -168,10 +168,13 @@ class Sampler:
         random numbers, and their next one seeds the sampler.
     named
         Gives the named parameters of what nutpie returns.
+    known
+        Gives numbers of a chain that are kept with it.
     """
 
     model: Callable[[np.random.Generator], Any]
     named: Callable[[xr.Dataset], Mapping[str, np.ndarray]]
+    known: Callable[[xr.Dataset], Mapping[str, float]] = lambda _: {}
 
 
 def density_sampler(density: Density | Integrated) -> Sampler:
@@ -263,10 +266,13 @@ def _finish(running: Any, sampler: Sampler, design: Design, stop: Event) -> xr.D
                 running.cancel()
                 raise InferenceError("the chain was stopped before its end") from None
     dims, coords = parameter_dims(design), parameter_coords(design)
-    named = sampler.named(raw["posterior"].to_dataset())
+    drawn = raw["posterior"].to_dataset()
+    named = sampler.named(drawn)
     posterior = {name: (("chain", "draw", *of), named[name]) for name, of in dims.items()}
     stats = raw["sample_stats"].to_dataset()
-    kept = stats[[s for s in _STATS if s in stats]]
+    kept = stats[[s for s in _STATS if s in stats]].assign(
+        {name: ("chain", [number]) for name, number in sampler.known(drawn).items()}
+    )
     return xr.DataTree.from_dict({"posterior": xr.Dataset(posterior, coords), "sample_stats": kept})
 
 
