@@ -51,10 +51,13 @@ class Provenance:
     precision
         Of the loops over rows.
     numbers
-        What is known of the route: ``pareto_k`` and ``weight_ess``, or
-        ``gradients_per_draw`` and ``gradients_per_ess``; ``nanoseconds_per_row`` of a
-        gradient, and ``rows_in_loops``, fewer than those of the survey where identical
-        ones were counted; ``quadrature_points`` of a group whose effects are
+        What is known of the route: ``pareto_k`` and ``weight_ess`` of weighted draws and
+        how many ``proposals`` there were, also where they were tried and would not do;
+        ``gradients_per_draw`` and ``gradients_per_ess`` of chains; ``nanoseconds_per_row``
+        of one gradient, divided by the rows of the survey: of the whole density with its map
+        (or integral) and priors, where chains are on the PyMC model of the kernel alone;
+        ``rows_in_loops``, fewer than those of the survey where identical ones were
+        counted; ``quadrature_points`` of a group whose effects are
         integrated out, and ``quadrature_error``, the standard deviation over draws of what
         more points would change in the log density.
     versions
@@ -207,6 +210,11 @@ class Posterior:
         """Whether the draws are an approximation, as every answer must then say."""
         return self.provenance.route == PREVIEW
 
+    @property
+    def approximation(self) -> str:
+        """What every answer from a preview says; empty of other draws."""
+        return f"an approximation ({PREVIEW})" if self.is_preview else ""
+
     def require_convergence(self, allow_unconverged: bool = False) -> None:
         """Refuse to go on with draws that have not converged.
 
@@ -247,7 +255,8 @@ class Posterior:
         Returns
         -------
         DataFrame
-            One row per parameter that varies.
+            One row per parameter that varies. Of a preview, its ``attrs`` say so under
+            ``convergence``.
         """
         table = self.data["diagnostics"].to_dataset()[["r_hat", "ess_bulk", "ess_tail"]]
         frame = table.to_dataframe().reset_index()
@@ -256,7 +265,10 @@ class Posterior:
         values = dict(labelled_draws(self.draws))
         rows = [summarise(values[name].ravel()) for name in frame["parameter"]]
         numbers = pd.DataFrame(rows, columns=["mean", "sd", "lower", "upper"], index=frame.index)
-        return pd.concat([frame[["parameter"]], numbers, frame.drop(columns="parameter")], axis=1)
+        found = pd.concat([frame[["parameter"]], numbers, frame.drop(columns="parameter")], axis=1)
+        if self.is_preview:
+            found.attrs["convergence"] = self.approximation
+        return found
 
     def save(self, path: str | Path) -> Path:
         """Write everything into one NetCDF file.
