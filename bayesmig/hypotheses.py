@@ -44,7 +44,6 @@ from bayesmig.predict import (
     before_the_data,
     change_of,
     contrasts_of,
-    convergence_note,
     header_of,
     prepare,
     probability_of,
@@ -690,8 +689,10 @@ def _sentence(
         said = [f"{claim} cannot be computed: {_without_value(summary, draws)}"]
     else:
         said = _said(claim, hypothesis, probability, summary)
-    if note := convergence_note(ask.posterior):
-        said.append(f"the draws have not converged ({note})")
+    if ask.posterior.is_preview:
+        said.append(f"the draws are {ask.posterior.approximation}")
+    if problems := "; ".join(ask.posterior.problems()):
+        said.append(f"the draws have not converged (allowed although: {problems})")
     return "; ".join(said) + "."
 
 

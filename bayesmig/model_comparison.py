@@ -544,14 +544,20 @@ def _claims(
 
 
 def _allowed(posteriors: Mapping[str, Posterior]) -> list[str]:
-    """Theories whose draws have not converged, which was allowed."""
+    """Theories whose draws are approximations, or have not converged, which was allowed."""
     problems = {name: "; ".join(p.problems()) for name, p in posteriors.items()}
     found = [
         f"the draws of {name!r} have not converged: {text}"
         for name, text in problems.items()
         if text
     ]
-    return [f"Allowed although {', and '.join(found)}."] if found else []
+    says = [f"Allowed although {', and '.join(found)}."] if found else []
+    says += [
+        f"The draws of {name!r} are {p.approximation}."
+        for name, p in posteriors.items()
+        if p.is_preview
+    ]
+    return says
 
 
 def _rests_on(gap: Array, high: NDArray[np.bool_]) -> bool:

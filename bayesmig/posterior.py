@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SCHEMA = "bayesmig posterior 2"
 MAX_R_HAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
 INTERVAL, MAX_PARETO_K = 0.95, 0.5
+#: In nats. To first order a mean is off by no more standard deviations than that, and by so many
+#: only where the error goes with that parameter alone.
+MAX_QUADRATURE_ERROR = 0.5
 #: How names of effects of single groups begin, which are many.
 OF_GROUPS = ("u_", "z_", "taste_")
 #: The route of draws that are no draws from the posterior.
@@ -48,10 +51,13 @@ class Provenance:
     precision
         Of the loops over rows.
     numbers
-        What is known of the route: ``pareto_k`` and ``weight_ess``, or
-        ``gradients_per_draw`` and ``gradients_per_ess``; ``nanoseconds_per_row`` of a
-        gradient, and ``rows_in_loops``, fewer than those of the survey where identical
-        ones were counted; ``quadrature_points`` of a group whose effects are
+        What is known of the route: ``pareto_k`` and ``weight_ess`` of weighted draws and
+        how many ``proposals`` there were, also where they were tried and would not do;
+        ``gradients_per_draw`` and ``gradients_per_ess`` of chains; ``nanoseconds_per_row``
+        of one gradient, divided by the rows of the survey: of the whole density with its map
+        (or integral) and priors, where chains are on the PyMC model of the kernel alone;
+        ``rows_in_loops``, fewer than those of the survey where identical ones were
+        counted; ``quadrature_points`` of a group whose effects are
         integrated out, and ``quadrature_error``, the standard deviation over draws of what
         more points would change in the log density.
     versions
@@ -175,7 +181,8 @@ class Posterior:
         """What keeps the draws from being trusted, in words; empty where nothing does.
 
         R-hat ≤ 1.01 and bulk and tail ESS ≥ 400 for every parameter, group effects
-        included, no divergences, E-BFMI > 0.3 in every chain. Of weighted draws: Pareto
+        included, no divergences, E-BFMI > 0.3 in every chain, and an error of quadrature of
+        at most 0.5 nats where effects were integrated out. Of weighted draws: Pareto
         k < 0.5, and the same ESS. What could not be computed (NaN, as of a chain that
         does not move) is a problem too.
         """
@@ -203,6 +210,11 @@ class Posterior:
         """Whether the draws are an approximation, as every answer must then say."""
         return self.provenance.route == PREVIEW
 
+    @property
+    def approximation(self) -> str:
+        """What every answer from a preview says; empty of other draws."""
+        return f"an approximation ({PREVIEW})" if self.is_preview else ""
+
     def require_convergence(self, allow_unconverged: bool = False) -> None:
         """Refuse to go on with draws that have not converged.
 
@@ -224,6 +236,8 @@ class Posterior:
         least = float(min(of["ess_bulk"].min(), of["ess_tail"].min()))
         if "pareto_k" in of:
             return "fit with more draws, or with method='nuts'"
+        if not _quadrature_error(of) <= MAX_QUADRATURE_ERROR:
+            return "fit with method='graph', which integrates nothing out"
         if int(of["divergences"].sum()) or not float(of["r_hat"].max()) < 1.05 or not least > 0:
             return "fit with more tune and draws or a higher target_accept"
         # A tenth more than proportion asks for: an estimate of ESS is noisy.
@@ -241,7 +255,8 @@ class Posterior:
         Returns
         -------
         DataFrame
-            One row per parameter that varies.
+            One row per parameter that varies. Of a preview, its ``attrs`` say so under
+            ``convergence``.
         """
         table = self.data["diagnostics"].to_dataset()[["r_hat", "ess_bulk", "ess_tail"]]
         frame = table.to_dataframe().reset_index()
@@ -250,7 +265,10 @@ class Posterior:
         values = dict(labelled_draws(self.draws))
         rows = [summarise(values[name].ravel()) for name in frame["parameter"]]
         numbers = pd.DataFrame(rows, columns=["mean", "sd", "lower", "upper"], index=frame.index)
-        return pd.concat([frame[["parameter"]], numbers, frame.drop(columns="parameter")], axis=1)
+        found = pd.concat([frame[["parameter"]], numbers, frame.drop(columns="parameter")], axis=1)
+        if self.is_preview:
+            found.attrs["convergence"] = self.approximation
+        return found
 
     def save(self, path: str | Path) -> Path:
         """Write everything into one NetCDF file.
@@ -298,7 +316,17 @@ def _chain_problems(of: xr.Dataset) -> list[str]:
         found.append(f"{count} divergences")
     if not (low := float(of["bfmi"].min(skipna=False))) > MIN_BFMI:
         found.append(f"E-BFMI {low:.2f} ≤ {MIN_BFMI}")
+    if not (error := _quadrature_error(of)) <= MAX_QUADRATURE_ERROR:
+        found.append(
+            f"effects were integrated out with an error of {error:.2f} nats > "
+            f"{MAX_QUADRATURE_ERROR}"
+        )
     return found
+
+
+def _quadrature_error(of: xr.Dataset) -> float:
+    """The largest over chains; zero where nothing was integrated out."""
+    return float(of["quadrature_error"].max(skipna=False)) if "quadrature_error" in of else 0.0
 
 
 def labelled_draws(draws: xr.Dataset) -> Iterator[tuple[str, np.ndarray]]:

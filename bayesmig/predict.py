@@ -41,7 +41,7 @@ from bayesmig.inference.stream import (
     digits_would_show,
     log_likelihood_blocks,
 )
-from bayesmig.posterior import INTERVAL, PREVIEW, Posterior, hdi
+from bayesmig.posterior import INTERVAL, Posterior, hdi
 
 Change = Literal["difference", "ratio", "lift"]
 Array = NDArray[np.float64]
@@ -761,9 +761,8 @@ def header_of(
 def convergence_note(posterior: Posterior) -> str:
     """That draws are an approximation, or were allowed although they have not converged."""
     problems = posterior.problems()
-    preview = f"an approximation ({PREVIEW})" if posterior.is_preview else ""
     allowed = f"allowed although: {'; '.join(problems)}" if problems else ""
-    return "; ".join(filter(None, (preview, allowed)))
+    return "; ".join(filter(None, (posterior.approximation, allowed)))
 
 
 def cell_table(ask: Ask) -> pd.DataFrame:

@@ -510,7 +510,10 @@ class _Run:
                 "claim": spec.claim,
                 "references": [citation(key) for key in spec.references],
                 "weights_note": posterior.design.weights_note,
-                "warnings": list(provenance.warnings),
+                "warnings": [
+                    *([f"its draws are {posterior.approximation}"] if posterior.is_preview else []),
+                    *provenance.warnings,
+                ],
                 "problems": list(posterior.problems()),
                 "provenance": asdict(provenance),
             },
@@ -527,7 +530,8 @@ class _Run:
             "pareto_k": _least(diagnostics, "pareto_k"),
             "weight_ess": _least(diagnostics, "weight_ess"),
             "seconds": provenance.seconds,
-            "passed": not posterior.problems(),
+            # A preview passes nothing: it is not asked.
+            "passed": None if posterior.is_preview else not posterior.problems(),
         }
         return {
             "convergence": pd.DataFrame([convergence]),

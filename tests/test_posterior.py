@@ -385,6 +385,22 @@ def test_a_diagnostic_that_cannot_be_computed_is_a_problem(
     assert with_diagnostics(posterior, **{diagnostic: np.nan}).problems()
 
 
+@pytest.mark.parametrize(
+    ("errors", "stops"), [((0.1, 0.5), 0), ((0.1, 0.6), 1), ((np.nan, 0.1), 1)]
+)
+def test_an_error_of_quadrature_above_its_limit_is_a_problem(
+    errors: tuple[float, float], stops: int
+) -> None:
+    posterior = fabricated(small_design(), chains=2, draws=500)
+    posterior.data["diagnostics"]["quadrature_error"] = xr.DataArray(list(errors), dims="chain")
+    assert len(posterior.problems()) == stops
+    if stops:
+        assert "integrated out with an error" in posterior.problems()[0]
+        with pytest.raises(ConvergenceError, match="nats > ") as raised:
+            posterior.require_convergence()
+        assert "method='graph'" in raised.value.mend
+
+
 def test_one_chain_is_a_problem() -> None:
     made = fabricated(small_design("female"), chains=1, draws=1000)
     assert any("one chain" in p for p in made.problems())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bayesmig.checks import calibration as calibrated
@@ -86,7 +87,16 @@ def check(
     if not usable:
         rooms = (*((sensitive,) if prior else ()), predictive, clustered, calibrated)
         return [*results, *_refused(posterior, rooms)]
-    return [*results, *_predictive(posterior, parts, n_draws, seed)]
+    return _marked(posterior, [*results, *_predictive(posterior, parts, n_draws, seed)])
+
+
+def _marked(posterior: Posterior, results: list[CheckResult]) -> list[CheckResult]:
+    """Of a preview, every text says that it is of one."""
+    said = posterior.approximation
+    return [
+        r if not said or said in r.text else replace(r, text=f"Of {said}. {r.text}")
+        for r in results
+    ]
 
 
 def _predictive(

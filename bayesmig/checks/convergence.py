@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.checks.result import CheckResult, tabled
-from bayesmig.posterior import MAX_R_HAT, MIN_ESS, PREVIEW, Posterior
+from bayesmig.posterior import MAX_R_HAT, MIN_ESS, Posterior
 
 #: Parameters listed at most.
 _SHOWN = 20
@@ -38,7 +38,7 @@ def convergence(posterior: Posterior) -> CheckResult:
     table = frame.loc[worst.index[:_SHOWN]].reset_index(drop=True)
     table["passed"] = _badness(table) <= 1
     if posterior.is_preview:
-        text = f"Not asked: the draws are an approximation ({PREVIEW})."
+        text = f"Not asked: the draws are {posterior.approximation}."
         return CheckResult("convergence", None, tabled(table, "convergence"), text)
     problems = [*posterior.problems(), *_unknown(frame)]
     if "bfmi" in data and np.isnan(data["bfmi"].to_numpy()).any():

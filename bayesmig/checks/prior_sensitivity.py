@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bayesmig.checks.prior_shares import with_prior
 from bayesmig.checks.result import NAMED, CheckResult, tabled
 from bayesmig.design.identification import weakly_told_levels
-from bayesmig.posterior import OF_GROUPS, PREVIEW, Posterior, labelled_draws
+from bayesmig.posterior import OF_GROUPS, Posterior, labelled_draws
 from bayesmig.sensitivity import LEANS, OVERLAP, SENSITIVE, UNKNOWN, WEAK, identification
 
 Array = NDArray[np.float64]
@@ -106,7 +106,7 @@ def _each_once(name: str, draws: xr.Dataset) -> Iterator[tuple[str, Array]]:
 
 
 def _text(posterior: Posterior, table: pd.DataFrame) -> str:
-    said = [f"Of an approximation ({PREVIEW})."] if posterior.is_preview else []
+    said = []
     counted = table[~table["passed"]]
     spared = _spared(posterior, table)
     others = table[~spared]

@@ -71,12 +71,15 @@ class Weighted:
         Smoothed and normalised, ``(draw,)``.
     pareto_k
         Shape of the raw weights' tail.
+    whole
+        False where these are the first draws alone, whose weights say that more will not do.
     """
 
     theta: Array
     effects: Array
     log_weights: Array
     pareto_k: float
+    whole: bool = True
 
     @property
     def weight_ess(self) -> float:
@@ -103,7 +106,7 @@ def weighted_draws(
     weigh: bool,
     progress: Progress,
     least_share: float = 0.02,
-) -> Weighted | None:
+) -> Weighted:
     """Draws from the expansion, weighted.
 
     Parameters
@@ -121,24 +124,29 @@ def weighted_draws(
 
     Returns
     -------
-    Weighted or None
-        ``None`` where the first draws say that the weights will not do.
+    Weighted
+        All draws, or the first where these say that the weights will not do.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Where at some draw of the scales no normal distribution of coefficients is left.
     """
     plain = Proposal(density, seed, renews=False)
     if weigh and len(density.blocks.order) >= ROWS_PER_GROUP * plain.units:
         found = _drawn(plain, draws, weigh, progress, _GOOD_SHARE)
-        if found is not None and found.pareto_k < MAX_PARETO_K:
+        if found.whole and found.pareto_k < MAX_PARETO_K:
             return found
     return _drawn(Proposal(density, seed, renews=True), draws, weigh, progress, least_share)
 
 
 def _drawn(
     sampler: Proposal, draws: int, weigh: bool, progress: Progress, least_share: float
-) -> Weighted | None:
-    """Draws of one proposal; ``None`` where the first weights will not do."""
+) -> Weighted:
+    """Draws of one proposal; the first alone where their weights will not do."""
     sampler.recentre()
     found: list[tuple[Array, Array, Array]] = []
-    starts = range(0, draws, sampler.piece)
+    whole, starts = True, range(0, draws, sampler.piece)
     sizes = (min(sampler.piece, draws - start) for start in starts)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start, piece in zip(starts, pool.map(sampler, sizes, starts), strict=True):
@@ -148,11 +156,12 @@ def _drawn(
             pilot = weigh and start < _PILOT <= done
             if pilot and not _share(np.concatenate([f[2] for f in found])) > least_share:
                 pool.shutdown(wait=False, cancel_futures=True)
-                return None
+                whole = False
+                break
     theta, effects, raw = (np.concatenate(part) for part in zip(*found, strict=True))
     if not weigh:
         return Weighted(theta, effects, np.full(draws, -np.log(draws)), float("nan"))
-    return Weighted(theta, effects, *smoothed(raw))
+    return Weighted(theta, effects, *smoothed(raw), whole=whole)
 
 
 def _share(log_weights: Array) -> float:

@@ -29,15 +29,16 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
     draws
         Dims ``(chain, draw, ...)``.
     stats
-        ``diverging`` and ``energy``, dims ``(chain, draw)``.
+        ``diverging`` and ``energy``, dims ``(chain, draw)``; and ``quadrature_error``,
+        ``(chain,)``, where effects were integrated out.
 
     Returns
     -------
     xarray.Dataset
         ``r_hat``, ``ess_bulk``, ``ess_tail`` over ``parameter``; ``divergences`` and
-        ``bfmi`` over ``chain``. The correlation of an effect with itself is left out;
-        any other parameter that does not vary has NaN. R-hat is NaN where there is one
-        chain.
+        ``bfmi`` over ``chain``, and ``quadrature_error`` as given. The correlation of an
+        effect with itself is left out; any other parameter that does not vary has NaN. R-hat
+        is NaN where there is one chain.
 
     Notes
     -----
@@ -47,12 +48,12 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
     labels = [label for label, _ in kept]
     parts = [kept[k : k + _TOGETHER] for k in range(0, len(kept), _TOGETHER)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = list(pool.map(lambda part: chain_numbers(np.stack([v for _, v in part])), parts))
-    columns = np.concatenate([np.zeros((3, 0)), *found], axis=1)
+        each = list(pool.map(lambda part: chain_numbers(np.stack([v for _, v in part])), parts))
+    columns = np.concatenate([np.zeros((3, 0)), *each], axis=1)
     energy = stats["energy"].transpose("chain", "draw").to_numpy()
     spread = energy.var(axis=1)
     bfmi = np.square(np.diff(energy, axis=1)).mean(axis=1) / np.where(spread > 0, spread, np.nan)
-    return xr.Dataset(
+    found = xr.Dataset(
         {
             "r_hat": ("parameter", columns[0]),
             "ess_bulk": ("parameter", columns[1]),
@@ -62,6 +63,9 @@ def diagnose(draws: xr.Dataset, stats: xr.Dataset) -> xr.Dataset:
         },
         {"parameter": labels},
     )
+    if "quadrature_error" in stats:
+        found["quadrature_error"] = "chain", stats["quadrature_error"].to_numpy()
+    return found
 
 
 def diagnose_weighted(

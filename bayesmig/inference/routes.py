@@ -1,4 +1,10 @@
-"""Fit a theory to a survey by the fastest route that gives its exact posterior.
+"""Fit a theory to a survey by the fastest route that gives its posterior.
+
+Every route but a preview aims at the posterior itself, and what is left is the error of finitely
+many draws, which diagnostics state; with one exception. Where effects are integrated out, chains
+move on a density with an error of quadrature, which is measured, kept in the diagnostics as
+``quadrature_error``, and a problem where it is large; and these effects are one of 32 candidates
+each (`bayesmig.inference.integration`).
 
 ``surrogate``: independent draws from the expansion of the posterior, weighted
 (`bayesmig.inference.approximate`), where the Pareto shape of their weights is below 0.5 and
@@ -21,17 +27,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from bayesmig.choice.probabilities import beyond_kernel, beyond_logit
+from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError, nearest
-from bayesmig.inference import approximate
-from bayesmig.inference.blocks import DTYPES, Precision
+from bayesmig.inference import approximate, stream
+from bayesmig.inference.blocks import DTYPES, Precision, rows_of
 from bayesmig.inference.density import Density, worth_integrating
 from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
 from bayesmig.inference.layout import parameter_coords, parameter_dims
@@ -62,7 +69,7 @@ _CHAINS_ON = {
     "graph": "the PyMC model with the kernel",
     "plain": "the plain PyMC model",
 }
-#: Rows from which loops in single precision pay.
+#: Rows that are looped over from which loops in single precision pay.
 _MANY_ROWS = 2_000
 _TARGET_ACCEPT = 0.8
 #: Warm-up: the map has its scales and directions already.
@@ -81,6 +88,7 @@ class _Outcome:
     route: str
     reason: str
     numbers: Mapping[str, float]
+    precision: str
 
 
 # Chains are threads already; BLAS threads under them only get in each other's way.
@@ -118,8 +126,9 @@ def fit(
         every answer from it says so.
     precision
         Of the loops over rows: ``single``, ``double``, or ``auto``, which is single from
-        2,000 rows on. Sums over rows are double always, and so are the plain model, and
-        nests, curves and tastes.
+        2,000 rows on, identical ones counted as one, unless the terms of utilities are so
+        large that they would lose digits in it (a year and its square, say). Sums over rows
+        are double always, and so are the plain model, and nests, curves and tastes.
     chains, draws
         Number of chains, and draws kept of each. Weighted draws are resampled to equal
         weights and cut into as many.
@@ -150,8 +159,8 @@ def fit(
         Where theory and survey do not fit together.
     InferenceError
         Where an option is out of range or does not apply, ``keep`` cannot be written to,
-        the density is not finite at the start, or the surrogate was asked for and does
-        not do.
+        the density is not finite at the start, single precision was asked for and would
+        lose digits, or the surrogate was asked for and does not do.
     """
     _check_options(seed, chains, draws, tune, target_accept, cores)
     _check_switches(method, precision, prior, progress)
@@ -188,7 +197,7 @@ def fit(
         method=method,
         route=outcome.route,
         reason=outcome.reason,
-        precision=plan.precision,
+        precision=outcome.precision,
         numbers=outcome.numbers,
         versions=plan.versions,
         survey=survey.fingerprint,
@@ -305,7 +314,8 @@ def _refuse_uncovered(design: Design, method: str) -> str:
     )
 
 
-def _precision(design: Design, method: str, asked: str) -> Precision:
+def _precision(design: Design, method: str, asked: str) -> str:
+    """The precision; ``auto`` where it is `_density` that decides."""
     double = method == "plain" or bool(beyond_logit(design.columns))
     if double and asked == "single":
         raise InferenceError(
@@ -313,10 +323,7 @@ def _precision(design: Design, method: str, asked: str) -> Precision:
             where=f"fit(method={method!r}, precision={asked!r})",
             mend="leave precision out",
         )
-    if asked == "auto":
-        single = design.n_obs >= _MANY_ROWS and not double
-        return "single" if single else "double"
-    return cast("Precision", asked)
+    return "double" if asked == "auto" and (double or design.n_obs < _MANY_ROWS) else asked
 
 
 # ------------------------------------------------------------------------------- routes
@@ -333,10 +340,15 @@ def _take(
 ) -> _Outcome:
     """Take the route asked for, or the best."""
     if plan.route != "map":
-        sampler, why = graph_sampler(design, plan), "was asked for"
+        precision: Precision = "double"
+        if plan.precision != "double":
+            precision = _density(design, plan).precision
+        sampler, why = graph_sampler(design, plan.route, precision), "was asked for"
         if method != plan.route:
             why = f"the map does not cover {', '.join(beyond_logit(design.columns))}"
-        return _chains(sampler, design, plan, chains, cores, folder, progress, why, {})
+        plan = replace(plan, found=precision)
+        numbers = {} if plan.route == "plain" else _numbers_of_kernel(design, precision)
+        return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers)
     progress("expansion", 0, 1)
     density, over = _density(design, plan), ""
     if method in ("auto", "nuts") and (by := worth_integrating(density)):
@@ -349,10 +361,10 @@ def _take(
         over = f"; effects of {by} are too far from normal to be integrated out"
     density = refined(density)
     progress("expansion", 1, 1)
-    numbers = _measured(density, density, plan)
-    why = "was asked for"
+    plan, why = replace(plan, found=density.precision), "was asked for"
+    numbers = _of_density(density, density, plan)
     if method != "nuts":
-        pool, why = _weighted(density, plan, chains, method, progress)
+        pool, why = _weighted(density, plan, chains, method, progress, numbers)
         if pool is not None:
             return _resampled(density, plan, chains, method, pool, why, numbers)
         if method != "auto":
@@ -376,42 +388,100 @@ def _integrated(
 ) -> _Outcome:
     """Chains over all but the effects of many small groups."""
     density, of_each = marginal.density, "×".join(map(str, marginal.points))
-    over = f", effects of {marginal.by} integrated out over {of_each} points"
-    numbers = _measured(marginal, density, plan)
+    plan = replace(plan, found=density.precision)
+    numbers = _of_density(marginal, density, plan)
     numbers["quadrature_points"] = float(np.prod(marginal.points))
     why = "was asked for" if method == "nuts" else f"groups of {marginal.by} are many and small"
-    sampler, design = density_sampler(marginal), density.design
-    outcome = _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers, over)
-    if marginal.errors:
-        numbers["quadrature_error"] = max(marginal.errors)
-    return replace(outcome, numbers=numbers)
+    over = f", effects of {marginal.by} integrated out over {of_each} points"
+    sampler = replace(density_sampler(marginal), known=marginal.known)
+    return _chains(
+        sampler, density.design, plan, chains, cores, folder, progress, why, numbers, over
+    )
 
 
 def _density(design: Design, plan: Plan) -> Density:
-    """The density of a design, seen to be finite where chains start."""
+    """The density of a design, in the precision asked for or that will do."""
+    if plan.precision == "double":
+        return _finite(design, "double", plan.seed)
+    asked = plan.precision == "single"
     try:
-        density = Density(design, cast("Precision", plan.precision))
-        value, gradient = density(density.start(generator(plan.seed, 0)))
-        finite = np.isfinite(value) and np.isfinite(gradient).all()
-    except np.linalg.LinAlgError:
-        finite = False
-    if not finite:
+        density = _finite(design, "single", plan.seed)
+    except InferenceError:
+        if asked:
+            raise
+        return _finite(design, "double", plan.seed)
+    enough = stream.single_is_enough(design.columns, _at_mode(density))
+    if asked and not enough:
         raise InferenceError(
-            "the log density or its gradient is not finite at the starting point",
-            mend="look for columns with extreme values; scale them in the theory or codebook",
+            "the terms of utilities are so large that single precision would lose digits that "
+            "count",
+            where="fit(precision='single')",
+            mend="leave precision out, or centre columns in the theory or codebook",
+        )
+    if asked or (enough and len(density.columns.persons) >= _MANY_ROWS):
+        return density
+    return _finite(design, "double", plan.seed)
+
+
+def _finite(design: Design, precision: Precision, seed: int) -> Density:
+    """The density of a design, seen to be finite where chains start."""
+    mend = "look for columns with extreme values; scale them in the theory or codebook"
+    try:
+        density = Density(design, precision)
+    except np.linalg.LinAlgError as err:
+        raise InferenceError(
+            "the log density has no curvature in some direction around its mode", mend=mend
+        ) from err
+    value, gradient = density(density.start(generator(seed, 0)))
+    if not (np.isfinite(value) and np.isfinite(gradient).all()):
+        raise InferenceError(
+            "the log density or its gradient is not finite at the starting point", mend=mend
         )
     return density
 
 
-def _measured(sampled: Any, density: Density, plan: Plan) -> dict[str, float]:
-    """Rows, and what one gradient of what is sampled takes, the best of a few."""
-    vector, times = sampled.start(generator(plan.seed, 0)), []
+def _at_mode(density: Density) -> Coefficients:
+    """The coefficients that the expansion is around, as one draw."""
+    named = density.parameters(np.zeros((1, density.size)))
+    return Coefficients(
+        persons=named["beta"],
+        only=named.get("beta_only"),
+        attributes=named.get("gamma"),
+        effects={by: named[f"u_{by}"] for by in density.design.layouts},
+    )
+
+
+def _numbers_of_kernel(design: Design, precision: Precision) -> dict[str, float]:
+    """Of the kernel within the PyMC model."""
+    from bayesmig.inference.op import ChoiceLogLikelihood
+
+    rows = rows_of(design, precision)
+    # Where all lambdas are one, the nests are a logit.
+    inputs = [np.full(shape, float(name == "lambdas")) for name, shape in rows.inputs.items()]
+    seconds = _seconds(ChoiceLogLikelihood(rows).evaluate, *inputs)
+    return {
+        "nanoseconds_per_row": seconds / design.n_obs * 1e9,
+        "rows_in_loops": len(rows.columns.persons),
+    }
+
+
+def _of_density(sampled: Any, density: Density, plan: Plan) -> dict[str, float]:
+    """What one gradient of what is sampled takes, over the rows of the survey."""
+    seconds = _seconds(sampled, sampled.start(generator(plan.seed, 0)))
+    return {
+        "nanoseconds_per_row": seconds / density.design.n_obs * 1e9,
+        "rows_in_loops": len(density.columns.persons),
+    }
+
+
+def _seconds(call: Any, *arguments: Any) -> float:
+    """That a call takes, the best of a few."""
+    times = []
     for _ in range(5):
         started = time.perf_counter()
-        sampled(vector)
+        call(*arguments)
         times.append(time.perf_counter() - started)
-    nanoseconds = min(times) / density.design.n_obs * 1e9
-    return {"nanoseconds_per_row": nanoseconds, "rows_in_loops": len(density.columns.persons)}
+    return min(times)
 
 
 def _chains(
@@ -426,9 +496,8 @@ def _chains(
     numbers: dict[str, float],
     over: str = "",
 ) -> _Outcome:
-    # Chains that are kept are those of this route, to the last word.
-    moved = replace(plan, route=plan.route + over)
-    kept = run_chains(sampler, design, moved, chains, cores, folder, progress)
+    precision, plan = plan.found, replace(plan, found=plan.found + over)
+    kept = run_chains(sampler, design, plan, chains, cores, folder, progress)
     number = {"chain": np.arange(chains)}
     posterior, stats = (
         xr.concat([c[name].to_dataset() for c in kept], "chain").assign_coords(number)
@@ -440,16 +509,24 @@ def _chains(
         "gradients_per_draw": float(stats["n_steps"].mean()),
         "gradients_per_ess": float(stats["n_steps"].sum()) / least,
     }
+    if "quadrature_error" in diagnostics:
+        numbers["quadrature_error"] = float(diagnostics["quadrature_error"].max(skipna=False))
     route = f"NUTS (nutpie) on {_CHAINS_ON[plan.route]}{over}"
-    return _Outcome(_tree(design, posterior, stats, diagnostics), route, why, numbers)
+    return _Outcome(_tree(design, posterior, stats, diagnostics), route, why, numbers, precision)
 
 
 def _weighted(
-    density: Density, plan: Plan, chains: int, method: str, progress: Progress
+    density: Density,
+    plan: Plan,
+    chains: int,
+    method: str,
+    progress: Progress,
+    numbers: dict[str, float],
 ) -> tuple[_Pool | None, str]:
     """Weighted draws where they will do, and why they will or will not.
 
-    Where only their number is short, more are made: they are cheap.
+    Where only their number is short, more are made: they are cheap. What is known of their
+    weights is added to the numbers, whatever comes of them.
     """
     if not approximate.supports(density):
         return None, "factors that cross each other are not independent given coefficients"
@@ -458,16 +535,22 @@ def _weighted(
         return None, f"{wanted} draws in all cannot be worth {MIN_ESS}"
     size, why = wanted, ""
     while True:
-        found = approximate.weighted_draws(
-            density,
-            seed=plan.seed,
-            draws=size,
-            weigh=weigh,
-            progress=progress,
-            # The least parameter is worth about half of what the weights are.
-            least_share=2 * MIN_ESS / (_MOST_PROPOSALS * wanted),
-        )
-        if found is None:
+        try:
+            found = approximate.weighted_draws(
+                density,
+                seed=plan.seed,
+                draws=size,
+                weigh=weigh,
+                progress=progress,
+                # The least parameter is worth about half of what the weights are.
+                least_share=2 * MIN_ESS / (_MOST_PROPOSALS * wanted),
+            )
+        except np.linalg.LinAlgError:
+            return None, "at some draws of the scales no normal coefficients are left to propose"
+        if weigh:
+            numbers["pareto_k"], numbers["weight_ess"] = found.pareto_k, found.weight_ess
+            numbers["proposals"] = len(found.log_weights)
+        if not found.whole:
             return None, "the first weights were too uneven"
         pool = _pool(density, found, plan, wanted)
         if not weigh:
@@ -523,9 +606,6 @@ def _resampled(
     shape, chosen, route = (chains, plan.draws), pool.chosen, PREVIEW
     if method != "preview":
         route = "weighted independent draws (surrogate, PSIS)"
-        numbers["pareto_k"] = pool.weighted.pareto_k
-        numbers["weight_ess"] = pool.weighted.weight_ess
-        numbers["proposals"] = len(pool.weighted.log_weights)
     number = {"chain": np.arange(chains), "draw": np.arange(plan.draws)}
     posterior = xr.Dataset(
         {
@@ -536,7 +616,7 @@ def _resampled(
     )
     stats = xr.Dataset({"proposal": (("chain", "draw"), chosen.reshape(shape))}, number)
     tree = _tree(density.design, posterior, stats, pool.diagnostics)
-    return _Outcome(tree, route, why, numbers)
+    return _Outcome(tree, route, why, numbers, density.precision)
 
 
 def _tree(

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -49,11 +49,14 @@ class Plan:
     design
         Fingerprint of the design.
     route, precision
-        How it is sampled.
+        How it is sampled; ``auto`` where the data decide about the precision.
     seed, draws, tune, target_accept
         As asked.
     versions
         Package -> version.
+    found
+        What all the above decide, and only the data show: the precision of loops, and over
+        what effects are integrated out. It is no part of the key, and kept chains must have it.
     """
 
     design: str
@@ -64,6 +67,7 @@ class Plan:
     tune: int
     target_accept: float
     versions: Mapping[str, str]
+    found: str = ""
 
     def key(self, chain: int) -> str:
         """Equal for equal chains: the name under which one is kept."""
@@ -168,10 +172,13 @@ class Sampler:
         random numbers, and their next one seeds the sampler.
     named
         Gives the named parameters of what nutpie returns.
+    known
+        Gives numbers of a chain that are kept with it.
     """
 
     model: Callable[[np.random.Generator], Any]
     named: Callable[[xr.Dataset], Mapping[str, np.ndarray]]
+    known: Callable[[xr.Dataset], Mapping[str, float]] = lambda _: {}
 
 
 def density_sampler(density: Density | Integrated) -> Sampler:
@@ -206,7 +213,7 @@ def density_sampler(density: Density | Integrated) -> Sampler:
     return Sampler(model, lambda found: density.parameters(found["vector"].to_numpy()))
 
 
-def graph_sampler(design: Design, plan: Plan) -> Sampler:
+def graph_sampler(design: Design, route: str, precision: Precision) -> Sampler:
     """Chains on the PyMC model, with the kernel or plain."""
     import nutpie
 
@@ -215,8 +222,8 @@ def graph_sampler(design: Design, plan: Plan) -> Sampler:
         warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
         from bayesmig.inference.graph import build_graph
 
-    likelihood: Likelihood = "kernel" if plan.route == "graph" else "plain"
-    model = build_graph(design, likelihood, cast("Precision", plan.precision))
+    likelihood: Likelihood = "kernel" if route == "graph" else "plain"
+    model = build_graph(design, likelihood, precision)
     compiled, names = nutpie.compile_pymc_model(model), parameter_dims(design)
     return Sampler(
         lambda _: compiled, lambda found: {name: found[name].to_numpy() for name in names}
@@ -263,10 +270,12 @@ def _finish(running: Any, sampler: Sampler, design: Design, stop: Event) -> xr.D
                 running.cancel()
                 raise InferenceError("the chain was stopped before its end") from None
     dims, coords = parameter_dims(design), parameter_coords(design)
-    found, stats = (raw[group].to_dataset() for group in ("posterior", "sample_stats"))
-    named, coords = sampler.named(found), coords | {"draw": found["draw"].to_numpy()}
+    drawn, stats = (raw[group].to_dataset() for group in ("posterior", "sample_stats"))
+    named, coords = sampler.named(drawn), coords | {"draw": drawn["draw"].to_numpy()}
     posterior = {name: (("chain", "draw", *of), named[name]) for name, of in dims.items()}
-    kept = stats[[s for s in _STATS if s in stats]]
+    kept = stats[[s for s in _STATS if s in stats]].assign(
+        {name: ("chain", [number]) for name, number in sampler.known(drawn).items()}
+    )
     return xr.DataTree.from_dict({"posterior": xr.Dataset(posterior, coords), "sample_stats": kept})
 
 
@@ -286,12 +295,12 @@ def _kept(folder: Path | None, plan: Plan, chain: int) -> xr.DataTree | None:
         return None
     given = found.attrs.pop("key", ""), found.attrs.pop("checksum", "")
     # One that was changed is as good as none, too.
-    return found if given == (plan.key(chain), checksum(found)) else None
+    return found if given == (plan.key(chain) + plan.found, checksum(found)) else None
 
 
 def _keep(folder: Path | None, plan: Plan, chain: int, tree: xr.DataTree) -> None:
     if folder is None:
         return
     kept = tree.copy()
-    kept.attrs = {"key": plan.key(chain), "checksum": checksum(kept)}
+    kept.attrs = {"key": plan.key(chain) + plan.found, "checksum": checksum(kept)}
     write_aside(_path(folder, plan, chain), lambda aside: kept.to_netcdf(aside, engine="h5netcdf"))

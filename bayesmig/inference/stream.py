@@ -249,6 +249,12 @@ def _most_terms(
     return float(np.nanmax(means, initial=0.0))
 
 
+def single_is_enough(columns: Columns, coefficients: Coefficients) -> bool:
+    """Whether single precision keeps the digits of utilities that count, all rows together."""
+    everyone = _all_rows(columns, None, None)
+    return _most_terms(columns, coefficients, *everyone) <= _TERMS
+
+
 def _terms(columns: Columns, coefficients: Coefficients) -> Array:
     """Sizes of a row's utility's terms at the largest coefficients, added up, ``(obs,)``."""
     parts = [(columns.persons, np.abs(coefficients.persons).max(axis=0).max(axis=1))]

@@ -44,7 +44,7 @@ from bayesmig.inference.graph import to_pymc
 from bayesmig.inference.layout import parameter_dims
 from bayesmig.inference.refine import refined
 from bayesmig.inference.routes import fit
-from bayesmig.posterior import Posterior, labelled_draws
+from bayesmig.posterior import MAX_QUADRATURE_ERROR, Posterior, labelled_draws
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey
 from tests.fabricate import ALTERNATIVES, survey_of, theory
@@ -117,6 +117,7 @@ WORLDS = {
     "small": World(balanced(1_500, 75)),
     # So many groups of few rows have refined coordinates and two pairs of candidates each.
     "many": World(balanced(6_000, 600), draws=2500),
+    "rare households": World(balanced(2_100, 50), asc=(-1.0, -5.0), homes=0.8),
 }
 
 
@@ -157,6 +158,8 @@ def test_the_designs_are_what_they_are_called() -> None:
     assert max(WORLDS["unbalanced"].sizes) > 1_000 * min(WORLDS["unbalanced"].sizes)
     _, survey = world("rare")
     assert 0.004 < (survey.frame["choice"] == "international").mean() < 0.006
+    rare = world("rare households")[1].frame["choice"]
+    assert 0.004 < (rare == "international").mean() < 0.016
     frame = world("households")[1].frame
     assert len(frame[["household", "origin"]].drop_duplicates()) == frame["household"].nunique()
 
@@ -315,6 +318,14 @@ def test_chains_agree_with_the_plain_model(name: str, method: str, kept: Path) -
     assert posterior.provenance.precision == ("double" if name == "small" else "single")
     assert min(found.least_ess, reference(name).least_ess) > 300
     assert disagreements(found, reference(name)) == {}
+
+
+def test_one_world_is_fitted_with_effects_integrated_out(kept: Path) -> None:
+    for name in ("households", "rare households"):
+        posterior, _ = by_route(*world(name), "nuts", kept)
+        integrated = "integrated out" in posterior.provenance.route
+        assert integrated == (name == "rare households")
+    assert posterior.provenance.numbers["quadrature_error"] < MAX_QUADRATURE_ERROR
 
 
 @pytest.mark.parametrize("name", WORLDS)

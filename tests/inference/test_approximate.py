@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,13 @@ from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference import approximate, routes
-from bayesmig.inference.approximate import Proposal, resampled, supports, weighted_draws
+from bayesmig.inference.approximate import (
+    Proposal,
+    Weighted,
+    resampled,
+    supports,
+    weighted_draws,
+)
 from bayesmig.inference.density import Density
 from bayesmig.inference.routes import fit
 from bayesmig.posterior import MAX_PARETO_K, PREVIEW, load
@@ -255,7 +263,7 @@ def test_where_weights_will_not_do_chains_are_run(
 ) -> None:
     density = Density(build_design(*hard))
     found = weighted_draws(density, seed=2, draws=1000, weigh=True, progress=silent)
-    assert found is None or found.pareto_k >= MAX_PARETO_K
+    assert not found.whole or found.pareto_k >= MAX_PARETO_K
     reached = []
 
     class Reached(Exception):
@@ -274,6 +282,106 @@ def test_where_weights_will_not_do_chains_are_run(
     assert reached == ["map"]
     with pytest.raises(InferenceError, match="will not do"):
         fit(*hard, seed=2, method="surrogate", progress=False)
+
+
+# --------------------------------------------------------------------- what is not taken
+
+
+SMALL = (theory("female"), small_survey(200, origins=6))
+BRIEF: dict[str, Any] = {"seed": 2, "chains": 2, "draws": 300, "tune": 30, "progress": False}
+
+
+def replaced(monkeypatch: pytest.MonkeyPatch, **keys: Any) -> list[int]:
+    """Weighted draws with other numbers; how many were asked for, one call after another."""
+    asked, usual = [], approximate.weighted_draws
+
+    def other(density: Density, **options: Any) -> Weighted:
+        asked.append(options["draws"])
+        return replace(usual(density, **options), **keys)
+
+    monkeypatch.setattr(approximate, "weighted_draws", other)
+    return asked
+
+
+@pytest.mark.parametrize(("k", "taken"), [(0.49, True), (0.51, False), (np.inf, False)])
+def test_weights_are_taken_by_their_shape(
+    k: float, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the draws are worth besides."""
+    monkeypatch.setattr(routes, "MIN_ESS", 100)
+    replaced(monkeypatch, pareto_k=k)
+    fitted = fit(*SMALL, **BRIEF).provenance
+    assert ("weighted" in fitted.route) == taken
+    assert ("NUTS" in fitted.route) != taken
+    assert f"Pareto k {k:.2f}" in fitted.reason
+    assert ("k < 0.5 is needed" in fitted.reason) != taken
+    # What is known of the weights is told either way.
+    assert fitted.numbers["pareto_k"] == k
+    assert fitted.numbers["weight_ess"] > 100
+    assert ("gradients_per_draw" in fitted.numbers) != taken
+    if not taken:
+        with pytest.raises(InferenceError, match="is needed"):
+            fit(*SMALL, seed=2, method="surrogate", chains=2, draws=300, progress=False)
+
+
+def test_too_few_draws_are_made_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = replaced(monkeypatch, pareto_k=0.3)
+    fitted = fit(THEORY, SURVEY, **BRIEF | {"draws": 220})
+    assert "weighted" in fitted.provenance.route
+    assert len(asked) > 1
+    assert asked[0] == 440 < asked[1] == fitted.provenance.numbers["proposals"] <= 4 * 440
+    assert fitted.n_draws == (2, 220)
+    assert fitted.problems() == ()
+
+
+def test_what_stays_too_few_is_left_to_chains(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = replaced(monkeypatch, pareto_k=0.3)
+    monkeypatch.setattr(routes._Pool, "least_ess", property(lambda self: 90.0))
+    fitted = fit(*SMALL, **BRIEF)
+    assert asked == [600]
+    assert "NUTS" in fitted.provenance.route
+    assert fitted.provenance.reason.endswith("worth 90 draws or more: 400 are needed")
+
+
+def test_a_real_posterior_has_weights_of_too_heavy_a_tail() -> None:
+    """Two thousand persons, and slopes in places of ten: nothing is made up, and k says so."""
+    groups = [{"by": "origin", "terms": "1 + wealth"}]
+    density = Density(
+        build_design(theory("female + wealth", groups=groups), small_survey(2000, origins=200))
+    )
+    options = {"seed": 2, "weigh": True, "progress": silent}
+    found = weighted_draws(density, draws=1000, least_share=0.0, **options)
+    assert found.whole
+    assert 0.5 < found.pareto_k < 1.2
+
+
+def test_scales_that_leave_no_curvature_are_left_to_chains(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+
+    monkeypatch.setattr(
+        approximate,
+        "target",
+        SimpleNamespace(**vars(approximate.target) | {"conditional_centres": fails}),
+    )
+    fitted = fit(*SMALL, **BRIEF)
+    assert "NUTS" in fitted.provenance.route
+    assert "at some draws of the scales" in fitted.provenance.reason
+    for method in ("surrogate", "preview"):
+        with pytest.raises(InferenceError, match="at some draws of the scales"):
+            fit(*SMALL, seed=2, method=method, chains=2, draws=300, progress=False)
+
+
+def test_a_density_without_curvature_is_not_said_to_be_infinite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: Any) -> None:
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+
+    monkeypatch.setattr("bayesmig.inference.density.expand", fails)
+    with pytest.raises(InferenceError, match="no curvature") as raised:
+        fit(*SMALL, **BRIEF)
+    assert "extreme values" in raised.value.mend
 
 
 def test_candidates_are_as_many_as_their_epsilon() -> None:
@@ -326,14 +434,14 @@ def test_many_rows_in_every_group_need_no_renewal(monkeypatch: pytest.MonkeyPatc
     options = {"seed": 2, "draws": 600, "weigh": True, "progress": silent}
     rich = Density(build_design(THEORY, small_survey(6000, origins=4)))
     plain = weighted_draws(rich, **options)
-    assert plain is not None
+    assert plain.whole
     assert plain.pareto_k < MAX_PARETO_K
     assert renewed == [False]
     # Where they will not do after all, they are renewed.
     monkeypatch.setattr(approximate, "_GOOD_SHARE", 1.0)
     again = weighted_draws(rich, **options)
     assert renewed == [False, False, True]
-    assert again is not None
+    assert again.whole
     for name in ("theta", "effects"):
         one, other = (getattr(w, name) for w in (plain, again))
         means = [np.exp(w.log_weights) @ v for w, v in ((plain, one), (again, other))]
@@ -361,8 +469,9 @@ def test_a_hopeless_pilot_ends_early() -> None:
         seen.append(done)
 
     options = {"seed": 1, "draws": 2000, "weigh": True, "progress": tell}
-    assert weighted_draws(density, **options, least_share=1.0) is None
-    assert max(seen) == 200
+    found = weighted_draws(density, **options, least_share=1.0)
+    assert not found.whole
+    assert len(found.log_weights) == max(seen) == 200
 
 
 def test_a_preview_says_that_it_is_one() -> None:

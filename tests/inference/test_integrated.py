@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -263,6 +264,70 @@ def test_effects_are_drawn_from_their_density_given_the_rest(log_sigma: float) -
             low = values[np.searchsorted(weights.cumsum(), share)]
             assert np.mean(u[:, k] < low) == pytest.approx(share, abs=0.012)
     assert np.corrcoef(u.T)[0, 1] == pytest.approx(0.0, abs=0.05)
+
+
+def test_candidates_are_enough_where_somebody_chose_what_is_rare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Moments of both effects of a household with somebody abroad, and of one without."""
+    density = density_of(rare(90), "female")
+    one, layout = over(density, 5), density.layout
+    factor = next(f for f in layout.factors if f.by == "household")
+    codes, choice = density.design.columns.groups["household"][0], density.design.choice
+    abroad = int(codes[choice == 2][0])
+    others = [g for g in range(factor.groups) if (choice[codes == g] == 0).all()]
+    vector = np.random.default_rng(3).normal(0.0, 0.3, one.size)
+    centre, root = density.expansion.centre, density.expansion.root
+    theta = centre + root @ vector[: len(centre)]
+    factor.log_sigma.of(theta)[...] = 1.2
+    vector[: len(centre)] = np.linalg.solve(root, theta - centre)
+    first = layout.n_theta + factor.effects.start
+    at, draws = np.insert(vector, [first] * (2 * factor.groups), 0.0), 10_000
+
+    def of(candidates: int) -> np.ndarray:
+        monkeypatch.setattr("bayesmig.inference.integration._CANDIDATES", candidates)
+        return one.parameters(np.tile(vector, (draws, 1)))["u_household"][..., 0]
+
+    drawn, proposed = of(32), of(1)
+    for g in (abroad, others[0]):
+        whole = np.tile(at, (41**2, 1))
+        places = slice(first + 2 * g, first + 2 * g + 2)
+        whole[:, places] = list(product(np.linspace(-8.0, 12.0, 41), repeat=2))
+        logs = np.array([density(row)[0] for row in whole])
+        weights = np.exp(logs - logs.max())
+        weights /= weights.sum()
+        values = density.parameters(whole)["u_household"][:, g, :, 0]
+        mean = weights @ values
+        spread = np.sqrt(weights @ (values - mean) ** 2)
+        exact = weights @ np.prod((values - mean) / spread, axis=1)
+        gaps = [(u[:, g].mean(axis=0) - mean) / spread for u in (drawn, proposed)]
+        ratios = [u[:, g].std(axis=0) / spread for u in (drawn, proposed)]
+        assert np.abs(gaps[0]).max() < 0.04
+        assert np.abs(ratios[0] - 1).max() < 0.03
+        assert np.corrcoef(drawn[:, g].T)[0, 1] == pytest.approx(exact, abs=0.04)
+        # One candidate is the proposal itself, which is seen to be another density.
+        assert np.abs(ratios[1] - 1).max() > 0.06
+
+
+def test_the_error_of_quadrature_is_kept_with_a_chain(tmp_path: Path) -> None:
+    spec, survey = theory("female + wealth", groups=NESTED), survey_of(rare())
+    options: dict[str, Any] = {
+        "seed": 1, "method": "nuts", "draws": 20, "tune": 20, "progress": False, "keep": tmp_path
+    }  # fmt: skip
+    fit(spec, survey, chains=1, **options)
+    whole = fit(spec, survey, chains=2, **options)
+    again = fit(spec, survey, chains=2, **options)
+    assert "integrated out" in again.provenance.route
+    assert again.data["diagnostics"].identical(whole.data["diagnostics"])
+    assert again.draws.identical(whole.draws)
+    errors = again.data["diagnostics"]["quadrature_error"].to_numpy()
+    assert errors.shape == (2,)
+    assert (errors > 0).all()
+    numbers = [dict(p.provenance.numbers) for p in (whole, again)]
+    for of in numbers:
+        assert of["quadrature_error"] == errors.max()
+        del of["nanoseconds_per_row"]
+    assert numbers[0] == numbers[1]
 
 
 def test_equal_coordinates_give_equal_draws_and_others_others() -> None:

@@ -348,7 +348,7 @@ def test_graph_and_plain_are_told_apart(design: Design) -> None:
     assert len(keys) == 3
     options["precision"] = "auto"
     many = replace(design, choice=np.zeros(6_000, dtype=np.int64))
-    assert plan_fit(many, 3, method="graph", **options).precision == "single"
+    assert plan_fit(many, 3, method="graph", **options).precision == "auto"
     assert plan_fit(many, 3, method="plain", **options).precision == "double"
 
 

@@ -106,9 +106,9 @@ def jacobian_twice() -> Iterator[None]:
 
     def density(self: Density, vector: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = usual(self, vector)
-        (centre, root), slope = self.map_arguments[0], np.zeros(self._layout.n_theta)
+        (centre, root), slope = self.map_arguments[0], np.zeros(self.layout.n_theta)
         theta = centre + root @ vector[: len(slope)]
-        for factor in self._layout.factors:
+        for factor in self.layout.factors:
             value += factor.log_sigma.of(theta).sum()
             factor.log_sigma.of(slope)[...] += 1.0
         gradient[: len(slope)] += root.T @ slope
@@ -116,7 +116,7 @@ def jacobian_twice() -> Iterator[None]:
 
     def evaluate(self: Proposal, white: np.ndarray, epsilon: np.ndarray) -> Any:
         theta, effects, of_units, log_density = pairs(self, white, epsilon)
-        for factor in self.density._layout.factors:
+        for factor in self.density.layout.factors:
             log_density = log_density + theta[
                 :, factor.log_sigma.start : factor.log_sigma.stop
             ].sum(1)
