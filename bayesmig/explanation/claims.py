@@ -169,6 +169,6 @@ def _what(average: Average, mark: Mark) -> str:
             return f"the share of the variance of {alternative}'s utility that lies between {over}"
         case "correlation":
             both = f"{alternative} and {mark(average.other)}"
-            return f"the correlation of effects on {both} over {units_of(average.level)}"
+            return f"the correlation of {both} over {units_of(average.level)}"
         case _:
             return f"the relative difference of the average probability of {alternative}"

@@ -308,7 +308,7 @@ def test_a_cross_effect_needs_both_networks_apart() -> None:
         ),
         (
             "correlation(origin, international, internal) < 0",
-            "The correlation of effects on internal and international over origins is below zero.",
+            "The correlation of internal and international over origins is below zero.",
             "movers of both kinds",
         ),
         (
