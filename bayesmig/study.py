@@ -33,7 +33,7 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.errors import BayesmigError, QuestionError, SpecError, StudyError, nearest
 from bayesmig.hypotheses import test, validate_hypotheses
 from bayesmig.inference.routes import fit, plan_fit
-from bayesmig.inference.sample import package_versions
+from bayesmig.inference.sample import package_versions, sources_hash
 from bayesmig.model_comparison import compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
 from bayesmig.posterior import SCHEMA as POSTERIOR_SCHEMA
@@ -830,7 +830,7 @@ def _record(folder: Path, step: str) -> StepRecord:
 
 
 def _key(*parts: object) -> str:
-    text = json.dumps([*parts, version("bayesmig")], sort_keys=True, default=str)
+    text = json.dumps([*parts, sources_hash()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

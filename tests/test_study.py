@@ -18,6 +18,7 @@ import pytest
 import typer
 import xarray as xr
 
+from bayesmig import study
 from bayesmig.cli import app, main
 from bayesmig.errors import StudyError
 from bayesmig.progress import silent
@@ -86,6 +87,13 @@ def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0)
+
+
+def test_keys_depend_on_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = study._key("survey", 1)
+    assert study._key("survey", 1) == before != study._key("survey", 2)
+    monkeypatch.setattr(study, "sources_hash", lambda: "another")
+    assert study._key("survey", 1) != before
 
 
 def test_everything_is_there(done: StudyResult) -> None:

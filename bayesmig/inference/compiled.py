@@ -12,11 +12,13 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import llvmlite
 import numba
 
+_SETTING = RLock()
 _HERE = Path(__file__).resolve().parent
 _SOURCES = ("compiled.py", "kernel.py", "target.py", "integrated.py", "callback.py")
 
@@ -42,13 +44,15 @@ def _cached(decorator: Any, *args: Any, **options: Any) -> Callable[[Callable[..
 
     def decorate(function: Callable[..., Any]) -> Any:
         config: Any = numba.config
-        before = config.CACHE_DIR
-        folder = _folder(before)
-        try:
-            config.CACHE_DIR = str(folder or "")
-            return decorator(*args, **options, cache=folder is not None)(function)
-        finally:
-            config.CACHE_DIR = before
+        # The setting is the process's: two threads would put back each other's.
+        with _SETTING:
+            before = config.CACHE_DIR
+            folder = _folder(before)
+            try:
+                config.CACHE_DIR = str(folder or "")
+                return decorator(*args, **options, cache=folder is not None)(function)
+            finally:
+                config.CACHE_DIR = before
 
     return decorate
 

@@ -136,7 +136,9 @@ def fit(
         Of NUTS: warm-up iterations of each chain (300 on the map, 500 elsewhere), and wanted
         acceptance rate (0.8).
     cores
-        Chains that run at once; all cores where it is left out.
+        Chains that run at once; all cores where it is left out. Weighted draws, the expansion
+        and diagnostics before and after chains share all cores whatever it is; draws do not
+        depend on it.
     prior
         Whether to draw from the prior as well (group ``prior``).
     keep

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -34,6 +35,7 @@ _PACKAGES = (
     "bayesmig", "nutpie", "pymc", "pytensor", "numba", "numpy", "scipy", "pandas", "formulaic",
     "xarray",
 )  # fmt: skip
+_PACKAGE = Path(__file__).resolve().parents[1]
 _STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "logp")
 
 #: Seconds after which a running chain looks whether it should stop.
@@ -85,8 +87,18 @@ class Plan:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that draws depend on."""
-    return {name: version(name) for name in _PACKAGES}
+    """Versions of the packages that draws depend on, and a hash of this one's sources."""
+    return {name: version(name) for name in _PACKAGES} | {"bayesmig sources": sources_hash()}
+
+
+@cache
+def sources_hash(folder: Path = _PACKAGE) -> str:
+    """Short hash of all modules of the package: its version stays while they change."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        content = path.read_bytes()
+        found.update(f"{path.relative_to(folder).as_posix()} {len(content)} ".encode() + content)
+    return found.hexdigest()[:16]
 
 
 def open_folder(keep: str | Path | None) -> Path | None:

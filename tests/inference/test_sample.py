@@ -111,6 +111,31 @@ def test_draws_from_the_prior_come_when_asked_for() -> None:
 # --------------------------------------------------------------------- repeatability
 
 
+def test_changed_sources_change_the_hash(tmp_path: Path) -> None:
+    """Of what a module holds and of its name, whatever lies beside the modules."""
+    (tmp_path / "inner").mkdir()
+
+    def seen(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+        sample.sources_hash.cache_clear()
+        return sample.sources_hash(tmp_path)
+
+    first = seen("inner/a.py", "x = 1\n")
+    assert seen("inner/notes.txt", "nothing") == first
+    assert len({first, seen("inner/a.py", "x = 2\n"), seen("b.py", ""), seen("c.py", "")}) == 4
+
+
+def test_chains_of_other_sources_are_sampled_again(
+    whole: Posterior, kept: Path, sampled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = quietly(keep=kept)
+    assert sampled == []
+    assert again.provenance.versions["bayesmig sources"] == sample.sources_hash()
+    monkeypatch.setattr(sample, "sources_hash", lambda: "another")
+    assert quietly(keep=kept).draws.equals(whole.draws)
+    assert sorted(sampled) == [0, 1, 2]
+
+
 def test_draws_do_not_depend_on_cores_nor_on_later_chains(whole: Posterior) -> None:
     assert same(whole, quietly(cores=1))
     assert same(whole, quietly(chains=2), chains=2)
