@@ -20,8 +20,8 @@ from bayesmig.errors import BayesmigError
 from bayesmig.hypotheses import validate_hypotheses
 from bayesmig.spec.library import models_by_family
 
-#: Draws of each chain where the ordinary thousand have not converged.
-LONGER = 4_000
+#: Draws of each chain where the ordinary thousand have not converged, and took no more seconds.
+LONGER, PATIENCE = 4_000, 240.0
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """# Indonesia, 1997-2014: what the theories say
 
@@ -61,7 +61,7 @@ def main(codebook: str) -> None:
                 continue
             started = time.perf_counter()
             fit = bm.fit(theory, survey, seed=7)
-            if fit.problems():
+            if fit.problems() and time.perf_counter() - started < PATIENCE:
                 fit = bm.fit(theory, survey, seed=7, draws=LONGER)
             seconds = time.perf_counter() - started
             fits[theory.name] = fit
