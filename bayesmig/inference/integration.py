@@ -4,7 +4,7 @@
 on is the posterior within an error of quadrature that `Integrated.error` measures. The effects
 are drawn afterwards, independently of each other, by importance resampling: one of
 `_CANDIDATES` around their mode given all else. With finitely many of them that is their density
-nearly, not exactly; a test holds it to the exact one, to a few thousandths of a standard
+nearly, not exactly; a test holds it to the exact one, to a few hundredths of a standard
 deviation.
 """
 
