@@ -33,7 +33,7 @@ mechanisms: $(READY) ## write docs/mechanisms.md from the files of models/ anew
 	@$(PYTHON) docs/mechanisms.py
 
 test: $(READY) ## run the quick tests
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY) ## run the slow tests: recovery, coverage, packaging
 	@$(PYTHON) -m pytest -m slow
