@@ -39,10 +39,16 @@ _ROUNDS, _NEAR, _ROUND = 8, 0.15, 1.8
 #: Their length at most, and the least curvature they are taken with; of differences; steps of other
 #: effects to their mode; halvings of a step that leads down.
 _FAR, _LEAST, _STEP, _CLIMBS, _HALVINGS = 10.0, 0.2, 0.3, 3, 4
+#: Variances below which coefficients follow them no longer.
+_LEAST_SQUARE = 0.25
 #: Draws at which the points are looked at again.
 _LOOKS = 20
 #: Among so many candidates the effects of a group are drawn.
 _CANDIDATES = 32
+
+
+#: Where log sigma lie in theta, variances there, and coefficients by variances.
+Bend = tuple[NDArray[np.int64], Array, Array]
 
 
 class Integrated:
@@ -56,6 +62,9 @@ class Integrated:
         The factor.
     points
         Quadrature points along each of a group's effects.
+    bend
+        How coefficients follow variances of effects, ``bend`` of
+        `bayesmig.inference.integrated`; left out: they do not.
 
     Attributes
     ----------
@@ -63,26 +72,29 @@ class Integrated:
         Length of the vector of coordinates.
     """
 
-    def __init__(self, density: Density, by: str, points: tuple[int, ...]) -> None:
+    def __init__(
+        self, density: Density, by: str, points: tuple[int, ...], bend: Bend | None = None
+    ) -> None:
         self.density, self.by, self.points = density, by, points
+        self.bend = bend or _straight(density)
         number = [factor.by for factor in density.layout.factors].index(by)
         factor = density.layout.factors[number]
         self.size = density.size - factor.groups * factor.width
         self._arguments = (
             density.blocks.arrays,
             density.chosen,
-            _integral(density, number, points),
+            (*_integral(density, number, points), self.bend),
             *density.map_arguments,
         )
         self.callback = Callback(self.size, self._arguments, "integrated")
 
     def over(self, points: tuple[int, ...]) -> Integrated:
         """The same over other numbers of points."""
-        return Integrated(self.density, self.by, points)
+        return Integrated(self.density, self.by, points, self.bend)
 
-    def moved(self, expansion: Expansion) -> Integrated:
-        """The same over the coordinates of another expansion."""
-        return Integrated(self.density.moved(expansion), self.by, self.points)
+    def moved(self, expansion: Expansion, bend: Bend) -> Integrated:
+        """The same over other coordinates."""
+        return Integrated(self.density.moved(expansion), self.by, self.points, bend)
 
     def __call__(self, vector: Array) -> tuple[float, Array]:
         """Log density up to a constant, and its gradient (length ``size``)."""
@@ -184,7 +196,6 @@ def _moved(marginal: Integrated) -> Integrated | None:
     if size < _NEAR * np.sqrt(t) and values[0] > 1 / _ROUND and values[-1] < _ROUND:
         return None
     step, at = whole * min(1.0, _FAR / size), marginal.density.expansion
-    root = at.root @ (vectors / np.sqrt(values.clip(_LEAST))) @ vectors.T
     for _ in range(_HALVINGS):
         place = here.copy()
         place[:t] = step
@@ -193,7 +204,39 @@ def _moved(marginal: Integrated) -> Integrated | None:
         step = step / 2
     else:
         step = np.zeros(t)
-    return marginal.moved(replace(at, centre=at.centre + at.root @ step, root=root))
+    centre = at.centre + at.root @ step
+    lower = np.linalg.inv(at.root)
+    precision = lower.T @ (vectors * values.clip(_LEAST)) @ vectors.T @ lower
+    bend, centre, precision = _rebent(marginal.bend, centre, precision)
+    # The symmetric root: every coordinate stays nearly what it was, scales among them.
+    values, vectors = np.linalg.eigh(at.root.T @ precision @ at.root)
+    root = at.root @ (vectors / np.sqrt(values)) @ vectors.T
+    return marginal.moved(replace(at, centre=centre, root=root), bend)
+
+
+def _straight(density: Density) -> Bend:
+    """No bend."""
+    places = [np.arange(f.log_sigma.start, f.log_sigma.stop) for f in density.layout.factors]
+    at = np.concatenate(places)
+    return at, np.zeros(len(at)), np.zeros((len(at), density.layout.n_coefficients))
+
+
+def _rebent(bend: Bend, centre: Array, precision: Array) -> tuple[Bend, Array, Array]:
+    """A bend along the ridge, and centre and curvature of the coordinates that it leaves.
+
+    With coefficients at their best given log sigma, their slope by it is that of ``G sigma^2``.
+    """
+    places, before, of_square = bend
+    c = of_square.shape[1]
+    square = np.exp(2 * centre[places])
+    slopes = -np.linalg.solve(precision[:c, :c], precision[:c, places])
+    added = (slopes / (2 * square.clip(_LEAST_SQUARE))).T
+    # What the old bend adds at the new centre, and the new one does not, is the centre's own.
+    moved = centre.copy()
+    moved[:c] += (square - before) @ of_square
+    turn = np.eye(len(centre))
+    turn[:c, places] = added.T * 2 * square
+    return (places, square, of_square + added), moved, turn.T @ precision @ turn
 
 
 def _at_mode(marginal: Integrated, place: Array) -> tuple[float, Array]:
