@@ -168,12 +168,23 @@ def test_coordinates_are_centred_and_whitened_where_the_integral_is() -> None:
         place[:t] = np.linalg.solve(old.root, theta - old.centre)
         there.append(exact(place)[0])
     np.testing.assert_allclose(np.diff(here), np.diff(there), rtol=0, atol=1e-7)
-    # Abroad is rare: of exp(a + u) with u normal the mean is exp(a + variance / 2).
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_constants_follow_half_the_variance_where_an_alternative_is_rare(seed: int) -> None:
+    """Of ``exp(a + u)`` with a normal ``u`` the mean is ``exp(a + variance / 2)``."""
+    frame, rng = nested_frame(1800, 600, origins=10), np.random.default_rng(seed)
+    effects = dict(zip(np.unique(frame["household"]), rng.normal(0.0, 1.5, 600), strict=True))
+    odds = np.exp(-5.2 + frame["household"].map(effects))
+    stays = frame["choice"].replace("international", "stay")
+    frame["choice"] = stays.mask(rng.random(1800) < odds / (1 + odds), "international")
+    density = density_of(frame)
+    found = integrated(density, "household")
+    assert found is not None
     abroad = list(density.design.nonbase).index("international")
-    scales = found.bend[0].tolist()
     household = next(f for f in density.layout.factors if f.by == "household")
-    follows = found.bend[2][scales.index(household.log_sigma.start + abroad), abroad]
-    assert follows == pytest.approx(-0.5, abs=0.2)
+    scale = found.bend[0].tolist().index(household.log_sigma.start + abroad)
+    assert found.bend[2][scale, abroad] == pytest.approx(-0.5, abs=0.1)
 
 
 def test_what_no_number_of_points_integrates_is_left_to_the_map(
