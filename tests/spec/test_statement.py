@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from bayesmig.errors import SpecError
-from bayesmig.spec.statement import Average, parse_statement
+from bayesmig.spec.statement import ESTIMANDS, Average, parse_statement
 
 
 def test_a_statement_is_a_conjunction_of_inequalities() -> None:
@@ -130,3 +134,13 @@ def test_anything_else_is_refused(text: str, says: str) -> None:
 )
 def test_sides_that_only_look_alike_are_accepted(text: str) -> None:
     assert parse_statement(text)
+
+
+def test_the_page_has_every_verb_and_its_statements_are_read() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "hypotheses.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)\(([^)]*)\)` \|", page, flags=re.MULTILINE)
+    told = {(verb, len(arguments.split(","))) for verb, arguments in rows}
+    assert told == {(verb, n) for verb, counts in ESTIMANDS.items() for n in counts}
+    (block,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    for stated in tomllib.loads(block)["hypotheses"].values():
+        assert parse_statement(stated["statement"])
