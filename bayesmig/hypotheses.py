@@ -687,6 +687,12 @@ def _sentence(
     claim = f"“{hypothesis.claim.strip().rstrip('.')}”"
     if np.isnan(probability):
         said = [f"{claim} cannot be computed: {_without_value(summary, draws)}"]
+    elif len(none := np.flatnonzero((draws == 0).all(axis=0))):
+        said = [
+            f"{claim} cannot be asked of this theory: the difference in "
+            f"{summary['part'].iloc[none[0]]} is zero whatever the data, since nothing in the "
+            "theory, such as a product of the columns named, makes one"
+        ]
     else:
         said = _said(claim, hypothesis, probability, summary)
     if ask.posterior.is_preview:

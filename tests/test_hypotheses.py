@@ -403,6 +403,9 @@ def test_in_a_logit_log_odds_are_coefficients() -> None:
     np.testing.assert_allclose(flat(result)[:, 1], beta[:, terms[1], 0], rtol=0, atol=1e-10)
     np.testing.assert_array_equal(flat(result)[:, 2:], 0.0)
     assert result.summary["probability"].tolist()[2:] == [0.0, 0.0]
+    assert "cannot be asked of this theory" in result.sentence
+    other = logit("log_odds(female, internal) > 0", "female", [[0.3, -0.4]])
+    assert "cannot be asked" not in other.sentence
 
 
 def test_lifts_are_attenuated_where_log_odds_are_not() -> None:

@@ -437,7 +437,7 @@ def _refuse_other_content(target: Path, *, overwrite: bool) -> None:
         raise SurveyError(
             "the folder holds a simulated survey already",
             where=str(target),
-            mend="state overwrite=True to replace it, or choose another folder",
+            mend="state overwrite=True (--overwrite) to replace it, or choose another folder",
         )
 
 

@@ -464,12 +464,14 @@ def test_a_hopeless_pilot_ends_early() -> None:
     density, seen = Density(build_design(THEORY, SURVEY)), []
 
     def tell(task: str, done: int, total: int, note: str = "") -> None:
-        seen.append(done)
+        seen.append((done, note))
 
     options = {"seed": 1, "draws": 2000, "weigh": True, "progress": tell}
     found = weighted_draws(density, **options, least_share=1.0)
     assert not found.whole
-    assert len(found.log_weights) == max(seen) == 200
+    assert len(found.log_weights) == 200
+    # A bar that stopped half way would say that they are still being made.
+    assert seen[-2:] == [(200, ""), (2000, "given up: uneven weights")]
 
 
 def test_a_preview_says_that_it_is_one() -> None:
