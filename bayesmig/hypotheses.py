@@ -61,7 +61,7 @@ from bayesmig.spec.statement import (
     as_average,
     percentile_of,
 )
-from bayesmig.variance_partition import of_level
+from bayesmig.variance_partition import of_level, partition
 
 Array = NDArray[np.float64]
 #: Called supported from the first probability on, contradicted up to the second.
@@ -345,7 +345,7 @@ def _averages_of(hypothesis: Hypothesis) -> tuple[Average, ...]:
 def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     """Draws of every average effect, ``(draw,)``; NaN where a draw has no value."""
     wanted = list(wanted)
-    found = {a: _of_level(ask, a) for a in wanted if a.verb in OF_LEVELS}
+    found = _of_levels(ask, [a for a in wanted if a.verb in OF_LEVELS])
     of_rows: dict[tuple[tuple[str, float | str], ...], list[Average]] = {}
     for average in wanted:
         if average not in found:
@@ -355,8 +355,13 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     return found
 
 
-def _of_level(ask: Ask, a: Average) -> Array:
-    return of_level(ask.posterior, a.verb, a.level, filter(None, (a.alternative, a.other)))
+def _of_levels(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
+    if not wanted:
+        return {}
+    levels = partition(ask.posterior)
+    return {
+        a: of_level(levels, a.verb, a.level, filter(None, (a.alternative, a.other))) for a in wanted
+    }
 
 
 def _holding(ask: Ask, at: tuple[tuple[str, float | str], ...]) -> Ask:
@@ -691,7 +696,7 @@ def _sentence(
         said = [
             f"{claim} cannot be asked of this theory: the difference in "
             f"{summary['part'].iloc[none[0]]} is zero whatever the data, since nothing in the "
-            "theory, such as a product of the columns named, makes one"
+            "theory, such as a product of the columns named or a nest, makes one"
         ]
     else:
         said = _said(claim, hypothesis, probability, summary)

@@ -106,9 +106,11 @@ def levels(
     return replace(found, summary=found.summary.assign(probability_above=above, **told))
 
 
-def of_level(posterior: Posterior, verb: str, level: str, alternatives: Iterable[str]) -> Array:
-    """Draws of the ``vpc`` or ``correlation`` of one level, ``(draw,)``."""
-    table, draws = partition(posterior)
+def of_level(
+    levels: tuple[pd.DataFrame, Array], verb: str, level: str, alternatives: Iterable[str]
+) -> Array:
+    """Draws of the ``vpc`` or ``correlation`` of one level of a `partition`, ``(draw,)``."""
+    table, draws = levels
     asked = set(alternatives)
     rows = zip(table["level"], table["quantity"], table["alternative"], strict=True)
     found = [(by, what, set(text.split(", "))) for by, what, text in rows]

@@ -10,13 +10,14 @@ each (`bayesmig.inference.integration`).
 (`bayesmig.inference.approximate`), where the Pareto shape of their weights is below 0.5 and
 enough of them count. ``nuts``: NUTS on the conditional-Laplace map
 (`bayesmig.inference.geometry`), effects of many small groups being integrated out where that
-mixes better (`bayesmig.inference.integration`). ``auto`` is the first where it will do and the
-second otherwise. ``graph``: NUTS on the PyMC model with the kernel as its likelihood
-(`bayesmig.inference.op`), and ``plain``: NUTS on the plain PyMC model, in the model's own
-coordinates both. The map covers every theory whose likelihood is a logit that is linear in
-its parameters, so that ``auto`` takes neither for these. For others ``auto`` is ``graph``
-(nests, response curves, tastes) or ``plain`` (consideration), and no map will do.
-``preview``: the surrogate without weights, which is integrated Laplace, an approximation.
+mixes better (`bayesmig.inference.integration`). ``auto`` is the first where it will do and
+the second otherwise; where effects are worth integrating out, it is the second at once.
+``graph``: NUTS on the PyMC model with the kernel as its likelihood (`bayesmig.inference.op`),
+and ``plain``: NUTS on the plain PyMC model, in the model's own coordinates both. The map
+covers every theory whose likelihood is a logit that is linear in its parameters, so that
+``auto`` takes neither for these. For others ``auto`` is ``graph`` (nests, response curves,
+tastes) or ``plain`` (consideration), and no map will do. ``preview``: the surrogate without
+weights, which is integrated Laplace, an approximation.
 """
 
 from __future__ import annotations
@@ -352,7 +353,7 @@ def _take(
         numbers = {} if plan.route == "plain" else _numbers_of_kernel(design, precision)
         return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers)
     progress("expansion", 0, 1)
-    density, over = _density(design, plan), ""
+    density, tried = _density(design, plan), ""
     if method in ("auto", "nuts") and (by := worth_integrating(density)):
         # Its machine code is loaded, and most theories have no such groups.
         from bayesmig.inference.integration import integrated
@@ -360,7 +361,7 @@ def _take(
         if (marginal := integrated(density, by)) is not None:
             progress("expansion", 1, 1)
             return _integrated(marginal, plan, chains, cores, folder, progress, method)
-        over = f"; effects of {by} are too far from normal to be integrated out"
+        tried = f"; effects of {by} are too far from normal to be integrated out"
     density = refined(density)
     progress("expansion", 1, 1)
     plan, why = replace(plan, found=density.precision), "was asked for"
@@ -376,7 +377,7 @@ def _take(
                 mend="fit with method='auto', which goes on to NUTS",
             )
     sampler = density_sampler(density)
-    return _chains(sampler, design, plan, chains, cores, folder, progress, why + over, numbers)
+    return _chains(sampler, design, plan, chains, cores, folder, progress, why + tried, numbers)
 
 
 def _integrated(

@@ -153,7 +153,7 @@ class Inequality:
 def as_average(call: ast.Call) -> Average:
     """The average effect that a vetted call names."""
     names = [a.id for a in call.args if isinstance(a, ast.Name)]
-    verb = call.func.id if isinstance(call.func, ast.Name) else ""
+    verb = _call_name(call)
     if verb in OF_LEVELS:
         ends = sorted(names if _is_text(call.args[0]) else names[1:])
         return Average(verb, "", ends[0], (), _level(call.args[0]), "".join(ends[1:]))
@@ -287,7 +287,7 @@ def _check_constants(node: ast.BinOp, text: str, where: str) -> None:
 
 
 def _check_call(call: ast.Call, text: str, where: str) -> None:
-    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    name = _call_name(call)
     wanted = ESTIMANDS[name]
     if name in OF_LEVELS:
         _check_levels(call, name, text, where)
