@@ -31,7 +31,8 @@ from bayesmig.changes import (
     outside,
     refuse_left_behind,
 )
-from bayesmig.choice.utility import Columns
+from bayesmig.choice.probabilities import beyond_logit
+from bayesmig.choice.utility import Columns, mean_differences
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.immobility import unable
@@ -449,27 +450,43 @@ def _excess(ask: Ask, variable: str) -> Array:
 def _log_odds(ask: Ask, variable: str, of: Iterable[str]) -> Array:
     """Averages over rows of log odds against the base, or of their changes with a column.
 
-    Row by row, as `_excess`. Rows in which the alternative or the base is closed have no odds
-    and do not count. Returns ``(draw, alternative)``; NaN where no row counts, where the column
-    itself opens or closes one of the two, and of alternatives that are not asked about.
+    Rows in which the alternative or the base is closed have no odds and do not count. Returns
+    ``(draw, alternative)``; NaN where no row counts, where the column itself opens or closes one
+    of the two, and of alternatives that are not asked about.
     """
     names, choice = ask.posterior.design.alternatives, ask.posterior.design.spec.choice
     base, some = names.index(choice.base), [names.index(alternative) for alternative in of]
     arms = _prepared(ask, _tables(ask, variable) if variable else (ask.frame,))
-    open_ = np.any([_has_odds(columns, base)[:, some] for columns, _ in arms], axis=0)
-    counts = _weights_of(ask)[:, None] * open_
-    total = np.zeros((1, len(some)))
-    for rows, probabilities in _rows_of_arms(arms):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            odds = [p[..., some] / p[..., [base]] for p in probabilities]
-            logs = np.log(odds[-1] / odds[0] if variable else odds[0])
-        # A weight of zero would keep what has no value.
-        used = np.where(counts[rows] > 0, logs, 0.0)
-        total = total + np.einsum("sra,ra->sa", used, counts[rows])
-    found = np.full((len(total), len(names)), np.nan)
+    has_odds = [_has_odds(columns, base)[:, some] for columns, _ in arms]
+    counts = _weights_of(ask)[:, None] * np.any(has_odds, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found[:, some] = total / counts.sum(axis=0)
-    return np.where(np.isfinite(found), found, np.nan)
+        shares = np.zeros((len(counts), len(names)))
+        shares[:, some] = counts / counts.sum(axis=0)
+        if any(beyond_logit(columns) for columns, _ in arms):
+            means = [_mean_log_odds(arms, base, shares)]
+        else:
+            means = [mean_differences(*arm, np.nan_to_num(shares)) for arm in arms]
+        found = means[-1] - means[0] if len(means) > 1 else means[0]
+    # A row whose odds the column opens or closes has no change.
+    lost = np.any(has_odds[0] != has_odds[-1], axis=0, where=counts > 0) | ~counts.any(axis=0)
+    kept = np.full(found.shape, np.nan)
+    kept[:, some] = np.where(lost, np.nan, found[:, some])
+    return np.where(np.isfinite(kept), kept, np.nan)
+
+
+def _mean_log_odds(arms: list[Prepared], base: int, shares: Array) -> Array:
+    """Weighted means of log odds, or of their changes from the first arm to the last, row by row.
+
+    What is not a logit linear in its parameters has no odds that could be averaged sooner.
+    """
+    total = np.zeros((1, shares.shape[1]))
+    for rows, probabilities in _rows_of_arms(arms):
+        odds = [p / p[..., [base]] for p in probabilities]
+        logs = np.log(odds[-1] / odds[0] if len(odds) > 1 else odds[0])
+        # A weight of zero would keep what has no value.
+        used = np.where(shares[rows] > 0, logs, 0.0)
+        total = total + np.einsum("sra,ra->sa", used, shares[rows])
+    return total
 
 
 def _has_odds(columns: Columns, base: int) -> NDArray[np.bool_]:

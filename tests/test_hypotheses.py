@@ -422,6 +422,36 @@ def test_lifts_are_attenuated_where_log_odds_are_not() -> None:
     assert result.summary["probability"][1] == 0.0
 
 
+def test_log_odds_in_nests_are_those_of_every_row() -> None:
+    """Not linear in the columns: with one, the inclusive value of both streams changes."""
+    said = "log_odds(wealth, internal) > 0 and log_odds(international) > 0"
+    nests = [{"name": "move", "alternatives": ["internal", "international"]}]
+    design = small_design(
+        utility={"persons": "1", "only": {"international": "wealth"}},
+        groups=[],
+        nests=nests,
+        hypotheses={"x": {"claim": "x", "statement": said}},
+    )
+    of_nest, effect = 0.4, -0.7
+    centre = {"beta": [[-1, -1.6]], "beta_only": [effect], "lambda_nest": [of_nest]}
+    posterior = fabricated(design, centre=centre, spread=1e-9, draws=110)
+    result = hypotheses.test(posterior, "x")
+    frame = posterior.frame
+
+    def odds(wealth: float) -> list[float]:
+        v = [-1 / of_nest, (-1.6 + effect * wealth) / of_nest]
+        inclusive = math.log(sum(map(math.exp, v)))
+        return [x + (of_nest - 1) * inclusive for x in v]
+
+    weight, wealth = frame["weight"], frame["wealth"]
+    changes = [odds(x + 1)[0] - odds(x)[0] for x in wealth]
+    levels = [odds(x)[1] for x in wealth]
+    expected = [sum(w * x for w, x in zip(weight, xs, strict=True)) for xs in (changes, levels)]
+    found = flat(result).mean(axis=0)
+    np.testing.assert_allclose(found, np.array(expected) / weight.sum(), atol=1e-6)
+    assert found[0] > 0.01
+
+
 def test_log_odds_have_no_value_where_nobody_has_odds(posterior: Posterior) -> None:
     stated = {"x": {"claim": "x", "statement": "log_odds(wealth, international) > 0"}}
     closed = posterior.frame.assign(open=0)

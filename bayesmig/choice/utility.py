@@ -138,6 +138,49 @@ def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:
     return utility
 
 
+def mean_differences(columns: Columns, coefficients: Coefficients, weights: Any) -> Any:
+    """Weighted means over rows of what utilities exceed the base's by, ``V[n, j] - V[n, base]``.
+
+    Linear in the columns, so that these are averaged first and no array holds draws times rows.
+
+    Parameters
+    ----------
+    columns, coefficients
+        Of a utility without curves and tastes; one leading dimension, draws.
+    weights
+        ``(obs, alternative)``: of every alternative's rows, with sum one.
+
+    Returns
+    -------
+    array
+        ``(draw, alternative)``.
+    """
+    others = [j for j in range(columns.n_alternatives) if j != columns.base]
+    of_others = weights[:, others]
+    nonbase = np.einsum("jk,skj->sj", of_others.T @ columns.persons, coefficients.persons)
+    for name, (codes, terms) in columns.groups.items():
+        effects = (coefficients.effects or {})[name]
+        for j, t in np.ndindex(len(others), terms.shape[1]):
+            sums = np.bincount(codes, of_others[:, j] * terms[:, t], effects.shape[1])
+            nonbase[:, j] += effects[:, :, j, t] @ sums
+    found = np.zeros((len(nonbase), columns.n_alternatives))
+    found[:, others] = nonbase
+    start, size = 0, 0 if columns.attributes is None else columns.attributes.shape[2]
+    for j, block in columns.only.items():
+        stop = start + block.shape[1]
+        of_alternative = coefficients.only[:, start:stop]
+        found[:, j] += of_alternative @ (weights[:, j] @ block)
+        if j == columns.base:
+            found[:, others] -= of_alternative @ (block.T @ of_others)
+        start = stop
+    for k in range(size):
+        varying = columns.attributes[:, :, k] - columns.attributes[:, [columns.base], k]
+        sums = np.where(weights > 0, weights * varying, 0.0).sum(axis=0)
+        found += np.outer(coefficients.attributes[:, k], sums)
+    found[:, columns.base] = 0.0
+    return found
+
+
 def added_parts(xp: Any, columns: Columns, coefficients: Coefficients) -> dict[int, Any]:
     """What response curves and tastes add to utilities.
 

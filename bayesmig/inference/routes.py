@@ -545,8 +545,8 @@ def _weighted(
                 draws=size,
                 weigh=weigh,
                 progress=progress,
-                # The least parameter is worth about half of what the weights are.
-                least_share=2 * MIN_ESS / (_MOST_PROPOSALS * wanted),
+                # Of many parameters the least is worth about a quarter of what the weights are.
+                least_share=4 * MIN_ESS / (_MOST_PROPOSALS * wanted),
             )
         except np.linalg.LinAlgError:
             return None, "at some draws of the scales no normal coefficients are left to propose"

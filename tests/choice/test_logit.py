@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bayesmig.choice.logit import log_probabilities
-from bayesmig.choice.utility import Coefficients, Columns, utilities
+from bayesmig.choice.utility import Coefficients, Columns, mean_differences, utilities
 from tests.random_columns import (
     log_probabilities_by_loops,
     random_coefficients,
@@ -54,6 +54,20 @@ def test_the_base_may_be_anywhere_and_have_a_block_of_its_own(base: int) -> None
     np.testing.assert_allclose(
         log_p(columns, coefficients), log_probabilities_by_loops(columns, coefficients), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mean_differences_are_those_of_every_row(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    columns = random_columns(rng)
+    coefficients = random_coefficients(rng, columns, lead=(3,))
+    weights = rng.random((len(columns.persons), columns.n_alternatives))
+    weights[rng.random(weights.shape) < 0.2] = 0.0
+    weights /= np.maximum(weights.sum(axis=0), 1e-300)
+    v = utilities(np, columns, coefficients)
+    expected = np.einsum("snj,nj->sj", v - v[..., [columns.base]], weights)
+    got = mean_differences(columns, coefficients, weights)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
