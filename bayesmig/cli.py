@@ -187,11 +187,13 @@ def validate(
     Example: bayesmig validate bayesmig-demo/study.toml
     """
     kind, check_file = _kind_of(file)
-    check_file(file)
+    warnings = _warnings_of(check_file(file))
     if as_json:
-        _print_json({"file": str(file), "kind": kind, "valid": True})
-    else:
-        print(f"{file}: a valid {kind}")
+        _print_json({"file": str(file), "kind": kind, "valid": True, "warnings": warnings})
+        return
+    print(f"{file}: a valid {kind}")
+    for warning in warnings:
+        _say(f"warning: {warning}")
 
 
 @app.command()
@@ -376,7 +378,8 @@ def fit(
     options |= {"draws": draws, "tune": tune, "target_accept": target_accept}
     sampling = checked(Sampling, options, file="bayesmig fit")
     spec, survey = load_model(theory), read_survey(codebook)
-    validate_hypotheses(build_design(spec, survey))
+    for warning in validate_hypotheses(build_design(spec, survey)):
+        _say(f"warning: {warning}")
     posterior = sample(
         spec,
         survey,
@@ -617,6 +620,17 @@ def _kind_of(file: Path) -> tuple[str, Callable[[Path], Any]]:
         mend="a study has the key survey, a codebook roles, a scenario interventions, "
         "a model choice or extends",
     )
+
+
+def _warnings_of(checked: Any) -> tuple[str, ...]:
+    """What is valid and cannot be meant: of a theory, and of those of a study."""
+    from bayesmig.spec.askable import warnings_of
+    from bayesmig.spec.model import ModelSpec
+    from bayesmig.study import StudyPlan
+
+    if isinstance(checked, ModelSpec):
+        return warnings_of(checked)
+    return checked.warnings if isinstance(checked, StudyPlan) else ()
 
 
 def _schema(kind: str) -> str:

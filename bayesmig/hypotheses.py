@@ -53,6 +53,7 @@ from bayesmig.predict import (
     summaries,
 )
 from bayesmig.sensitivity import LEANS, ORDER, RULE, UNKNOWN, WEAK, of_answers
+from bayesmig.spec.askable import warnings_of
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import (
     AGAINST_BASE,
@@ -213,8 +214,14 @@ def test(
     return results[name] if isinstance(name, str) else results
 
 
-def validate_hypotheses(design: Design) -> None:
+def validate_hypotheses(design: Design) -> tuple[str, ...]:
     """Find out before any sampling whether the hypotheses of a theory can be tested.
+
+    Returns
+    -------
+    tuple of str
+        Claims about a difference that the theory cannot make, each with the reason: their
+        test says so too (`bayesmig.spec.askable`).
 
     Raises
     ------
@@ -226,6 +233,7 @@ def validate_hypotheses(design: Design) -> None:
     _check_columns(design, design.spec.hypotheses)
     for name, hypothesis in design.spec.hypotheses.items():
         _refuse_one_percentile(design.frame, design.weights, name, hypothesis)
+    return warnings_of(design.spec, design.attributes)
 
 
 def _asked(design: Design, name: str | Iterable[str] | None) -> dict[str, Hypothesis]:
@@ -481,8 +489,9 @@ def _mean_log_odds(arms: list[Prepared], base: int, shares: Array) -> Array:
     """
     total = np.zeros((1, shares.shape[1]))
     for rows, probabilities in _rows_of_arms(arms):
-        odds = [p / p[..., [base]] for p in probabilities]
-        logs = np.log(odds[-1] / odds[0] if len(odds) > 1 else odds[0])
+        # Differences of logs: a ratio of what is near zero may be too large for a number.
+        odds = [(logs := np.log(p)) - logs[..., [base]] for p in probabilities]
+        logs = odds[-1] - odds[0] if len(odds) > 1 else odds[0]
         # A weight of zero would keep what has no value.
         used = np.where(shares[rows] > 0, logs, 0.0)
         total = total + np.einsum("sra,ra->sa", used, shares[rows])

@@ -107,6 +107,8 @@ class StudyPlan:
         Name -> theory; name -> its design on the survey.
     scenarios
         Name -> scenario.
+    warnings
+        Claims about a difference that their theory cannot make.
     """
 
     study: Study
@@ -115,6 +117,7 @@ class StudyPlan:
     theories: Mapping[str, ModelSpec]
     designs: Mapping[str, Design] = field(repr=False)
     scenarios: Mapping[str, Scenario]
+    warnings: tuple[str, ...] = ()
 
     @property
     def main(self) -> str:
@@ -172,12 +175,13 @@ def read_study(path: str | Path) -> StudyPlan:
             where=(str(path), "key main"),
             mend="name one of " + ", ".join(theories),
         )
-    designs = {}
+    designs: dict[str, Design] = {}
+    warnings: list[str] = []
     for listed, (name, spec) in zip(study.theories, theories.items(), strict=True):
         with _from(_beside(path, listed)):
             designs[name] = build_design(spec, survey)
-            validate_hypotheses(designs[name])
-    plan = StudyPlan(study, path, survey, theories, designs, scenarios)
+            warnings += validate_hypotheses(designs[name])
+    plan = StudyPlan(study, path, survey, theories, designs, scenarios, tuple(warnings))
     _check_questions(plan)
     for listed, scenario in zip(study.scenarios, scenarios.values(), strict=True):
         with _from(_beside(path, listed)):

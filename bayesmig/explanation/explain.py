@@ -65,6 +65,7 @@ from bayesmig.explanation.utility import (
     with_own,
 )
 from bayesmig.explanation.words import an, counted, listed, name_in_latex, unit_of
+from bayesmig.spec.askable import unaskable, why
 from bayesmig.spec.library import load_model
 from bayesmig.spec.mechanisms import mechanism_map
 from bayesmig.spec.model import FAMILIES, Group, Hypothesis, ModelSpec
@@ -464,11 +465,14 @@ def _hypothesis(context: Context, name: str, hypothesis: Hypothesis) -> Items:
     code = hypothesis.mechanism
     of = f" ({code} {mechanism_map()[code].title})" if code else ""
     needs = " ".join(needs_of_hypothesis(context.spec, hypothesis, context.facts))
+    attributes = None if context.survey is None else context.survey.attributes
+    idle = unaskable(context.spec, hypothesis, attributes)
     return Items(
         (
             (f"{name}{of}", f"“{hypothesis.claim.strip()}”"),
             ("", spelled_out(hypothesis)),
             ("", rope_meaning(hypothesis)),
+            *([("", f"WARNING: {why(idle)}.")] if idle else []),
             ("", f"Identified by {needs}"),
         ),
         below=True,

@@ -217,18 +217,40 @@ def _inequality(node: ast.expr, text: str, where: str) -> Inequality:
     differences = _some_differences(found)
     if not all(map(isfinite, differences)):
         raise _refused(text, f"{found.text!r} has no finite value", where)
-    if max(differences) - min(differences) < 1e-12:
+    if not _are_apart(differences):
         why = f"the sides of {found.text!r} differ by the same number whatever the data say"
         raise _refused(text, why, where)
     return found
 
 
-def _some_differences(part: Inequality) -> list[float]:
+def differs_by(part: Inequality, same_as: Callable[[Average], Average | None]) -> bool:
+    """Whether an inequality's sides differ by more than a fixed number.
+
+    Parameters
+    ----------
+    part
+        The inequality.
+    same_as
+        Of an average, the one to which it is equal whatever the parameters are; ``None``
+        where it is zero.
+    """
+    return _are_apart(_some_differences(part, same_as))
+
+
+def _are_apart(differences: list[float]) -> bool:
+    return not max(differences) - min(differences) < 1e-12
+
+
+def _some_differences(
+    part: Inequality, same_as: Callable[[Average], Average | None] = lambda average: average
+) -> list[float]:
     """Left minus right at three sets of unrelated values of the averages."""
     differences = []
+    distinct = dict.fromkeys(map(same_as, part.averages))
     for seed in range(3):
         random = Random(seed)
-        values = {average: random.uniform(0.1, 0.9) for average in part.averages}
+        drawn = {average: random.uniform(0.1, 0.9) for average in distinct}
+        values = {a: 0.0 if (of := same_as(a)) is None else drawn[of] for a in part.averages}
         differences.append(_number(part.left, values) - _number(part.right, values))
     return differences
 
