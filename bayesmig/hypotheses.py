@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from textwrap import wrap
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
@@ -42,7 +43,6 @@ from bayesmig.predict import (
     Ask,
     Prepared,
     ask_about,
-    before_the_data,
     change_of,
     contrasts_of,
     header_of,
@@ -52,7 +52,16 @@ from bayesmig.predict import (
     slope,
     summaries,
 )
-from bayesmig.sensitivity import LEANS, ORDER, RULE, UNKNOWN, WEAK, of_answers
+from bayesmig.sensitivity import (
+    LEANS,
+    NOTHING,
+    ORDER,
+    RULE,
+    UNKNOWN,
+    WEAK,
+    identified,
+    scaled_words,
+)
 from bayesmig.spec.askable import warnings_of
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import (
@@ -93,14 +102,20 @@ class HypothesisResult:
         As the theory states them.
     probability
         Posterior probability of the whole statement: the share of draws in which all
-        its inequalities hold at once; NaN where any has no value in some draw.
+        its inequalities hold at once; NaN where any has no value in some draw, or cannot
+        be asked of the theory, in which nothing makes a difference.
     prior_probability
         The same before the data: of draws from the prior, which have a value, at the
         survey's columns; NaN where a prior is flat. What the data added is the way from
         one to the other.
     identification
         Whether the data say this, in words, empty where nothing is amiss: that of the
-        inequality on which the probability rests.
+        inequality on which the probability rests (`bayesmig.sensitivity`), or its `NOTHING`
+        where the statement cannot be asked.
+    verdict
+        In a word or three: ``supported``, ``contradicted`` (either ``with the prior's
+        help``), ``undecided``, ``weakly identified``, ``cannot be asked``, ``cannot be
+        computed``.
     sentence
         The posterior probability in plain words, with the thresholds.
     header
@@ -124,14 +139,26 @@ class HypothesisResult:
     probability: float
     prior_probability: float
     identification: str
+    verdict: str
     sentence: str
     header: Mapping[str, str] = field(repr=False)
     summary: pd.DataFrame = field(repr=False)
     draws: xr.DataArray = field(repr=False)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.sentence}", *(f"  {k}: {v}" for k, v in self.header.items())]
-        return "\n".join([*lines, self.summary.to_string(index=False)])
+        lines = [self.at_width(100), *(f"  {k}: {v}" for k, v in self.header.items())]
+        return "\n".join(lines)
+
+    def at_width(self, columns: int) -> str:
+        """The result in a few lines, without what its numbers are: that is the header's."""
+        head = [f"{self.name}: {self.verdict}"]
+        if np.isnan(self.probability):
+            return "\n".join([*head, _wrapped("", self.sentence, columns)])
+        before, after = map(_or_none, (self.prior_probability, self.probability))
+        rows = [("", f"“{self.claim.strip()}”"), ("Pr(H)", f"{before} before the data → {after}")]
+        rows += [row for _, part in self.summary.iterrows() for row in _lines_of(part)]
+        rows.append(("who says it", self.identification or "the data"))
+        return "\n".join([*head, *(_wrapped(label, text, columns) for label, text in rows)])
 
 
 class _Options(TypedDict, total=False):
@@ -204,9 +231,13 @@ def test(
     wanted = dict.fromkeys(a for h in hypotheses.values() for a in _averages_of(h))
     averages = _averages(ask, wanted)
     held = {key: _held_in(h, averages) for key, h in hypotheses.items()}
-    prior = before_the_data(ask)
-    before = _held_before(ask, prior, hypotheses, wanted)
-    told = _identified(ask.posterior, held, before, prior)
+    before: dict[str, Held] = {}
+
+    def earlier(prior: Ask) -> Array:
+        before.update(_held_before(ask, prior, hypotheses, wanted))
+        return _side_by_side(before)
+
+    told = _of_each(held, identified(ask, _side_by_side(held), earlier))
     results = {
         key: _result(ask, key, h, held[key], before.get(key), told[key])
         for key, h in hypotheses.items()
@@ -601,9 +632,11 @@ def _result(
             **told,
         }
     )
-    known = not np.isnan(draws).any()
+    idle = bool(_without_difference(draws).size)
+    known = not idle and not np.isnan(draws).any()
     probability = float(holds.all(axis=1).mean()) if known else float("nan")
-    earlier, decisive = _prior_probability(before), _decisive(summary, probability)
+    earlier = float("nan") if idle else _prior_probability(before)
+    decisive = _decisive(summary, probability)
     chains, per_chain = ask.posterior.n_draws
     return HypothesisResult(
         name=name,
@@ -612,10 +645,11 @@ def _result(
         mechanism=hypothesis.mechanism,
         probability=probability,
         prior_probability=earlier,
-        identification=str(decisive["identification"]),
+        identification=NOTHING if idle else str(decisive["identification"]),
+        verdict=_verdict(probability, NOTHING if idle else decisive["identification"]),
         sentence=_sentence(ask, hypothesis, probability, summary, draws),
         header=_header(ask, _averages_of(hypothesis))
-        | {"prior": _prior_note(earlier), "identification": RULE},
+        | {"prior": _prior_note(before), "identification": RULE},
         summary=summary,
         draws=xr.DataArray(
             draws.reshape(chains, per_chain, -1),
@@ -632,21 +666,13 @@ def _held_in(hypothesis: Hypothesis, averages: Mapping[Average, Array]) -> Held:
     return draws, np.stack(holds, axis=1)
 
 
-def _identified(
-    posterior: Posterior,
-    held: Mapping[str, Held],
-    before: Mapping[str, Held],
-    prior: Ask | None,
-) -> dict[str, pd.DataFrame]:
-    """What prior and data say of the estimands of every hypothesis, all looked at together."""
-    draws = np.concatenate([draws for draws, _ in held.values()], axis=1)
-    earlier = [before[name][0] for name in held] if before else None
-    table = of_answers(
-        posterior,
-        draws,
-        None if earlier is None else np.concatenate(earlier, axis=1),
-        None if prior is None else prior.posterior.draws,
-    )
+def _side_by_side(held: Mapping[str, Held]) -> Array:
+    """Estimands of all hypotheses, which are looked at together, ``(draw, part)``."""
+    return np.concatenate([draws for draws, _ in held.values()], axis=1)
+
+
+def _of_each(held: Mapping[str, Held], table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of every hypothesis, of a table of all their estimands."""
     ends = np.cumsum([draws.shape[1] for draws, _ in held.values()])
     return {
         name: table.iloc[end - of[0].shape[1] : end].reset_index(drop=True)
@@ -668,11 +694,9 @@ def _decisive(summary: pd.DataFrame, probability: float) -> pd.Series:
 
 
 def _held_before(
-    ask: Ask, prior: Ask | None, hypotheses: Mapping[str, Hypothesis], wanted: Iterable[Average]
+    ask: Ask, prior: Ask, hypotheses: Mapping[str, Hypothesis], wanted: Iterable[Average]
 ) -> dict[str, Held]:
-    """Every hypothesis at draws from the prior; none where it is flat."""
-    if prior is None:
-        return {}
+    """Every hypothesis at draws from the prior."""
     # Held at the percentiles of all rows: those of some would be another statement.
     stated = {a: replace(a, at=_numbers_of(ask, a.at)) for a in wanted}
     held = _averages(prior, dict.fromkeys(stated.values()))
@@ -690,10 +714,10 @@ def _prior_probability(before: Held | None) -> float:
     return float(holds[known].all(axis=1).mean()) if known.any() else float("nan")
 
 
-def _prior_note(before: float) -> str:
-    if np.isnan(before):
+def _prior_note(before: Held | None) -> str:
+    if before is None:
         return "without a proper prior there is no probability before the data, and no overlap"
-    return f"probability before the data: {before:.2f}"
+    return "probabilities before the data are of draws from the prior"
 
 
 def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
@@ -716,14 +740,14 @@ def _sentence(
 ) -> str:
     """The verdict, and the convergence where it was waived."""
     claim = f"“{hypothesis.claim.strip().rstrip('.')}”"
-    if np.isnan(probability):
-        said = [f"{claim} cannot be computed: {_without_value(summary, draws)}"]
-    elif len(none := np.flatnonzero((draws == 0).all(axis=0))):
+    if len(none := _without_difference(draws)):
         said = [
             f"{claim} cannot be asked of this theory: the difference in "
             f"{summary['part'].iloc[none[0]]} is zero whatever the data, since nothing in the "
             "theory, such as a product of the columns named or a nest, makes one"
         ]
+    elif np.isnan(probability):
+        said = [f"{claim} cannot be computed: {_without_value(summary, draws)}"]
     else:
         said = _said(claim, hypothesis, probability, summary)
     if ask.posterior.is_preview:
@@ -731,6 +755,11 @@ def _sentence(
     if problems := "; ".join(ask.posterior.problems()):
         said.append(f"the draws have not converged (allowed although: {problems})")
     return "; ".join(said) + "."
+
+
+def _without_difference(draws: Array) -> NDArray[np.intp]:
+    """Inequalities whose sides are equal in every draw."""
+    return np.flatnonzero((draws == 0).all(axis=0))
 
 
 def _without_value(summary: pd.DataFrame, draws: Array) -> str:
@@ -774,10 +803,7 @@ def _said(
 def _owed_to_the_prior(part: pd.Series, parts: int) -> str:
     """What is amiss with an inequality's estimand, with the numbers that say so."""
     of = "the estimand" if parts == 1 else f"the estimand of {part['part']}"
-    scaled = (
-        f"power-scaling sensitivity {part['prior_sensitivity']:.2f} to the prior, "
-        f"{part['likelihood_sensitivity']:.2f} to the likelihood"
-    )
+    scaled = scaled_words(part["prior_sensitivity"], part["likelihood_sensitivity"])
     if part["identification"] == UNKNOWN:
         return f"what {of} owes to the prior is not known"
     if part["rests_on"]:
@@ -790,6 +816,8 @@ def _owed_to_the_prior(part: pd.Series, parts: int) -> str:
 
 
 def _verdict(probability: float, identified: str) -> str:
+    if np.isnan(probability):
+        return "cannot be asked" if identified == NOTHING else "cannot be computed"
     if CONTRADICTED < probability < SUPPORTED:
         return "undecided"
     if identified == WEAK:
@@ -803,3 +831,26 @@ def _text(probability: float) -> str:
     if probability > 0.999:
         return "above 0.999"
     return "below 0.001" if probability < 0.001 else f"{probability:.3f}"
+
+
+def _or_none(probability: float) -> str:
+    return "none" if np.isnan(probability) else _text(probability)
+
+
+def _lines_of(part: pd.Series) -> Iterator[tuple[str, str]]:
+    """An inequality, its estimand, and what of that the data do not say."""
+    yield "claim", str(part["part"])
+    numbers = f"{part['estimate']:.3g} [{part['lower']:.3g}, {part['upper']:.3g}]"
+    rope = f"; within ±{part['rope']:g}: {_or_none(part['rope_mass'])}" if part["rope"] else ""
+    yield "estimand", f"{numbers}; holds: {_or_none(part['probability'])}{rope}"
+    if part["identification"] or np.isnan(part["likelihood_sensitivity"]):
+        of = "" if np.isnan(part["overlap"]) else f"overlap with the prior {part['overlap']:.2f}; "
+        scaled = scaled_words(part["prior_sensitivity"], part["likelihood_sensitivity"])
+        rests = f"rests on {part['rests_on']}; " if part["rests_on"] else ""
+        yield "", f"{part['identification'] or 'the data say it'}: {rests}{of}{scaled}"
+
+
+def _wrapped(label: str, text: str, columns: int) -> str:
+    """A line with its label, and lines below it that begin where its text does."""
+    first, rest = f"  {label:<13}", " " * 15
+    return "\n".join(wrap(text, columns, initial_indent=first, subsequent_indent=rest))

@@ -24,12 +24,11 @@ from bayesmig.predict import (
     Effect,
     Prepared,
     ask_about,
-    before_the_data,
     finish,
     header_of,
     prepare,
 )
-from bayesmig.sensitivity import RULE, of_answers
+from bayesmig.sensitivity import RULE, identified
 
 Array = np.ndarray
 QUANTITIES = ("staying", "unwilling", "unable", "unable_among_stayers", "kept_among_aspirers")
@@ -84,13 +83,8 @@ def stayers(
             mend="fit a theory with [consideration]",
         )
     ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
-    draws, prior = _flat(ask), before_the_data(ask)
-    told = of_answers(
-        posterior,
-        draws,
-        None if prior is None else _flat(prior),
-        None if prior is None else prior.posterior.draws,
-    )
+    draws = _flat(ask)
+    told = identified(ask, draws, _flat)
     found = finish(
         f"Those who choose {posterior.spec.choice.base!r}: unwilling and unable"
         + (f" by {', '.join(ask.by)}" if ask.by else ""),

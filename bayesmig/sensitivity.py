@@ -14,6 +14,7 @@ groups are drawn together, which the data decide, not what was believed before t
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from bayesmig.choice.response import SHAPES
 from bayesmig.inference.prior import log_prior
 from bayesmig.inference.stream import log_likelihood_sums
 from bayesmig.posterior import Posterior, labelled_draws
+from bayesmig.predict import Ask, before_the_data
 
 Array = NDArray[np.float64]
 #: From this overlap on, the data added little: of two normal distributions with one centre,
@@ -44,8 +46,11 @@ RULE = (
     f"power-scaling sensitivity to prior and likelihood, from {SENSITIVE:g} on it matters: where "
     "that to the prior does, data are few or at odds with it, and where that to the likelihood "
     "does not, the prior alone says it; of groups, the priors of their scales and correlations "
-    "are scaled"
+    "are scaled; that to the likelihood is missing where it would be lost in noise: effects of many "
+    "groups make the log-likelihood vary by itself"
 )
+#: That a quantity is zero in every draw, since nothing in the theory makes it anything else.
+NOTHING = "nothing in the theory makes a difference"
 #: The same, from nothing amiss to the worst.
 ORDER = ("", UNKNOWN, LEANS, WEAK)
 #: How names of parameters begin by which a theory is more than a logit of its columns.
@@ -94,6 +99,25 @@ def identification(posterior: Posterior, values: Array, before: Array | None) ->
     )
     words = [_words(*row) for row in table.itertuples(index=False)]
     return table.assign(identification=np.array(words, dtype=object))
+
+
+def identified(ask: Ask, draws: Array, answer: Callable[[Ask], Array]) -> pd.DataFrame:
+    """What prior and data say of an answer, as `of_answers` has it.
+
+    Parameters
+    ----------
+    ask
+        The question.
+    draws
+        Its answer, ``(draw, quantity)``.
+    answer
+        Makes the same of the same question to draws from the prior; not called where
+        nothing can be drawn from it.
+    """
+    prior = before_the_data(ask)
+    if prior is None:
+        return of_answers(ask.posterior, draws, None, None)
+    return of_answers(ask.posterior, draws, answer(prior), prior.posterior.draws)
 
 
 def of_answers(
@@ -170,6 +194,18 @@ def _words(overlap: float, prior: float, likelihood: float) -> str:
         return ""
     hidden = np.isnan(likelihood) and not overlap < APART
     return WEAK if likelihood < SENSITIVE or hidden else LEANS
+
+
+def scaled_words(prior: float, likelihood: float) -> str:
+    """Power-scaling sensitivities in words, and why one is missing."""
+    if np.isnan(prior):
+        return "power-scaling sensitivity not known: it does not vary, or a draw has no value"
+    to_likelihood = (
+        "that to the likelihood lost in the noise of many groups' effects"
+        if np.isnan(likelihood)
+        else f"{likelihood:.2f} to the likelihood"
+    )
+    return f"power-scaling sensitivity {prior:.2f} to the prior, {to_likelihood}"
 
 
 def overlap(one: Array, other: Array) -> float:

@@ -24,6 +24,8 @@ from pydantic_core import ErrorDetails
 from bayesmig.errors import SpecError, nearest
 
 _MOST_MISTAKES = 6
+#: What other tools keep beside, and nobody means.
+_OF_OTHERS = ("pyproject.toml", "ruff.toml", "pixi.toml")
 _LONGEST_VALUE = 60
 _LONGEST_PATH = 200
 
@@ -100,8 +102,12 @@ def _text(path: Path, what: str) -> str:
 def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return f"the folder {path.parent} does not exist either"
-    files = sorted(p.name for p in path.parent.glob("*.toml"))
-    return nearest(path.name, files) if files else f"the folder {path.parent} holds no .toml file"
+    files = sorted(p.name for p in path.parent.glob("*.toml") if p.name not in _OF_OTHERS)
+    if not files:
+        return f"the folder {path.parent} holds no .toml file of bayesmig"
+    near = nearest(path.name, files)
+    listed = near.removeprefix("known: ")
+    return near if listed == near else f"the folder {path.parent} holds {listed}"
 
 
 def _syntax_error(path: Path, what: str, text: str, message: str) -> SpecError:

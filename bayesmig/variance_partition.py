@@ -25,15 +25,8 @@ import pandas as pd
 
 from bayesmig.errors import QuestionError
 from bayesmig.posterior import INTERVAL, Posterior
-from bayesmig.predict import (
-    Effect,
-    ask_about,
-    before_the_data,
-    finish,
-    header_of,
-    probability_of,
-)
-from bayesmig.sensitivity import RULE, of_answers
+from bayesmig.predict import Effect, ask_about, finish, header_of, probability_of
+from bayesmig.sensitivity import RULE, identified
 
 Array = np.ndarray
 _RESIDUAL = np.pi**2 / 3
@@ -83,13 +76,7 @@ def levels(
             mend="fit a theory with [[groups]]",
         )
     table, draws = partition(posterior)
-    prior = before_the_data(ask)
-    told = of_answers(
-        posterior,
-        draws,
-        None if prior is None else partition(prior.posterior)[1],
-        None if prior is None else prior.posterior.draws,
-    )
+    told = identified(ask, draws, lambda prior: partition(prior.posterior)[1])
     unit = "share of the variance of latent utility; correlation"
     header = {
         **header_of(ask, unit),

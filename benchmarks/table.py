@@ -1,7 +1,8 @@
-"""What ``bench_engine.py`` measured, as tables, as a figure and in the README.
+"""What ``bench_engine.py`` measured, as tables, as a figure and in the documents.
 
 ``python benchmarks/table.py`` prints the tables of ``results/engine.json``, draws
-``results/engine.png`` and writes the README's table, between its ``bench`` marks.
+``results/engine.png`` and writes what stands between the ``bench`` marks: the README's table of
+what was promised, and in ``docs/speed.md`` every system and where the time goes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULT, README = HERE / "results" / "engine.json", HERE.parent / "README.md"
+SPEED = HERE.parent / "docs" / "speed.md"
 FIRST, LAST = "<!-- bench -->", "<!-- /bench -->"
 OURS, IDEAL = "bayesmig", "PyMC"
 #: In the order in which a run goes through them; `systems` says what each is.
@@ -215,12 +217,28 @@ def report(record: Found) -> str:
 
 
 def readme(record: Found) -> str:
-    """What stands between the README's marks."""
+    """What stands between the README's marks: what was promised, and peers in a line."""
     parts = record.get("parts", {})
     if not parts:
         return ""
-    blocks = [caption(record), _systems_table(parts), _targets_table(parts), _where(parts)]
+    blocks = [_IN_SHORT, _targets_table(parts), _peers_table(parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def page(record: Found) -> str:
+    """What stands between the marks of the page on speed: every system, and the time."""
+    parts = record.get("parts", {})
+    if not parts:
+        return ""
+    blocks = [caption(record), _systems_table(parts), _where(parts)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+_IN_SHORT = (
+    "Made by `make bench`, an hour or so; R(20k) has 20,000 persons, and t400 are the seconds "
+    "until the least effective sample size is 400. [docs/speed.md](docs/speed.md) says under what "
+    "each number was made, and where the time goes where a target was missed."
+)
 
 
 _MEANING = (
@@ -291,6 +309,24 @@ def _systems_table(parts: Found) -> str:
     )  # fmt: skip
     rule = "|---|---|" + "--:|" * (len(heads) - 2)
     return "\n".join(["| " + " | ".join(heads) + " |", rule, *lines])
+
+
+def _peers_table(parts: Found) -> str:
+    """ESS per second, ours as a multiple of each peer's."""
+    peers = [s for s in SYSTEMS if s not in (OURS, "bayesmig, NUTS")]
+    lines = list[str]()
+    for part in sorted(filter(is_reference, parts), key=rows):
+        found = parts[part]
+        own = found.get(OURS, {}).get("ess_per_second")
+        ended = {s: found[s] for s in peers if "unfinished" not in found.get(s, {"unfinished": 1})}
+        rates = {s: of["ess_per_second"] for s, of in ended.items() if of.get("ess_per_second")}
+        if own and rates:
+            cells = [_times(own / rates[s]) if s in rates else "" for s in peers]
+            lines.append("| " + " | ".join([f"R({part})", *cells]) + " |")
+    if not lines:
+        return ""
+    head = "| ESS/s, ours ÷ theirs | " + " | ".join(peers) + " |"
+    return "\n".join([head, "|---|" + "--:|" * len(peers), *lines])
 
 
 def _cells(found: Found, own: Found) -> Iterator[str]:
@@ -392,16 +428,17 @@ def in_words(found: Found) -> str:
 
 
 def publish() -> None:
-    """Write the README's part."""
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(FIRST)
-    after = rest.split(LAST)[1]
-    README.write_text(f"{before}{between(read(RESULT))}{after}", encoding="utf-8")
+    """Write the parts of both documents."""
+    record = read(RESULT)
+    for path, inside in ((README, readme(record)), (SPEED, page(record))):
+        text = path.read_text(encoding="utf-8")
+        before, rest = text.split(FIRST)
+        after = rest.split(LAST)[1]
+        path.write_text(f"{before}{between(inside)}{after}", encoding="utf-8")
 
 
-def between(record: Found) -> str:
-    """The README's part with its marks."""
-    inside = readme(record)
+def between(inside: str) -> str:
+    """A part with its marks."""
     return f"{FIRST}\n{inside}{LAST}"
 
 

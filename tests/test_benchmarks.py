@@ -1,4 +1,4 @@
-"""The README's table is what the stored benchmarks say, and misses are told."""
+"""The tables in the documents are what the stored benchmarks say, and misses are told."""
 
 import importlib.util
 import sys
@@ -55,10 +55,24 @@ def record() -> dict[str, Any]:
     }
 
 
-def test_readme_has_the_table_of_the_stored_run(repository: Path, table: ModuleType) -> None:
-    text = (repository / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("file", "part"), [("README.md", "readme"), ("docs/speed.md", "page")])
+def test_documents_have_the_tables_of_the_stored_run(
+    repository: Path, table: ModuleType, file: str, part: str
+) -> None:
+    text = (repository / file).read_text(encoding="utf-8")
     assert text.count(table.FIRST) == text.count(table.LAST) == 1
-    assert table.between(table.read(table.RESULT)) in text
+    assert table.between(getattr(table, part)(table.read(table.RESULT))) in text
+
+
+def test_readme_has_peers_in_a_line(table: ModuleType, record: dict[str, Any]) -> None:
+    """One that did not end has no ratio, and the page has every system."""
+    told = table.readme(record)
+    assert "| ESS/s, ours ÷ theirs | PyMC | nutpie on JAX | numpyro | bambi | Stan |" in told
+    assert "| R(2k) | 30× |  |  | 30× |  |" in told
+    assert "R(200k) |  |" not in told
+    assert "`make bench`" in told
+    assert "| R(2k) | bambi |" not in told
+    assert "| R(2k) | bambi |" in table.page(record)
 
 
 def test_reached_and_missed_are_told_apart(table: ModuleType, record: dict[str, Any]) -> None:
@@ -102,7 +116,7 @@ def test_a_part_keeps_what_it_was_run_under(
     """Another part, run later and otherwise, does not speak for it."""
     path = tmp_path / "engine.json"
     table.write(path, record)
-    assert "their limits and commits were not kept" in table.readme(table.read(path))
+    assert "their limits and commits were not kept" in table.page(table.read(path))
     conditions = {
         "date": "2026-01-02", "commit": "abc1234", "cores": 2, "processor": "a processor",
         "chains": 2, "repeats": 3, "limit": 600.0, "versions": {"bayesmig": "0", "pymc": "6.4.0"},
@@ -123,15 +137,15 @@ def test_a_part_keeps_what_it_was_run_under(
 def test_where_the_time_goes_is_told_of_missed_targets(
     table: ModuleType, record: dict[str, Any]
 ) -> None:
-    told = table.readme(record)
+    told = table.page(record)
     (head,) = (x for x in told.splitlines() if "where the time goes" in x)
     assert head.count("|") == 8
     # ESS/s beside bambi's, and memory.
     assert "| R(2k) | 2.00 | 0.10 | 0.20 | 0.30 |  | NUTS |" in told
     assert "| R(200k) | 2.00 | 0.10 | 0.20 | 0.30 |  | NUTS |" in told
     record["parts"]["2k"]["bambi"]["ess_per_second"] = 10.0
-    assert "| R(2k) | 2.00 | 0.10" not in table.readme(record)
+    assert "| R(2k) | 2.00 | 0.10" not in table.page(record)
 
 
 def test_nothing_measured_says_nothing(table: ModuleType) -> None:
-    assert table.report({}) == table.readme({}) == ""
+    assert table.report({}) == table.readme({}) == table.page({}) == ""

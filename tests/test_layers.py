@@ -47,6 +47,7 @@ NEIGHBOURS = {
     ("expressions", "errors"),
     ("tomlfile", "errors"),
     ("inference", "posterior"),
+    ("sensitivity", "predict"),
     ("hypotheses", "immobility"),
     ("hypotheses", "variance_partition"),
     ("reporting", "plots"),

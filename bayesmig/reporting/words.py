@@ -18,6 +18,7 @@ SPACE = "\u00a0"
 SUPPORTED, CONTRADICTED = 0.95, 0.05
 #: What is neither, whatever its probability: the words of `bayesmig.sensitivity`.
 WEAK = "weak likelihood: the prior says it"
+NOTHING = "nothing in the theory makes a difference"
 
 
 def count(value: Any) -> str:
@@ -52,6 +53,8 @@ def standing(value: Any, identified: str = "") -> str:
     claim is neither supported nor contradicted.
     """
     value = float(value)
+    if identified == NOTHING:
+        return "cannot be asked"
     if not np.isfinite(value):
         return "cannot be computed"
     if CONTRADICTED < value < SUPPORTED:
@@ -100,7 +103,10 @@ def code(name: Any) -> Markup:
 
 
 #: What `standing` says, as readers want to see it sorted.
-STANDINGS = ("supported", "contradicted", "weakly identified", "undecided", "cannot be computed")
+STANDINGS = (
+    *("supported", "contradicted", "weakly identified", "undecided"),
+    *("cannot be asked", "cannot be computed"),
+)
 _GOOD, _BAD = ("passed", "supported"), ("failed", "contradicted")
 
 

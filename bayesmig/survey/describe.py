@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -273,7 +273,20 @@ def _thin_origins(survey: Survey) -> list[str]:
 def _constant(survey: Survey) -> list[str]:
     known = ((name, values.dropna()) for name, values in survey.frame.items())
     flat = [name for name, values in known if (values == values.iloc[0]).all()]
-    return [f"the column {name!r} is constant" for name in flat]
+    return [_of_constant(str(name), survey.roles.declared()) for name in flat]
+
+
+def _of_constant(name: str, roles: Mapping[str, str]) -> str:
+    """What follows from a column of one value."""
+    if name == roles.get("period"):
+        return (
+            f"the column {name!r} is constant: there is one period, so that theories have no "
+            "constants of periods here and nothing is said of change over time"
+        )
+    return (
+        f"the column {name!r} is constant: people do not differ in it, so that no effect of it can "
+        "be told, and a theory that has it in its utility is refused"
+    )
 
 
 def _weights(survey: Survey) -> list[str]:
