@@ -36,7 +36,7 @@ from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.choice.utility import Columns, mean_differences
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
-from bayesmig.immobility import unable
+from bayesmig.immobility import kept, unable
 from bayesmig.inference.stream import probability_blocks
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
@@ -66,6 +66,7 @@ from bayesmig.spec.askable import warnings_of
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import (
     AGAINST_BASE,
+    OF_FEASIBILITY,
     OF_LEVELS,
     Average,
     Inequality,
@@ -114,8 +115,8 @@ class HypothesisResult:
         where the statement cannot be asked.
     verdict
         In a word or three: ``supported``, ``contradicted`` (either ``with the prior's
-        help``), ``undecided``, ``weakly identified``, ``cannot be asked``, ``cannot be
-        computed``.
+        help``), ``undecided``, ``weakly identified`` or both, ``cannot be asked``,
+        ``cannot be computed``.
     sentence
         The posterior probability in plain words, with the thresholds.
     header
@@ -448,9 +449,13 @@ def _averages_of_rows(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
                 return change_of(*arms[average.variable], "lift")
 
     names = ask.posterior.design.alternatives
-    kept = {a: unable(ask, a.alternative)[:, 0] for a in wanted if a.verb == "unable"}
-    rest = [a for a in wanted if a not in kept]
-    return kept | {a: one(a)[:, names.index(a.alternative)] for a in rest}
+    freed = {
+        a: (unable if a.verb == "unable" else kept)(ask, a.alternative)[:, 0]
+        for a in wanted
+        if a.verb in OF_FEASIBILITY
+    }
+    rest = [a for a in wanted if a not in freed]
+    return freed | {a: one(a)[:, names.index(a.alternative)] for a in rest}
 
 
 def _reads_base(ask: Ask, wanted: list[Average]) -> bool:
@@ -819,7 +824,7 @@ def _verdict(probability: float, identified: str) -> str:
     if np.isnan(probability):
         return "cannot be asked" if identified == NOTHING else "cannot be computed"
     if CONTRADICTED < probability < SUPPORTED:
-        return "undecided"
+        return "undecided and weakly identified" if identified == WEAK else "undecided"
     if identified == WEAK:
         return "weakly identified"
     verdict = "supported" if probability >= SUPPORTED else "contradicted"

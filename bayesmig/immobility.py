@@ -113,6 +113,22 @@ def unable(ask: Ask, alternative: str) -> Array:
         return np.asarray(np.maximum(now - then, 0.0) / now)
 
 
+def kept(ask: Ask, alternative: str) -> Array:
+    """Of those who would choose an alternative if it were feasible for all, who do not.
+
+    Returns
+    -------
+    ndarray
+        Share, ``(draw, cell)``; NaN where nobody would choose it.
+    """
+    columns, coefficients = prepare(ask.posterior, ask.frame, ask.groups, ask.seed)
+    freed = _freed(ask.posterior, alternative, columns, coefficients)
+    j = ask.posterior.design.alternatives.index(alternative)
+    now, then = (ask.averages_of(arm)[:, :, j] for arm in ((columns, coefficients), freed))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.maximum(then - now, 0.0) / then)
+
+
 def _freed(
     posterior: Posterior, alternative: str, columns: Columns, coefficients: Coefficients
 ) -> Prepared:

@@ -46,8 +46,8 @@ RULE = (
     f"power-scaling sensitivity to prior and likelihood, from {SENSITIVE:g} on it matters: where "
     "that to the prior does, data are few or at odds with it, and where that to the likelihood "
     "does not, the prior alone says it; of groups, the priors of their scales and correlations "
-    "are scaled; that to the likelihood is missing where it would be lost in noise: effects of many "
-    "groups make the log-likelihood vary by itself"
+    "are scaled; that to the likelihood is missing where it would be lost in noise: effects of "
+    "many groups make the log-likelihood vary by itself"
 )
 #: That a quantity is zero in every draw, since nothing in the theory makes it anything else.
 NOTHING = "nothing in the theory makes a difference"

@@ -17,6 +17,7 @@ from bayesmig.hypotheses import HypothesisResult, validate_hypotheses
 from bayesmig.immobility import stayers, unable
 from bayesmig.posterior import Posterior
 from bayesmig.predict import Ask, ask_about, comparisons
+from bayesmig.sensitivity import NOTHING, WEAK
 from bayesmig.variance_partition import levels
 from tests.by_hand import (
     HYPOTHESES,
@@ -235,7 +236,7 @@ def test_shape_of_the_result(posterior: Posterior) -> None:
     assert result.header["weights"].startswith("averages weighted by weight")
     assert "new groups" in hypotheses.test(posterior, "both", groups="new").header["groups"]
     assert "0.95" in result.header["verdict"]
-    assert result.summary["part"][0] in str(result)
+    assert result.summary["part"][0] in " ".join(str(result).split())
 
 
 def test_one_name_several_or_all(posterior: Posterior) -> None:
@@ -404,6 +405,10 @@ def test_in_a_logit_log_odds_are_coefficients() -> None:
     np.testing.assert_array_equal(flat(result)[:, 2:], 0.0)
     assert result.summary["probability"].tolist()[2:] == [0.0, 0.0]
     assert "cannot be asked of this theory" in result.sentence
+    # No probability that could be taken for a verdict.
+    assert math.isnan(result.probability) and math.isnan(result.prior_probability)
+    assert (result.verdict, result.identification) == ("cannot be asked", NOTHING)
+    assert result.at_width(80).splitlines()[0] == "x: cannot be asked"
     other = logit("log_odds(female, internal) > 0", "female", [[0.3, -0.4]])
     assert "cannot be asked" not in other.sentence
 
@@ -593,6 +598,26 @@ def test_a_difference_that_does_not_matter_is_told() -> None:
     assert results["differs"].probability == 0
 
 
+@pytest.mark.parametrize("columns", [80, 100])
+def test_a_result_fits_a_screen(posterior: Posterior, columns: int) -> None:
+    for name, result in hypotheses.test(posterior).items():
+        text = result.at_width(columns)
+        assert max(map(len, text.splitlines())) <= columns
+        assert text.startswith(f"{name}: {result.verdict}\n")
+        for part in result.summary.to_dict("records"):
+            assert part["part"] in " ".join(text.split())
+            assert f"{part['estimate']:.3g} [{part['lower']:.3g}, {part['upper']:.3g}]" in text
+        assert "before the data → " in text
+        assert text.splitlines()[-1] == f"  who says it  {result.identification or 'the data'}"
+        assert result.at_width(100) in str(result)
+
+
+def test_what_is_undecided_for_want_of_data_is_said_to_be() -> None:
+    assert hypotheses._verdict(0.4, WEAK) == "undecided and weakly identified"
+    assert hypotheses._verdict(0.4, "") == "undecided"
+    assert hypotheses._verdict(0.99, WEAK) == "weakly identified"
+
+
 # ----------------------------------------------------------- what cannot be asked of it
 
 
@@ -749,6 +774,7 @@ def test_parameters_are_those_of_levels_and_of_stayers() -> None:
         "sign": "correlation(origin, international, internal) < 0",
         "kept": "unable(international, wealth=p90) > 0.02",
         "all": "unable(international) > 0.02",
+        "aspiring": "kept(international) > 0.02",
     }
     design = build_design(
         theory(
@@ -770,6 +796,10 @@ def test_parameters_are_those_of_levels_and_of_stayers() -> None:
     everyone = stayers(posterior)
     row = list(everyone.summary["quantity"]).index("unable_among_stayers")
     np.testing.assert_allclose(of["all"], everyone.draws.to_numpy()[..., row] - 0.02, rtol=1e-9)
+    row = list(everyone.summary["quantity"]).index("kept_among_aspirers")
+    # Of all who would go, some would go within the country, which everybody can.
+    assert (everyone.draws.to_numpy()[..., row] - 0.02 - of["aspiring"] < 1e-9).all()
+    row = list(everyone.summary["quantity"]).index("unable_among_stayers")
     rich = posterior.frame.assign(wealth=np.quantile(posterior.frame["wealth"], 0.9))
     kept = stayers(posterior, newdata=rich).draws.to_numpy()[..., row] - 0.02
     np.testing.assert_allclose(of["kept"].mean(), kept.mean(), rtol=0.05)
@@ -791,3 +821,45 @@ def test_one_stream_may_be_freed_of_two() -> None:
     kept = replace(one, feasibility=np.asarray(one.feasibility)[:width])
     then = np.mean([by_sets(freed, kept, n)[0] for n in range(len(columns.persons))])
     assert got == pytest.approx((stay - then) / stay, rel=1e-9)
+    got = hypotheses.kept(ask, "international")[3, 0]
+    goes = np.mean([by_sets(columns, one, n)[2] for n in range(len(columns.persons))])
+    would = np.mean([by_sets(freed, kept, n)[2] for n in range(len(columns.persons))])
+    assert got == pytest.approx((would - goes) / would, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("of_wealth", "holds"), [(0.0, (False, False)), (0.8, (True, True))], ids=["free", "bound"]
+)
+def test_claims_of_liquidity_are_about_ability_not_about_willingness(
+    of_wealth: float, holds: tuple[bool, bool]
+) -> None:
+    """Where ability has nothing to do with wealth, costs keep alike shares of poor and rich.
+
+    Though the rich want to go far less; odds against staying, and the unable among those who
+    stay, would be told apart.
+    """
+    cost, poor, rich = "cost_international, international", "wealth=p10", "wealth=p90"
+    stated = {
+        "lift": f"lift({cost}, {poor}) < lift({cost}, {rich})",
+        "kept": f"kept(international, {poor}) > kept(international, {rich})",
+        "odds": f"log_odds({cost}, {poor}) < log_odds({cost}, {rich})",
+        "unable": f"unable(international, {poor}) > unable(international, {rich})",
+    }
+    spec = theory(
+        "wealth + female",
+        consideration={"feasible": {"international": "wealth + cost"}},
+        hypotheses={k: {"claim": "c.", "statement": v} for k, v in stated.items()},
+        groups=[],
+    )
+    centre = {
+        "beta": [[-1.0, 1.5], [-0.4, -1.2], [0.2, -0.2]],
+        "feasibility": [2.0, of_wealth, -1.0],
+    }
+    design = build_design(spec, wide_survey())
+    posterior = fabricated(design, centre=centre, spread=0.0, draws=110, survey=wide_survey())
+    found = hypotheses.test(posterior)
+    gaps = {name: r.summary["estimate"].iloc[0] for name, r in found.items()}
+    assert (gaps["lift"] < -0.02, gaps["kept"] > 0.02) == holds
+    if not of_wealth:
+        assert abs(gaps["lift"]) < 0.01 and abs(gaps["kept"]) < 0.01
+        assert abs(gaps["odds"]) > 0.1 and gaps["unable"] > 0.1

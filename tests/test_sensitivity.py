@@ -21,6 +21,7 @@ from bayesmig.predict import log_likelihood
 from bayesmig.sensitivity import (
     LEANS,
     OVERLAP,
+    RULE,
     SENSITIVE,
     UNKNOWN,
     WEAK,
@@ -30,6 +31,7 @@ from bayesmig.sensitivity import (
     of_answers,
     overlap,
     power_scaling,
+    scaled_words,
 )
 from bayesmig.survey.survey import Survey
 from tests.checks.worlds import laplace
@@ -184,6 +186,14 @@ def test_noise_of_many_effects_is_not_read_as_sensitivity(
     many = np.random.default_rng(7).chisquare(1800.0, len(values)) / 2
     monkeypatch.setattr(sensitivity, "log_likelihood_sums", lambda *of: likelihood(*of) - many)
     assert np.isnan(power_scaling(told, values)[1]).all()
+    # And it is said why there is no number.
+    assert scaled_words(0.01, float("nan")) == (
+        "power-scaling sensitivity 0.01 to the prior, that to the likelihood lost in the noise of "
+        "many groups' effects"
+    )
+    assert "0.01 to the prior, 0.20 to the likelihood" in scaled_words(0.01, 0.2)
+    assert "not known: it does not vary" in scaled_words(float("nan"), float("nan"))
+    assert "missing where it would be lost in noise" in RULE
 
 
 @pytest.mark.parametrize(

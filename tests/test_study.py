@@ -18,7 +18,7 @@ import pytest
 import typer
 import xarray as xr
 
-from bayesmig import study
+from bayesmig import cli, study
 from bayesmig.cli import app, main
 from bayesmig.errors import StudyError
 from bayesmig.progress import silent
@@ -620,6 +620,53 @@ JSON: dict[str, tuple[list[str], Callable[[object], bool]]] = {
         has_keys("summary", "text"),
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("failed", "words"),
+    [
+        ((), ""),
+        (
+            ("baseline: posterior predictive shares",),
+            "as it should be: baseline leaves out the net",
+        ),
+        (
+            ("baseline: posterior predictive shares", "selectivity: posterior predictive shares"),
+            "as it should be: baseline and selectivity leave out",
+        ),
+        (
+            ("networks: posterior predictive shares",),
+            "not to be expected: networks: posterior pred",
+        ),
+        (("baseline: convergence",), "not to be expected: baseline: convergence"),
+    ],
+)
+def test_the_demo_says_why_checks_fail(failed: tuple[str, ...], words: str) -> None:
+    said = cli._on_failed_checks(failed)
+    assert said.startswith(words) and bool(said) is bool(failed)
+
+
+def test_a_claim_that_cannot_be_made_is_named_before_sampling(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a model by itself, in a study, and as JSON; the file is valid all the same."""
+    model = tmp_path / "idle.toml"
+    model.write_text(
+        'extends = "selectivity"\nname = "idle"\n[hypotheses.idle]\nclaim = "x"\n'
+        'statement = "log_odds(wealth, internal, urban=1) > log_odds(wealth, internal, urban=0)"\n'
+    )
+    own = tmp_path / "study.toml"
+    own.write_text(
+        f'title = "x"\nsurvey = "{home / "survey" / "survey.toml"}"\n'
+        f'theories = ["{model}"]\nseed = 1\n'
+    )
+    for file in (model, own):
+        assert call(["validate", str(file)], monkeypatch) == 0
+        said = capsys.readouterr().err
+        assert "warning: the hypothesis 'idle' of the theory 'idle'" in said
+        assert "cannot be asked of this theory" in said
+    assert call(["validate", str(own), "--json"], monkeypatch) == 0
+    assert len(json.loads(capsys.readouterr().out)["warnings"]) == 1
 
 
 @pytest.mark.parametrize(("arguments", "right"), JSON.values(), ids=JSON.keys())

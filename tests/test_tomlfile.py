@@ -200,6 +200,16 @@ def test_missing_file_names_the_nearest(tmp_path: Any) -> None:
         read_toml(tmp_path / "no" / "x.toml")
 
 
+def test_a_missing_file_is_not_answered_with_what_other_tools_keep_there(tmp_path: Any) -> None:
+    (tmp_path / "pyproject.toml").write_text("")
+    with pytest.raises(SpecError, match=r"holds no \.toml file of bayesmig"):
+        read_toml(tmp_path / "study.toml", "study")
+    (tmp_path / "family_life_of_indonesia.toml").write_text("")
+    with pytest.raises(SpecError) as caught:
+        read_toml(tmp_path / "study.toml", "study")
+    assert caught.value.mend == f"the folder {tmp_path} holds family_life_of_indonesia.toml"
+
+
 def test_folder_encoding_and_syntax(tmp_path: Any) -> None:
     with pytest.raises(SpecError, match="is a folder"):
         read_toml(tmp_path)

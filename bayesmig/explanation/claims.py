@@ -164,6 +164,8 @@ def _what(average: Average, mark: Mark) -> str:
             return f"the {averaged} of people's log odds of {alternative} against the base"
         case "unable":
             return f"the share of those who stay that would choose {alternative} if everybody could"
+        case "kept":
+            return f"the share kept from {alternative} of those who would choose it if they could"
         case "vpc":
             over = units_of(average.level)
             return f"the share of the variance of {alternative}'s utility that lies between {over}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bayesmig.choice.response import SHAPES
 from bayesmig.explanation.facts import Facts
 from bayesmig.explanation.identification_beyond import needs_beyond, of_combinations
 from bayesmig.explanation.utility import (
@@ -25,7 +26,7 @@ from bayesmig.explanation.utility import (
 )
 from bayesmig.explanation.words import counted, listed, per_cent, plural, units_of
 from bayesmig.spec.model import Group, Hypothesis, ModelSpec
-from bayesmig.spec.statement import Average
+from bayesmig.spec.statement import OF_FEASIBILITY, Average
 from bayesmig.survey.sources import source_of
 
 #: What names of columns begin with: own earlier moves, and those of others.
@@ -285,6 +286,7 @@ def needs_of_hypothesis(
     elif any(a.verb == "share" for a in averages):
         yield "the shares alone, which the constants follow whatever else the theory holds."
     yield from _of_parameters(averages)
+    yield from _of_shapes(spec, averages)
     yield from _held(averages, facts)
     yield from _absent(spec, columns, facts)
     yield from _cross(spec, averages, facts)
@@ -301,10 +303,25 @@ def _of_parameters(averages: list[Average]) -> Iterator[str]:
                 f"many {units_of(a.level)} with several choices each, and movers of both kinds "
                 "among them: where there are few, the prior of the correlation says it."
             )
-        elif a.verb == "unable":
+        elif a.verb in OF_FEASIBILITY:
             yield (
                 f"what makes {a.alternative} feasible and not wanted: see what is said of its "
                 "feasibility."
+            )
+
+
+def _of_shapes(spec: ModelSpec, averages: list[Average]) -> Iterator[str]:
+    """What claims need that are about where along a curve an effect is stronger."""
+    for curve in spec.curves:
+        shape = SHAPES[curve.shape]
+        places = {v for a in averages for c, v in a.at if c == curve.column == a.variable}
+        if shape and len(places) > 1:
+            them = "it" if len(shape) == 1 else "them"
+            yield (
+                f"It rests on the shape of the curve of {curve.label} ({listed(shape)}), not on "
+                f"its effect alone, and few surveys tell much of {them}: expect the claim to be "
+                "called weakly identified, whatever its probability, unless there are many people "
+                "at each of the values named."
             )
 
 

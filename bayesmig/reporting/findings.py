@@ -160,7 +160,7 @@ def _standing(row: Mapping[Any, Any]) -> str:
 
 def _claim(row: Mapping[Any, Any]) -> Markup:
     stands, said = _standing(row), str(row["joint_identification"])
-    beside = f"; {said}" if said and stands in ("supported", "contradicted") else ""
+    beside = f"; {said}" if said and stands != "weakly identified" else ""
     return Markup("{} {} ({}{}). The theory’s claim: {}.").format(
         badge(stands),
         reading(str(row["statement"])),

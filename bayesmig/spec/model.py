@@ -18,7 +18,14 @@ from bayesmig.spec.priors import NAME as NAME
 from bayesmig.spec.priors import Frozen, Priors
 from bayesmig.spec.priors import Name as Name
 from bayesmig.spec.references import Mechanism, Reference
-from bayesmig.spec.statement import AGAINST_BASE, OF_LEVELS, Average, Inequality, parse_statement
+from bayesmig.spec.statement import (
+    AGAINST_BASE,
+    OF_FEASIBILITY,
+    OF_LEVELS,
+    Average,
+    Inequality,
+    parse_statement,
+)
 from bayesmig.tomlfile import write_toml
 
 #: That of a file without its ending.
@@ -466,7 +473,7 @@ class ModelSpec(Frozen):
             why = f"the base {self.choice.base!r} has no effects of groups"
         elif verb == "correlation" and not correlated[average.level]:
             why = f"effects of {average.level!r} are uncorrelated in this theory"
-        elif verb == "unable" and alternative not in self.feasible_formulas:
+        elif verb in OF_FEASIBILITY and alternative not in self.feasible_formulas:
             why = f"everybody is able to choose {alternative!r} in this theory"
         if why:
             raise SpecError(

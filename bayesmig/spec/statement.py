@@ -34,6 +34,9 @@ Each side is arithmetic over average effects on the probability scale:
 ``unable(j)``
     of those who stay, the share that would choose ``j`` if it were feasible for everybody;
     the theory says for whom it is.
+``kept(j)``
+    of those who would choose ``j`` if it were feasible for everybody, the share that does not:
+    where more want to go, `unable` counts more, `kept` does not.
 
 Two are of the effects of groups, not of people, and hold no columns. A level is named as its
 group is, in quotes where columns are crossed:
@@ -76,11 +79,14 @@ ESTIMANDS: Mapping[str, tuple[int, ...]] = {
     "log_odds": (2, 1),
     "share": (1,),
     "unable": (1,),
+    "kept": (1,),
     "vpc": (2,),
     "correlation": (3,),
 }
 #: They are of the effects of groups: their first name is a level.
 OF_LEVELS = ("vpc", "correlation")
+#: They compare with a world in which an alternative is feasible for everybody.
+OF_FEASIBILITY = ("unable", "kept")
 #: Zero of the base, whatever the data say: they are about odds against it.
 AGAINST_BASE = ("excess", "log_odds")
 #: How a statement names a percentile of a column.

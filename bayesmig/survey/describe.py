@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,11 @@ class SurveyDescription:
         for name, table in self.tables.items():
             parts.append(f"{name}\n{_text(table)}")
         if self.warnings:
-            parts.append("warnings\n" + "\n".join(f"  ! {w}" for w in self.warnings))
+            said = [
+                fill(w, _WIDTH, initial_indent="  ! ", subsequent_indent="    ")
+                for w in self.warnings
+            ]
+            parts.append("\n".join(["warnings", *said]))
         return "\n\n".join(parts)
 
 
@@ -273,12 +278,12 @@ def _thin_origins(survey: Survey) -> list[str]:
 def _constant(survey: Survey) -> list[str]:
     known = ((name, values.dropna()) for name, values in survey.frame.items())
     flat = [name for name, values in known if (values == values.iloc[0]).all()]
-    return [_of_constant(str(name), survey.roles.declared()) for name in flat]
+    return [_of_constant(str(name), survey.has("period")) for name in flat]
 
 
-def _of_constant(name: str, roles: Mapping[str, str]) -> str:
+def _of_constant(name: str, has_period: bool) -> str:
     """What follows from a column of one value."""
-    if name == roles.get("period"):
+    if name == "period" and has_period:
         return (
             f"the column {name!r} is constant: there is one period, so that theories have no "
             "constants of periods here and nothing is said of change over time"

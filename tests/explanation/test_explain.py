@@ -312,6 +312,12 @@ def test_a_cross_effect_needs_both_networks_apart() -> None:
             "movers of both kinds",
         ),
         (
+            "kept(international) > 0.1",
+            "The share kept from international of those who would choose it if they could is above "
+            "0.1.",
+            "what makes international feasible and not wanted",
+        ),
+        (
             "unable(international) > 0.1",
             "The share of those who stay that would choose international if everybody could is "
             "above 0.1.",
@@ -339,6 +345,19 @@ def test_columns_that_a_claim_holds_are_needed_too(survey: bm.Survey) -> None:
     facts = " ".join(needs_of_hypothesis(spec, claim(held), Facts(survey)))
     assert "age = 99 lies outside of" in facts
     assert "female = 1 lies outside" not in facts
+
+
+def test_a_claim_about_the_shape_of_a_curve_is_said_to_be_weakly_told() -> None:
+    spec = bm.load_model("network_threshold")
+    said = {
+        name: " ".join(needs_of_hypothesis(spec, h, None)) for name, h in spec.hypotheses.items()
+    }
+    assert (
+        "It rests on the shape of the curve of network_international (half_saturation and "
+        in (said["threshold"])
+    )
+    assert "expect the claim to be called weakly identified" in said["threshold"]
+    assert "shape of the curve" not in said["network_pulls"]
 
 
 def test_a_cross_effect_without_its_sibling_is_warned_of() -> None:

@@ -93,6 +93,10 @@ def test_what_the_prior_says_is_neither_supported_nor_contradicted() -> None:
     from bayesmig.reporting import words
 
     assert words.WEAK == sensitivity.WEAK
+    assert words.NOTHING == sensitivity.NOTHING
+    assert standing(float("nan"), words.NOTHING) == "cannot be asked"
+    assert 'class="badge open">cannot be asked' in words.badge("cannot be asked")
+    assert "cannot be asked" in words.STANDINGS
     assert [standing(p, words.WEAK) for p in (0.99, 0.5, 0.01, float("nan"))] == [
         *("weakly identified", "undecided", "weakly identified", "cannot be computed")
     ]

@@ -18,7 +18,9 @@ from tests.fabricate import fabricated, small_design, theory
 BENT = {"smooths": [{"column": "wealth", "bends": 3}]}
 NEST = {"nests": [{"name": "move", "alternatives": ["internal", "international"]}]}
 HOME = {"nests": [{"name": "home", "alternatives": ["stay", "internal"]}]}
-CURVE = {"curves": [{"column": "household_internal", "shape": "log1p", "alternatives": ["internal"]}]}
+CURVE = {
+    "curves": [{"column": "household_internal", "shape": "log1p", "alternatives": ["internal"]}]
+}
 AT = "log_odds(education, internal, wealth=1) > log_odds(education, internal, wealth=0)"
 OWN = "log_odds(wealth, internal, wealth=1) > log_odds(wealth, internal, wealth=0)"
 #: Utility, statement, whether it can be asked, and what else the theory has.

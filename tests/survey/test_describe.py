@@ -123,7 +123,11 @@ def test_it_fits_a_terminal_and_names_everything() -> None:
 
 
 def test_a_sound_survey_has_no_warning() -> None:
-    assert survey().describe().warnings == ("the column 'period' is constant",)
+    (only,) = survey().describe().warnings
+    assert only == (
+        "the column 'period' is constant: there is one period, so that theories have no constants "
+        "of periods here and nothing is said of change over time"
+    )
 
 
 def rare(frame: pd.DataFrame) -> pd.DataFrame:
@@ -136,7 +140,9 @@ WARNINGS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("thin by share", lambda d: d.assign(place=np.repeat([*range(20), 40, 41],
                                                          [*[2] * 20, 10, 350])), {},
      "origins are thin"),
-    ("constant", lambda d: d.assign(age=30), {}, "the column 'age' is constant"),
+    ("constant", lambda d: d.assign(age=30), {},
+     "the column 'age' is constant: people do not differ in it, so that no effect of it can be "
+     "told, and a theory that has it in its utility is refused"),
     ("no weight", lambda d: d.drop(columns="w"),
      {"roles": {k: v for k, v in ROLES.items() if k != "weight"}}, "no weight is declared"),
     ("zero weights", lambda d: d.assign(w=d["w"].where(d["pid"] > 3, 0)), {},
