@@ -1,9 +1,10 @@
 """Write docs/ifls.md: what the theories say of Indonesia. The data are not part of this repository.
 
-    python docs/ifls.py surveys/ifls.toml
+    python docs/ifls.py surveys/ifls.toml [FOLDER]
 
 Fits every packaged theory of persons whose columns the survey has, on the compiled routes; those
 that need the PyMC graph on tens of thousands of rows are named and left out. Results only.
+Finished chains are kept in the folder and found there again; seconds are then of what was left.
 """
 
 import re
@@ -44,7 +45,7 @@ or the prior, is told by that and by power-scaling both.
 """
 
 
-def main(codebook: str) -> None:
+def main(codebook: str, folder: str | None = None) -> None:
     """Fit, test, compare, write."""
     survey = bm.read_survey(codebook)
     fits, left, claims, told = {}, [], [], []
@@ -60,9 +61,11 @@ def main(codebook: str) -> None:
                 left.append((theory.name, f"needs the PyMC graph ({', '.join(parts)})"))
                 continue
             started = time.perf_counter()
-            fit = bm.fit(theory, survey, seed=7)
+            keep = None if folder is None else Path(folder) / theory.name
+            fit = bm.fit(theory, survey, seed=7, keep=keep)
             if fit.problems() and time.perf_counter() - started < PATIENCE:
-                fit = bm.fit(theory, survey, seed=7, draws=LONGER)
+                keep = None if folder is None else Path(folder) / f"{theory.name}-longer"
+                fit = bm.fit(theory, survey, seed=7, draws=LONGER, keep=keep)
             seconds = time.perf_counter() - started
             fits[theory.name] = fit
             known = fit.data["diagnostics"].to_dataset()
@@ -112,4 +115,4 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -642,11 +642,26 @@ def test_covariates_are_there_where_they_are_named_and_change_nobody_else(
     pd.testing.assert_series_equal(few["norms"], more["norms"])
 
 
+def test_kin_are_the_other_two_of_three_households(make: Callable[..., SimulatedSurvey]) -> None:
+    """By loops over households in the order of the file."""
+    frame = pd.read_csv(make(persons=1_500, effects=named("kin_internal")).data)
+    moved = frame.groupby("household_id", sort=False)["prior_internal"].sum()
+    expected = {}
+    for _, here in frame.groupby("community", sort=False):
+        homes = list(dict.fromkeys(here["household_id"]))
+        for number, home in enumerate(homes):
+            others = homes[number // 3 * 3 : number // 3 * 3 + 3]
+            expected[home] = sum(moved[other] for other in others if other != home)
+    assert frame["kin_internal"].tolist() == [expected[h] for h in frame["household_id"]]
+    assert frame["kin_internal"].max() > 1
+
+
 def test_covariates_vary_over_what_they_say(make: Callable[..., SimulatedSurvey]) -> None:
     made = make(persons=6_000, periods=2, effects=named(*COVARIATES))
     frame = pd.read_csv(made.data)
-    fixed = [c for c in COVARIATES if c in frame and c not in ("relative_deprivation",
-             "remittances", "border_enforcement") and not c.startswith("jobs_")]  # fmt: skip
+    of_rows = ("relative_deprivation", "remittances", "border_enforcement")
+    of_places = [c for c in COVARIATES if c in frame and c not in of_rows]
+    fixed = [c for c in of_places if not c.startswith(("jobs_", "kin_"))]
     assert frame.groupby("community")[fixed].nunique().max().max() == 1
     jobs = frame.groupby(["community", "sex"])[["jobs_internal", "jobs_international"]]
     assert jobs.nunique().max().max() == 1
@@ -657,6 +672,7 @@ def test_covariates_vary_over_what_they_say(make: Callable[..., SimulatedSurvey]
     assert ((frame["remittances"] > 0) == (frame["household_international"] > 0)).all()
     homes = frame.groupby(["household_id", "year"])
     assert homes["relative_deprivation"].nunique().max() == 1
+    assert homes["kin_international"].nunique().max() == 1
     for column in ("norms", "vacancies"):
         places = frame.groupby("community")[column].first()
         assert abs(places.mean()) < 0.4

@@ -345,7 +345,7 @@ class Design:
         }
         return replace(
             self.columns,
-            persons=persons,
+            persons=_with_means(self.spec, persons, groups),
             only=only,
             attributes=attributes,
             groups=groups,
@@ -397,15 +397,16 @@ class Design:
             with _situations(self.alternatives):
                 found = self.encoders["alternatives"].derivative(stacked, speeds, where=where)
             attributes = found.reshape(attributes.shape)
+        groups = {
+            by: (codes, self.layouts[by].encoder.derivative(frame, along, where=where))
+            for by, (codes, _) in columns.groups.items()
+        }
         return replace(
             columns,
-            persons=moved("persons"),
+            persons=_with_means(self.spec, moved("persons"), groups),
             only={j: moved(f"only.{self.alternatives[j]}") for j in columns.only},
             attributes=attributes,
-            groups={
-                by: (codes, self.layouts[by].encoder.derivative(frame, along, where=where))
-                for by, (codes, _) in columns.groups.items()
-            },
+            groups=groups,
             doses=moving_doses(self.spec, frame, self.encoders, along, where),
             feasible={
                 j: self._moving_feasible(frame, column, self.alternatives[j], columns, where)
@@ -597,7 +598,7 @@ def design_from_frame(
     frame = frame.reset_index(drop=True)
     choice = _choice(spec, frame, roles)
     encoders: dict[str, Encoder] = {}
-    persons = _persons(spec, frame, roles, encoders)
+    of_formula = _persons(spec, frame, roles, encoders)
     only = _only(spec, frame, encoders)
     attributes = _with_shared(spec, attributes)
     available = _available(spec, frame, "")
@@ -616,7 +617,7 @@ def design_from_frame(
     columns = Columns(
         n_alternatives=len(spec.choice.alternatives),
         base=spec.choice.alternatives.index(spec.choice.base),
-        persons=persons,
+        persons=_with_means(spec, of_formula, groups),
         only=only,
         attributes=attribute_columns,
         groups=groups,
@@ -630,7 +631,7 @@ def design_from_frame(
         ),
     )
     labels = Labels(
-        persons=encoders["persons"].names,
+        persons=(*encoders["persons"].names, *(pool.name for pool in spec.pools)),
         only=tuple((a, n) for a in spec.utility.only for n in encoders[f"only.{a}"].names),
         attribute_terms=encoders["alternatives"].names if "alternatives" in encoders else (),
     )
@@ -726,6 +727,14 @@ def _persons(
     where = "key utility.persons"
     encoders["persons"], columns = learn(formula, frame, constant=constant, where=where)
     return columns
+
+
+def _with_means(
+    spec: ModelSpec, persons: np.ndarray, groups: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Columns of persons, and beside them those of the mean effects of pools: their sums."""
+    sums = [groups[pool.by][1].sum(axis=1) for pool in spec.pools]
+    return np.column_stack([persons, *sums]) if sums else persons
 
 
 def _only(
@@ -1044,16 +1053,21 @@ def _with_shared(
 
 
 def _of_everyone(spec: ModelSpec, frame: pd.DataFrame) -> Iterator[tuple[GroupLayout, np.ndarray]]:
-    """Factors of one group that everyone is in: smooths, and deviations of what is shared."""
+    """Factors of one group that everyone is in: smooths, and deviations from what is common."""
     everyone = pd.Index([_EVERYONE], dtype=object)
     for number, smooth in enumerate(spec.smooths):
         key, by = f"key smooths[{number}]", f"smooth_{smooth.column}"
         encoder, terms = learn_smooth(smooth.column, smooth.bends, frame, where=key)
         yield GroupLayout(by, (), everyone, encoder, smooth.correlated, "alternative"), terms
+    deviating = [
+        (f"key pools[{number}].columns", pool.by, pool.columns)
+        for number, pool in enumerate(spec.pools)
+    ]
     if columns := spec.utility.shared_columns:
-        formula = parse_formula(" + ".join(columns))
-        scaled, terms = learn_scaled(formula, frame, where="key utility.shared")
-        yield GroupLayout("deviation", (), everyone, scaled, False, "one"), terms
+        deviating.append(("key utility.shared", "deviation", columns))
+    for key, by, columns in deviating:
+        scaled, terms = learn_scaled(parse_formula(" + ".join(columns)), frame, where=key)
+        yield GroupLayout(by, (), everyone, scaled, False, "one"), terms
 
 
 def _can_group(
@@ -1292,6 +1306,8 @@ def _away(
     found += np.sum(np.square(_reach(spec.priors.alternatives, spread) * mean))
     # A deviation of the size that its scale's prior has.
     found += np.sum(np.square(spec.priors.scale.scale * mean / spread))
+    pooled = [columns.groups[pool.by][1].mean(axis=0) for pool in spec.pools]
+    found += sum(np.sum(np.square(spec.priors.scale.scale * mean)) for mean in pooled)
     own = np.zeros(columns.n_alternatives)
     for k, curve in enumerate(columns.curves):
         dose = columns.doses[:, k]

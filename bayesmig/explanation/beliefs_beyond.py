@@ -30,6 +30,8 @@ def _scales(spec: ModelSpec) -> Iterator[tuple[str, str]]:
         yield f"sigma_smooth_{smooth.column}", scale_prior_words(scale)
         if smooth.correlated and streams > 1:
             yield f"corr_smooth_{smooth.column}", correlation_words(correlation, streams)
+    for pool in spec.pools:
+        yield f"sigma_{pool.by}", scale_prior_words(scale)
     if spec.utility.shared_columns:
         yield "sigma_deviation", scale_prior_words(scale)
     for taste in spec.tastes:

@@ -206,6 +206,40 @@ def shared(context: Context) -> Iterator[Section]:
     )
 
 
+def pools(context: Context) -> Iterator[Section]:
+    """Columns of one kind, with effects around a mean."""
+    for pool in context.spec.pools:
+        name, latex, by = pool.name, *map(name_in_latex, (pool.name, pool.by))
+        yield Section(
+            UTILITY,
+            (
+                Equation(
+                    Math(f"{name}[j,x]", rf"{latex}_{{j,x}}"),
+                    (
+                        Math(f"beta[{name}, j]", rf"\beta_{{{latex},j}}"),
+                        Math(f"u_{pool.by}[j,x]", rf"u^{{{by}}}_{{j,x}}"),
+                    ),
+                ),
+                Equation(
+                    Math(f"u_{pool.by}[j,x]", rf"u^{{{by}}}_{{j,x}}"),
+                    (
+                        Math(
+                            f"Normal(0, sigma_{pool.by}²)",
+                            rf"\mathcal{{N}}\left(0,\; \sigma_{{{by}}}^2\right)",
+                        ),
+                    ),
+                    "~",
+                    note=f"independently for x = {listed(pool.columns, 'or')} and all j",
+                ),
+                f"{listed(pool.columns)} are of one kind: their effects, per standard deviation of "
+                f"a column in the survey, lie around the mean effect beta[{name}, j]: partial "
+                f"pooling. How far they lie from it (sigma_{pool.by}) is learnt: at zero only "
+                "their sum counts; a column of which the data say little is drawn towards the "
+                "mean.",
+            ),
+        )
+
+
 def smooths(context: Context) -> Iterator[Section]:
     """Penalised splines beside lines."""
     several = len(context.spec.choice.nonbase) > 1

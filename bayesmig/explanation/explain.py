@@ -24,6 +24,7 @@ from bayesmig.explanation.beyond import (
     consideration,
     curves,
     nests,
+    pools,
     shared,
     smooths,
     tastes,
@@ -59,6 +60,7 @@ from bayesmig.explanation.utility import (
     only_summands,
     own_terms,
     persons_summands,
+    pool_term,
     smooth_terms,
     symbols,
     taste_terms,
@@ -197,7 +199,8 @@ def _utility(context: Context) -> Iterator[Section]:
     persons = persons_summands(spec)
     attributes = attribute_summands(spec, context.varying, j)
     terms += [s.math for s in (*persons, *attributes)]
-    terms += [*smooth_terms(spec), *deviation_terms(spec)]
+    terms += smooth_terms(spec)
+    terms += [*map(pool_term, spec.pools), *deviation_terms(spec)]
     terms += [effect for group in spec.groups for effect in effects(group)]
     terms += taste_terms(spec, context.varying, j)
     note = f"for j = {listed(spec.choice.nonbase, 'or')}"
@@ -528,6 +531,7 @@ DESCRIBERS: Mapping[str, Callable[[Context], Iterator[Section]]] = {
     "consideration": consideration,
     "utility": _utility,
     "smooths": smooths,
+    "pools": pools,
     "curves": curves,
     "groups": _groups,
     "tastes": tastes,
@@ -544,6 +548,7 @@ DESCRIBED: Mapping[str, frozenset[str]] = {
     "Utility": frozenset({"persons", "only", "alternatives", "shared", "period_constants"}),
     "Group": frozenset({"by", "terms", "correlated"}),
     "Smooth": frozenset({"column", "bends", "correlated"}),
+    "Pool": frozenset({"name", "columns"}),
     "Taste": frozenset({"by", "attributes", "correlated"}),
     "Nest": frozenset({"name", "alternatives", "within"}),
     "Curve": frozenset({"column", "shape", "alternatives", "name"}),

@@ -28,6 +28,7 @@ from bayesmig.explanation.utility import (
     only_summands,
     own_constant,
     persons_summands,
+    pool_term,
     smooth_terms,
     taste_summands,
     with_own,
@@ -217,7 +218,7 @@ def _utilities(context: Context) -> Iterator[Node]:
 
 
 def _of_everyone(context: Context) -> Iterator[Node]:
-    """Smooths, and deviations from what is shared."""
+    """Smooths, pools, and deviations from what is shared."""
     spec = context.spec
     for smooth, math in zip(spec.smooths, smooth_terms(spec), strict=True):
         name = f"smooth_{smooth.column}"
@@ -226,6 +227,13 @@ def _of_everyone(context: Context) -> Iterator[Node]:
             scales.append(Node(f"corr {name}", f"corr_{name}", "scale"))
         parts = (_column(context, smooth.column), *scales)
         yield Node(f"s {math.plain}", math.plain, "effect", parts)
+    for pool in spec.pools:
+        ends = (
+            Node(f"mean {pool.name}", f"beta[{pool.name}, j]", "coefficient"),
+            Node(f"sigma {pool.by}", f"sigma_{pool.by}", "scale"),
+        )
+        columns = [_column(context, column) for column in pool.columns]
+        yield Node(f"pool {pool.name}", pool_term(pool).plain, "effect", (*columns, *ends))
     scale = Node("sigma deviation", "sigma_deviation", "scale")
     for column, math in zip(spec.utility.shared_columns, deviation_terms(spec), strict=True):
         yield Node(f"u {math.plain}", math.plain, "effect", (_column(context, column), scale))
@@ -328,6 +336,7 @@ DRAWN: Mapping[str, Callable[[Context], Iterator[Node]] | None] = {
     "utility": _utilities,
     "groups": None,
     "smooths": None,
+    "pools": None,
     "tastes": None,
     "curves": None,
     "nests": _nests,

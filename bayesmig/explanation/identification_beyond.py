@@ -23,6 +23,14 @@ def needs_beyond(spec: ModelSpec, facts: Facts | None) -> Iterator[tuple[str, st
     """(What, what identifies it), of everything but columns, groups and constants."""
     for smooth in spec.smooths:
         yield f"bend of {smooth.column}", _of_smooth(smooth, facts)
+    for pool in spec.pools:
+        yield (
+            f"pool of {pool.name}",
+            f"people who differ in one of {listed(pool.columns, 'or')} and not in the others: what "
+            "rises and falls together has one effect, the mean's. With "
+            f"{len(pool.columns) * len(spec.choice.nonbase)} deviations, sigma_{pool.by} rests "
+            "much on its prior.",
+        )
     if columns := spec.utility.shared_columns:
         yield (
             f"shared {listed(columns)}",

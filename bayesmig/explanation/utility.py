@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from bayesmig.explanation.page import Math
-from bayesmig.explanation.words import label, name_in_latex
+from bayesmig.explanation.words import label, listed, name_in_latex
 from bayesmig.expressions import Factor, Formula
 from bayesmig.spec.model import Group, ModelSpec, Taste
+from bayesmig.spec.pools import Pool
 
 #: Transforms that make several columns of one, and what their coefficients are of.
 SEVERAL = {"poly": "orthogonal polynomial", "bs": "B-spline"}
@@ -122,6 +123,15 @@ def smooth_terms(spec: ModelSpec) -> list[Math]:
     return [Math(f"s_{c}[j]({c})", rf"s^{{{n}}}_{{j}}\left({n}\right)") for c, n in names]
 
 
+def pool_term(pool: Pool) -> Math:
+    """What the columns of a pool add to the utility of ``j``."""
+    name = name_in_latex(pool.name)
+    return Math(
+        f"sum over x in {pool.name} of {pool.name}[j,x]·z(x)",
+        rf"\sum_{{x \in {name}}} {name}_{{j,x}}\,x/\mathrm{{sd}}\left(x\right)",
+    )
+
+
 def deviation_terms(spec: ModelSpec) -> list[Math]:
     """How ``j`` deviates from what the streams share, per standard deviation of a column."""
     names = ((c, name_in_latex(c)) for c in spec.utility.shared_columns)
@@ -181,8 +191,11 @@ def symbols(spec: ModelSpec) -> list[tuple[str, str]]:
     """What letters mean that belong to no column's own coefficient."""
     bent = (s.column for s in spec.smooths)
     rows = [(f"s_{name}[j]", f"bend of the effect of {name}; see below") for name in bent]
+    for pool in spec.pools:
+        rows.append((f"{pool.name}[j,x]", f"effects of {listed(pool.columns)}; see below"))
     if spec.utility.shared_columns:
         rows.append(("u_deviation[j]", "how j deviates from what the streams share; see below"))
+    if spec.pools or spec.utility.shared_columns:
         rows.append(("z(x)", "x over its standard deviation in the survey; zero stays zero"))
     rows += [
         (

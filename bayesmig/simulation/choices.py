@@ -306,6 +306,8 @@ def _covariates(
                 women, men = (of_place[f"{name}_{who}"][place] for who in ("women", "men"))
                 is_woman = everyone.female[deciders.person]
                 columns[name] = np.round(np.where(is_woman, women, men), 4)
+            case _ if name.startswith("kin_"):
+                columns[name] = _moved_kin(deciders, everyone, prior[name.removeprefix("kin_")])
             case _ if name.startswith("network_"):
                 _, stream, who = name.split("_")
                 of = everyone.female if who == "women" else ~everyone.female
@@ -325,6 +327,16 @@ def _shortfall(consumption: Integers, deciders: Deciders, everyone: People) -> F
         y = income[here]
         short[here] = np.maximum(y[None, :] - y[:, None], 0.0).mean(axis=1) / y.mean()
     return np.round(short, 4)[deciders.household]
+
+
+def _moved_kin(deciders: Deciders, everyone: People, moved: Booleans) -> Integers:
+    """Earlier movers in the other two of three households of the origin that are related."""
+    homes, place = deciders.household, deciders.community[everyone.homes.heads]
+    first = np.searchsorted(place, place)
+    kin = place * len(place) + (np.arange(len(place)) - first) // 3
+    of_home = np.bincount(homes, moved, len(place))
+    _, code = np.unique(kin, return_inverse=True)
+    return (np.bincount(code, of_home)[code] - of_home)[homes].astype(np.int64)
 
 
 def _share_among(deciders: Deciders, moved: Booleans, of: Booleans) -> Floats:

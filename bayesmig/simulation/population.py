@@ -55,7 +55,7 @@ _MORE_OF_PLACE = {
     "normal": ("norms", "vacancies", "distance_internal", "distance_international",
                "slope_internal", "slope_international", "border_distance",
                "jobs_internal_women", "jobs_internal_men", "jobs_international_women",
-               "jobs_international_men"),
+               "jobs_international_men", "skill_recognition"),
 }  # fmt: skip
 _MORE_OF_PERIOD = ("border_enforcement", "remittances")
 _OF_PERIOD = {"uniform": ("choice", "no_consumption"), "normal": ("wealth",)}

@@ -173,6 +173,11 @@ COVARIATES: Mapping[str, str] = {
     "relative_deprivation": "mean shortfall of the household's consumption per head against other "
     "households of the origin, as a share of their mean",
     "remittances": "log(1 + remittances from abroad); 0 without a member who moved abroad",
+    "skill_recognition": "how far skills of the origin's people count abroad",
+    **{
+        f"kin_{stream}": f"relatives in other households of the origin who moved before, {stream}"
+        for stream in STREAMS
+    },
     **{
         f"network_{stream}_{who}": f"network_{stream} among {who} alone"
         for stream in STREAMS

@@ -14,6 +14,7 @@ from bayesmig.expressions import Formula, parse_formula
 from bayesmig.spec.consideration import Consideration, check_consideration
 from bayesmig.spec.curves import Curve, check_curves
 from bayesmig.spec.nests import Nest, check_nests
+from bayesmig.spec.pools import Pool, check_pools
 from bayesmig.spec.priors import NAME as NAME
 from bayesmig.spec.priors import Frozen, Priors
 from bayesmig.spec.priors import Name as Name
@@ -326,8 +327,8 @@ class Expect(Frozen):
     Attributes
     ----------
     persons
-        Coefficients per non-base alternative, the constant included and period
-        constants not.
+        Coefficients per non-base alternative, the constant and mean effects of pools
+        included and period constants not.
     only, alternatives
         Coefficients in all of these blocks.
     """
@@ -358,6 +359,8 @@ class ModelSpec(Frozen):
         The model.
     smooths
         Bends of columns' effects.
+    pools
+        Columns of one kind, whose effects are partially pooled.
     tastes
         Coefficients of attributes that vary over persons or groups.
     nests
@@ -391,6 +394,7 @@ class ModelSpec(Frozen):
     available: dict[Name, Column] = {}
     groups: tuple[Group, ...] = ()
     smooths: tuple[Smooth, ...] = ()
+    pools: tuple[Pool, ...] = ()
     tastes: tuple[Taste, ...] = ()
     nests: tuple[Nest, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -412,6 +416,9 @@ class ModelSpec(Frozen):
                         mend="put all of it into one entry",
                     )
         self._check_smooths()
+        lines = (*self._lines, *self.utility.shared_columns)
+        read = {c for key, f in self.formulas.items() if "pools" not in key for c in f.columns}
+        check_pools(self.pools, read, lines)
         self._check_names()
         known = self.choice.alternatives
         check_nests(self.nests, known)
@@ -501,6 +508,7 @@ class ModelSpec(Frozen):
     def _check_names(self) -> None:
         """No group has the name that effects of everyone are given."""
         given = [f"smooth_{smooth.column}" for smooth in self.smooths]
+        given += [pool.by for pool in self.pools]
         given += ["deviation"] if self.utility.shared_columns else []
         named = {"groups": [g.by for g in self.groups], "tastes": [t.by for t in self.tastes]}
         for key, names in named.items():
@@ -514,14 +522,13 @@ class ModelSpec(Frozen):
 
     def _check_smooths(self) -> None:
         """Smooths are of different columns, whose lines are in the utility."""
-        lines = [term[0].name for term in self.utility.persons_formula.terms if len(term) == 1]
         for number, smooth in enumerate(self.smooths):
             where = f"key smooths[{number}].column"
             if smooth.column in [other.column for other in self.smooths[:number]]:
                 raise SpecError(
                     f"the smooth of {smooth.column!r} stands twice", where=where, mend="keep one"
                 )
-            if smooth.column not in lines:
+            if smooth.column not in self._lines:
                 raise SpecError(
                     f"the smooth of {smooth.column!r} has no line to bend",
                     where=where,
@@ -529,11 +536,19 @@ class ModelSpec(Frozen):
                 )
 
     @property
+    def _lines(self) -> list[str]:
+        """Columns that have a coefficient of their own for every alternative."""
+        return [term[0].name for term in self.utility.persons_formula.terms if len(term) == 1]
+
+    @property
     def formulas(self) -> dict[str, Formula]:
         """Key of the file -> formula, of all formulas that read columns."""
         found = {"utility.persons": self.utility.persons_formula}
         found |= {f"utility.only.{a}": f for a, f in self.utility.only_formulas.items()}
         found |= {f"groups[{i}].terms": g.formula for i, g in enumerate(self.groups)}
+        for i, pool in enumerate(self.pools):
+            key = f"pools[{i}].columns"
+            found[key] = parse_formula(" + ".join(pool.columns), where=f"key {key}")
         if (generic := self.utility.alternatives_formula) is not None:
             found["utility.alternatives"] = generic
         found |= {f"consideration.feasible.{a}": f for a, f in self.feasible_formulas.items()}

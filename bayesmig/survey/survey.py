@@ -337,6 +337,7 @@ def _from_frame(
 
 def _survey(table: Table, book: Codebook, where: str, auxiliary: Mapping[str, Keyed]) -> Survey:
     done: Tidy = tidy(table, book, where, auxiliary)
+    _return_memory()
     return Survey(
         title=book.title,
         roles=book.roles,
@@ -348,6 +349,13 @@ def _survey(table: Table, book: Codebook, where: str, auxiliary: Mapping[str, Ke
         rows=np.frombuffer(done.rows.tobytes(), dtype=np.int64),
         _frame=done.frame,
     )
+
+
+def _return_memory() -> None:
+    """Give back what Arrow keeps after reading: of a large file, more than its table holds."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
 
 
 # ------------------------------------------------------------------------ fingerprint

@@ -154,6 +154,78 @@ def test_what_is_shared_is_one_coefficient_and_deviations_from_it() -> None:
     np.testing.assert_allclose(terms[:, 0], frame["wealth"] / frame["wealth"].std(ddof=0))
 
 
+POOLED = {"pools": [{"name": "ties", "columns": ["network_internal", "household_internal"]}]}
+
+
+def test_pooled_columns_have_a_mean_effect_and_deviate_from_it() -> None:
+    """By hand; where nothing deviates, the sum of the scaled columns is all that counts."""
+    survey = small_survey()
+    frame = survey.frame
+    design = small_design("female", survey=survey, **POOLED)
+    assert design.persons == ("asc", "female", "ties")
+    z = frame[["network_internal", "household_internal"]]
+    z = (z / z.std(ddof=0)).to_numpy()
+    posterior = fabricated(design, survey=survey)
+    draws = posterior.draws
+    beta = draws["beta"].to_numpy().reshape(-1, 3, 2)
+    deviations = draws["u_pool_ties"].to_numpy().reshape(len(beta), 2, 2)
+    persons = np.column_stack([np.ones(len(frame)), frame["female"]])
+    utility = np.zeros((len(beta), len(frame), 3))
+    utility[..., 1:] = np.einsum("nk,skj->snj", persons, beta[:, :2])
+    utility[..., 1:] += np.einsum("nk,skj->snj", z, beta[:, [2]] + deviations.transpose(0, 2, 1))
+    shares = np.exp(utility)
+    shares /= shares.sum(axis=-1, keepdims=True)
+    weights = frame["weight"] / frame["weight"].sum()
+    by_hand = np.einsum("n,snj->j", weights, shares) / len(beta)
+    got = predictions(posterior, groups="typical", newdata=frame).summary["estimate"]
+    np.testing.assert_allclose(got, by_hand, atol=1e-9)
+    summed = small_design("female + all_ties", survey=survey_of(frame.assign(all_ties=z.sum(1))))
+    np.testing.assert_allclose(summed.columns.persons, design.columns.persons, atol=1e-12)
+
+
+def test_slopes_and_changes_of_pooled_columns_move_mean_and_deviation() -> None:
+    survey = small_survey()
+    frame = survey.frame
+    posterior = fabricated(small_design("female", survey=survey, **POOLED), survey=survey)
+    step = 1e-4
+    exact = slopes(posterior, "network_internal", newdata=frame).summary["estimate"]
+    ahead, behind = (
+        predictions(
+            posterior, newdata=frame.assign(network_internal=frame["network_internal"] + d)
+        ).summary["estimate"]
+        for d in (step, -step)
+    )
+    np.testing.assert_allclose(exact, (ahead - behind) / (2 * step), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"pools": [POOLED["pools"][0]] * 2}, "the pool 'ties' stands twice"),
+        ({"pools": [{"name": "female", "columns": ["wealth", "urban"]}]}, "'female' is a column"),
+        ({"pools": [{"name": "urban", "columns": ["wealth", "urban"]}]}, "'urban' is a column"),
+        ({"pools": [{"name": "x", "columns": ["wealth", "wealth"]}]}, "'wealth' is pooled twice"),
+        ({"pools": [{"name": "x", "columns": ["female", "urban"]}]}, "'female' has a coefficient"),
+        (
+            {
+                "pools": [
+                    {"name": "x", "columns": ["wealth", "urban"]},
+                    {"name": "y", "columns": ["urban", "age_10"]},
+                ]
+            },
+            "'urban' is pooled twice",
+        ),
+        (
+            {**POOLED, "groups": [{"by": "pool_ties"}]},
+            "is the name of effects that the theory has",
+        ),
+    ],
+)
+def test_pools_that_could_not_be_told_apart_are_refused(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        theory("female", **keys)
+
+
 def test_priors_of_what_is_shared_do_not_depend_on_where_a_column_has_its_zero() -> None:
     """A column far from zero is paid for by the constants, which must be free to."""
     frame = small_frame(300).assign(far=lambda f: f["wealth"] + 40.0)

@@ -39,6 +39,7 @@ ALL: dict[str, object] = {
         "shared": "drought + conflict",
     },
     "smooths": [{"column": "age", "bends": 5}],
+    "pools": [{"name": "ties", "columns": ["kin", "neighbours"]}],
     "groups": [{"by": "origin"}, {"by": "household:origin"}, {"by": "female:caste"}],
     "tastes": [{"by": "person", "attributes": ["cost", "cost:female"]}],
     "nests": [{"name": "move", "alternatives": ["internal", "international"]}],

@@ -172,7 +172,9 @@ def test_a_utility_counts_its_coefficients() -> None:
         numbers = re.findall(r"\bb(\d+)\[j\]·", text)
         # Classes, of which shipped theories have three each: two coefficients to a term.
         classes = re.findall(r"\bb(\d+)\[j,\w+\] ", text)
-        assert len(numbers) + 2 * len(classes) == (spec.expect.persons or 0) - 1
+        of_pools = re.findall(r"\bbeta\[\w+, j\] \+ u_pool_", text)
+        found = len(numbers) + 2 * len(classes) + len(of_pools)
+        assert found == (spec.expect.persons or 0) - 1
         numbers += classes
         assert numbers == [str(n) for n in range(1, len(numbers) + 1)]
 

@@ -34,6 +34,12 @@ THEORIES: dict[str, dict[str, Any]] = {
         ],
     },
     "shared": {"utility": {"persons": "female + wealth", "shared": "education + urban"}},
+    "pools": {
+        "pools": [
+            {"name": "means", "columns": ["age_10", "urban"]},
+            {"name": "ties", "columns": ["household_internal", "network_internal"]},
+        ]
+    },
     "one_person_groups": {"groups": [{"by": "person"}]},
     "half_normal_scales": {
         "groups": ONE_GROUP,

@@ -91,6 +91,7 @@ def effects_of(theory: str, world: str) -> Effects:
     spec = load_model(theory)
     labels = [":".join(f.name for f in term) for term in spec.utility.persons_formula.terms]
     labels += spec.utility.shared_columns
+    labels += [column for pool in spec.pools for column in pool.columns]
     kept = {same("asc"), *(same(term_of(label)) for label in labels)}
     known = true_parameters(SETTINGS.get(theory, "albania"), "person")
     zero = {
@@ -105,6 +106,7 @@ def effects_of(theory: str, world: str) -> Effects:
     formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
     own = [term_of(":".join(f.name for f in term)) for of in formulas for term in of.terms]
     own = [term for term in own if not term.startswith("C(")]
+    own += [column for pool in spec.pools for column in pool.columns]
     zero |= {n: 0.0 for s in STREAMS for term in own if (n := f"utility.{s}.{term}") not in known}
     stated = claims()[theory]
     own = dict(stated["true"]) if world == "null" else {}
@@ -138,7 +140,11 @@ def true_values(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarra
         for stream, of in truth["utility"].items()
     }
 
+    pools = {pool.name: pool.by for pool in design.spec.pools}
+
     def of(stream: str, label: str) -> float:
+        if label in pools:
+            return float(np.mean(scaled(design, utility[stream], pools[label])))
         # Worlds have no effects of classes, which stand beside the lines of what is classed.
         return 0.0 if "[" in label else utility[stream][same(term_of(label))]
 
@@ -165,6 +171,12 @@ def true_values(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarra
     return found
 
 
+def scaled(design: Design, utility: Mapping[Any, float], by: str) -> np.ndarray:
+    """True effects of the columns of a pool per standard deviation."""
+    encoder = design.layouts[by].encoder
+    return np.array([utility[same(c)] for c in encoder.names]) * encoder.sizes
+
+
 def with_effects_of_everyone(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """`true_values`, where a square is a line and bends, by least squares; and deviations."""
     found, utility = true_values(design, truth), truth["utility"]
@@ -177,6 +189,10 @@ def with_effects_of_everyone(design: Design, truth: Mapping[str, Any]) -> dict[s
         found["beta"][design.persons.index("asc")] += constant * squares
         found["beta"][design.persons.index(column)] += line * squares
         found[f"u_{by}"] = np.outer(squares, bends)[None]
+    for pool in design.spec.pools:
+        terms = [{same(t): v for t, v in utility[s].items()} for s in design.nonbase]
+        values = np.array([scaled(design, of, pool.by) for of in terms])
+        found[f"u_{pool.by}"] = (values - values.mean(axis=1, keepdims=True))[None]
     if shared := design.spec.utility.shared_columns:
         values = np.array([[utility[s][name] for name in shared] for s in design.nonbase])
         found["u_deviation"] = (values - values.mean(axis=0))[None]

@@ -86,6 +86,7 @@ def test_every_column_of_a_model_has_a_meaning_and_no_other(name: str) -> None:
     ]
     read = set(chain.from_iterable(f.columns for f in formulas))
     read |= {curve.column for curve in spec.curves}
+    read |= {column for pool in spec.pools for column in pool.columns}
     read |= {part for g in spec.groups for part in g.parts if part != "origin"}
     assert read | asked_about(spec) == set(spec.columns)
     assert all(len(meaning) > 20 for meaning in spec.columns.values())
