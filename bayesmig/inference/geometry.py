@@ -26,7 +26,7 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,20 @@ class Expansion:
     table: tuple[Codes, Array]
     arrays: tuple[Any, ...]
     by_coefficients: tuple[Array, Array]
+
+    def whitened(self, centre: Array, values: Array, vectors: Array) -> Expansion:
+        """The same over coordinates with another centre, and their curvature taken to be one.
+
+        Parameters
+        ----------
+        centre
+            Of theta.
+        values, vectors
+            Eigenvalues, above zero, and eigenvectors of the curvature of these coordinates.
+        """
+        # The symmetric root: every coordinate stays nearly what it was, scales among them.
+        root = self.root @ (vectors / np.sqrt(values)) @ vectors.T
+        return replace(self, centre=centre, root=root)
 
 
 class Problem:

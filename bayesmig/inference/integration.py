@@ -11,7 +11,6 @@ deviation.
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -208,10 +207,8 @@ def _moved(marginal: Integrated) -> Integrated | None:
     lower = np.linalg.inv(at.root)
     precision = lower.T @ (vectors * values.clip(_LEAST)) @ vectors.T @ lower
     bend, centre, precision = _rebent(marginal.bend, centre, precision)
-    # The symmetric root: every coordinate stays nearly what it was, scales among them.
     values, vectors = np.linalg.eigh(at.root.T @ precision @ at.root)
-    root = at.root @ (vectors / np.sqrt(values)) @ vectors.T
-    return marginal.moved(replace(at, centre=centre, root=root), bend)
+    return marginal.moved(at.whitened(centre, values, vectors), bend)
 
 
 def _straight(density: Density) -> Bend:

@@ -108,7 +108,11 @@ def _address(signature: Any) -> Any:
 
 @cache
 def _address_beyond(signature: Any) -> Any:
-    """As `_address`, with what lies beyond the logit."""
+    """As `_address`, with what lies beyond the logit.
+
+    Numba knows neither defaults of an address nor arguments that may be left out: there are two
+    of it, and of what calls it.
+    """
 
     def log_likelihood(data, chosen, beyond, b, c, e, u, m, g_b, g_c, g_e, g_u, g_m):  # type: ignore[no-untyped-def]
         return kernel.log_likelihood_beyond(

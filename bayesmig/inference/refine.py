@@ -9,7 +9,6 @@ its mode and its curvature there. The target stays what it is: these are coordin
 
 from __future__ import annotations
 
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,9 +71,7 @@ def _step(
         return None
     at = density.expansion
     centre = at.centre + at.root @ (parts[best] * step)
-    # The symmetric root: every coordinate stays nearly what it was, scales among them.
-    root = at.root @ (vectors / np.sqrt(values)) @ vectors.T
-    return density.moved(replace(at, centre=centre, root=root))
+    return density.moved(at.whitened(centre, values, vectors))
 
 
 def _curvature(proposal: Proposal, here: float, up: Array, down: Array) -> Array:

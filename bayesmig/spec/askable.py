@@ -107,6 +107,7 @@ def _products(
     if alternative != base:
         yield from (_of_factors(term) for term in utility.persons_formula.terms)
         yield from (_bent(smooth.column) for smooth in spec.smooths)
+        yield from (_Product(frozenset({c})) for pool in spec.pools for c in pool.columns)
         for group in spec.groups:
             yield _bent(*group.parts)
             for term in group.formula.terms:

@@ -10,7 +10,7 @@ import pytest
 from bayesmig import hypotheses
 from bayesmig.explanation.explain import explain
 from bayesmig.hypotheses import validate_hypotheses
-from bayesmig.spec.askable import unaskable, warnings_of
+from bayesmig.spec.askable import _products, unaskable, warnings_of
 from bayesmig.spec.library import load_model, model_names
 from tests.by_hand import rich_survey, rich_theory
 from tests.fabricate import fabricated, small_design, theory
@@ -88,6 +88,18 @@ def test_explain_says_it() -> None:
     assert f"WARNING: {AT} cannot be asked of this theory: the two sides differ by nothing" in text
     spec = theory("education * wealth", hypotheses={"x": {"claim": "x", "statement": AT}})
     assert "WARNING" not in explain(spec).text
+
+
+def test_every_column_that_a_utility_reads_is_looked_at() -> None:
+    """A new block of model files must not look like one that does nothing."""
+    for name in model_names():
+        spec = load_model(name)
+        looked_at = {
+            c for a in spec.choice.alternatives for p in _products(spec, a, {}) for c in p.columns
+        }
+        of_utility = {k: f for k, f in spec.formulas.items() if not k.startswith("consideration")}
+        for key, formula in of_utility.items():
+            assert set(formula.columns) <= looked_at, (name, key)
 
 
 @pytest.mark.parametrize("name", model_names())
