@@ -9,7 +9,6 @@ its mode and its curvature there. The target stays what it is: these are coordin
 
 from __future__ import annotations
 
-
 import numpy as np
 from numpy.typing import NDArray
 
