@@ -43,7 +43,9 @@ from bayesmig.inference.compiled import njit
 from bayesmig.inference.kernel import (
     BLOCK,
     as_bits,
+    exp_near_zero,
     exponentials,
+    log_series,
     subtract_slopes,
     utilities,
 )
@@ -161,7 +163,7 @@ def draw_effects(
     factors, (which, _, _, _, group, rows, bend) = layout[0], integral
     groups, width, _, log_sigma, correlation, at = factors[which, :6]
     counts, nonbase = data[4], data[10]
-    n_alt, n_person = width + 1, chosen[0].size
+    n_person = chosen[0].size
     tried, logs = np.zeros((candidates, width)), np.zeros(candidates)
     power = np.zeros(candidates)
     slope, root_k = np.zeros(width), np.zeros((width, width))
@@ -190,21 +192,8 @@ def draw_effects(
                     for j in range(i + 1, width):
                         z -= root_k[j, i] * (tried[m, j] - here[j])
                     tried[m, i] = here[i] + z / root_k[i, i]
-                for i in range(width):
-                    logs[m] += pulls[i] * tried[m, i]
-                    for j in range(width):
-                        logs[m] -= 0.5 * tried[m, i] * precision[i, j] * tried[m, j]
-                for row in range(rows[k], rows[k + 1]):
-                    block, i = row // BLOCK, row % BLOCK
-                    top = v[block, :, i].max() + np.abs(tried[m]).max()
-                    total = 0.0
-                    for j in range(n_alt):
-                        one = v[block, j, i] - top
-                        for w in range(width):
-                            if nonbase[w] == j:
-                                one += tried[m, w]
-                        total += np.exp(one)
-                    logs[m] -= counts[block, i] * (top + np.log(total))
+                here_rows = v, counts, nonbase, rows[k], rows[k + 1]
+                logs[m] += _log_density(here_rows, pulls, precision, tried[m])
             _shares(logs, power, power.view(np.int64))
             left, chosen_one = np.random.random(), candidates - 1
             for m in range(candidates):
@@ -215,6 +204,29 @@ def draw_effects(
             for i in range(width):
                 found[e + i] = tried[chosen_one, i]
         thetas[s], effects[s] = theta, found
+
+
+@njit()
+def _log_density(rows, pulls, precision, u):
+    """Log density of a group's effects given all else, up to a constant."""
+    v, counts, nonbase, first, stop = rows
+    value = 0.0
+    for i in range(u.shape[0]):
+        value += pulls[i] * u[i]
+        for j in range(u.shape[0]):
+            value -= 0.5 * u[i] * precision[i, j] * u[j]
+    for row in range(first, stop):
+        block, i = row // BLOCK, row % BLOCK
+        top = v[block, :, i].max() + np.abs(u).max()
+        total = 0.0
+        for j in range(v.shape[1]):
+            one = v[block, j, i] - top
+            for w in range(u.shape[0]):
+                if nonbase[w] == j:
+                    one += u[w]
+            total += np.exp(one)
+        value -= counts[block, i] * (top + np.log(total))
+    return value
 
 
 @njit()
@@ -313,6 +325,70 @@ def _add_spread(g_roots, roots, spread):
                     g_roots[(g * width + k) * width + i] -= s
 
 
+@njit(forceinline=True, **_SUMS)
+def _before_the_rows(log_weights, pulls, precision, u, share):
+    """Fill the logarithms of nodes' shares with all that no row has a part in."""
+    width, q = u.shape
+    for node in range(q):
+        share[node] = log_weights[node]
+    for w in range(width):
+        pull = pulls[w]
+        for node in range(q):
+            share[node] += pull * u[w, node]
+        for other in range(width):
+            of = 0.5 * precision[w, other]
+            for node in range(q):
+                share[node] -= of * u[w, node] * u[other, node]
+
+
+@njit(forceinline=True, **_SUMS)
+def _moments(g, nodes, pulls, precision, found):
+    """Means of a group's effects over nodes, and of their products with slopes and each other."""
+    share, u, b, drawn, _ = nodes
+    means, spread, squares = found
+    width, q = u.shape
+    for w in range(width):
+        mean, slope = 0.0, 0.0
+        for node in range(q):
+            slope_here = pulls[g, w] - b[w, node] * drawn[w, node]
+            for other in range(width):
+                slope_here -= precision[w, other] * u[other, node]
+            drawn[w, node] = slope_here
+            mean += share[node] * u[w, node]
+            slope += share[node] * slope_here
+        means[g, w] = mean
+        for other in range(width):
+            both, square = 0.0, 0.0
+            for node in range(q):
+                both += share[node] * u[other, node] * drawn[w, node]
+                square += share[node] * u[other, node] * u[w, node]
+            spread[g, other, w] = both
+            squares[other, w] += square
+        for other in range(width):
+            mean = 0.0
+            for node in range(q):
+                mean += share[node] * u[other, node]
+            spread[g, other, w] -= mean * slope
+
+
+@njit(forceinline=True, **_SUMS)
+def _mean_rows(start, stop, nodes, nonbase, base, a):
+    """Mean probabilities over nodes of a group's rows, in place of their exponentials."""
+    share, u, b, _, inverse = nodes
+    width, q = u.shape
+    for row in range(start, stop):
+        block, i, to = row // BLOCK, row % BLOCK, row - start
+        s = 0.0
+        for node in range(q):
+            s += share[node] * inverse[to, node]
+        a[block, base, i] *= s
+        for w in range(width):
+            s = 0.0
+            for node in range(q):
+                s += share[node] * b[w, node] * inverse[to, node]
+            a[block, nonbase[w], i] *= s
+
+
 @njit(**_SUMS)
 def _log_likelihood(data, chosen, integral, parameters, slopes, groups_):
     """Sum of the groups' log integrals, and of what is linear in parameters.
@@ -356,17 +432,8 @@ def _log_likelihood(data, chosen, integral, parameters, slopes, groups_):
     for k in range(group.shape[0]):
         g, start = group[k], rows[k]
         _at_nodes(points, grid, centres, roots, g, inverted, scratch, u, b)
-        for node in range(q):
-            share[node] = log_weights[node]
-        for w in range(width):
-            pull = pulls[g, w]
-            for node in range(q):
-                share[node] += pull * u[w, node]
-                drawn[w, node] = 0.0
-            for other in range(width):
-                of = 0.5 * precision[w, other]
-                for node in range(q):
-                    share[node] -= of * u[w, node] * u[other, node]
+        _before_the_rows(log_weights, pulls[g], precision, u, share)
+        drawn[:] = 0.0
         for row in range(start, rows[k + 1]):
             block, i, to = row // BLOCK, row % BLOCK, row - start
             n, first = counts[block, i], a[block, base, i]
@@ -392,39 +459,9 @@ def _log_likelihood(data, chosen, integral, parameters, slopes, groups_):
                 for node in range(q):
                     drawn[w, node] += one * inverse[to, node]
         value += _shares(share, power, power.view(np.int64))
-        for w in range(width):
-            mean, slope = 0.0, 0.0
-            for node in range(q):
-                slope_here = pulls[g, w] - b[w, node] * drawn[w, node]
-                for other in range(width):
-                    slope_here -= precision[w, other] * u[other, node]
-                drawn[w, node] = slope_here
-                mean += share[node] * u[w, node]
-                slope += share[node] * slope_here
-            means[g, w] = mean
-            for other in range(width):
-                both, square = 0.0, 0.0
-                for node in range(q):
-                    both += share[node] * u[other, node] * drawn[w, node]
-                    square += share[node] * u[other, node] * u[w, node]
-                spread[g, other, w] = both
-                squares[other, w] += square
-            for other in range(width):
-                mean = 0.0
-                for node in range(q):
-                    mean += share[node] * u[other, node]
-                spread[g, other, w] -= mean * slope
-        for row in range(start, rows[k + 1]):
-            block, i, to = row // BLOCK, row % BLOCK, row - start
-            s = 0.0
-            for node in range(q):
-                s += share[node] * inverse[to, node]
-            a[block, base, i] *= s
-            for w in range(width):
-                s = 0.0
-                for node in range(q):
-                    s += share[node] * b[w, node] * inverse[to, node]
-                a[block, nonbase[w], i] *= s
+        nodes = share, u, b, drawn, inverse
+        _moments(g, nodes, pulls, precision, (means, spread, squares))
+        _mean_rows(start, rows[k + 1], nodes, nonbase, base, a)
     value += _gradient(data, chosen, parameters, a, slopes)
     return value, means, spread, squares
 
@@ -514,12 +551,7 @@ def _subtract_logs(values, power, bits, out):
         f = power[i] - 1.0
         s = f / (2.0 + f)
         z = s * s
-        p = 1.531383769920937332e-01 + z * 1.479819860510658591e-01
-        p = 1.818357216161805012e-01 + z * p
-        p = 2.222219843214978396e-01 + z * p
-        p = 2.857142874366239149e-01 + z * p
-        p = 3.999999999940941908e-01 + z * p
-        r = z * (6.666666666666735130e-01 + z * p)
+        r = log_series(z)
         square = 0.5 * f * f
         out[i] -= s * (square + r) - square + f
 
@@ -537,20 +569,7 @@ def _shares(logs, power, bits):
     for i in range(n):
         k = power[i] - 6755399441055744.0
         r = (logs[i] - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10
-        p = 1.6059043836821613e-10
-        p = p * r + 2.08767569878681e-09
-        p = p * r + 2.505210838544172e-08
-        p = p * r + 2.755731922398589e-07
-        p = p * r + 2.7557319223985893e-06
-        p = p * r + 2.48015873015873e-05
-        p = p * r + 1.984126984126984e-04
-        p = p * r + 1.388888888888889e-03
-        p = p * r + 8.333333333333333e-03
-        p = p * r + 4.1666666666666664e-02
-        p = p * r + 1.6666666666666666e-01
-        p = p * r + 0.5
-        p = p * r + 1.0
-        logs[i] = p * r + 1.0
+        logs[i] = exp_near_zero(r)
     for i in range(n):
         bits[i] = (bits[i] + 1023) << 52
     for i in range(n):

@@ -66,6 +66,7 @@ _MODEST = 60.0
 _SUMS = {"reassoc", "contract", "nsz"}
 _SHARED: dict[str, Any] = {"forceinline": True, "fastmath": _SUMS}
 _STRICT: dict[str, Any] = {"forceinline": True}
+_POLYNOMIAL: dict[str, Any] = {"forceinline": True, "fastmath": {"contract"}}
 _EXACT: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -120,6 +121,36 @@ def _exponentials_32(values, power, bits):
         values[i] *= power[i]
 
 
+@njit(**_POLYNOMIAL)
+def exp_near_zero(r):
+    """``exp(r)`` in double precision, for ``|r| <= log(2) / 2``: Taylor's polynomial."""
+    p = 1.6059043836821613e-10
+    p = p * r + 2.08767569878681e-09
+    p = p * r + 2.505210838544172e-08
+    p = p * r + 2.755731922398589e-07
+    p = p * r + 2.7557319223985893e-06
+    p = p * r + 2.48015873015873e-05
+    p = p * r + 1.984126984126984e-04
+    p = p * r + 1.388888888888889e-03
+    p = p * r + 8.333333333333333e-03
+    p = p * r + 4.1666666666666664e-02
+    p = p * r + 1.6666666666666666e-01
+    p = p * r + 0.5
+    p = p * r + 1.0
+    return p * r + 1.0
+
+
+@njit(**_POLYNOMIAL)
+def log_series(z):
+    """``(log(1 + f) - 2 s) / s`` with ``s = f / (2 + f)``, of ``z = s**2``."""
+    p = 1.531383769920937332e-01 + z * 1.479819860511658591e-01
+    p = 1.818357216161805012e-01 + z * p
+    p = 2.222219843214978396e-01 + z * p
+    p = 2.857142874366239149e-01 + z * p
+    p = 3.999999999940941908e-01 + z * p
+    return z * (6.666666666666735130e-01 + z * p)
+
+
 def _exponentials_64(values, power, bits):
     for i in range(BLOCK):
         values[i] = max(values[i], -700.0)
@@ -129,20 +160,7 @@ def _exponentials_64(values, power, bits):
         power[i] = k
         k = k - 6755399441055744.0
         r = (v - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10
-        p = 1.6059043836821613e-10
-        p = p * r + 2.08767569878681e-09
-        p = p * r + 2.505210838544172e-08
-        p = p * r + 2.755731922398589e-07
-        p = p * r + 2.7557319223985893e-06
-        p = p * r + 2.48015873015873e-05
-        p = p * r + 1.984126984126984e-04
-        p = p * r + 1.388888888888889e-03
-        p = p * r + 8.333333333333333e-03
-        p = p * r + 4.1666666666666664e-02
-        p = p * r + 1.6666666666666666e-01
-        p = p * r + 0.5
-        p = p * r + 1.0
-        values[i] = p * r + 1.0
+        values[i] = exp_near_zero(r)
     for i in range(BLOCK):
         bits[i] = (bits[i] + 1023) << 52
     for i in range(BLOCK):
@@ -196,12 +214,7 @@ def _logarithms_64(values, out, power, bits):
         k, f = out[i], power[i] - 1.0
         s = f / (2.0 + f)
         z = s * s
-        p = 1.531383769920937332e-01 + z * 1.479819860511658591e-01
-        p = 1.818357216161805012e-01 + z * p
-        p = 2.222219843214978396e-01 + z * p
-        p = 2.857142874366239149e-01 + z * p
-        p = 3.999999999940941908e-01 + z * p
-        r = z * (6.666666666666735130e-01 + z * p)
+        r = log_series(z)
         square = 0.5 * f * f
         low, high = 1.90821492927058770002e-10, 6.93147180369123816490e-01
         out[i] = s * (square + r) + k * low - square + f + k * high
@@ -544,6 +557,67 @@ def _nest(values, shares, children, scale, total, logs, power):
 
 
 @njit(**_SHARED)
+def _at_alternatives(v, below, y, rows, places, added):
+    """Add to utilities, and fill ``below``, which is one for the chosen alternative."""
+    for p in range(places.shape[0]):
+        row, extra = v[places[p]], added[p]
+        for i in range(rows.shape[0]):
+            row[i] += extra[rows[i]]
+    for j in range(v.shape[0]):
+        for i in range(BLOCK):
+            below[j, i] = y[i] == j
+
+
+@njit(**_SHARED)
+def _upwards(values, shares, below, inclusive, tree, logs, power):
+    """Fill what belongs to nests, from the inner ones out, given that of alternatives."""
+    children, first, lambdas = tree
+    n_nests = lambdas.shape[0]
+    n_alt = values.shape[0] - n_nests - 1
+    for m in range(n_nests + 1):
+        node, of = n_alt + m, children[first[m] : first[m + 1]]
+        scale = lambdas[m] if m < n_nests else 1.0
+        _nest(values, shares, of, scale, inclusive[m], logs, power)
+        for i in range(BLOCK):
+            values[node, i] = scale * inclusive[m, i]
+            below[node, i] = 0.0
+        for k in range(of.shape[0]):
+            for i in range(BLOCK):
+                below[node, i] += below[of[k], i]
+
+
+@njit(**_SHARED)
+def _downwards(known, n, tree, slopes, g_lambdas, mean, own):
+    """Fill slopes of all nodes, from the root in; return the block's log-likelihood."""
+    values, shares, below, inclusive = known
+    children, first, lambdas = tree
+    n_nests, nodes, value = lambdas.shape[0], values.shape[0], 0.0
+    n_alt = nodes - n_nests - 1
+    slopes[nodes - 1] = 0.0
+    for m in range(n_nests, -1, -1):
+        node, of = n_alt + m, children[first[m] : first[m + 1]]
+        scale = lambdas[m] if m < n_nests else 1.0
+        mean[:] = 0.0
+        own[:] = 0.0
+        for k in range(of.shape[0]):
+            c = of[k]
+            for i in range(BLOCK):
+                mean[i] += shares[c, i] * values[c, i]
+                own[i] += below[c, i] * values[c, i]
+                rest = slopes[node, i] - below[node, i] / scale
+                slopes[c, i] = below[c, i] / scale + shares[c, i] * rest
+        s, of_scale = 0.0, 0.0
+        for i in range(BLOCK):
+            s += n[i] * (own[i] / scale - below[node, i] * inclusive[m, i])
+            spread = (below[node, i] * mean[i] - own[i]) / scale**2
+            of_scale += n[i] * (spread + slopes[node, i] * (inclusive[m, i] - mean[i] / scale))
+        value += s
+        if m < n_nests:
+            g_lambdas[m] = g_lambdas[m] + of_scale
+    return value
+
+
+@njit(**_SHARED)
 def log_likelihood_beyond(
     data, chosen, beyond, beta, gamma, effects, added, lambdas,
     g_beta, g_gamma, g_effects, g_added, g_lambdas,
@@ -579,6 +653,7 @@ def log_likelihood_beyond(
     """
     x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
     choices, order, places, children, first = beyond
+    tree = children, first, lambdas
     n_alt, n_nests = nonbase.shape[0] + 1, lambdas.shape[0]
     nodes = n_alt + n_nests + 1
     values, shares, slopes = (
@@ -598,44 +673,10 @@ def log_likelihood_beyond(
         v, n, y = values[:n_alt], counts[block], choices[block]
         rows = order[block * BLOCK : (block + 1) * BLOCK]
         utilities(v, block, data, b, gamma, effects)
-        for p in range(places.shape[0]):
-            row, extra = v[places[p]], added[p]
-            for i in range(rows.shape[0]):
-                row[i] += extra[rows[i]]
-        for j in range(n_alt):
-            for i in range(BLOCK):
-                below[j, i] = y[i] == j
-        for m in range(n_nests + 1):
-            node, of = n_alt + m, children[first[m] : first[m + 1]]
-            scale = lambdas[m] if m < n_nests else 1.0
-            _nest(values, shares, of, scale, inclusive[m], logs, power)
-            for i in range(BLOCK):
-                values[node, i] = scale * inclusive[m, i]
-                below[node, i] = 0.0
-            for k in range(of.shape[0]):
-                for i in range(BLOCK):
-                    below[node, i] += below[of[k], i]
-        slopes[nodes - 1] = 0.0
-        for m in range(n_nests, -1, -1):
-            node, of = n_alt + m, children[first[m] : first[m + 1]]
-            scale = lambdas[m] if m < n_nests else 1.0
-            mean[:] = 0.0
-            own[:] = 0.0
-            for k in range(of.shape[0]):
-                c = of[k]
-                for i in range(BLOCK):
-                    mean[i] += shares[c, i] * values[c, i]
-                    own[i] += below[c, i] * values[c, i]
-                    rest = slopes[node, i] - below[node, i] / scale
-                    slopes[c, i] = below[c, i] / scale + shares[c, i] * rest
-            s, of_scale = 0.0, 0.0
-            for i in range(BLOCK):
-                s += n[i] * (own[i] / scale - below[node, i] * inclusive[m, i])
-                spread = (below[node, i] * mean[i] - own[i]) / scale**2
-                of_scale += n[i] * (spread + slopes[node, i] * (inclusive[m, i] - mean[i] / scale))
-            value += s
-            if m < n_nests:
-                g_lambdas[m] = g_lambdas[m] + of_scale
+        _at_alternatives(v, below, y, rows, places, added)
+        _upwards(values, shares, below, inclusive, tree, logs, power)
+        known = values, shares, below, inclusive
+        value += _downwards(known, n, tree, slopes, g_lambdas, mean, own)
         for j in range(n_alt):
             row = slopes[j]
             for i in range(BLOCK):
@@ -651,6 +692,127 @@ def log_likelihood_beyond(
         subtract_slopes(v, block, data, g_x, g_gamma, g_effects)
     g_beta[:] = g_x.T
     return value
+
+
+@njit(**_SHARED)
+def _by_pairs(v, n, nonbase, second):
+    """Fill ``second (nonbase, nonbase, BLOCK)``, its lower triangle, from probabilities ``v``."""
+    zero, one = v.dtype.type(0.0), v.dtype.type(1.0)
+    for w in range(nonbase.shape[0]):
+        p = v[nonbase[w]]
+        for u in range(w + 1):
+            q_, row, same = v[nonbase[u]], second[w, u], one if u == w else zero
+            for i in range(BLOCK):
+                row[i] = n[i] * p[i] * (same - q_[i])
+
+
+@njit(**_SHARED)
+def _by_attributes(v, n, pairs, a, moved, mean):
+    """Fill ``moved (attribute, alternative, BLOCK)`` with counts times probabilities times that.
+
+    That is an attribute of an alternative, less its mean over the choice set.
+    """
+    moved[:] = v.dtype.type(0.0)
+    for m in range(pairs.shape[0]):
+        row, column = moved[pairs[m, 0], pairs[m, 1]], a[m]
+        for i in range(BLOCK):
+            row[i] += column[i]
+    for m in range(moved.shape[0]):
+        mean[:] = v.dtype.type(0.0)
+        for j in range(v.shape[0]):
+            for i in range(BLOCK):
+                mean[i] += v[j, i] * moved[m, j, i]
+        for j in range(v.shape[0]):
+            for i in range(BLOCK):
+                moved[m, j, i] = n[i] * v[j, i] * (moved[m, j, i] - mean[i])
+
+
+@njit(**_SHARED)
+def _add_coefficients(block, data, second, moved, product, sums, by_coefficients):
+    """Add a block's curvature by coefficients, which is mirrored when all blocks are in it."""
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    width, n_x, n_gamma = nonbase.shape[0], x.shape[1], moved.shape[0]
+    columns, zero = x[block], product.dtype.type(0.0)
+    for w in range(width):
+        for u in range(w + 1):
+            for k in range(n_x):
+                for i in range(BLOCK):
+                    product[i] = columns[k, i] * second[w, u, i]
+                sums[:] = 0.0
+                # Both triangles where the utilities differ, the lower where not.
+                _subtract_products(product, columns[: n_x if u < w else k + 1], sums)
+                for other in range(n_x if u < w else k + 1):
+                    by_coefficients[k * width + w, other * width + u] -= sums[other]
+    for m in range(n_gamma):
+        row = by_coefficients[n_x * width + m]
+        for w in range(width):
+            sums[:] = 0.0
+            _subtract_products(moved[m, nonbase[w]], columns, sums)
+            for k in range(n_x):
+                row[k * width + w] -= sums[k]
+        for other in range(pairs.shape[0]):
+            o, j = pairs[other, 0], pairs[other, 1]
+            if o <= m:
+                s = zero
+                for i in range(BLOCK):
+                    s += moved[m, j, i] * a[block, other, i]
+                row[n_x * width + o] += s
+
+
+@njit(**_SHARED)
+def _add_groups(block, data, rows, places, own, cross, links):
+    """Add a block's curvature by effects of groups, and by these and all else."""
+    x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
+    second, moved, product, mean, sums = rows
+    width, n_x, n_gamma = nonbase.shape[0], x.shape[1], moved.shape[0]
+    columns, c = x[block], n_x * width + n_gamma
+    at = 0
+    for f in range(widths.shape[0]):
+        q, size = widths[f], widths[f] * width
+        to_own, to_cross, to_link, parent = places[f]
+        at_parent = 0
+        for k in range(max(parent, 0)):
+            at_parent += widths[k]
+        for w in range(width):
+            for u in range(w + 1):
+                for t in range(q):
+                    for i in range(BLOCK):
+                        product[i] = terms[block, at + t, i] * second[w, u, i]
+                    for r in range(run_at[f, block], run_at[f, block + 1]):
+                        first, stop, group = runs[r, 0], runs[r, 1], runs[r, 2]
+                        h = to_own + group * size * size
+                        for s_ in range(q):
+                            s = _run_product(product, terms[block, at + s_], first, stop)
+                            own[h + (w * q + t) * size + u * q + s_] += s
+                            if u < w:
+                                own[h + (u * q + s_) * size + w * q + t] += s
+                        if to_cross >= 0:
+                            _run_products(product, columns, first, stop, mean, sums)
+                            h = to_cross + group * size * c
+                            for k in range(n_x):
+                                cross[h + (w * q + t) * c + k * width + u] -= sums[k]
+                                if u < w:
+                                    cross[h + (u * q + t) * c + k * width + w] -= sums[k]
+                        if to_link >= 0:
+                            q_ = widths[parent]
+                            h = to_link + group * size * q_ * width
+                            for s_ in range(q_):
+                                outer = terms[block, at_parent + s_]
+                                s = _run_product(product, outer, first, stop)
+                                links[h + (w * q + t) * q_ * width + u * q_ + s_] += s
+                                if u < w:
+                                    links[h + (u * q + t) * q_ * width + w * q_ + s_] += s
+        if to_cross >= 0:
+            for r in range(run_at[f, block], run_at[f, block + 1]):
+                first, stop, group = runs[r, 0], runs[r, 1], runs[r, 2]
+                for m in range(n_gamma):
+                    for w in range(width):
+                        row = moved[m, nonbase[w]]
+                        for t in range(q):
+                            s = _run_product(row, terms[block, at + t], first, stop)
+                            h = to_cross + (group * size + w * q + t) * c
+                            cross[h + n_x * width + m] += s
+        at += q
 
 
 @njit(fastmath=_SUMS)
@@ -682,7 +844,6 @@ def curvature(data, beta, gamma, effects, places, by_coefficients, own, cross, l
     c = n_x * width + n_gamma
     b, g, e = _as(beta.T, x), _as(gamma, x), _as(effects, x)
     v, top, total, logs, power = _scratch(width + 1, x)
-    zero, one = v.dtype.type(0.0), v.dtype.type(1.0)
     # Of persons' columns, by pairs of utilities; of attributes, by utilities.
     second, mean = np.zeros((width, width, BLOCK), x.dtype), np.zeros(BLOCK, x.dtype)
     moved = np.zeros((n_gamma, width + 1, BLOCK), x.dtype)
@@ -690,101 +851,15 @@ def curvature(data, beta, gamma, effects, places, by_coefficients, own, cross, l
     for block in range(x.shape[0]):
         utilities(v, block, data, b, g, e)
         _exponentiated(v, block, data, top, total, power)
-        n, columns = counts[block], x[block]
+        n = counts[block]
         for j in range(width + 1):
             for i in range(BLOCK):
                 v[j, i] /= total[i]
-        for w in range(width):
-            p = v[nonbase[w]]
-            for u in range(w + 1):
-                q_, row, same = v[nonbase[u]], second[w, u], one if u == w else zero
-                for i in range(BLOCK):
-                    row[i] = n[i] * p[i] * (same - q_[i])
-        # Attributes: the utility's own, less the mean over the choice set.
-        moved[:] = zero
-        for m in range(pairs.shape[0]):
-            row, column = moved[pairs[m, 0], pairs[m, 1]], a[block, m]
-            for i in range(BLOCK):
-                row[i] += column[i]
-        for m in range(n_gamma):
-            mean[:] = zero
-            for j in range(width + 1):
-                for i in range(BLOCK):
-                    mean[i] += v[j, i] * moved[m, j, i]
-            for j in range(width + 1):
-                for i in range(BLOCK):
-                    moved[m, j, i] = n[i] * v[j, i] * (moved[m, j, i] - mean[i])
-        for w in range(width):
-            for u in range(w + 1):
-                for k in range(n_x):
-                    for i in range(BLOCK):
-                        product[i] = columns[k, i] * second[w, u, i]
-                    sums[:] = 0.0
-                    # Both triangles where the utilities differ, the lower where not.
-                    _subtract_products(product, columns[: n_x if u < w else k + 1], sums)
-                    for other in range(n_x if u < w else k + 1):
-                        by_coefficients[k * width + w, other * width + u] -= sums[other]
-        for m in range(n_gamma):
-            row = by_coefficients[n_x * width + m]
-            for w in range(width):
-                sums[:] = 0.0
-                _subtract_products(moved[m, nonbase[w]], columns, sums)
-                for k in range(n_x):
-                    row[k * width + w] -= sums[k]
-            for other in range(pairs.shape[0]):
-                o, j = pairs[other, 0], pairs[other, 1]
-                if o <= m:
-                    s = zero
-                    for i in range(BLOCK):
-                        s += moved[m, j, i] * a[block, other, i]
-                    row[n_x * width + o] += s
-        at = 0
-        for f in range(widths.shape[0]):
-            q, size = widths[f], widths[f] * width
-            to_own, to_cross, to_link, parent = places[f]
-            at_parent = 0
-            for k in range(max(parent, 0)):
-                at_parent += widths[k]
-            for w in range(width):
-                for u in range(w + 1):
-                    for t in range(q):
-                        for i in range(BLOCK):
-                            product[i] = terms[block, at + t, i] * second[w, u, i]
-                        for r in range(run_at[f, block], run_at[f, block + 1]):
-                            first, stop, group = runs[r, 0], runs[r, 1], runs[r, 2]
-                            h = to_own + group * size * size
-                            for s_ in range(q):
-                                s = _run_product(product, terms[block, at + s_], first, stop)
-                                own[h + (w * q + t) * size + u * q + s_] += s
-                                if u < w:
-                                    own[h + (u * q + s_) * size + w * q + t] += s
-                            if to_cross >= 0:
-                                _run_products(product, columns, first, stop, mean, sums)
-                                h = to_cross + group * size * c
-                                for k in range(n_x):
-                                    cross[h + (w * q + t) * c + k * width + u] -= sums[k]
-                                    if u < w:
-                                        cross[h + (u * q + t) * c + k * width + w] -= sums[k]
-                            if to_link >= 0:
-                                q_ = widths[parent]
-                                h = to_link + group * size * q_ * width
-                                for s_ in range(q_):
-                                    outer = terms[block, at_parent + s_]
-                                    s = _run_product(product, outer, first, stop)
-                                    links[h + (w * q + t) * q_ * width + u * q_ + s_] += s
-                                    if u < w:
-                                        links[h + (u * q + t) * q_ * width + w * q_ + s_] += s
-            if to_cross >= 0:
-                for r in range(run_at[f, block], run_at[f, block + 1]):
-                    first, stop, group = runs[r, 0], runs[r, 1], runs[r, 2]
-                    for m in range(n_gamma):
-                        for w in range(width):
-                            row = moved[m, nonbase[w]]
-                            for t in range(q):
-                                s = _run_product(row, terms[block, at + t], first, stop)
-                                h = to_cross + (group * size + w * q + t) * c
-                                cross[h + n_x * width + m] += s
-            at += q
+        _by_pairs(v, n, nonbase, second)
+        _by_attributes(v, n, pairs, a[block], moved, mean)
+        _add_coefficients(block, data, second, moved, product, sums, by_coefficients)
+        rows = second, moved, product, mean, sums
+        _add_groups(block, data, rows, places, own, cross, links)
     for k in range(c):
         for other in range(k):
             upper, lower = by_coefficients[other, k], by_coefficients[k, other]
@@ -814,7 +889,7 @@ def group_curvatures(data, places, beta, gamma, effects, pull, own, links):
     x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
     width = nonbase.shape[0]
     v, top, total, logs, power = _scratch(width + 1, x)
-    zero, one = v.dtype.type(0.0), v.dtype.type(1.0)
+    one = v.dtype.type(1.0)
     second, product = np.zeros((width, width, BLOCK), x.dtype), np.zeros(BLOCK, x.dtype)
     for block in range(x.shape[0]):
         n = counts[block]
@@ -827,12 +902,7 @@ def group_curvatures(data, places, beta, gamma, effects, pull, own, links):
                 p = v[nonbase[w]]
                 for i in range(BLOCK):
                     p[i] *= total[i]
-            for w in range(width):
-                p = v[nonbase[w]]
-                for u in range(w + 1):
-                    q_, row, same = v[nonbase[u]], second[w, u], one if u == w else zero
-                    for i in range(BLOCK):
-                        row[i] = n[i] * p[i] * (same - q_[i])
+            _by_pairs(v, n, nonbase, second)
             for w in range(width):
                 p = v[nonbase[w]]
                 for i in range(BLOCK):
