@@ -285,7 +285,8 @@ def needs_of_hypothesis(
         yield f"people who differ in {listed(columns)} and are alike in the other columns."
     elif any(a.verb == "share" for a in averages):
         yield "the shares alone, which the constants follow whatever else the theory holds."
-    yield from _of_parameters(averages)
+    for text in dict.fromkeys(_of_parameters(averages)):
+        yield f"{text[0].upper()}{text[1:]}" if columns else text
     yield from _of_shapes(spec, averages)
     yield from _held(averages, facts)
     yield from _absent(spec, columns, facts)

@@ -349,6 +349,12 @@ def test_columns_that_a_claim_holds_are_needed_too(survey: bm.Survey) -> None:
     assert "female = 1 lies outside" not in facts
 
 
+def test_what_two_averages_need_alike_is_said_once_as_a_sentence() -> None:
+    said = needs(theory(), "kept(international, age=p10) > kept(international, age=p90)")
+    assert said.count("at makes international feasible and not wanted") == 1
+    assert "in the other columns. What makes international feasible" in said
+
+
 def test_a_claim_about_the_shape_of_a_curve_is_said_to_be_weakly_told() -> None:
     spec = bm.load_model("network_threshold")
     said = {

@@ -207,17 +207,21 @@ def at_the_truth(design: Design, truth: Mapping[str, Any], world: str) -> dict[s
     """
     centre = with_effects_of_everyone(design, truth)
     for by, layout in design.layouts.items():
-        if f"sigma_{by}" not in truth:
+        unit = by.partition(":")[0]
+        if f"sigma_{unit}" not in truth:
             # Effects of everyone have their values; cells have none.
             centre[f"sigma_{by}"] = np.full(scale_shape(design, layout), 1e-9)
             continue
         slopes = truth.get("sigma_slope", {})
         centre[f"sigma_{by}"] = np.array(
             [
-                [truth[f"sigma_{by}"][s] if t == "asc" else slopes[s][t] for t in layout.terms]
+                [truth[f"sigma_{unit}"][s] if t == "asc" else slopes[s][t] for t in layout.terms]
                 for s in design.nonbase
             ]
         )
+        if layout.correlated and layout.terms == ("asc",):
+            r = truth[f"corr_{unit}"][":".join(design.nonbase)]
+            centre[f"corr_{by}"] = np.array([[1.0, r], [r, 1.0]])
     certain = fabricated(design, centre=centre, spread=1e-9, chains=2, draws=100)
     results = hypotheses.test(certain, groups="new", allow_unconverged=True)
     stated = design.spec.hypotheses

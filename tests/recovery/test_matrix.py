@@ -44,9 +44,6 @@ LEFT_OPEN = {
 #: Without worlds: they claim next to nothing, claim what networks does, are about households,
 #: which the worlds of persons do not have, or are sampled on the plain graph for minutes.
 WITHOUT = {"baseline", "unobserved_origins", "household_strategies", "liquidity_constraint"}
-#: Nor has one that is about effects of households, which worlds of persons have without a
-#: correlation.
-WITHOUT |= {"substitution_by_level"}
 #: False in all worlds: cells have no effects in any.
 NOWHERE_TRUE = {"cells_hold_more_than_the_sum"}
 
