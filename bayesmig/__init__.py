@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bayesmig import errors
-    from bayesmig.checks import check
+    from bayesmig.checks import check, check_prior
     from bayesmig.explanation.explain import explain
     from bayesmig.explanation.graph import graph
     from bayesmig.hypotheses import test
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bayesmig.policy.counterfactual import counterfactual
     from bayesmig.posterior import Posterior, load
     from bayesmig.predict import comparisons, log_likelihood, predictions, slopes
+    from bayesmig.rehearsal import rehearse
+    from bayesmig.sbc import calibrate
     from bayesmig.simulation import simulate
     from bayesmig.spec.library import load_model, load_scenario
     from bayesmig.spec.model import ModelSpec
@@ -38,7 +40,9 @@ _PUBLIC = {
     "Posterior": "bayesmig.posterior:Posterior",
     "Scenario": "bayesmig.spec.scenario:Scenario",
     "Survey": "bayesmig.survey.survey:Survey",
+    "calibrate": "bayesmig.sbc:calibrate",
     "check": "bayesmig.checks:check",
+    "check_prior": "bayesmig.checks:check_prior",
     "compare": "bayesmig.model_comparison:compare",
     "comparisons": "bayesmig.predict:comparisons",
     "counterfactual": "bayesmig.policy.counterfactual:counterfactual",
@@ -53,6 +57,7 @@ _PUBLIC = {
     "log_likelihood": "bayesmig.predict:log_likelihood",
     "predictions": "bayesmig.predict:predictions",
     "read_survey": "bayesmig.survey.survey:read_survey",
+    "rehearse": "bayesmig.rehearsal:rehearse",
     "report": "bayesmig.study:report",
     "run": "bayesmig.study:run",
     "simulate": "bayesmig.simulation:simulate",
@@ -67,7 +72,9 @@ __all__ = [
     "Posterior",
     "Scenario",
     "Survey",
+    "calibrate",
     "check",
+    "check_prior",
     "compare",
     "comparisons",
     "counterfactual",
@@ -82,6 +89,7 @@ __all__ = [
     "log_likelihood",
     "predictions",
     "read_survey",
+    "rehearse",
     "report",
     "run",
     "simulate",

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -25,6 +25,7 @@ from bayesmig.errors import BayesmigError, PosteriorError, QuestionError, SpecEr
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bayesmig.checks import CheckResult
     from bayesmig.study import StudyResult
 
 app = typer.Typer(
@@ -339,6 +340,109 @@ def explain(
         print(explanation.latex if latex else explanation.at_width(_columns()))
 
 
+@app.command()
+def prior(
+    theory: Annotated[str, typer.Argument(help="Name of a packaged theory, or a model file.")],
+    codebook: Annotated[Path, typer.Argument(help="Codebook of the survey (.toml).")],
+    by: By = None,
+    seed: Seed = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 2 if a check fails.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask before any fit whether the priors of a theory make absurd shares on a survey.
+
+    Example: bayesmig prior networks my-survey/survey.toml --by education
+    """
+    from bayesmig.checks import check_prior
+    from bayesmig.spec.library import load_model
+    from bayesmig.survey.survey import read_survey
+
+    results = check_prior(load_model(theory), read_survey(codebook), by=by, seed=seed)
+    _show_checks(results, strict, as_json)
+
+
+@app.command()
+def rehearse(
+    study: Annotated[Path, typer.Argument(help="Study file (.toml).")],
+    theory: Annotated[
+        str | None, typer.Option(help="Name of one of its theories; the main one if left out.")
+    ] = None,
+    worlds: Annotated[
+        int | None, typer.Option(help="Simulated surveys of each kind.", min=1)
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask which hypotheses a survey could decide at all: simulate at its rows, fit, and see.
+
+    Example: bayesmig rehearse bayesmig-demo/study.toml --worlds 20
+    """
+    from bayesmig.errors import nearest
+    from bayesmig.rehearsal import rehearse as rehearse_theory
+    from bayesmig.spec.study import RehearsalPlan
+    from bayesmig.study import read_study
+
+    plan = read_study(study)
+    name = theory or plan.main
+    if name not in plan.theories:
+        raise QuestionError(
+            f"the study has no theory {name!r}; {nearest(name, list(plan.theories))}",
+            where=(str(study), "--theory"),
+        )
+    asked = plan.study.rehearsal or RehearsalPlan()
+    found = rehearse_theory(
+        plan.theories[name],
+        plan.survey,
+        seed=plan.study.seed,
+        worlds=worlds or asked.worlds,
+        effects=asked.effects if name == plan.main else None,
+        progress=not quiet,
+    )
+    if as_json:
+        tables = {"summary": _records(found.summary), "verdicts": _records(found.verdicts)}
+        _print_json({"text": found.text, "header": dict(found.header), **tables})
+        return
+    print(found.text)
+    for sentence in found.verdicts["sentence"]:
+        print(f"- {sentence}")
+    for key, value in found.header.items():
+        print(f"  {key}: {value}")
+
+
+@app.command()
+def calibrate(
+    theory: Annotated[str, typer.Argument(help="Name of a packaged theory, or a model file.")],
+    codebook: Annotated[Path, typer.Argument(help="Codebook of the survey (.toml).")],
+    worlds: Annotated[int, typer.Option(help="Simulated surveys.", min=20)] = 100,
+    method: Annotated[
+        str, typer.Option(help="auto, surrogate, nuts, graph, plain or preview.")
+    ] = "auto",
+    seed: Seed = 1,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 2 if it fails.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask whether fits of a theory on a survey are right (simulation-based calibration).
+
+    Example: bayesmig calibrate selectivity my-survey/survey.toml --worlds 50 --method preview
+    """
+    from bayesmig.sbc import calibrate as calibrate_fits
+    from bayesmig.spec.library import load_model
+    from bayesmig.survey.survey import read_survey
+
+    found = calibrate_fits(
+        load_model(theory),
+        read_survey(codebook),
+        seed=seed,
+        worlds=worlds,
+        method=method,  # type: ignore[arg-type]
+        progress=not quiet,
+    )
+    _show(found.summary, found.text, as_json)
+    if strict and not found.passed:
+        raise typer.Exit(2)
+
+
 # ---------------------------------------------------------------- one step at a time
 
 
@@ -420,19 +524,7 @@ def check(
     from bayesmig.checks import check as check_posterior
 
     results = check_posterior(_load(fit, survey), by=by, allow_unconverged=unconverged)
-    if as_json:
-        _print_json(
-            [
-                {"name": r.name, "passed": r.passed, "text": r.text, "table": _records(r.table)}
-                for r in results
-            ]
-        )
-    else:
-        words = {True: "passed", False: "FAILED", None: "not asked"}
-        for r in results:
-            print(f"{words[r.passed]:<10}{r.name}: {r.text}")
-    if strict and any(r.passed is False for r in results):
-        raise typer.Exit(2)
+    _show_checks(results, strict, as_json)
 
 
 @app.command()
@@ -697,6 +789,22 @@ def _show_mechanisms(as_json: bool) -> None:
         print(mechanisms_text(rows, _columns()))
 
 
+def _show_checks(results: Sequence[CheckResult], strict: bool, as_json: bool) -> None:
+    if as_json:
+        _print_json(
+            [
+                {"name": r.name, "passed": r.passed, "text": r.text, "table": _records(r.table)}
+                for r in results
+            ]
+        )
+    else:
+        words = {True: "passed", False: "FAILED", None: "not asked"}
+        for r in results:
+            print(f"{words[r.passed]:<10}{r.name}: {r.text}")
+    if strict and any(r.passed is False for r in results):
+        raise typer.Exit(2)
+
+
 def _show_run(result: StudyResult, as_json: bool = False) -> None:
     for name in result.failed:
         _say(f"check failed: {name}")
@@ -706,17 +814,27 @@ def _show_run(result: StudyResult, as_json: bool = False) -> None:
         print(result.report)
 
 
+#: Checks that columns left out are seen by.
+_OF_LACK = (
+    "posterior predictive shares",
+    "posterior predictive crossed shares",
+    "composition of choosers",
+)
+
+
 def _on_failed_checks(failed: tuple[str, ...]) -> str:
     """Why checks of the demo fail: two of its theories lack what made its choices."""
     smaller = ("baseline", "selectivity")
-    due = [f for f in failed if f in {f"{name}: posterior predictive shares" for name in smaller}]
+    due = [f for f in failed if f in {f"{name}: {check}" for name in smaller for check in _OF_LACK}]
     said = []
     if due:
-        names = " and ".join(name.split(":")[0] for name in due)
-        lack = "leave" if len(due) > 1 else "leaves"
+        theories = list(dict.fromkeys(name.split(":")[0] for name in due))
+        names = " and ".join(theories)
+        lack = "leave" if len(theories) > 1 else "leaves"
         said.append(
             f"as it should be: {names} {lack} out the networks and earlier moves by which these "
-            "people were made to choose, and the check of shares is there to find that"
+            "people were made to choose, and the checks of shares and of who the choosers are "
+            "find that"
         )
     if rest := [f for f in failed if f not in due]:
         said.append(

@@ -246,6 +246,30 @@ def test(
     return results[name] if isinstance(name, str) else results
 
 
+def in_draws(
+    posterior: Posterior, name: list[str] | tuple[str, ...] | None = None
+) -> dict[str, NDArray[np.bool_]]:
+    """In which draws each hypothesis holds, and nothing else about it.
+
+    Parameters
+    ----------
+    posterior
+        Any draws: from the prior, too. Whether they have converged is not asked.
+    name
+        Hypotheses; all of the theory where left out.
+
+    Returns
+    -------
+    dict
+        Name -> ``(draw,)``; false in a draw in which an estimand has no value.
+    """
+    hypotheses = _asked(posterior.design, name)
+    ask = ask_about(posterior, None, None, True, "observed", INTERVAL, 0, True)
+    wanted = dict.fromkeys(a for h in hypotheses.values() for a in _averages_of(h))
+    averages = _averages(ask, wanted)
+    return {key: np.asarray(_held_in(h, averages)[1].all(axis=1)) for key, h in hypotheses.items()}
+
+
 def validate_hypotheses(design: Design) -> tuple[str, ...]:
     """Find out before any sampling whether the hypotheses of a theory can be tested.
 

@@ -47,6 +47,7 @@ from bayesmig.predict import (
     theory_columns,
 )
 from bayesmig.progress import Progress, bars
+from bayesmig.rehearsal import rehearse, validate_rehearsal
 from bayesmig.reporting.outputs import (
     CHAINS,
     STEPS,
@@ -90,7 +91,11 @@ if TYPE_CHECKING:
 
 Tables = dict[str, pd.DataFrame]
 #: Tables of checks that are kept.
-_OF_CHECKS = ("prior_shares", "prior_sensitivity", "predictive_shares", "clustering", "calibration")
+_OF_CHECKS = (
+    *("prior_shares", "prior_group_shares", "prior_sensitivity", "predictive_shares"),
+    *("crossed_shares", "composition", "origin_dispersion", "spatial", "household_streams"),
+    *("transitions", "clustering", "calibration", "reliability", "influential_origins"),
+)
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,7 @@ def read_study(path: str | Path) -> StudyPlan:
             warnings += validate_hypotheses(designs[name])
     plan = StudyPlan(study, path, survey, theories, designs, scenarios, tuple(warnings))
     _check_questions(plan)
+    _check_rehearsal(plan)
     for listed, scenario in zip(study.scenarios, scenarios.values(), strict=True):
         with _from(_beside(path, listed)):
             validate_scenario(scenario, designs[plan.main], survey.frame)
@@ -256,6 +262,13 @@ def _check_question(plan: StudyPlan, key: str, name: str) -> None:
     check_change(design, name, where=where)
     if key == "slopes":
         check_slope(design, name, where=where)
+
+
+def _check_rehearsal(plan: StudyPlan) -> None:
+    if (asked := plan.study.rehearsal) is None:
+        return
+    with _from(plan.path, "key rehearsal"):
+        validate_rehearsal(plan.designs[plan.main], asked.effects)
 
 
 def run(
@@ -427,7 +440,7 @@ class _Run:
         for name in plan.theories:
             yield f"fit-{name}", fits[name], partial(self._fit, name)
         for name in plan.theories:
-            key = _key("check 2", draws[name])
+            key = _key("check 3", draws[name])
             yield f"check-{name}", key, partial(self._check, name)
         if len(plan.theories) > 1:
             yield "compare", _key("compare", draws), self._compare
@@ -435,6 +448,9 @@ class _Run:
             if spec.hypotheses:
                 key = _key("test 2", fits[name])
                 yield f"test-{name}", key, partial(self._test, name)
+        if (rehearsal := plan.study.rehearsal) is not None:
+            how = rehearsal.model_dump(mode="json")
+            yield "rehearsal", _key("rehearsal", fits[main], how), self._rehearsal
         questions = plan.study.questions.model_dump(mode="json")
         yield "effects", _key("effects", draws[main], questions), self._effects
         for name, scenario in plan.scenarios.items():
@@ -589,6 +605,24 @@ class _Run:
         header = _joined([result.header for result in results.values()])
         _write_json(folder / TEXTS, {"sentences": sentences, "header": header})
         return {"hypotheses": pd.concat(parts)}
+
+    def _rehearsal(self, folder: Path) -> Tables:
+        plan, asked = self.plan, self.plan.study.rehearsal
+        assert asked is not None
+        found = rehearse(
+            plan.theories[plan.main],
+            plan.survey,
+            seed=plan.study.seed,
+            worlds=asked.worlds,
+            effects=asked.effects,
+            progress=self.progress,
+        )
+        _write_json(folder / TEXTS, {"text": found.text, "header": dict(found.header)})
+        summary = found.summary.merge(found.verdicts, on="hypothesis", how="left")
+        return {
+            "rehearsal": summary.assign(theory=plan.main),
+            "rehearsal_worlds": found.worlds().assign(theory=plan.main),
+        }
 
     def _effects(self, folder: Path) -> Tables:
         posterior, questions = self._posterior(self.plan.main), self.plan.study.questions
@@ -756,6 +790,8 @@ def _results(plan: StudyPlan, folder: Path, steps: list[str], tables: list[str])
             theory = step.removeprefix("test-")
             sentences |= {f"{theory}/{name}": text for name, text in content["sentences"].items()}
             headers["hypotheses"] = content["header"]
+    if "rehearsal" in texts:
+        headers["rehearsal"] = texts["rehearsal"]["header"]
     said = {
         "title": plan.study.title,
         "seed": plan.study.seed,
@@ -773,6 +809,7 @@ def _results(plan: StudyPlan, folder: Path, steps: list[str], tables: list[str])
         "texts": {
             "comparison": texts.get("compare", {}).get("verdict", ""),
             "hypotheses": sentences,
+            "rehearsal": texts.get("rehearsal", {}).get("text", ""),
         },
     }
     # As JSON, which is what steps left and what the report reads.

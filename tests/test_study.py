@@ -20,7 +20,7 @@ import xarray as xr
 
 from bayesmig import cli, study
 from bayesmig.cli import app, main
-from bayesmig.errors import StudyError
+from bayesmig.errors import QuestionError, StudyError
 from bayesmig.progress import silent
 from bayesmig.reporting.folder import StudyFolder, read_folder
 from bayesmig.reporting.outputs import claim, is_of_a_study
@@ -639,6 +639,10 @@ JSON: dict[str, tuple[list[str], Callable[[object], bool]]] = {
             "not to be expected: networks: posterior pred",
         ),
         (("baseline: convergence",), "not to be expected: baseline: convergence"),
+        (
+            ("baseline: posterior predictive shares", "baseline: composition of choosers"),
+            "as it should be: baseline leaves out the net",
+        ),
     ],
 )
 def test_the_demo_says_why_checks_fail(failed: tuple[str, ...], words: str) -> None:
@@ -747,6 +751,61 @@ def test_unconverged_draws_are_refused_unless_allowed(
     assert call(["predict", fit_file(done), "--allow-unconverged"], monkeypatch) == 0
 
 
+def test_priors_are_asked_before_any_fit(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codebook = str(home / "survey" / "survey.toml")
+    arguments = ["prior", "selectivity", codebook, "--by", "female", "--strict"]
+    assert call(arguments, monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "prior predictive shares by group" in said
+    assert call([*arguments, "--json"], monkeypatch) == 0
+    names = [r["name"] for r in json.loads(capsys.readouterr().out)]
+    assert names == ["prior predictive shares", "prior predictive shares by group"]
+
+
+def test_a_survey_is_rehearsed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["rehearse", str(home / "study.toml"), "--worlds", "2", "--quiet"]
+    assert call(arguments, monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("What this survey could decide, by rehearsal")
+    assert "theory: selectivity" in said
+    assert call([*arguments, "--theory", "selectvity"], monkeypatch) == 1
+    assert "no theory 'selectvity'" in capsys.readouterr().err
+
+
+def test_fits_are_calibrated(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codebook = str(home / "survey" / "survey.toml")
+    how = ["--worlds", "20", "--method", "preview", "--quiet"]
+    assert call(["calibrate", "baseline", codebook, *how], monkeypatch) == 0
+    assert "log-likelihood" in capsys.readouterr().out
+
+
+def test_a_study_may_ask_for_a_rehearsal(home: Path, tmp_path: Path) -> None:
+    """Its tables and words stand beside the checks; a wrong effect is found before any fit."""
+    own = home / "rehearsed.toml"
+    own.write_text(
+        'title = "x"\nsurvey = "survey/survey.toml"\ntheories = ["selectivity"]\nseed = 1\n'
+        '[sampling]\nmethod = "preview"\ndraws = 100\n[rehearsal]\nworlds = 10\n'
+        'effects = {"beta[wealth, international]" = 0.5}\n'
+    )
+    result = run(own, tmp_path / "out", progress=silent)
+    assert "rehearsal" in result.computed
+    table = pd.read_csv(result.folder / "tables" / "rehearsal.csv")
+    assert {"holds", "does not hold"} == set(table["truth"])
+    page = result.report.read_text(encoding="utf-8")
+    assert "What this survey could decide" in page
+    assert "beta[wealth, international] = 0.5" in page
+    assert run(own, tmp_path / "out", progress=silent).computed == ()
+    own.write_text(own.read_text().replace("beta[wealth", "beta[welth"))
+    with pytest.raises(QuestionError, match="no parameter"):
+        read_study(own)
+
+
 VERBS = {verb.name or verb.callback.__name__: verb for verb in app.registered_commands}
 #: What a user has: what the commands themselves write, and packaged names.
 FILES = {"my-survey/survey.toml", "bayesmig-demo/study.toml", "networks.nc", "selectivity.nc"}
@@ -756,6 +815,7 @@ def test_every_verb_is_seen() -> None:
     assert set(VERBS) == {
         *("demo", "run", "report", "validate", "simulate", "describe", "models", "explain"),
         *("fit", "check", "compare", "test", "predict"),
+        *("prior", "rehearse", "calibrate"),
     }
 
 

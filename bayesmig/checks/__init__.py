@@ -5,6 +5,7 @@ judges what is observed among them; the other modules hold one check each.
 """
 
 from bayesmig.checks.all_checks import check
+from bayesmig.checks.prior_shares import check_prior
 from bayesmig.checks.result import CheckResult
 
-__all__ = ["CheckResult", "check"]
+__all__ = ["CheckResult", "check", "check_prior"]

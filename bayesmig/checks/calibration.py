@@ -9,18 +9,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayesmig.checks.replicate import Cells, Choices, Statistic, cells_of
+from bayesmig.checks.replicate import Cells, Statistic, cells_of
 from bayesmig.checks.result import (
     ALARM,
     NAMED,
     CheckResult,
     Judgement,
+    Scores,
     central,
+    either_way,
     judge,
     percent,
     stabilised,
     tabled,
 )
+from bayesmig.choice.drawn import Choices
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design
 from bayesmig.inference.stream import mean_probabilities
@@ -94,8 +97,42 @@ def bin_statistics(bins: Sequence[Bins]) -> dict[str, Statistic]:
     return {f"bins {b.alternative}": b.share for b in bins}
 
 
+@dataclass(frozen=True, eq=False)
+class Frequencies:
+    """Shares in all bins, observed and replicated.
+
+    Attributes
+    ----------
+    observed, replicated
+        ``(bin,)`` and ``(replicate, bin)``, bins of all alternatives.
+    judged
+        Bins of alternatives that have several, ``(bin,)``.
+    """
+
+    observed: Array = field(repr=False)
+    replicated: Array = field(repr=False)
+    judged: NDArray[np.bool_] = field(repr=False)
+
+    @property
+    def scores(self) -> Scores:
+        """All that is judged."""
+        return either_way(stabilised(self.observed), stabilised(self.replicated), self.judged)
+
+
+def frequencies(
+    design: Design, bins: Sequence[Bins], replicated: Mapping[str, Array]
+) -> Frequencies:
+    """Shares in bins among those of replicated choices."""
+    chosen = design.choice[:, None].astype(np.int8)
+    return Frequencies(
+        np.concatenate([b.share(chosen)[0] for b in bins]),
+        np.concatenate([replicated[f"bins {b.alternative}"] for b in bins], axis=1),
+        np.concatenate([np.repeat(len(b.predicted) > 1, len(b.predicted)) for b in bins]),
+    )
+
+
 def calibration(
-    posterior: Posterior, bins: Sequence[Bins], replicated: Mapping[str, Array]
+    posterior: Posterior, bins: Sequence[Bins], found: Frequencies, peak: Array | None = None
 ) -> CheckResult:
     """Check each alternative's predicted probabilities against observed frequencies.
 
@@ -109,8 +146,10 @@ def calibration(
     ----------
     posterior
         Draws of a theory.
-    bins, replicated
-        From `bins_of` and `bayesmig.checks.replicate.replicate`.
+    bins, found
+        From `bins_of` and `frequencies`.
+    peak
+        Of all checks that are asked at once (`bayesmig.checks.result.peak_of`).
 
     Returns
     -------
@@ -121,18 +160,15 @@ def calibration(
         judged; ``passed`` is ``None`` where none has two.
     """
     design = posterior.design
-    chosen = design.choice[:, None].astype(np.int8)
-    observed = np.concatenate([b.share(chosen)[0] for b in bins])
-    drawn = np.concatenate([replicated[f"bins {b.alternative}"] for b in bins], axis=1)
-    counts = [len(b.predicted) for b in bins]
-    several = np.repeat([n > 1 for n in counts], counts)
-    judgement = judge(stabilised(observed), stabilised(drawn), several)
-    lower, upper = central(drawn)
+    counts, several = [len(b.predicted) for b in bins], found.judged
+    observed, drawn = stabilised(found.observed), stabilised(found.replicated)
+    judgement = judge(observed, drawn, several, peak)
+    lower, upper = central(found.replicated)
     table = pd.DataFrame(
         {
             "alternative": np.repeat(design.alternatives, counts),
             "predicted": np.concatenate([b.predicted for b in bins]),
-            "observed": observed,
+            "observed": found.observed,
             "lower": lower,
             "upper": upper,
             "rows": np.concatenate([b.cells.rows for b in bins]),

@@ -9,18 +9,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayesmig.checks.replicate import Cells, Choices, Statistic, cells_of
+from bayesmig.checks.replicate import Cells, Statistic, cells_of
 from bayesmig.checks.result import (
     NAMED,
     CheckResult,
     Judgement,
+    Scores,
     central,
     furthest,
     judge_upwards,
     not_asked,
     percent,
     tabled,
+    upwards,
 )
+from bayesmig.choice.drawn import Choices
 from bayesmig.design.design import Design
 from bayesmig.posterior import Posterior
 
@@ -101,8 +104,42 @@ def gap_statistics(groups: Sequence[Cluster]) -> dict[str, Statistic]:
     return {f"gap {c.by}": c.gap for c in groups}
 
 
+@dataclass(frozen=True, eq=False)
+class Gaps:
+    """Gaps of all groups and alternatives, observed and replicated.
+
+    Attributes
+    ----------
+    observed, replicated
+        ``(value,)`` and ``(replicate, value)``, alternatives innermost.
+    enough
+        Values that count, ``(value,)``.
+    """
+
+    observed: Array = field(repr=False)
+    replicated: Array = field(repr=False)
+    enough: NDArray[np.bool_] = field(repr=False)
+
+    @property
+    def scores(self) -> Scores:
+        """All that is judged."""
+        return upwards(self.observed, self.replicated, self.enough)
+
+
+def gaps(design: Design, groups: Sequence[Cluster], replicated: Mapping[str, Array]) -> Gaps:
+    """Gaps of groups among those of replicated choices; some group is needed."""
+    chosen, width = design.choice[:, None].astype(np.int8), len(design.alternatives)
+    counts = np.bincount(design.choice, minlength=width)
+    enough = np.minimum(counts, design.n_obs - counts) >= _LEAST_CHOOSERS
+    return Gaps(
+        np.concatenate([c.gap(chosen)[0] for c in groups]),
+        np.concatenate([replicated[f"gap {c.by}"] for c in groups], axis=1),
+        np.tile(enough, len(groups)),
+    )
+
+
 def clustering(
-    posterior: Posterior, groups: Sequence[Cluster], replicated: Mapping[str, Array]
+    posterior: Posterior, groups: Sequence[Cluster], found: Gaps | None, peak: Array | None = None
 ) -> CheckResult:
     """Check that choices within a group are no more alike than the theory says.
 
@@ -122,8 +159,10 @@ def clustering(
     ----------
     posterior
         Draws of a theory.
-    groups, replicated
-        From `clusters` and `bayesmig.checks.replicate.replicate`.
+    groups, found
+        From `clusters` and `gaps`; ``None`` where there are no groups.
+    peak
+        Of all checks that are asked at once (`bayesmig.checks.result.peak_of`).
 
     Returns
     -------
@@ -133,23 +172,18 @@ def clustering(
         ``p_value``, ``p_adjusted``, ``groups`` (their number), ``fitted`` (whether the
         theory gives these groups effects).
     """
-    if not groups:
+    if found is None:
         reason = "The survey declares no origins, regions, households or persons of several rows."
         return not_asked(NAME, KIND, COLUMNS, reason)
-    design = posterior.design
-    chosen, width = design.choice[:, None].astype(np.int8), len(design.alternatives)
-    observed = np.concatenate([c.gap(chosen)[0] for c in groups])
-    drawn = np.concatenate([replicated[f"gap {c.by}"] for c in groups], axis=1)
-    counts = np.bincount(design.choice, minlength=width)
-    enough = np.minimum(counts, design.n_obs - counts) >= _LEAST_CHOOSERS
-    judgement = judge_upwards(observed, drawn, np.tile(enough, len(groups)))
-    lower, upper = central(drawn)
+    design, width = posterior.design, len(posterior.design.alternatives)
+    judgement = judge_upwards(found.observed, found.replicated, found.enough, peak)
+    lower, upper = central(found.replicated)
     table = pd.DataFrame(
         {
             "by": np.repeat([c.by for c in groups], width),
             "alternative": list(design.alternatives) * len(groups),
-            "observed": observed,
-            "predicted": drawn.mean(axis=0),
+            "observed": found.observed,
+            "predicted": found.replicated.mean(axis=0),
             "lower": lower,
             "upper": upper,
             "p_value": judgement.p_value,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayesmig.checks.replicate import Cells, Statistic, cells_of
+from bayesmig.checks.replicate import Cells, Statistic, cells_of, stacked
 from bayesmig.checks.result import (
     ALARM,
     NAMED,
@@ -23,6 +23,7 @@ from bayesmig.checks.result import (
     freed_scores,
     furthest,
     group_scores,
+    joined_scores,
     percent,
     stabilised,
     tabled,
@@ -35,7 +36,7 @@ from bayesmig.predict import bins, make_cells, theory_columns
 
 Array = NDArray[np.float64]
 NAME = "posterior predictive shares"
-KIND = "predictive_shares"
+KIND, KEY = "predictive_shares", "shares"
 COLUMNS = (
     "by",
     "level",
@@ -47,6 +48,7 @@ COLUMNS = (
     "p_value",
     "p_adjusted",
     "p_trend",
+    "p_bend",
     "rows",
 )
 #: Columns looked at where none is named, and levels of one of them.
@@ -73,15 +75,17 @@ class Breakdown:
         Label of every cell.
     cells
         The cells.
-    trend
+    trend, bend
         What the share in every cell counts in the trend over them, ``(cell,)``: its
-        weight times its mean rank, from the middle. Zeros where cells have no order.
+        weight times its mean rank, from the middle; and in their bend: the same of the
+        square of the rank, freed of the rank. Zeros where cells have no order.
     """
 
     by: str
     levels: tuple[str, ...]
     cells: Cells = field(repr=False)
     trend: Array = field(repr=False)
+    bend: Array = field(repr=False)
 
 
 # --------------------------------------------------------------------------- by columns
@@ -115,7 +119,7 @@ def breakdowns(posterior: Posterior, by: Sequence[str] | None) -> list[Breakdown
     """
     design, frame = posterior.design, posterior.frame
     everybody = cells_of(np.zeros(len(frame), dtype=np.int64), 1, design.weights)
-    found = [Breakdown("all", ("all",), everybody, np.zeros(1))]
+    found = [Breakdown("all", ("all",), everybody, np.zeros(1), np.zeros(1))]
     if by is None:
         columns = _default(posterior, frame)
     else:
@@ -172,7 +176,7 @@ def _breakdown(design: Design, frame: pd.DataFrame, name: str) -> Breakdown:
         name,
         levels,
         cells_of(codes, len(levels), design.weights),
-        _trend(np.where(placed, mass, 0)),
+        *_trend_and_bend(np.where(placed, mass, 0)),
     )
 
 
@@ -182,11 +186,16 @@ def _is_ordered(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values)
 
 
-def _trend(mass: Array) -> Array:
-    """Weights of cells in a covariance with their mean rank, from 0 to 1."""
+def _trend_and_bend(mass: Array) -> tuple[Array, Array]:
+    """Weights of cells in covariances with their mean rank, from 0 to 1, and its bend."""
     share = mass / max(mass.sum(), 1e-300)
     rank = np.cumsum(share) - share / 2
-    return np.asarray(share * (rank - share @ rank))
+    rank = rank - share @ rank
+    square = np.square(rank) - share @ np.square(rank)
+    spread = share @ np.square(rank)
+    if spread > 0:
+        square = square - rank * (share @ (rank * square)) / spread
+    return share * rank, np.where(np.abs(square) > 1e-9, share * square, 0.0)
 
 
 def _label(value: object) -> str:
@@ -213,20 +222,84 @@ def _sizes(design: Design, frame: pd.DataFrame) -> list[Breakdown]:
 # ------------------------------------------------------------------------------- shares
 
 
-def shares_statistics(parts: Sequence[Breakdown], design: Design) -> dict[str, Statistic]:
-    """Statistics for `bayesmig.checks.replicate.replicate`, by their names."""
-    width = len(design.alternatives)
-    return {
-        f"shares {i}": partial(part.cells.shares, n_alternatives=width)
-        for i, part in enumerate(parts)
-    }
+def shares_statistics(
+    parts: Sequence[Breakdown], design: Design, key: str = KEY
+) -> dict[str, Statistic]:
+    """Statistics for `bayesmig.checks.replicate.replicate`, by their names; all parts at once."""
+    if not parts:
+        return {}
+    cells = stacked([part.cells for part in parts])
+    return {key: partial(cells.shares, n_alternatives=len(design.alternatives))}
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduced:
+    """Shares in the cells of all breakdowns, observed and replicated.
+
+    Attributes
+    ----------
+    observed, replicated
+        ``(value,)`` and ``(replicate, value)``: cells of all parts, alternatives innermost.
+    enough
+        Values of which enough are expected on either side, ``(value,)``.
+    of_cells, of_trends, of_bends
+        One score per part, and one per part and alternative, twice.
+    """
+
+    observed: Array = field(repr=False)
+    replicated: Array = field(repr=False)
+    enough: NDArray[np.bool_] = field(repr=False)
+    of_cells: Scores = field(repr=False)
+    of_trends: Scores = field(repr=False)
+    of_bends: Scores = field(repr=False)
+
+    @property
+    def scores(self) -> Scores:
+        """All that is judged."""
+        return joined_scores([self.of_cells, self.of_trends, self.of_bends])
+
+
+def reproduced(
+    design: Design,
+    parts: Sequence[Breakdown],
+    replicated: Mapping[str, Array],
+    expected: Array,
+    key: str = KEY,
+) -> Reproduced:
+    """Shares of breakdowns among those of replicated choices, scored.
+
+    Parameters
+    ----------
+    design
+        Theory × survey.
+    parts, replicated, expected, key
+        As for `predictive_shares` and `shares_statistics`.
+    """
+    chosen, width = design.choice[:, None].astype(np.int8), len(design.alternatives)
+    shares = [p.cells.shares(chosen, width)[0] for p in parts]
+    ends = np.cumsum([len(p.levels) for p in parts])[:-1]
+    drawn = np.split(replicated[key], ends, axis=1)
+    observed = np.concatenate([s.ravel() for s in shares])
+    together = np.concatenate([d.reshape(len(d), -1) for d in drawn], axis=1)
+    effective = np.concatenate([np.repeat(p.cells.effective, width) for p in parts])
+    mean = together.mean(axis=0)
+    enough = np.minimum(mean, 1 - mean) * effective >= _LEAST_EXPECTED
+    column = np.repeat(np.arange(len(parts)), [d[0].size for d in drawn])
+    return Reproduced(
+        observed,
+        together,
+        enough,
+        group_scores(stabilised(observed), stabilised(together), enough, column),
+        _trend_scores(parts, [p.trend for p in parts], shares, drawn, expected),
+        _trend_scores(parts, [p.bend for p in parts], shares, drawn, expected),
+    )
 
 
 def predictive_shares(
     posterior: Posterior,
     parts: Sequence[Breakdown],
-    replicated: Mapping[str, Array],
-    expected: Array,
+    found: Reproduced,
+    peak: Array | None = None,
 ) -> CheckResult:
     """Check shares of alternatives in every cell against those of replicated choices.
 
@@ -238,9 +311,9 @@ def predictive_shares(
     Two things are judged of a column, all columns together, so that a true theory fails
     in at most about 5 % of surveys: its cells, by their squared deviations
     (`bayesmig.checks.result.group_scores`); and, where they are in an order, the trend of
-    each alternative's share over them, one number that a steady rise cannot hide in
-    (`bayesmig.checks.result.freed_scores`). The check fails where an adjusted p-value is
-    at most 0.05. Cells where fewer than five are expected to choose the alternative, or
+    each alternative's share over them and its bend, numbers that a steady rise and a hump
+    cannot hide in (`bayesmig.checks.result.freed_scores`). The check fails where an adjusted
+    p-value is at most 0.05. Cells where fewer than five are expected to choose the alternative, or
     fewer than five not to, are shown and do not count.
 
     Since the data were also used to fit, replicates lie around what is observed more
@@ -253,69 +326,73 @@ def predictive_shares(
     ----------
     posterior
         Draws of a theory.
-    parts, replicated
-        From `breakdowns` and `bayesmig.checks.replicate.replicate`.
-    expected
-        Posterior mean of every row's probabilities, ``(obs, alternative)``.
+    parts
+        From `breakdowns`.
+    found
+        From `reproduced`.
+    peak
+        Of all checks that are asked at once (`bayesmig.checks.result.peak_of`).
 
     Returns
     -------
     CheckResult
         Table: ``by``, ``level``, ``alternative``, ``observed``, ``predicted``,
         ``lower``, ``upper``, ``p_value``, ``p_adjusted`` (of the column: the smallest
-        adjusted one of its cells and trends), ``p_trend`` (of the alternative's trend
-        over the column, adjusted), ``rows``. Those that do not count are missing.
+        adjusted one of its cells, trends and bends), ``p_trend`` and ``p_bend`` (of the
+        alternative's trend over the column, and of its bend, adjusted), ``rows``. Those that
+        do not count are missing.
     """
-    design = posterior.design
-    chosen, width = design.choice[:, None].astype(np.int8), len(design.alternatives)
-    shares = [p.cells.shares(chosen, width)[0] for p in parts]
-    drawn = [replicated[f"shares {i}"] for i in range(len(parts))]
-    observed = np.concatenate([s.ravel() for s in shares])
-    together = np.concatenate([d.reshape(len(d), -1) for d in drawn], axis=1)
-    effective = np.concatenate([np.repeat(p.cells.effective, width) for p in parts])
-    mean = together.mean(axis=0)
-    enough = np.minimum(mean, 1 - mean) * effective >= _LEAST_EXPECTED
-    column = np.repeat(np.arange(len(parts)), [d[0].size for d in drawn])
-    of_cells, of_trends = adjust(
-        group_scores(stabilised(observed), stabilised(together), enough, column),
-        _trend_scores(parts, shares, drawn, expected),
-    )
-    of_trends = of_trends.reshape(len(parts), width)
-    smallest = np.fmin(of_cells, np.fmin.reduce(of_trends, axis=1))
-    lower, upper = central(together)
-    table = pd.concat(
-        [_cells_frame(part, design.alternatives) for part in parts], ignore_index=True
-    ).assign(
-        observed=observed,
-        predicted=mean,
-        lower=lower,
-        upper=upper,
-        p_value=two_sided(observed, together),
-        p_adjusted=smallest[column],
-        p_trend=np.concatenate([np.tile(of_trends[i], len(s)) for i, s in enumerate(shares)]),
-    )[list(COLUMNS)]
+    table, smallest = shares_table(posterior.design, parts, found, peak)
     judgement = Judgement(table["p_value"].to_numpy(), smallest)
     return CheckResult(
         NAME,
         not judgement.failed.any(),
-        tabled(table, KIND, design.weights_note),
-        _text(posterior, table, enough, judgement, len(together)),
+        tabled(table, KIND, posterior.design.weights_note),
+        _text(posterior, table, found.enough, judgement, len(found.replicated)),
     )
 
 
+def shares_table(
+    design: Design, parts: Sequence[Breakdown], found: Reproduced, peak: Array | None
+) -> tuple[pd.DataFrame, Array]:
+    """The table of `predictive_shares`, and the smallest adjusted p-value of every part."""
+    width = len(design.alternatives)
+    cells = np.array([len(p.levels) for p in parts])
+    of_cells, *others = adjust(found.of_cells, found.of_trends, found.of_bends, peak=peak)
+    of_trends, of_bends = (of.reshape(len(parts), width) for of in others)
+    smallest = np.fmin(of_cells, np.fmin.reduce(np.hstack([of_trends, of_bends]), axis=1))
+    lower, upper = central(found.replicated)
+    table = pd.concat(
+        [_cells_frame(part, design.alternatives) for part in parts], ignore_index=True
+    ).assign(
+        observed=found.observed,
+        predicted=found.replicated.mean(axis=0),
+        lower=lower,
+        upper=upper,
+        p_value=two_sided(found.observed, found.replicated),
+        p_adjusted=np.repeat(smallest, cells * width),
+        p_trend=np.concatenate([np.tile(of_trends[i], n) for i, n in enumerate(cells)]),
+        p_bend=np.concatenate([np.tile(of_bends[i], n) for i, n in enumerate(cells)]),
+    )[list(COLUMNS)]
+    return table, np.asarray(smallest)
+
+
 def _trend_scores(
-    parts: Sequence[Breakdown], shares: Sequence[Array], drawn: Sequence[Array], expected: Array
+    parts: Sequence[Breakdown],
+    trends: Sequence[Array],
+    shares: Sequence[Array],
+    drawn: Sequence[Array],
+    expected: Array,
 ) -> Scores:
-    """Trends of every column and alternative."""
+    """Trends, or bends, of every column and alternative."""
     uncertain = expected * (1 - expected)
-    rows = np.array([p.cells.rows[p.trend != 0].sum() for p in parts])
+    both = list(zip(parts, trends, strict=True))
+    rows = np.array([p.cells.rows[t != 0].sum() for p, t in both])
     rare = np.minimum(expected, 1 - expected).mean(axis=0)
-    spread = [np.square(p.trend) @ np.nan_to_num(p.cells.variances(uncertain)) for p in parts]
+    spread = [np.square(t) @ np.nan_to_num(p.cells.variances(uncertain)) for p, t in both]
     return freed_scores(
-        np.concatenate([p.trend @ np.nan_to_num(s) for p, s in zip(parts, shares, strict=True)]),
-        np.concatenate(
-            [p.trend @ np.nan_to_num(d) for p, d in zip(parts, drawn, strict=True)], axis=1
-        ),
+        np.concatenate([t @ np.nan_to_num(s) for t, s in zip(trends, shares, strict=True)]),
+        np.concatenate([t @ np.nan_to_num(d) for t, d in zip(trends, drawn, strict=True)], axis=1),
         (np.outer(rows, rare) >= 2 * _LEAST_EXPECTED).ravel(),
         np.sqrt(np.concatenate(spread)),
     )
@@ -347,7 +424,8 @@ def _text(
     if not judgement.failed.any():
         return (
             f"{replicates} replicated surveys reproduce {family}, and their trends (smallest "
-            f"p-value of a column, adjusted for their number, {judgement.smallest:.2g})." + weights
+            f"p-value of a column, adjusted for all that was looked at, {judgement.smallest:.2g})."
+            + weights
         )
     failed = table[table["p_adjusted"] <= ALARM]
     known = theory_columns(posterior.design)
@@ -357,7 +435,7 @@ def _text(
     worst = furthest(failed).drop_duplicates("by").head(NAMED)
     return (
         f"The theory does not reproduce shares by {', '.join(names)} (of {family}; p at most "
-        f"{ALARM:g}, adjusted for the number of columns): "
+        f"{ALARM:g}, adjusted for all that was looked at): "
         + "; ".join(_sentence(row, table) for row in worst.itertuples())
         + f".{advice}{weights}"
     )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesmig.choice.drawn import Choices, draw_choices
 from bayesmig.choice.utility import Coefficients, Columns, take_draws
 from bayesmig.inference.stream import probability_blocks
 
 Array = NDArray[np.float64]
-Choices = NDArray[np.int8]
 #: Choices, ``(obs, draw)`` -> values, ``(draw, ...)``.
 Statistic = Callable[[Choices], Array]
 
@@ -58,17 +58,6 @@ def replicate(
     return {name: np.concatenate(found) for name, found in parts.items()}
 
 
-def draw_choices(probabilities: Array, rng: np.random.Generator) -> Choices:
-    """One choice per row, ``(..., obs)``, from probabilities ``(..., obs, alternative)``."""
-    below = np.cumsum(probabilities, axis=-1)
-    # Scaled by their own sum, so that rounding never opens a closed last alternative.
-    uniform = rng.random(below.shape[:-1]) * below[..., -1]
-    chosen = np.zeros(uniform.shape, dtype=np.int8)
-    for j in range(below.shape[-1] - 1):
-        chosen += uniform >= below[..., j]
-    return chosen
-
-
 def thinned(coefficients: Coefficients, draws: int) -> Coefficients:
     """At most so many draws, evenly spaced over all chains."""
     n = len(coefficients.persons)
@@ -101,6 +90,10 @@ class Cells:
         """Averages of ``(obs, ...)`` over the rows of every cell, ``(cell, ...)``."""
         return np.asarray(self._averages @ values)
 
+    def part_of_averages(self, rows: slice, values: Array) -> Array:
+        """What some rows, ``(rows, ...)``, add to the averages, ``(cell, ...)``."""
+        return np.asarray(self._averages[:, rows] @ values)
+
     def variances(self, values: Array) -> Array:
         """Variances of such averages from those of independent rows, ``(cell, ...)``."""
         return np.asarray(self._averages.power(2) @ values)
@@ -115,6 +108,21 @@ class Cells:
     def shares(self, choices: Choices, n_alternatives: int) -> Array:
         """Shares of all alternatives, ``(draw, cell, alternative)``."""
         return np.stack([self.share(choices, j) for j in range(n_alternatives)], axis=-1)
+
+
+def stacked(parts: Sequence[Cells]) -> Cells:
+    """Cells of several partitions of the rows, one under the other, which are averaged at once.
+
+    Its ``codes`` are those of the first.
+    """
+    from scipy.sparse import vstack
+
+    return Cells(
+        parts[0].codes,
+        np.concatenate([p.rows for p in parts]),
+        np.concatenate([p.effective for p in parts]),
+        vstack([p._averages for p in parts], format="csr"),
+    )
 
 
 def cells_of(codes: NDArray[np.int64], n_cells: int, weights: Array | None = None) -> Cells:

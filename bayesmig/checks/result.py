@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-#: Probability that a check which compares with replicates fails a true theory, at most.
+#: Probability that checks which compare with replicates fail a true theory: each alone, and all
+#: that are asked at once where they are judged by their common `peak_of`.
 ALARM = 0.05
 #: Failures that a text names.
 NAMED = 3
@@ -82,7 +83,9 @@ class Judgement:
         return float(np.nanmin(self.adjusted)) if np.isfinite(self.adjusted).any() else 1.0
 
 
-def judge(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Judgement:
+def judge(
+    observed: Array, replicated: Array, tested: NDArray[np.bool_], peak: Array | None = None
+) -> Judgement:
     """Where each observed value stands among its replicates, in either direction.
 
     Each value is standardised by the mean and standard deviation of its replicates; its
@@ -98,22 +101,25 @@ def judge(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Judg
         ``(replicate, value)``.
     tested
         Values that count, ``(value,)``; those without spread never do.
+    peak
+        Of all checks that are asked at once (`peak_of`); left out: of these values alone.
 
     Returns
     -------
     Judgement
         Each p-value is at least one over the number of replicates plus one.
     """
-    z, drawn, tested = _standardised(observed, replicated, tested)
-    alone = two_sided(observed, replicated)
-    return Judgement(alone, _adjusted(np.abs(z), np.abs(drawn), tested))
+    [adjusted] = adjust(either_way(observed, replicated, tested), peak=peak)
+    return Judgement(two_sided(observed, replicated), adjusted)
 
 
-def judge_upwards(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Judgement:
+def judge_upwards(
+    observed: Array, replicated: Array, tested: NDArray[np.bool_], peak: Array | None = None
+) -> Judgement:
     """As `judge`, where only values that are too large count."""
-    z, drawn, tested = _standardised(observed, replicated, tested)
     alone = (1 + (replicated >= observed).sum(axis=0)) / (1 + len(replicated))
-    return Judgement(alone, _adjusted(z, drawn, tested))
+    [adjusted] = adjust(upwards(observed, replicated, tested), peak=peak)
+    return Judgement(alone, adjusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,17 @@ class Scores:
     observed: Array
     replicated: Array
     tested: NDArray[np.bool_]
+
+
+def either_way(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Scores:
+    """Standardised deviations of values in either direction."""
+    z, drawn, tested = _standardised(observed, replicated, tested)
+    return Scores(np.abs(z), np.abs(drawn), tested)
+
+
+def upwards(observed: Array, replicated: Array, tested: NDArray[np.bool_]) -> Scores:
+    """Standardised deviations, of which only positive ones count."""
+    return Scores(*_standardised(observed, replicated, tested))
 
 
 def group_scores(
@@ -184,15 +201,56 @@ def freed_scores(
     return Scores(np.where(tested, z, 0.0), np.where(tested, np.abs(drawn), 0.0), tested)
 
 
-def adjust(*families: Scores) -> tuple[Array, ...]:
-    """Adjusted p-values of several families, each for looking at all of them (`judge`)."""
-    joined = _adjusted(
+def adjust(*families: Scores, peak: Array | None = None) -> tuple[Array, ...]:
+    """Adjusted p-values of several families, each for looking at all of them (`judge`).
+
+    Parameters
+    ----------
+    families
+        What one check looks at.
+    peak
+        Of all checks that are asked at once (`peak_of`), for which p-values are then
+        adjusted as well.
+    """
+    joined = _adjusted(joined_scores(families), peak)
+    ends = np.cumsum([len(f.observed) for f in families])[:-1]
+    return tuple(np.split(joined, ends))
+
+
+def joined_scores(families: Sequence[Scores]) -> Scores:
+    """The scores of several families as those of one."""
+    return Scores(
         np.concatenate([f.observed for f in families]),
         np.concatenate([f.replicated for f in families], axis=1),
         np.concatenate([f.tested for f in families]),
     )
-    ends = np.cumsum([len(f.observed) for f in families])[:-1]
-    return tuple(np.split(joined, ends))
+
+
+def peak_of(checks: Iterable[Scores]) -> Array | None:
+    """Largest score of every replicated survey over all checks, each on its own scale.
+
+    The scale of a check is that of its own largest score over replicates: checks that
+    look at many values, and at few, then share the probability of a false alarm about
+    equally, and one of all together is `ALARM`.
+
+    Parameters
+    ----------
+    checks
+        The scores of each check, of the same number of replicates.
+
+    Returns
+    -------
+    ndarray or None
+        ``(replicate,)``; ``None`` where nothing is tested.
+    """
+    own = [s.replicated[:, s.tested].max(axis=1) for s in checks if s.tested.any()]
+    return np.asarray(np.max([_balanced(p, p) for p in own], axis=0)) if own else None
+
+
+def _balanced(peak: Array, score: Array) -> Array:
+    """Scores by the mean and standard deviation of a check's peak over replicates."""
+    spread = peak.std(ddof=1)
+    return np.asarray((score - peak.mean()) / (spread if spread > 0 else 1.0))
 
 
 def _standardised(
@@ -213,13 +271,15 @@ def two_sided(observed: Array, replicated: Array) -> Array:
     return np.asarray(np.where(np.isnan(observed), np.nan, alone))
 
 
-def _adjusted(score: Array, scores: Array, tested: NDArray[np.bool_]) -> Array:
+def _adjusted(scores: Scores, peak: Array | None) -> Array:
     """Share of replicates whose largest score reaches each score."""
-    adjusted = np.full(len(score), np.nan)
-    if tested.any():
-        largest = scores[:, tested].max(axis=1)
-        reached = (largest[:, None] >= score[tested]).sum(axis=0)
-        adjusted[tested] = (1 + reached) / (1 + len(scores))
+    adjusted = np.full(len(scores.observed), np.nan)
+    if scores.tested.any():
+        largest, score = scores.replicated[:, scores.tested].max(axis=1), scores.observed
+        if peak is not None:
+            largest, score = peak, _balanced(largest, score)
+        reached = (largest[:, None] >= score[scores.tested]).sum(axis=0)
+        adjusted[scores.tested] = (1 + reached) / (1 + len(largest))
     return adjusted
 
 

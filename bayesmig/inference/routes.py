@@ -170,7 +170,52 @@ def fit(
     idle = {"tune": tune, "target_accept": target_accept, "cores": cores, "keep": keep}
     _refuse_idle_options(method, idle)
     folder = open_folder(keep)
-    design = build_design(theory, survey)
+    return fit_design(
+        build_design(theory, survey),
+        survey,
+        seed=seed,
+        method=method,
+        precision=precision,
+        chains=chains,
+        draws=draws,
+        tune=tune,
+        target_accept=target_accept,
+        cores=cores,
+        prior=prior,
+        folder=folder,
+        progress=progress,
+    )
+
+
+def fit_design(
+    design: Design,
+    survey: Survey | None,
+    *,
+    seed: int,
+    method: Method = "auto",
+    precision: Precision | Literal["auto"] = "auto",
+    chains: int = 4,
+    draws: int = 1000,
+    tune: int | None = None,
+    target_accept: float | None = None,
+    cores: int | None = None,
+    prior: bool = False,
+    folder: Path | None = None,
+    progress: bool | Progress = False,
+) -> Posterior:
+    """`fit` of a design that is made, whose choices may be simulated ones.
+
+    Parameters
+    ----------
+    design
+        Theory × survey.
+    survey
+        Kept with the draws.
+    seed, method, precision, chains, draws, tune, target_accept, cores, prior, progress
+        As for `fit`; they are not checked again.
+    folder
+        Where finished chains are kept.
+    """
     # Before anything long: it refuses flat priors.
     from_prior = prior_draws(design, seed=seed, draws=draws) if prior else None
     plan = plan_fit(
@@ -203,9 +248,9 @@ def fit(
         precision=outcome.precision,
         numbers=outcome.numbers,
         versions=plan.versions,
-        survey=survey.fingerprint,
+        survey=design.survey_fingerprint,
         design=design.fingerprint,
-        spec=hashlib.sha256(theory.to_toml().encode()).hexdigest(),
+        spec=hashlib.sha256(design.spec.to_toml().encode()).hexdigest(),
         seconds=time.perf_counter() - started,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         warnings=design.support.warnings,

@@ -6,6 +6,15 @@
 from matplotlib.figure import Figure
 
 from bayesmig.plots.answers import plot
+from bayesmig.plots.checks import (
+    battery_plot,
+    crossed_plot,
+    ecdf_plot,
+    failing_pairs,
+    influence_plot,
+    rehearsal_plot,
+    reliability_plot,
+)
 from bayesmig.plots.effects import effects_plot, estimates_plot, network_plot
 from bayesmig.plots.hypotheses import estimand, hypotheses_plot, unit_of
 from bayesmig.plots.scenarios import diversion_plot, scenario_plot
@@ -18,16 +27,23 @@ __all__ = [
     "POINTS",
     "Figure",
     "Scale",
+    "battery_plot",
     "calibration_plot",
     "comparison_plot",
     "convergence_plot",
+    "crossed_plot",
     "diversion_plot",
+    "ecdf_plot",
     "effects_plot",
     "estimand",
     "estimates_plot",
+    "failing_pairs",
     "hypotheses_plot",
+    "influence_plot",
     "network_plot",
     "plot",
+    "rehearsal_plot",
+    "reliability_plot",
     "scale_of",
     "scenario_plot",
     "shares_plot",

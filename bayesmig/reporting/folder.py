@@ -15,6 +15,7 @@ from bayesmig.reporting.records import RESULTS, TABLES, Results, read_record
 #: Letters of a description that fits beside a number.
 SHORT = 50
 _INTERVAL = ("estimate", "lower", "upper")
+_AMONG = ("observed", "predicted", "lower", "upper", "p_value", "p_adjusted")
 #: Table -> columns that the report reads.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "survey_rows": ("what", "n"),
@@ -32,6 +33,15 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("theory", "by", "level", "alternative", "observed", "predicted"),
         *("lower", "upper", "p_value", "rows"),
     ),
+    "crossed_shares": (
+        *("theory", "by", "level", "alternative", "observed", "predicted"),
+        *("lower", "upper", "p_adjusted"),
+    ),
+    "composition": ("theory", "alternative", "column", *_AMONG),
+    "origin_dispersion": ("theory", "alternative", "statistic", *_AMONG),
+    "spatial": ("theory", "alternative", "origins", "pairs", "statistic", *_AMONG),
+    "household_streams": ("theory", "streams", *_AMONG),
+    "transitions": ("theory", "before", "now", "rows", *_AMONG),
     "clustering": (
         *("theory", "by", "alternative", "observed", "predicted"),
         *("lower", "upper", "p_value", "groups"),
@@ -45,6 +55,20 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("theory", "alternative", "predicted", "observed", "lower", "upper"),
         *("rows", "passed"),
     ),
+    "reliability": (
+        *("theory", "alternative", "predicted", "observed", "lower", "upper", "rows"),
+        "p_adjusted",
+    ),
+    "influential_origins": ("theory", "origin", "rows", "elpd", "pareto_k"),
+    "prior_group_shares": (
+        *("theory", "by", "level", "alternative", "observed", "mean", "lower", "upper"),
+        *("p_adjusted", "doubt", "passed", "rows"),
+    ),
+    "rehearsal": (
+        *("theory", "hypothesis", "truth", "worlds", "probability", "probability_error"),
+        *("rightly", "rightly_error", "wrongly", "can", "sentence"),
+    ),
+    "rehearsal_worlds": ("theory", "hypothesis", "holds", "probability"),
     "comparison": (
         *("theory", "elpd", "se", "elpd_diff", "diff_se", "p_loo", "weight"),
         *("pareto_k_max", "pareto_k_high"),

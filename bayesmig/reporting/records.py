@@ -132,6 +132,7 @@ class _Scenario(_Read):
 class _Texts(_Read):
     comparison: str
     hypotheses: dict[str, str]
+    rehearsal: str = ""
 
 
 class Results(_Read):

@@ -59,6 +59,22 @@ class Questions(Frozen):
         _each_once(self, "by", "comparisons", "slopes")
 
 
+class RehearsalPlan(Frozen):
+    """Whether the survey could decide the main theory's hypotheses (`bayesmig.rehearse`).
+
+    Attributes
+    ----------
+    worlds
+        Simulated surveys in which a hypothesis holds, and as many in which it does not.
+    effects
+        Coefficient, as the summary of a fit names it, to its value in half of the truths;
+        left out: all are drawn from the prior.
+    """
+
+    worlds: Annotated[int, Field(ge=10, le=1000)] = 50
+    effects: dict[str, float] = {}
+
+
 class Study(Frozen):
     """One study.
 
@@ -80,6 +96,8 @@ class Study(Frozen):
         Seed of everything random.
     sampling, questions
         Details.
+    rehearsal
+        Left out: the survey is not rehearsed, which takes minutes.
     """
 
     title: str = "Study"
@@ -90,6 +108,7 @@ class Study(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     sampling: Sampling = Sampling()
     questions: Questions = Questions()
+    rehearsal: RehearsalPlan | None = None
 
     def check(self) -> None:
         """No file is named twice; names inside files show when these are read."""

@@ -7,7 +7,7 @@ import keyword
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictBool, StrictStr, field_validator, model_validator
+from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
 from bayesmig.errors import SpecError, nearest
 from bayesmig.expressions import columns_of, parse_arithmetic
@@ -236,6 +236,37 @@ class Network(Strict):
         return self.leave_out or ("person" if self.of == "household" else "household")
 
 
+class Neighbours(Strict):
+    """Which origins are neighbours, for the check of spatial structure; one key of the three.
+
+    Attributes
+    ----------
+    coordinates
+        Columns of latitude and longitude, in degrees: each origin and those nearest to it.
+    nearest
+        How many of them; 5 where left out.
+    within
+        A column: origins most of whose rows have the same label there are each other's.
+    pairs
+        Pairs of labels of origins.
+    """
+
+    coordinates: tuple[Name, Name] | None = None
+    nearest: Annotated[StrictInt, Field(ge=1)] | None = None
+    within: Name | None = None
+    pairs: tuple[tuple[Name, Name], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        given = [k for k in ("coordinates", "within", "pairs") if getattr(self, k)]
+        if len(given) != 1:
+            stated = ", ".join(given) or "none of them"
+            raise ValueError(f"state one of coordinates, within and pairs; stated is {stated}")
+        if self.nearest is not None and not self.coordinates:
+            raise ValueError("nearest belongs to coordinates")
+        return self
+
+
 class Codebook(Strict):
     """Everything that a codebook file may say.
 
@@ -269,6 +300,8 @@ class Codebook(Strict):
     deprivation, risk, rates, shift_share
         New columns by constructor: relative deprivation, income risk, rates of places in
         earlier periods, demand by shift and share.
+    neighbours
+        Which origins are neighbours; those of one region, where it is left out.
     missing
         The rule for missing values.
     keep
@@ -300,6 +333,7 @@ class Codebook(Strict):
     risk: Annotated[dict[Name, Risk], Frozen] = {}
     rates: Annotated[dict[Name, Rate], Frozen] = {}
     shift_share: Annotated[dict[Name, ShiftShare], Frozen] = {}
+    neighbours: Neighbours | None = None
     missing: Missing = Missing()
     keep: tuple[Name, ...] | None = None
     counts: Name | None = None

@@ -66,7 +66,10 @@ def columns_needed(book: Codebook, header: list[str], where: str) -> list[str]:
 
 #: Tables that speak of columns of the file only, and tables that may name a role.
 _OF_THE_FILE = ("missing_codes", "valid_range")
-_MAY_NAME_ROLES = ("derive", "networks", "missing", "tables", "deprivation", "risk", "rates")
+_MAY_NAME_ROLES = (
+    *("derive", "networks", "missing", "tables", "deprivation", "risk", "rates"),
+    "neighbours",
+)
 
 
 def _absent(name: str, header: list[str], book: Codebook) -> str:
@@ -103,6 +106,11 @@ def _asked(book: Codebook) -> dict[str, str]:
                 asked.setdefault(column, f"networks.{name}.{key}")
     for column, key in _asked_by_covariates(book):
         asked.setdefault(column, key)
+    if (near := book.neighbours) is not None:
+        for column in near.coordinates or ():
+            asked.setdefault(column, "neighbours.coordinates")
+        if near.within is not None:
+            asked.setdefault(near.within, "neighbours.within")
     for column in book.keep or ():
         asked.setdefault(column, "keep")
     for column in book.missing.columns or ():

@@ -14,15 +14,25 @@ EVERYTHING = " + ".join(name for name in TRUTH if name != "asc")
 NAMES = [
     "convergence",
     "prior predictive shares",
+    "prior predictive shares by group",
     "prior sensitivity",
     "posterior predictive shares",
+    "posterior predictive crossed shares",
+    "composition of choosers",
+    "dispersion of origins",
+    "spatial structure",
+    "streams of households",
+    "transitions",
     "clustering",
     "calibration",
+    "reliability, each row left out",
+    "influential origins",
 ]
 #: Columns that studies, plots and reports read.
 CONTRACT = {
     "convergence": {"parameter", "r_hat", "ess_bulk", "ess_tail"},
     "prior_shares": {"alternative", "observed", "mean", "lower", "upper"},
+    "prior_group_shares": {"by", "level", "alternative", "observed", "mean", "lower", "upper"},
     "prior_sensitivity": {
         "parameter",
         "overlap",
@@ -42,8 +52,16 @@ CONTRACT = {
         "p_value",
         "rows",
     },
+    "crossed_shares": {"by", "level", "alternative", "observed", "predicted", "p_trend", "rows"},
+    "composition": {"alternative", "column", "observed", "predicted", "lower", "p_adjusted"},
+    "origin_dispersion": {"alternative", "observed", "predicted", "lower", "p_adjusted"},
+    "spatial": {"alternative", "pairs", "observed", "predicted", "lower", "p_adjusted"},
+    "household_streams": {"streams", "observed", "predicted", "lower", "p_adjusted"},
+    "transitions": {"before", "now", "rows", "observed", "predicted", "lower", "p_adjusted"},
     "clustering": {"by", "alternative", "observed", "predicted", "lower", "upper"},
     "calibration": {"alternative", "predicted", "observed", "lower", "upper", "rows", "passed"},
+    "reliability": {"alternative", "predicted", "observed", "lower", "upper", "rows"},
+    "influential_origins": {"origin", "rows", "elpd", "pareto_k"},
 }
 
 
@@ -64,19 +82,21 @@ def results(posterior: Posterior) -> list[CheckResult]:
 
 def test_true_theory_passes_every_check(results: list[CheckResult]) -> None:
     assert [r.name for r in results] == NAMES
-    assert [r.passed for r in results] == [True] * 6
+    # One period: nothing follows upon anything; and every origin has an effect of its own.
+    idle = [r.name for r in results if r.passed is None]
+    assert idle == ["transitions", "influential origins"]
+    assert [r.passed for r in results if r.name not in idle] == [True] * 13
 
 
 def test_false_alarms_are_rare() -> None:
-    """At 5 % each, three in fifteen worlds come by chance in four of a hundred runs."""
-    alarms = dict.fromkeys(NAMES[3:], 0)
+    """At 5 % for all together, three in fifteen come by chance in four of a hundred runs."""
+    alarms = 0
     for seed in range(15):
         survey = small_survey(500, seed=seed, origins=40)
         posterior = laplace(small_design(EVERYTHING, survey=survey), survey=survey, seed=seed)
-        for result in check(posterior, draws=100, prior=False, seed=seed)[1:]:
-            assert result.passed is not None
-            alarms[result.name] += not result.passed
-    assert max(alarms.values()) <= 2, alarms
+        results = check(posterior, draws=300, prior=False, seed=seed)[1:]
+        alarms += any(result.passed is False for result in results)
+    assert alarms <= 2
 
 
 def test_origins_left_out_fail_some_check() -> None:
@@ -93,7 +113,7 @@ def test_tables_hold_what_later_steps_read(results: list[CheckResult]) -> None:
     assert [r.table.attrs["table"] for r in results] == list(CONTRACT)
     for result in results:
         assert CONTRACT[result.table.attrs["table"]] <= set(result.table.columns)
-        assert len(result.table)
+        assert len(result.table) or result.passed is None
         assert result.text.endswith(".")
 
 
@@ -103,11 +123,11 @@ def test_same_seed_same_numbers(posterior: Posterior, results: list[CheckResult]
         a.table.equals(b.table) and a.text == b.text for a, b in zip(results, again, strict=True)
     )
     other = check(posterior, draws=200, seed=4)
-    assert not results[3].table.equals(other[3].table)
+    assert not results[4].table.equals(other[4].table)
 
 
 def test_prior_can_be_left_out(posterior: Posterior) -> None:
-    assert [r.name for r in check(posterior, draws=100, prior=False)] == [NAMES[0], *NAMES[3:]]
+    assert [r.name for r in check(posterior, draws=100, prior=False)] == [NAMES[0], *NAMES[4:]]
 
 
 def test_one_column_by_name(posterior: Posterior) -> None:
@@ -118,24 +138,24 @@ def test_one_column_by_name(posterior: Posterior) -> None:
 def test_unconverged_draws_are_reported_and_not_used() -> None:
     posterior = fabricated(small_design("female"), r_hat=1.2)
     results = check(posterior)
-    assert [r.passed for r in results] == [False, True, None, None, None, None]
-    for result in results[2:]:
+    assert [r.passed for r in results] == [False, True, True, *[None] * 12]
+    for result in results[3:]:
         assert "R-hat > 1.01" in result.text
         assert "allow_unconverged=True" in result.text
         assert CONTRACT[result.table.attrs["table"]] <= set(result.table.columns)
     allowed = check(posterior, allow_unconverged=True)
     assert allowed[0].passed is False
-    assert all(isinstance(r.passed, bool) for r in allowed[2:])
+    assert sum(r.passed is None for r in allowed[2:]) <= 3
 
 
 def test_without_its_survey_the_columns_of_the_theory_are_used(
     posterior: Posterior, results: list[CheckResult]
 ) -> None:
     alone = check(replace(posterior, survey=None), draws=200, seed=3)
-    names = set(alone[3].table["by"])
+    names = set(alone[4].table["by"])
     assert {"wealth", "region", "origin size"} <= names
     assert "age" not in names
-    assert "age" in set(results[3].table["by"])
+    assert "age" in set(results[4].table["by"])
 
 
 def test_posterior_read_from_a_file_gives_the_same(
@@ -156,6 +176,12 @@ def test_draws_out_of_range_are_refused(posterior: Posterior, draws: int) -> Non
 def test_wrong_seed_is_refused(posterior: Posterior, seed: int) -> None:
     with pytest.raises(QuestionError, match="seed must be"):
         check(posterior, seed=seed)
+
+
+def test_few_draws_leave_out_no_row(survey: Survey) -> None:
+    design = small_design("female", survey=survey)
+    few = check(fabricated(design, chains=2, draws=20, survey=survey), prior=False)
+    assert [r.name for r in few if r.passed is None and "Fewer than 100" in r.text] == NAMES[-2:]
 
 
 def test_unknown_column_is_refused_before_anything_is_drawn(posterior: Posterior) -> None:

@@ -5,7 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmig.checks.calibration import COLUMNS, bin_statistics, bins_of, calibration
+from bayesmig.checks.calibration import (
+    COLUMNS,
+    bin_statistics,
+    bins_of,
+    calibration,
+    frequencies,
+)
 from bayesmig.checks.replicate import replicate, thinned
 from bayesmig.checks.result import CheckResult
 from bayesmig.choice.utility import Coefficients
@@ -25,7 +31,7 @@ def asked(posterior: Posterior, draws: int = 200, **changes: object) -> CheckRes
     some = replace(thinned(posterior.coefficients(), draws), **changes)  # type: ignore[arg-type]
     bins = bins_of(posterior.design, some)
     replicated = replicate(posterior.design.columns, some, bin_statistics(bins), seed=1)
-    return calibration(posterior, bins, replicated)
+    return calibration(posterior, bins, frequencies(posterior.design, bins, replicated))
 
 
 def test_true_theory_passes() -> None:

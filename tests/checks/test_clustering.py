@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bayesmig.checks.clustering import COLUMNS, Cluster, clustering, clusters, gap_statistics
+from bayesmig.checks.clustering import COLUMNS, Cluster, clustering, clusters, gap_statistics, gaps
 from bayesmig.checks.replicate import cells_of, replicate, thinned
 from bayesmig.checks.result import CheckResult
 from bayesmig.choice.logit import log_probabilities
@@ -20,7 +20,8 @@ def asked(posterior: Posterior, draws: int = 200) -> CheckResult:
     groups = clusters(posterior.design, mean_probabilities(posterior.design.columns, some))
     statistics = gap_statistics(groups)
     replicated = replicate(posterior.design.columns, some, statistics, seed=1)
-    return clustering(posterior, groups, replicated)
+    found = gaps(posterior.design, groups, replicated) if groups else None
+    return clustering(posterior, groups, found)
 
 
 def fitted(survey: Survey, **keys: object) -> Posterior:

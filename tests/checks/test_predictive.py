@@ -6,6 +6,7 @@ from bayesmig.checks.predictive import (
     COLUMNS,
     breakdowns,
     predictive_shares,
+    reproduced,
     shares_statistics,
 )
 from bayesmig.checks.replicate import replicate, thinned
@@ -26,7 +27,8 @@ def asked(posterior: Posterior, by: list[str] | None = None, draws: int = 200) -
     some = thinned(posterior.coefficients(), draws)
     replicated = replicate(posterior.design.columns, some, statistics, seed=1)
     expected = mean_probabilities(posterior.design.columns, some)
-    return predictive_shares(posterior, parts, replicated, expected)
+    found = reproduced(posterior.design, parts, replicated, expected)
+    return predictive_shares(posterior, parts, found)
 
 
 def fitted(persons: str, survey: Survey, **keys: object) -> Posterior:

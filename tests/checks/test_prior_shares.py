@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from bayesmig.checks.prior_shares import prior_shares
+import bayesmig as bm
+from bayesmig.checks.prior_shares import GROUPS_COLUMNS, check_prior, prior_shares
 from bayesmig.checks.result import CheckResult
 from bayesmig.survey.survey import Survey
-from tests.fabricate import fabricated, small_design, small_survey
+from tests.fabricate import fabricated, small_design, small_survey, theory
 
 PERSONS = "female + education + wealth"
 
@@ -98,3 +99,48 @@ def test_observed_shares_are_weighted() -> None:
         mine = frame["weight"][frame["choice"] == row.alternative].sum()
         assert row.observed == pytest.approx(mine / frame["weight"].sum())
     assert "weighted by weight" in table.attrs["weights"]
+
+
+# ------------------------------------------------------------------- before any fit, by group
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_default_priors_pass_by_group(seed: int) -> None:
+    whole, groups = bm.check_prior(theory(PERSONS), small_survey(600, seed=seed), seed=seed)
+    assert whole.passed is True
+    assert groups.passed is True, groups.text
+    assert tuple(groups.table.columns) == GROUPS_COLUMNS
+    assert {"wealth", "region", "age"} <= set(groups.table["by"])
+
+
+def test_a_prior_that_is_sure_of_some_is_flagged_where_they_are() -> None:
+    """Averages over all people hide that the schooled are certain to go."""
+    survey = small_survey(600, seed=1)
+    sure = {"block": "persons", "name": "education", "dist": "normal", "loc": 2.0, "scale": 0.1}
+    priors = {"coefficient": [sure]}
+    _, groups = check_prior(theory(PERSONS, priors=priors), survey, by=["education", "female"])
+    assert groups.passed is False
+    assert "where education is" in groups.text
+    failed = groups.table[~groups.table["passed"]]
+    assert set(failed["by"]) == {"education"}
+
+
+def test_shares_of_groups_are_those_of_loops() -> None:
+    survey = small_survey(600, seed=2)
+    _, groups = check_prior(theory(PERSONS), survey, by="region", draws=100)
+    frame = survey.frame
+    for row in groups.table[groups.table["by"] == "region"].itertuples():
+        some = frame[frame["region"] == row.level]
+        hit = some["choice"] == row.alternative
+        assert row.observed == pytest.approx((some["weight"] * hit).sum() / some["weight"].sum())
+        assert row.rows == len(some)
+
+
+def test_flat_priors_predict_nothing_by_group() -> None:
+    flat = theory(PERSONS, priors={"persons": {"dist": "flat"}})
+    assert [r.passed for r in check_prior(flat, small_survey(300))] == [None, None]
+
+
+def test_too_few_prior_draws_are_refused() -> None:
+    with pytest.raises(bm.errors.QuestionError, match="at least 100"):
+        check_prior(theory(PERSONS), small_survey(300), draws=50)

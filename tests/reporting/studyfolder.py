@@ -107,6 +107,7 @@ def made_up_tables(
         **_survey(),
         **_fits(rng, theories, converged),
         **_checks(rng, theories),
+        **_more_checks(theories),
         **_answers(rng),
     }
     if len(theories) > 1:
@@ -257,6 +258,89 @@ def _checks(rng: np.random.Generator, theories: tuple[str, ...]) -> dict[str, pd
         "prior_shares": pd.DataFrame(prior, columns=columns),
         "prior_sensitivity": _prior_sensitivity(theories),
         "calibration": pd.DataFrame(calibration),
+    }
+
+
+def _more_checks(theories: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Checks of single statistics, and a rehearsal."""
+    rng = np.random.default_rng(11)
+    main, streams = theories[-1], ALTERNATIVES[1:]
+
+    def among(**labels: list[Any]) -> pd.DataFrame:
+        table = pd.DataFrame(labels)
+        predicted = rng.uniform(0.1, 0.5, len(table))
+        found = {"observed": predicted + 0.01, "predicted": predicted, "lower": predicted - 0.03}
+        found |= {"upper": predicted + 0.03, "p_value": 0.4, "p_adjusted": 0.9}
+        return table.assign(theory=main, **found)
+
+    columns, pairs = ["female", "wealth"], ["0 × low", "0 × high", "1 × low", "1 × high"]
+    k = np.linspace(0.1, 0.9, 20)
+    return {
+        "crossed_shares": among(
+            by=["female × wealth"] * 12,
+            level=[p for p in pairs for _ in ALTERNATIVES],
+            alternative=list(ALTERNATIVES) * 4,
+        ),
+        "composition": among(
+            alternative=[a for a in streams for _ in columns], column=columns * len(streams)
+        ),
+        "origin_dispersion": among(
+            alternative=list(ALTERNATIVES), statistic=["standard deviation"] * 3
+        ),
+        "spatial": among(
+            alternative=list(ALTERNATIVES), origins=[60] * 3, pairs=[99] * 3, statistic=["I"] * 3
+        ),
+        "household_streams": among(streams=["internal and international", "two or more internal"]),
+        "transitions": among(
+            before=[a for a in ALTERNATIVES for _ in ALTERNATIVES],
+            now=list(ALTERNATIVES) * 3,
+            rows=[500] * 9,
+        ),
+        "reliability": pd.concat(
+            pd.DataFrame(
+                {"predicted": k, "observed": k, "lower": k - 0.05, "upper": k + 0.05}
+            ).assign(theory=main, alternative=a, rows=100, p_adjusted=0.8)
+            for a in ALTERNATIVES
+        ),
+        "influential_origins": pd.DataFrame(
+            {
+                "theory": main,
+                "origin": [f"place {i}" for i in range(20)],
+                "rows": np.arange(20) + 30,
+                "elpd": -50.0,
+                "pareto_k": np.linspace(0.8, 0.1, 20),
+            }
+        ),
+        "prior_group_shares": among(
+            by=["female"] * 6,
+            level=[v for v in "01" for _ in range(3)],
+            alternative=list(ALTERNATIVES) * 2,
+        )
+        .rename(columns={"predicted": "mean"})
+        .assign(doubt=0.4, passed=True, rows=300),
+        "rehearsal": pd.DataFrame(
+            {
+                "theory": main,
+                "hypothesis": ["wealth_selects_international"] * 2,
+                "truth": ["holds", "does not hold"],
+                "worlds": 20,
+                "probability": [0.93, 0.08],
+                "probability_error": 0.02,
+                "rightly": [0.85, 0.9],
+                "rightly_error": 0.07,
+                "wrongly": 0.0,
+                "can": "yes",
+                "sentence": "This survey can tell.",
+            }
+        ),
+        "rehearsal_worlds": pd.DataFrame(
+            {
+                "theory": main,
+                "hypothesis": "wealth_selects_international",
+                "holds": [True, False] * 20,
+                "probability": [0.95, 0.05] * 20,
+            }
+        ),
     }
 
 

@@ -21,6 +21,8 @@ from tests.reporting.studyfolder import write_study
 MOST = (
     *("predictive_shares", "prior_shares", "calibration", "shares", "effects", "scenarios"),
     *("diversion", "hypotheses", "parameters", "convergence"),
+    *("crossed_shares", "composition", "origin_dispersion", "spatial", "household_streams"),
+    *("transitions", "reliability", "influential_origins", "prior_group_shares", "rehearsal"),
 )
 SECTIONS = (
     *("findings", "cautions", "survey", "checks", "theories", "hypotheses", "effects"),

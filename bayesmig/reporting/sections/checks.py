@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -38,10 +39,15 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         yield absent("The study holds no table of checks.")
     yield from _convergence(study, figures)
     yield from _reproduced(study, figures)
+    yield from _crossed(study, figures)
+    yield from _batteries(study, figures)
     yield from _clustering(study)
     yield from _calibration(study, figures)
+    yield from _reliability(study, figures)
+    yield from _influence(study, figures)
     yield from _prior(study, figures)
     yield from _sensitivity(study)
+    yield from _rehearsal(study, figures)
 
 
 def _convergence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -124,6 +130,164 @@ def _breakdowns(study: StudyFolder, figures: Numbered, table: pd.DataFrame) -> I
         )
 
 
+def _crossed(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    table = study.table("crossed_shares", theory=study.main)
+    if table.empty:
+        return
+    yield Heading("Shares by two columns at once", "crossed")
+    for by in plots.failing_pairs(table):
+        yield figures.block(
+            plots.crossed_plot(table[table["by"] == by], alternatives=study.alternatives),
+            Markup(
+                "Observed minus predicted shares in the cells of two columns under {}, in "
+                "percentage points. Bold: outside of the central 95 % of replicated surveys. "
+                "Drawn are pairs that fail, or the one that comes closest to it. Where neither "
+                "column fails alone, a product of the two is left out."
+            ).format(code(study.main)),
+            "crossed_shares",
+        )
+
+
+#: Table -> heading, what is drawn, and what is said of it.
+_BATTERIES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "composition": (
+        "Who the choosers are",
+        {
+            "group": None,
+            "label": "column",
+            "standardised": True,
+            "title": "Means of columns among those who chose each alternative",
+        },
+        "From the mean of replicated surveys, in standard deviations (SD) of them: columns have "
+        "units of their own, which the table keeps.",
+    ),
+    "origin_dispersion": (
+        "How much origins differ",
+        {
+            "group": None,
+            "label": "statistic",
+            "standardised": True,
+            "title": "Spread of the shares of origins, and its shape",
+        },
+        "Replicated surveys have new origins, where the theory gives these effects. A mean "
+        "absolute deviation that is small beside the standard deviation says that a few origins "
+        "are far from all others.",
+    ),
+    "spatial": (
+        "Whether near origins are alike",
+        {
+            "group": None,
+            "label": "statistic",
+            "standardised": True,
+            "title": "Moran’s coefficient of what the theory leaves over in origins",
+        },
+        "High where origins resemble their neighbours more than the theory has it. Replicated "
+        "surveys have new origins, where the theory gives these effects.",
+    ),
+    "household_streams": (
+        "Households with several movers",
+        {
+            "group": None,
+            "label": "streams",
+            "alternative": None,
+            "title": "Shares of households with movers of two streams, or two of one",
+        },
+        "Of households with several members. Where these move together more than the theory has "
+        "it, something that they share is left out.",
+    ),
+    "transitions": (
+        "What is chosen after what",
+        {
+            "group": None,
+            "label": "before",
+            "alternative": "now",
+            "before": "after ",
+            "title": "Shares of choices, by the choice of the period before",
+        },
+        "One step ahead, from the choices that were observed in the period before.",
+    ),
+}
+
+
+def _batteries(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    for name, (heading, how, caption) in _BATTERIES.items():
+        table = study.table(name, theory=study.main)
+        if table.empty:
+            continue
+        yield Heading(heading, name)
+        yield figures.block(
+            plots.battery_plot(table, alternatives=study.alternatives, **how),
+            f"Under {study.main}. Line: {REPLICATED}. {caption}",
+            name,
+        )
+
+
+def _reliability(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    table = study.table("reliability", theory=study.main)
+    if table.empty:
+        return
+    yield Heading("Reliability, each row left out", "reliability")
+    yield figures.block(
+        plots.reliability_plot(table, alternatives=study.alternatives),
+        Markup(
+            "Probabilities that all other rows give to each alternative under {} "
+            "(leave-one-out), and an increasing curve through what was chosen (isotonic "
+            "regression). Grey: where the curves of 95 % of surveys lie that are drawn from these "
+            "very probabilities. Strokes: cells of equally many rows; between the dotted lines lie "
+            "80 % of them."
+        ).format(code(study.main)),
+        "reliability",
+    )
+
+
+def _influence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    table = study.table("influential_origins", theory=study.main)
+    if table.empty:
+        return
+    yield Heading("Influential origins", "influential")
+    yield figures.block(
+        plots.influence_plot(table),
+        "How far the draws would have to move if all rows of an origin were left out (Pareto k "
+        "of the weights). Where the theory gives every origin an effect, large values are the "
+        "rule: an effect rests upon its own rows.",
+        "influential_origins",
+    )
+
+
+def _rehearsal(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    yield Heading("What this survey could decide", "rehearsal")
+    table, worlds = study.table("rehearsal"), study.table("rehearsal_worlds")
+    if table.empty:
+        yield absent(
+            "The survey was not rehearsed: whether it could decide the hypotheses at all is not "
+            "known. A table {} in the study file asks for it.",
+            code("[rehearsal]"),
+        )
+        return
+    yield prose("{}", str(study.results.get("texts", {}).get("rehearsal", "")))
+    yield figures.block(
+        plots.rehearsal_plot(worlds, table),
+        "Each mark is a simulated survey: the rows of this one, choices drawn anew. Blue dots: "
+        "the hypothesis holds in it; orange triangles: it does not. Right: how often the fit "
+        "decides so, and how often the other way round.",
+        "rehearsal_worlds",
+        study.header("rehearsal"),
+    )
+    layout: Layout = {
+        "Hypothesis": ("hypothesis", None),
+        "In truth it": ("truth", None),
+        "Surveys": ("worlds", count),
+        "Pr(H), mean": ("probability", number),
+        "± (Monte Carlo)": ("probability_error", number),
+        "Rightly decided": ("rightly", number),
+        "± ": ("rightly_error", number),
+        "Wrongly": ("wrongly", number),
+        "Can it tell?": ("can", None),
+    }
+    caption = "What simulated surveys say of each hypothesis, by what is true in them"
+    yield html_table(table, layout, caption, source="rehearsal", folded=True)
+
+
 def _clustering(study: StudyFolder) -> Iterator[Block]:
     table = study.table("clustering", theory=study.main)
     if table.empty:
@@ -189,6 +353,23 @@ def _prior(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "A prior should allow the observed shares without being sure of them.",
         "prior_shares",
     )
+    groups = study.table("prior_group_shares", theory=study.main)
+    wanted = [by for by in wanted_breakdowns(study) if by in set(groups["by"].astype(str))]
+    if wanted:
+        rows = [groups[groups["by"].astype(str) == by] for by in wanted]
+        part = next(chunks(pd.concat(rows), "by", "level"))
+        yield figures.block(
+            plots.shares_plot(
+                part.rename(columns={"mean": "predicted"}),
+                alternatives=study.alternatives,
+                title="The same by group: are there any of whose choices the prior is sure?",
+                interval=interval,
+            ),
+            Markup("Shares that the priors of {} allow in groups of rows.").format(
+                code(study.main)
+            ),
+            "prior_group_shares",
+        )
 
 
 def _sensitivity(study: StudyFolder) -> Iterator[Block]:

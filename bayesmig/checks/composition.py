@@ -1,0 +1,125 @@
+"""Whether a theory reproduces who the choosers of each alternative are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmig.checks.battery import VALUES, Battery
+from bayesmig.checks.result import Scores, freed_scores
+from bayesmig.choice.drawn import Choices
+from bayesmig.design.design import Design
+
+Array = NDArray[np.float64]
+NAME = "composition of choosers"
+KIND = "composition"
+COLUMNS = ("alternative", "column", *VALUES)
+#: Choosers of an alternative that a mean needs.
+_LEAST_CHOOSERS = 10
+MISSING = "No column of numbers is there to take means of."
+
+
+def composition(
+    design: Design, frame: pd.DataFrame, columns: Sequence[str], expected: Array
+) -> Battery | None:
+    """Means of columns among the choosers of each alternative.
+
+    The mean of an indicator is a share: of women among those who chose international, say.
+    Means of columns that the theory holds are nearly always reproduced, since the fit sees to
+    it; they are freed of what it absorbed, and not judged where little is left
+    (`bayesmig.checks.result.freed_scores`).
+
+    Parameters
+    ----------
+    design
+        Theory × survey.
+    frame
+        The survey's columns.
+    columns
+        Those that may be looked at, of which numbers that vary are.
+    expected
+        Posterior mean of every row's probabilities, ``(obs, alternative)``.
+
+    Returns
+    -------
+    Battery or None
+        Table: ``alternative``, ``column`` and the values; weighted where the theory weights
+        its averages. ``None`` where no column is a number.
+    """
+    numbers = [c for c in columns if _varies(frame[c])]
+    if not numbers:
+        return None
+    values = frame[numbers].to_numpy(dtype=float, na_value=np.nan)
+    weights = np.ones(len(frame)) if design.weights is None else design.weights
+    known = np.where(np.isfinite(values), weights[:, None], 0.0)
+    # From their middle: a mean of years 1990 to 2020 keeps its digits.
+    middle = np.nanmean(np.where(np.isfinite(values), values, np.nan), axis=0)
+    moved = np.where(np.isfinite(values), values - middle, 0.0)
+    others = [j for j, a in enumerate(design.alternatives) if a in design.nonbase]
+    mass = known.T @ expected[:, others]
+    effective = mass**2 / np.maximum(np.square(known).T @ expected[:, others], 1e-300)
+    enough = (effective >= _LEAST_CHOOSERS).T.ravel()
+    labels = pd.DataFrame(
+        {
+            "alternative": np.repeat([design.alternatives[j] for j in others], len(numbers)),
+            "column": numbers * len(others),
+        }
+    )
+    spread = _spread(known, moved, expected[:, others])
+    return Battery(
+        NAME,
+        KIND,
+        labels,
+        partial(_means, others=others, known=known, moved=moved, middle=middle),
+        lambda _: enough,
+        _sentence,
+        "Those who chose each alternative are on average as the theory has it",
+        "Those who chose an alternative are not those that the theory expects",
+        score=partial(_freed, spread=spread),
+        weights=design.weights_note,
+    )
+
+
+def _freed(observed: Array, replicated: Array, tested: NDArray[np.bool_], spread: Array) -> Scores:
+    return freed_scores(observed, replicated, tested, spread)
+
+
+def _varies(values: pd.Series) -> bool:
+    if not pd.api.types.is_numeric_dtype(values):
+        return False
+    known = values.dropna().to_numpy(dtype=float)
+    return bool(len(known) and np.ptp(known) > 0)
+
+
+def _means(
+    choices: Choices, others: Sequence[int], known: Array, moved: Array, middle: Array
+) -> Array:
+    """``(draw, alternative × column)``; NaN where nobody chose so."""
+    found, weighted = [], known * moved
+    for j in others:
+        chosen = (choices == j).astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found.append((weighted.T @ chosen) / (known.T @ chosen) + middle[:, None])
+    return np.concatenate(found).T
+
+
+def _spread(known: Array, moved: Array, expected: Array) -> Array:
+    """Standard deviations of the means by sampling choices alone, to first order."""
+    found = []
+    for p in expected.T:
+        mass = np.maximum(known.T @ p, 1e-300)
+        gap = known * (moved - (known * moved).T @ p / mass)
+        found.append(np.sqrt(np.square(gap).T @ (p * (1 - p))) / mass)
+    return np.concatenate(found)
+
+
+def _sentence(row: Any) -> str:
+    return (
+        f"mean {row.column} of those who chose {row.alternative} is {row.observed:.3g}, in "
+        f"replicated surveys {row.lower:.3g} to {row.upper:.3g}"
+    )

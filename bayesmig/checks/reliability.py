@@ -1,0 +1,466 @@
+"""Reliability of probabilities that were predicted without the row, and influential origins."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmig.checks.replicate import Cells, cells_of, generator
+from bayesmig.checks.result import (
+    ALARM,
+    CheckResult,
+    Scores,
+    adjust,
+    central,
+    either_way,
+    joined_scores,
+    not_asked,
+    percent,
+    tabled,
+    upwards,
+)
+from bayesmig.choice.drawn import Choices, draw_choices
+from bayesmig.choice.utility import Coefficients
+from bayesmig.design.design import Design
+from bayesmig.inference.stream import log_likelihood_blocks, probability_blocks
+from bayesmig.model_comparison import fit_pareto, leave_one_out, tail_length
+from bayesmig.posterior import Posterior
+
+Array = NDArray[np.float64]
+NAME, KIND = "reliability, each row left out", "reliability"
+COLUMNS = (
+    *("alternative", "predicted", "observed", "lower", "upper", "rows"),
+    *("distance", "p_value", "p_adjusted"),
+)
+INFLUENCE, INFLUENCE_KIND = "influential origins", "influential_origins"
+INFLUENCE_COLUMNS = ("origin", "rows", "elpd", "pareto_k", "passed")
+#: Cells of rows alike in a probability, and choosers of an alternative that it needs.
+_CELLS, _LEAST_CHOOSERS = 100, 20
+#: Of the polynomials in the rank of a probability to which residuals are held.
+_DEGREE = 3
+#: Draws × rows of one thread.
+_THREAD_SIZE = 400_000
+#: Draws × rows of surveys that are drawn at a time.
+_BLOCK_SIZE = 4_000_000
+#: Origins that a text names.
+_NAMED = 3
+
+
+# --------------------------------------------------------------------------- reliability
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Probabilities of every row, predicted from all others.
+
+    Attributes
+    ----------
+    probabilities
+        ``(obs, alternative)``.
+    pareto_k
+        Shape of the weights' tail, ``(obs,)``.
+    good_k
+        Up to which the estimates are reliable.
+    """
+
+    probabilities: Array = field(repr=False)
+    pareto_k: Array = field(repr=False)
+    good_k: float
+
+
+def left_out(design: Design, coefficients: Coefficients) -> LeftOut:
+    """Leave-one-out probabilities of all alternatives by Pareto-smoothed weights.
+
+    Weights are the inverse of what a draw gives to the row's own choice (Vehtari, Gelman
+    and Gabry 2017, doi 10.1007/s11222-016-9696-4).
+
+    Parameters
+    ----------
+    design
+        Theory × survey.
+    coefficients
+        Draws, nearly independent.
+    """
+    n_draws = len(coefficients.persons)
+    tail = tail_length(n_draws, 1.0)
+    found = np.empty((design.n_obs, len(design.alternatives)))
+    shapes = np.empty(design.n_obs)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for rows, block in probability_blocks(design.columns, coefficients):
+            chosen = design.choice[rows]
+            step = max(1, _THREAD_SIZE // n_draws)
+            parts = [slice(a, a + step) for a in range(0, len(chosen), step)]
+            work = partial(_of_rows, block, chosen, tail)
+            for part, (p, k) in zip(parts, pool.map(work, parts), strict=True):
+                at = slice(rows.start + part.start, rows.start + part.start + len(k))
+                found[at], shapes[at] = p, k
+    return LeftOut(found, shapes, good_k(n_draws))
+
+
+def good_k(n_draws: int) -> float:
+    """Pareto k up to which so many draws give reliable estimates."""
+    return float(min(1 - 1 / np.log10(n_draws), 0.7))
+
+
+def _of_rows(
+    block: Array, chosen: NDArray[np.int64], tail: int, part: slice
+) -> tuple[Array, Array]:
+    some, own = block[:, part], chosen[part]
+    with np.errstate(divide="ignore"):
+        weights, k = smoothed_weights(-np.log(some[:, np.arange(len(own)), own]).T, tail)
+    return np.einsum("rs,srj->rj", weights, some), k
+
+
+def smoothed_weights(log_weights: Array, tail: int) -> tuple[Array, Array]:
+    """Pareto-smoothed weights of many units at once, and the shapes of their tails.
+
+    Parameters
+    ----------
+    log_weights
+        ``(unit, draw)``.
+    tail
+        Number of largest weights that are smoothed.
+
+    Returns
+    -------
+    tuple
+        Weights ``(unit, draw)`` that sum to one, and ``(unit,)``; of a tail that cannot be
+        fitted the weights stay, and the shape is infinite; zero where weights do not vary.
+    """
+    log = log_weights - log_weights.max(axis=1, keepdims=True)
+    order = np.argpartition(log, log.shape[1] - tail - 1, axis=1)[:, -tail - 1 :]
+    ends = np.take_along_axis(log, order, axis=1)
+    inner = np.argsort(ends, axis=1, kind="stable")
+    order = np.take_along_axis(order, inner, axis=1)
+    ends = np.take_along_axis(ends, inner, axis=1)
+    cutoff, above = np.exp(ends[:, :1]), ends[:, 1:]
+    k, scale = fit_pareto(np.exp(above) - cutoff)
+    p = (np.arange(tail) + 0.5) / tail
+    with np.errstate(all="ignore"):
+        shape = k[:, None]
+        fitted = np.log(cutoff + scale[:, None] * np.expm1(-shape * np.log1p(-p)) / shape)
+    usable = np.isfinite(k) & np.isfinite(fitted).all(axis=1)
+    smooth = np.where(usable[:, None], np.minimum(fitted, above[:, -1:]), above)
+    np.put_along_axis(log, order[:, 1:], smooth, axis=1)
+    weights = np.exp(log)
+    k = np.where(usable, k, np.inf)
+    varies = above[:, -1] > ends[:, 0]
+    return weights / weights.sum(axis=1, keepdims=True), np.where(varies, k, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Rows in the order of the probability of one alternative.
+
+    Attributes
+    ----------
+    alternative
+        Its position.
+    cells
+        Rows that are next to each other, every row counting once.
+    predicted
+        Mean probability of every cell, ``(cell,)``.
+    """
+
+    alternative: int
+    cells: Cells = field(repr=False)
+    predicted: Array = field(repr=False)
+
+    def recalibrated(self, choices: Choices) -> Array:
+        """Shares that rise with the probability and fit choices best, ``(draw, cell)``.
+
+        Isotonic regression by pooling adjacent violators.
+        """
+        from scipy.optimize import isotonic_regression
+
+        shares, rows = self.cells.share(choices, self.alternative), self.cells.rows.astype(float)
+        return np.stack([isotonic_regression(s, weights=rows).x for s in shares])
+
+    def bends(self, choices: Choices) -> Array:
+        """How residuals move with the rank of the probability, ``(draw, degree)``.
+
+        Coefficients of orthogonal polynomials of degrees 1 to 3: a curve that is too flat or
+        too steep, one that bends, and one that bends twice.
+        """
+        rows = self.cells.rows / self.cells.rows.sum()
+        rank = np.cumsum(rows) - rows / 2
+        basis = np.vander(rank, min(_DEGREE, len(rank) - 1) + 1, increasing=True)
+        basis = np.linalg.qr(basis * np.sqrt(rows)[:, None])[0] * np.sqrt(rows)[:, None]
+        gaps = self.cells.share(choices, self.alternative) - self.predicted
+        found = np.zeros((len(gaps), _DEGREE))
+        found[:, : basis.shape[1] - 1] = gaps @ basis[:, 1:]
+        return found
+
+    def distance(self, recalibrated: Array) -> Array:
+        """Root mean square distance of shares to what was predicted, ``(draw,)``."""
+        rows = self.cells.rows / self.cells.rows.sum()
+        return np.asarray(np.sqrt(np.square(recalibrated - self.predicted) @ rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Recalibrated:
+    """Reliability of all alternatives, observed and under the probabilities themselves.
+
+    Attributes
+    ----------
+    curves
+        One per alternative.
+    observed, replicated
+        Recalibrated shares, ``(cell,)`` and ``(draw, cell)`` of each alternative.
+    scores
+        Of the distances, then of the bends of each alternative.
+    distance, drawn
+        ``(alternative,)`` and ``(draw, alternative)``.
+    """
+
+    curves: tuple[Curve, ...] = field(repr=False)
+    observed: tuple[Array, ...] = field(repr=False)
+    replicated: tuple[Array, ...] = field(repr=False)
+    scores: Scores = field(repr=False)
+    distance: Array = field(repr=False)
+    drawn: Array = field(repr=False)
+
+
+def recalibrated(design: Design, of: LeftOut, *, draws: int, seed: int) -> Recalibrated:
+    """Isotonic regressions of choices on leave-one-out probabilities.
+
+    Parameters
+    ----------
+    design
+        Theory × survey.
+    of
+        From `left_out`.
+    draws
+        Surveys that are drawn from the probabilities, every row by itself.
+    seed
+        Of these.
+    """
+    p, width = of.probabilities, len(design.alternatives)
+    curves = tuple(_curve(j, p[:, j]) for j in range(width))
+    chosen = design.choice[:, None].astype(np.int8)
+    observed = tuple(c.recalibrated(chosen)[0] for c in curves)
+    replicated, bends = _drawn(p, curves, draws, generator(seed, 13))
+    here = np.array([c.distance(o[None])[0] for c, o in zip(curves, observed, strict=True)])
+    there = np.stack([c.distance(r) for c, r in zip(curves, replicated, strict=True)], axis=1)
+    counts = np.bincount(design.choice, minlength=width)
+    tested = np.minimum(counts, design.n_obs - counts) >= _LEAST_CHOOSERS
+    tested &= np.array([len(c.predicted) > 1 for c in curves])
+    bent = np.concatenate([c.bends(chosen) for c in curves], axis=1)
+    scores = joined_scores(
+        [
+            upwards(here, there, tested),
+            either_way(bent[0], bends, np.repeat(tested, _DEGREE)),
+        ]
+    )
+    return Recalibrated(curves, observed, replicated, scores, here, there)
+
+
+def _drawn(
+    p: Array, curves: tuple[Curve, ...], draws: int, rng: np.random.Generator
+) -> tuple[tuple[Array, ...], Array]:
+    """Recalibrated shares and bends of surveys drawn from probabilities, few at a time."""
+    step = max(1, _BLOCK_SIZE // len(p))
+    shares: list[list[Array]] = [[] for _ in curves]
+    bends = []
+    for start in range(0, draws, step):
+        some = np.empty((len(p), min(step, draws - start)), dtype=np.int8)
+        for k in range(some.shape[1]):
+            some[:, k] = draw_choices(p, rng)
+        for found, curve in zip(shares, curves, strict=True):
+            found.append(curve.recalibrated(some))
+        bends.append(np.concatenate([c.bends(some) for c in curves], axis=1))
+    return tuple(np.concatenate(found) for found in shares), np.concatenate(bends)
+
+
+def _curve(alternative: int, by: Array) -> Curve:
+    # Rounded: rows that are told apart by the last digits only are not told apart.
+    edges = np.unique(np.quantile(by.round(9), np.linspace(0, 1, _CELLS + 1))[1:-1])
+    _, codes = np.unique(np.searchsorted(edges, by.round(9), side="right"), return_inverse=True)
+    cells = cells_of(codes.astype(np.int64), int(codes.max()) + 1)
+    return Curve(alternative, cells, cells.averages(by))
+
+
+def reliability(
+    posterior: Posterior, of: LeftOut, found: Recalibrated, peak: Array | None = None
+) -> CheckResult:
+    """Check leave-one-out probabilities of each alternative against what was chosen.
+
+    An unordered category has no probability integral transform; what it would say of each
+    alternative against all others, reliability says with more power: choices are regressed
+    on the probability that all other rows give to the alternative, by an increasing curve
+    (pooled adjacent violators; Dimitriadis, Gneiting and Jordan 2021, doi
+    10.1073/pnas.2016191118), and the curve's distance from the diagonal, and the slope and
+    bends of residuals over the rank of the probability, are set beside those of choices drawn
+    from these very probabilities. Effects of groups are part of the
+    probabilities, learnt from the other rows of the group. Rows that share a group have
+    errors that are negatively correlated, so that true theories fail more seldom than
+    stated. Every row counts once.
+
+    Parameters
+    ----------
+    posterior
+        Draws of a theory.
+    of, found
+        From `left_out` and `recalibrated`.
+    peak
+        Of all checks that are asked at once (`bayesmig.checks.result.peak_of`).
+
+    Returns
+    -------
+    CheckResult
+        Table, a row per cell: ``alternative``, ``predicted``, ``observed`` (recalibrated
+        share), ``lower`` and ``upper`` (central 95 % of drawn surveys), ``rows``; the same in
+        all rows of an alternative: ``distance``, its ``p_value``, and ``p_adjusted`` of the
+        distance or a bend, the smaller.
+    """
+    design, width = posterior.design, len(posterior.design.alternatives)
+    [every] = adjust(found.scores, peak=peak)
+    # Of an alternative: its distance and its bends, whichever is further off.
+    adjusted = np.fmin(every[:width], np.fmin.reduce(every[width:].reshape(width, -1), axis=1))
+    alone = (1 + (found.drawn >= found.distance).sum(axis=0)) / (1 + len(found.drawn))
+    parts = []
+    for j, (curve, shares, drawn) in enumerate(
+        zip(found.curves, found.observed, found.replicated, strict=True)
+    ):
+        lower, upper = central(drawn)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "alternative": design.alternatives[j],
+                    "predicted": curve.predicted,
+                    "observed": shares,
+                    "lower": lower,
+                    "upper": upper,
+                    "rows": curve.cells.rows,
+                    "distance": found.distance[j],
+                    "p_value": alone[j],
+                    "p_adjusted": adjusted[j],
+                }
+            )
+        )
+    tested = np.isfinite(adjusted)
+    passed = not bool((adjusted <= ALARM).any()) if tested.any() else None
+    return CheckResult(
+        NAME,
+        passed,
+        tabled(pd.concat(parts, ignore_index=True), KIND),
+        _text(design, of, found, adjusted, passed),
+    )
+
+
+def _text(
+    design: Design, of: LeftOut, found: Recalibrated, adjusted: Array, passed: bool | None
+) -> str:
+    if passed is None:
+        return f"Not asked: no alternative has {_LEAST_CHOOSERS} choosers and as many others."
+    high = int((of.pareto_k > of.good_k).sum())
+    said = (
+        f" Of {high:,} of {design.n_obs:,} rows these probabilities are not reliable (Pareto k "
+        f"above {of.good_k:.2f})."
+        if high
+        else ""
+    )
+    if passed:
+        least = float(np.nanmin(adjusted))
+        return (
+            "Choices follow the probabilities that all other rows give to them (smallest "
+            f"p-value, adjusted for all that was looked at, {least:.2g}).{said}"
+        )
+    upper = central(found.drawn)[1]
+    parts = [
+        f"those of {design.alternatives[j]} are {percent(found.distance[j])} off on average "
+        f"(root mean square), by chance up to {percent(upper[j])}"
+        for j in np.flatnonzero(adjusted <= ALARM)
+    ]
+    return f"Probabilities that all other rows give are not reliable: {'; '.join(parts)}.{said}"
+
+
+# ----------------------------------------------------------------------------- influence
+
+
+def influence(posterior: Posterior, coefficients: Coefficients) -> CheckResult:
+    """Which origins the draws hang on: Pareto k of leaving out all rows of one.
+
+    Where the theory gives origins no effects, an origin without which the posterior would be
+    another one has a large k: fails where any exceeds what so many draws can bear. Where it
+    does, the effect of every origin rests upon its own rows, k is large for that alone, and
+    nothing is judged.
+
+    Parameters
+    ----------
+    posterior
+        Draws of a theory.
+    coefficients
+        Those used, nearly independent.
+
+    Returns
+    -------
+    CheckResult
+        Table, the most influential first: ``origin``, ``rows``, ``elpd`` (log predictive
+        density of the origin's rows, left out together), ``pareto_k``, ``passed``.
+    """
+    design = posterior.design
+    labels = design.frame[design.roles["origin"]].astype(str) if "origin" in design.roles else None
+    if labels is None or labels.nunique() < 2:
+        reason = "Not asked. The survey declares no two origins."
+        return not_asked(INFLUENCE, INFLUENCE_KIND, INFLUENCE_COLUMNS, reason)
+    codes, names = pd.factorize(labels, sort=True)
+    sums = _sums_of_groups(design, coefficients, codes.astype(np.int64), len(names))
+    elpd, _, k = leave_one_out(sums, tail_length(sums.shape[1], 1.0))
+    bound, fitted = good_k(sums.shape[1]), design.has_effects_of("origin")
+    table = pd.DataFrame(
+        {
+            "origin": names,
+            "rows": np.bincount(codes),
+            "elpd": elpd,
+            "pareto_k": k,
+            "passed": pd.Series([None if fitted else bool(v <= bound) for v in k], dtype=object),
+        }
+    ).sort_values("pareto_k", ascending=False, kind="stable", ignore_index=True)
+    passed = None if fitted else bool((k <= bound).all())
+    return CheckResult(
+        INFLUENCE, passed, tabled(table, INFLUENCE_KIND), _influence_text(table, bound, fitted)
+    )
+
+
+def _sums_of_groups(
+    design: Design, coefficients: Coefficients, codes: NDArray[np.int64], n_groups: int
+) -> Array:
+    """Log-likelihood of the rows of every group, ``(group, draw)``."""
+    from scipy.sparse import csr_array
+
+    sums = np.zeros((n_groups, len(coefficients.persons)))
+    for rows, block in log_likelihood_blocks(design.columns, coefficients, design.choice):
+        n = rows.stop - rows.start
+        sums += csr_array((np.ones(n), (codes[rows], np.arange(n))), (n_groups, n)) @ block.T
+    return sums
+
+
+def _influence_text(table: pd.DataFrame, bound: float, fitted: bool) -> str:
+    worst = ", ".join(
+        f"{r.origin} ({r.rows:,} rows, k {r.pareto_k:.2f})" for r in table.head(_NAMED).itertuples()
+    )
+    high = int((table["pareto_k"] > bound).sum())
+    if fitted:
+        return (
+            f"Not judged: the theory gives every origin an effect, which rests upon its own rows. "
+            f"Pareto k of leaving out an origin is above {bound:.2f} for {high:,} of "
+            f"{len(table):,}; the largest are those of {worst}."
+        )
+    if not high:
+        return (
+            f"No origin decides what the draws are: leaving out one has a Pareto k of at most "
+            f"{table['pareto_k'].max():.2f} (up to {bound:.2f} is fine; the largest are those of "
+            f"{worst})."
+        )
+    return (
+        f"Without single origins the posterior would be another one: leaving out one has a Pareto "
+        f"k above {bound:.2f} for {high:,} of {len(table):,}, most of all {worst}. Fit without "
+        "them, or give origins effects."
+    )

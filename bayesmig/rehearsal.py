@@ -1,0 +1,410 @@
+"""Which hypotheses a survey can decide at all: simulate at its own rows, fit, and see.
+
+Truths are drawn from the prior of the theory and split by whether a hypothesis holds in
+them, so that nobody has to type in an effect. Choices of the survey's own people are
+simulated under each, the theory is fitted to them, and the posterior probability of every
+hypothesis is set beside the truth. It says what a survey of this size, with these columns,
+would find out; nothing about what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesmig.choice.probabilities import beyond_kernel
+from bayesmig.design.design import Design, build_design
+from bayesmig.errors import QuestionError, nearest
+from bayesmig.hypotheses import CONTRADICTED, SUPPORTED, in_draws, validate_hypotheses
+from bayesmig.inference.prior import prior_draws
+from bayesmig.inference.simulated import as_posterior, simulated
+from bayesmig.inference.routes import fit_design
+from bayesmig.progress import Progress, bars
+from bayesmig.spec.model import ModelSpec
+from bayesmig.survey.survey import Survey
+
+Array = NDArray[np.float64]
+Method = Literal["preview", "auto"]
+#: Truths that are drawn at a time, and at most, until each hypothesis has enough of both kinds.
+_BATCH, _MOST_TRUTHS = 400, 4000
+#: A survey decides what it decides rightly so often, where it decides wrongly no more than that.
+DECIDES, WRONGLY = 0.8, 0.1
+#: Worlds without which a rate is not said.
+_LEAST_WORLDS = 10
+HOLDS, FAILS = "holds", "does not hold"
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a survey could find out about the hypotheses of a theory.
+
+    Attributes
+    ----------
+    summary
+        One row per hypothesis and truth (``holds``, ``does not hold``): ``worlds``;
+        ``probability``, the mean of Pr(H), and ``probability_error``; ``supported``,
+        ``undecided`` and ``contradicted``, shares of worlds by the verdict, and
+        ``rightly_error``, of the share decided rightly: ``supported`` where it holds, else
+        ``contradicted``; ``rightly`` and ``wrongly``. Errors are Monte-Carlo standard
+        errors.
+    verdicts
+        One row per hypothesis: ``can`` (``yes``, ``if true``, ``if not``, ``no`` or
+        ``not known``) and ``sentence``.
+    draws
+        Dims ``(world, hypothesis)``: ``holds`` (the truth) and ``probability`` (what the
+        fit said), of every world that was fitted.
+    text
+        The finding in words.
+    header
+        What was done: theory, truths, worlds, fits.
+    """
+
+    summary: pd.DataFrame = field(repr=False)
+    verdicts: pd.DataFrame = field(repr=False)
+    draws: xr.Dataset = field(repr=False)
+    text: str
+    header: Mapping[str, str] = field(repr=False)
+
+    def worlds(self) -> pd.DataFrame:
+        """``hypothesis``, ``holds``, ``probability``: one row per hypothesis and world."""
+        return self.draws.to_dataframe().reset_index().drop(columns="world")
+
+    def __str__(self) -> str:
+        lines = [self.text, *(f"  {k}: {v}" for k, v in self.header.items())]
+        return "\n".join([*lines, self.summary.to_string(index=False)])
+
+
+def rehearse(
+    theory: ModelSpec,
+    survey: Survey,
+    *,
+    seed: int,
+    worlds: int = 50,
+    effects: Mapping[str, float] | None = None,
+    draws: int = 1000,
+    method: Method | None = None,
+    progress: bool | Progress = True,
+) -> Rehearsal:
+    """Simulate, fit, and say which hypotheses a survey can decide.
+
+    Parameters
+    ----------
+    theory
+        The theory, with hypotheses and proper priors.
+    survey
+        The survey, whose rows stay as they are; of its choices nothing is used but the
+        shares on which the default prior of constants is centred.
+    seed
+        Seed of truths, choices and fits.
+    worlds
+        Simulated surveys in which each hypothesis holds, and as many in which it does not.
+        A hypothesis that the prior hardly ever lets hold has fewer.
+    effects
+        Parameter -> value, by the names of a fit's summary (``beta[female, internal]``):
+        half of the truths have these values, the other half zero in their place, and all
+        else is drawn from the prior.
+    draws
+        Posterior draws per fit.
+    method
+        How worlds are fitted: ``preview`` (an approximation within a second) or ``auto``.
+        Left out: a preview where the theory allows one.
+    progress
+        Whether to show progress bars, or what to tell instead.
+
+    Returns
+    -------
+    Rehearsal
+        Verdicts of single worlds are by the posterior probability alone (supported from
+        0.95 on, contradicted up to 0.05); a real test also asks what it owes to the prior.
+
+    Raises
+    ------
+    QuestionError
+        Where the theory states no hypothesis, a number is out of range or no parameter has
+        the name of an effect.
+    InferenceError
+        Where a prior is flat.
+    """
+    _check(seed, worlds, draws, method)
+    design = build_design(theory, survey)
+    validate_rehearsal(design, effects or {})
+    method = method or ("auto" if beyond_kernel(design.columns) else "preview")
+    truths, holds = _truths(design, worlds, dict(effects or {}), seed)
+    found = np.empty((len(holds), holds.shape[1]))
+    names = list(theory.hypotheses)
+
+    def everything(tell: Progress) -> None:
+        for k, world in enumerate(simulated(design, truths, seed)):
+            tell(f"rehearsal of {theory.name}", k, len(holds))
+            posterior = fit_design(
+                world, None, seed=seed + k, method=method, chains=2, draws=max(draws // 2, 10)
+            )
+            found[k] = [of.mean() for of in in_draws(posterior).values()]
+        tell(f"rehearsal of {theory.name}", len(holds), len(holds))
+
+    if callable(progress):
+        everything(progress)
+    else:
+        with bars(progress) as tell:
+            everything(tell)
+    return _result(design, names, holds, found, worlds, method, dict(effects or {}))
+
+
+def validate_rehearsal(design: Design, effects: Mapping[str, float]) -> None:
+    """Find out before any fit whether a theory can be rehearsed.
+
+    Raises
+    ------
+    QuestionError
+        Where it states no hypothesis that can be tested, or no coefficient has the name of
+        an effect.
+    InferenceError
+        Where a prior is flat.
+    """
+    if not design.spec.hypotheses:
+        raise QuestionError(
+            f"the theory {design.spec.name!r} states no hypotheses: there is nothing to decide",
+            mend="add [hypotheses.NAME] with claim and statement to the model file",
+        )
+    validate_hypotheses(design)
+    places = _places(prior_draws(design, seed=0, draws=1))
+    for label, value in effects.items():
+        if not np.isfinite(value):
+            raise QuestionError(f"the effect of {label!r} is {value}", where="key effects")
+        if label not in places:
+            raise QuestionError(
+                f"the theory has no parameter {label!r}; {nearest(label, list(places))}",
+                where="key effects",
+                mend="name parameters as the summary of a fit does",
+            )
+        if not label.startswith(("beta", "gamma")):
+            raise QuestionError(
+                f"{label!r} is no coefficient: a world without it has no zero in its place",
+                where="key effects",
+                mend="state coefficients, whose names begin with beta or gamma",
+            )
+
+
+def _check(seed: int, worlds: int, draws: int, method: str | None) -> None:
+    for name, value, least in (("seed", seed, 0), ("worlds", worlds, 1), ("draws", draws, 100)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise QuestionError(
+                f"{name} must be a whole number of at least {least}, got {value!r}",
+                where=f"rehearse({name}=...)",
+            )
+    if method not in (None, "preview", "auto"):
+        raise QuestionError(
+            f"method must be preview or auto, got {method!r}", where="rehearse(method=...)"
+        )
+
+
+# -------------------------------------------------------------------------------- truths
+
+
+def _truths(
+    design: Design, worlds: int, effects: dict[str, float], seed: int
+) -> tuple[xr.Dataset, NDArray[np.bool_]]:
+    """Parameters of the worlds to fit, and what holds in each, ``(world, hypothesis)``.
+
+    Truths are taken in the order in which they are drawn while any hypothesis still lacks
+    worlds of their kind: the first ``worlds`` of a kind are then draws from the prior given
+    that a hypothesis holds, or does not, whatever the others do.
+    """
+    kept: list[xr.Dataset] = []
+    flags: list[NDArray[np.bool_]] = []
+    counts: Any = 0
+    for batch in range(_MOST_TRUTHS // _BATCH):
+        drawn = _drawn(design, effects, seed, batch)
+        holds = np.stack(list(in_draws(as_posterior(design, drawn)).values()), axis=1)
+        for k, row in enumerate(holds):
+            both = np.stack([row, ~row])
+            if ((counts < worlds) & both).any():
+                kept.append(drawn.isel(draw=[k]))
+                flags.append(row)
+                counts = counts + both
+        if np.all(counts >= worlds):
+            break
+    return xr.concat(kept, "draw"), np.array(flags)
+
+
+def _drawn(design: Design, effects: dict[str, float], seed: int, batch: int) -> xr.Dataset:
+    """Truths of one batch; every second one without the effects that were stated."""
+    drawn = prior_draws(design, seed=seed + 7919 * batch, draws=_BATCH)
+    if not effects:
+        return drawn
+    places = _places(drawn)
+    values = {name: drawn[name].to_numpy().copy() for name in drawn.data_vars}
+    for label, value in effects.items():
+        name, at = places[label]
+        # Views, into which is written.
+        of_one = values[name].reshape(*values[name].shape[:2], -1)
+        place = int(np.ravel_multi_index(at, values[name].shape[2:]))
+        of_one[0, 0::2, place], of_one[0, 1::2, place] = value, 0.0
+    return drawn.assign({n: (drawn[n].dims, v) for n, v in values.items()})
+
+
+def _places(drawn: xr.Dataset) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name of every parameter, as summaries have it -> its variable and its place there."""
+    found = {}
+    for name, variable in drawn.data_vars.items():
+        dims = variable.dims[2:]
+        labels = product(*(map(str, variable[d].to_numpy()) for d in dims))
+        for at, label in zip(np.ndindex(*variable.shape[2:]), labels, strict=True):
+            found[f"{name}[{', '.join(label)}]" if dims else str(name)] = (str(name), at)
+    return found
+
+
+# ------------------------------------------------------------------------------- results
+
+
+def _result(
+    design: Design,
+    names: Sequence[str],
+    holds: NDArray[np.bool_],
+    found: Array,
+    worlds: int,
+    method: str,
+    effects: dict[str, float],
+) -> Rehearsal:
+    rows = [
+        _row(name, true, found[_first(holds[:, h] == true, worlds), h])
+        for h, name in enumerate(names)
+        for true in (True, False)
+    ]
+    summary = pd.DataFrame(rows)
+    verdicts = pd.DataFrame([_verdict(name, summary, design) for name in names])
+    truths = (
+        "coefficients as stated (" + ", ".join(f"{k} = {v:g}" for k, v in effects.items()) + "), "
+        "or zero; all else drawn from the prior"
+        if effects
+        else "drawn from the prior, and split by whether the hypothesis holds in them"
+    )
+    header = {
+        "theory": design.spec.name,
+        "truths": truths,
+        "worlds": f"{len(holds):,} simulated surveys of {design.n_obs:,} rows, the survey's own; "
+        f"up to {worlds:,} of each kind per hypothesis",
+        "fits": "previews (integrated Laplace, an approximation)"
+        if method == "preview"
+        else "as by bayesmig fit",
+        "verdict": f"supported from a probability of {SUPPORTED:g} on, contradicted up to "
+        f"{CONTRADICTED:g}, by the probability alone",
+    }
+    draws = xr.Dataset(
+        {
+            "holds": (("world", "hypothesis"), holds),
+            "probability": (("world", "hypothesis"), found),
+        },
+        {"hypothesis": list(names)},
+    )
+    return Rehearsal(summary, verdicts, draws, _text(verdicts), header)
+
+
+def _first(which: NDArray[np.bool_], worlds: int) -> NDArray[np.int64]:
+    return np.flatnonzero(which)[:worlds]
+
+
+def _row(name: str, true: bool, probability: Array) -> dict[str, Any]:
+    n = len(probability)
+    supported, contradicted = probability >= SUPPORTED, probability <= CONTRADICTED
+    rightly, wrongly = (supported, contradicted) if true else (contradicted, supported)
+
+    def mean(values: NDArray[Any]) -> float:
+        return float(values.mean()) if n else float("nan")
+
+    share = mean(rightly)
+    return {
+        "hypothesis": name,
+        "truth": HOLDS if true else FAILS,
+        "worlds": n,
+        "probability": mean(probability),
+        "probability_error": float(probability.std(ddof=1) / n**0.5) if n > 1 else float("nan"),
+        "supported": mean(supported),
+        "undecided": mean(~supported & ~contradicted),
+        "contradicted": mean(contradicted),
+        "rightly": share,
+        "wrongly": mean(wrongly),
+        # Agresti and Coull's: a share of 0 or 1 of few worlds is not known exactly either.
+        "rightly_error": _share_error(share, n),
+    }
+
+
+def _share_error(share: float, n: int) -> float:
+    if not n:
+        return float("nan")
+    near = (share * n + 2) / (n + 4)
+    return float((near * (1 - near) / (n + 4)) ** 0.5)
+
+
+def _verdict(name: str, summary: pd.DataFrame, design: Design) -> dict[str, str]:
+    of = summary["hypothesis"] == name
+    true, false = (summary[of & (summary["truth"] == t)].iloc[0] for t in (HOLDS, FAILS))
+    claim = f"“{design.spec.hypotheses[name].claim.strip().rstrip('.')}”"
+    return {"hypothesis": name, "can": _can(true, false), "sentence": _sentence(claim, true, false)}
+
+
+def _can(true: pd.Series, false: pd.Series) -> str:
+    if min(true["worlds"], false["worlds"]) < _LEAST_WORLDS:
+        return "not known"
+    sound = max(true["wrongly"], false["wrongly"]) <= WRONGLY
+    can = [sound and of["rightly"] >= DECIDES for of in (true, false)]
+    return {(True, True): "yes", (True, False): "if true", (False, True): "if not"}.get(
+        (bool(can[0]), bool(can[1])), "no"
+    )
+
+
+def _sentence(claim: str, true: pd.Series, false: pd.Series) -> str:
+    few = [of["worlds"] for of in (true, false) if of["worlds"] < _LEAST_WORLDS]
+    if few:
+        return (
+            f"{claim}: whether this survey can tell is not known; it holds in {true['worlds']:,} "
+            f"and does not in {false['worlds']:,} truths that could be drawn."
+        )
+    decides = {
+        "yes": "this survey can tell",
+        "if true": "this survey would find it out if it is true, not if it is not",
+        "if not": "this survey would find it out if it is not true, not if it is",
+        "no": "this survey can hardly tell",
+    }[_can(true, false)]
+    return (
+        f"{claim}: {decides}. Where it holds, it is supported in {_share(true)} of simulated "
+        f"surveys and contradicted in {100 * true['wrongly']:.0f} % (Pr(H) {_mean(true)}); where "
+        f"it does not, it is contradicted in {_share(false)} and supported in "
+        f"{100 * false['wrongly']:.0f} % (Pr(H) {_mean(false)})."
+    )
+
+
+def _share(of: pd.Series) -> str:
+    return f"{100 * of['rightly']:.0f} ± {100 * of['rightly_error']:.0f} %"
+
+
+def _mean(of: pd.Series) -> str:
+    return f"{of['probability']:.2f} ± {of['probability_error']:.2f} on average"
+
+
+def _text(verdicts: pd.DataFrame) -> str:
+    says = {
+        "yes": "It can tell of {}",
+        "if true": "it would find out if they are true, but not if they are not, {}",
+        "if not": "it would find out if they are not true, but not if they are, {}",
+        "no": "it can hardly tell of {}",
+        "not known": "of {} too few truths could be drawn",
+    }
+    parts = [
+        text.format(", ".join(verdicts.loc[verdicts["can"] == can, "hypothesis"]))
+        for can, text in says.items()
+        if (verdicts["can"] == can).any()
+    ]
+    joined = "; ".join(parts)
+    return (
+        f"What this survey could decide, by rehearsal: {joined[0].lower()}{joined[1:]}. (To tell: "
+        f"rightly in {100 * DECIDES:.0f} % or more of simulated surveys, wrongly in "
+        f"{100 * WRONGLY:.0f} % or fewer.)"
+    )

@@ -1,0 +1,104 @@
+"""Make docs/gallery/*.png: every check's figure, of a simulated survey.
+
+    .venv/bin/python docs/gallery.py
+
+The theory leaves out networks, which the simulated people have, so that some checks fail.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import bayesmig as bm
+from bayesmig import plots
+from bayesmig.plots import Figure
+
+HERE = Path(__file__).parent / "gallery"
+THEORY, SEED = "selectivity", 4
+
+
+def figures(folder: Path) -> dict[str, Figure]:
+    """Name -> figure."""
+    made = bm.simulate(folder / "survey", persons=3000, periods=2, seed=SEED)
+    survey, theory = bm.read_survey(made.codebook), bm.load_model(THEORY)
+    posterior = bm.fit(theory, survey, seed=SEED, method="preview", progress=False)
+    results = bm.check(posterior, allow_unconverged=True)
+    of = {str(r.table.attrs["table"]): r.table for r in results if len(r.table)}
+    prior = of["prior_group_shares"]
+    crossed = of["crossed_shares"]
+    rehearsal = bm.rehearse(theory, survey, seed=SEED, worlds=20, draws=400, progress=False)
+    ranks = bm.calibrate(
+        theory, survey, seed=SEED, worlds=60, method="preview", draws=640, thin=10, progress=False
+    )
+    shares = of["predictive_shares"].assign(theory=THEORY)
+    worst = shares.groupby("by")["p_adjusted"].min().drop("all").nsmallest(3).index
+    return {
+        "prior": plots.shares_plot(
+            prior[prior["by"].isin(["female", "education"])]
+            .rename(columns={"mean": "predicted"})
+            .assign(theory=THEORY),
+            title="Shares that the priors allow, by group",
+            interval="central 99 % of prior predictions",
+        ),
+        "shares": plots.shares_plot(
+            shares[shares["by"].isin(worst)],
+            title="Shares by the three columns that are furthest off",
+        ),
+        "crossed": plots.crossed_plot(crossed[crossed["by"] == plots.failing_pairs(crossed)[0]]),
+        "composition": plots.battery_plot(
+            of["composition"],
+            group=None,
+            label="column",
+            standardised=True,
+            title="Means of columns among those who chose each alternative",
+        ),
+        "dispersion": plots.battery_plot(
+            of["origin_dispersion"],
+            group=None,
+            label="statistic",
+            standardised=True,
+            title="Spread of the shares of origins, and its shape",
+        ),
+        "spatial": plots.battery_plot(
+            of["spatial"],
+            group=None,
+            label="statistic",
+            standardised=True,
+            title="Moran’s coefficient of what the theory leaves over in origins",
+        ),
+        "households": plots.battery_plot(
+            of["household_streams"],
+            group=None,
+            label="streams",
+            alternative=None,
+            title="Households with movers of two streams, or two of one",
+        ),
+        "transitions": plots.battery_plot(
+            of["transitions"],
+            group=None,
+            label="before",
+            before="after ",
+            alternative="now",
+            title="Shares of choices, by the choice of the period before",
+        ),
+        "calibration": plots.calibration_plot(of["calibration"].assign(theory=THEORY)),
+        "reliability": plots.reliability_plot(of["reliability"]),
+        "influence": plots.influence_plot(of["influential_origins"]),
+        "rehearsal": plots.rehearsal_plot(rehearsal.worlds(), rehearsal.summary),
+        "ranks": plots.ecdf_plot(ranks.ecdf),
+    }
+
+
+def main() -> None:
+    """Write every figure."""
+    HERE.mkdir(exist_ok=True)
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, figure in figures(Path(folder)).items():
+            figure.savefig(HERE / f"{name}.png", dpi=96, pil_kwargs={"optimize": True})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Figures of checks: what is on them, and that nothing lies on anything else."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from bayesmig import plots
+from bayesmig.checks import CheckResult, check
+from bayesmig.sbc import of_ranks
+from tests.checks.worlds import laplace
+from tests.fabricate import small_design, small_survey
+from tests.plots.test_plots import collisions, words
+from tests.test_sbc import table as ranks_table
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, CheckResult]:
+    """A theory that leaves out wealth, schooling and origins."""
+    survey = small_survey(900, seed=1, origins=30)
+    posterior = laplace(small_design("female", survey=survey, groups=[]), survey=survey)
+    found = check(posterior, draws=200, prior=False)
+    return {str(r.table.attrs["table"]): r for r in found}
+
+
+def text_of(figure: Figure) -> str:
+    return " | ".join(t.get_text() for t in words(figure))
+
+
+def test_composition(results: dict[str, CheckResult]) -> None:
+    table = results["composition"].table
+    figure = plots.battery_plot(
+        table, group=None, label="column", standardised=True, title="Who the choosers are"
+    )
+    assert not collisions(figure)
+    said = text_of(figure)
+    failed = table.loc[table["p_adjusted"] <= 0.05, "column"].unique()
+    assert len(failed)
+    assert {s.removesuffix(" ✗") for s in said.split(" | ") if s.endswith(" ✗")} == set(failed)
+    assert "SD of replicates" in said
+    assert {"internal", "international"} <= set(said.split(" | "))
+
+
+def test_streams_of_households_have_one_panel(results: dict[str, CheckResult]) -> None:
+    figure = plots.battery_plot(
+        results["household_streams"].table,
+        group=None,
+        label="streams",
+        alternative=None,
+        title="Households",
+    )
+    assert not collisions(figure)
+    said = text_of(figure).split(" | ")
+    assert "all" not in said
+    assert "per cent" in said
+
+
+def test_crossed_shares_show_every_cell(results: dict[str, CheckResult]) -> None:
+    table = results["crossed_shares"].table
+    [by, *_] = plots.failing_pairs(table)
+    part = table[table["by"] == by]
+    figure = plots.crossed_plot(part)
+    assert not collisions(figure)
+    numbers = [t.get_text() for t in words(figure) if t.get_text()[0] in "+−0"]
+    assert len(numbers) >= len(part) - len(set(part["level"]))
+    first, second = by.split(" × ")
+    assert first in text_of(figure)
+    assert second in text_of(figure)
+
+
+def test_pairs_that_fail_come_first() -> None:
+    table = pd.DataFrame({"by": ["a × b", "c × d", "e × f"], "p_adjusted": [0.5, 0.01, 0.03]})
+    assert plots.failing_pairs(table) == ["c × d", "e × f"]
+    assert plots.failing_pairs(table.assign(p_adjusted=[0.5, 0.6, 0.4])) == ["e × f"]
+
+
+def test_reliability_and_influence(results: dict[str, CheckResult]) -> None:
+    assert not collisions(plots.reliability_plot(results["reliability"].table))
+    table = results["influential_origins"].table
+    figure = plots.influence_plot(table)
+    assert not collisions(figure)
+    assert str(table["origin"][0]) in text_of(figure)
+
+
+def test_dispersion_and_space(results: dict[str, CheckResult]) -> None:
+    for kind, label in (("origin_dispersion", "statistic"), ("spatial", "statistic")):
+        figure = plots.battery_plot(
+            results[kind].table, group=None, label=label, standardised=True, title="Origins"
+        )
+        assert not collisions(figure)
+
+
+def test_a_rehearsal_shows_both_truths() -> None:
+    rng = np.random.default_rng(0)
+    worlds = pd.DataFrame(
+        {
+            "hypothesis": np.repeat(["wealth_selects_international", "own_networks_pull"], 40),
+            "holds": np.tile([True, False], 40),
+            "probability": rng.beta(0.5, 0.5, 80),
+        }
+    )
+    rows = [
+        {"hypothesis": h, "truth": t, "rightly": 0.82, "wrongly": 0.02, "worlds": n}
+        for h, n in (("wealth_selects_international", 20), ("own_networks_pull", 0))
+        for t in ("holds", "does not hold")
+    ]
+    figure = plots.rehearsal_plot(worlds, pd.DataFrame(rows))
+    assert not collisions(figure)
+    said = text_of(figure)
+    assert "82 % rightly, 2 % wrongly" in said
+    assert "no such truth was drawn" in said
+
+
+def test_ranks_that_leave_their_band_are_marked() -> None:
+    uniform = np.random.default_rng(1).random((80, 20))
+    uniform[:, 7] = uniform[:, 7] ** 2
+    figure = plots.ecdf_plot(of_ranks(ranks_table(uniform)).ecdf)
+    assert not collisions(figure)
+    said = text_of(figure).split(" | ")
+    assert "p7  ✗" in said
+    assert sum(s.endswith("✗") for s in said) == 1
