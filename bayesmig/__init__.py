@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bayesmig.immobility import stayers
     from bayesmig.inference.graph import to_pymc
     from bayesmig.inference.routes import fit
-    from bayesmig.model_comparison import compare
+    from bayesmig.model_comparison import compare, evidence_ratio
     from bayesmig.policy.counterfactual import counterfactual
     from bayesmig.posterior import Posterior, load
     from bayesmig.predict import comparisons, log_likelihood, predictions, slopes
@@ -47,6 +47,7 @@ _PUBLIC = {
     "comparisons": "bayesmig.predict:comparisons",
     "counterfactual": "bayesmig.policy.counterfactual:counterfactual",
     "errors": "bayesmig.errors",
+    "evidence_ratio": "bayesmig.model_comparison:evidence_ratio",
     "explain": "bayesmig.explanation.explain:explain",
     "fit": "bayesmig.inference.routes:fit",
     "graph": "bayesmig.explanation.graph:graph",
@@ -79,6 +80,7 @@ __all__ = [
     "comparisons",
     "counterfactual",
     "errors",
+    "evidence_ratio",
     "explain",
     "fit",
     "graph",

@@ -530,25 +530,50 @@ def check(
 @app.command()
 def compare(
     fits: Annotated[list[Path], typer.Argument(help="Two or more fits of the same survey.")],
-    unit: Annotated[str, typer.Option(help="What is left out: obs, person, household.")] = "obs",
+    question: Annotated[
+        str, typer.Option(help="What is predicted: a new person, origin, household; or period.")
+    ] = "person",
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Parts left out by refits; importance weights if none."),
+    ] = None,
+    one_by_one: Annotated[
+        bool, typer.Option("--one-by-one", help="Refit without each unit in turn, exactly.")
+    ] = False,
+    unweighted: Annotated[bool, typer.Option("--unweighted", help="Count every row once.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds and refits.")] = 0,
     unconverged: Unconverged = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask which theory predicts left-out people better (PSIS-LOO).
+    """Ask which theory predicts better what it has not seen.
 
-    Fits go by the names of their theories, those of one name by their paths.
+    A new person in a known place by leave-one-out (PSIS, effects of groups integrated out); a
+    new origin (--question origin), by refits with --folds 10; the next period (--question
+    period). Fits go by the names of their theories, those of one name by their paths.
 
-    Example: bayesmig compare selectivity.nc networks.nc
+    Example: bayesmig compare selectivity.nc networks.nc --question origin --folds 10
     """
     from bayesmig.model_comparison import compare as compare_posteriors
     from bayesmig.progress import bars
 
     _refuse_twice(fits)
+    if one_by_one and folds is not None:
+        raise QuestionError(
+            "--folds and --one-by-one are two ways to leave out the same",
+            where="compare",
+            mend="name one of them",
+        )
     posteriors = _by_name({path: _load(path, None) for path in fits})
     with bars(not quiet) as tell:
         result = compare_posteriors(
-            posteriors, unit=unit, allow_unconverged=unconverged, progress=tell
+            posteriors,
+            question=question,
+            folds="all" if one_by_one else folds,
+            wts=not unweighted,
+            seed=seed,
+            allow_unconverged=unconverged,
+            progress=tell,
         )
     _show(result.summary, result.text, as_json)
 

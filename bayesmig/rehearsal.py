@@ -24,8 +24,8 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.hypotheses import CONTRADICTED, SUPPORTED, in_draws, validate_hypotheses
 from bayesmig.inference.prior import prior_draws
-from bayesmig.inference.simulated import as_posterior, simulated
 from bayesmig.inference.routes import fit_design
+from bayesmig.inference.simulated import as_posterior, simulated
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import QuestionError
 from bayesmig.inference.prior import prior_draws
-from bayesmig.inference.simulated import as_posterior, simulated
 from bayesmig.inference.routes import Method, fit_design
+from bayesmig.inference.simulated import as_posterior, simulated
 from bayesmig.inference.stream import log_likelihood_sums
 from bayesmig.posterior import OF_GROUPS, Posterior, labelled_draws
 from bayesmig.progress import Progress, bars

@@ -34,7 +34,7 @@ from bayesmig.errors import BayesmigError, QuestionError, SpecError, StudyError,
 from bayesmig.hypotheses import test, validate_hypotheses
 from bayesmig.inference.routes import fit, plan_fit
 from bayesmig.inference.sample import package_versions, sources_hash
-from bayesmig.model_comparison import compare
+from bayesmig.model_comparison import check_question, compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
 from bayesmig.posterior import SCHEMA as POSTERIOR_SCHEMA
 from bayesmig.posterior import Posterior, load, write_aside
@@ -233,6 +233,10 @@ def _beside(study: Path, name: str) -> str | Path:
 
 def _check_questions(plan: StudyPlan) -> None:
     questions, columns = plan.study.questions, list(plan.survey.frame.columns)
+    if len(plan.theories) > 1:
+        for number, asked in enumerate(plan.study.compare):
+            with _from(str(plan.path), f"key compare[{number}]"):
+                check_question(plan.designs[plan.main], asked.question, asked.folds)
     for key in ("by", "comparisons", "slopes"):
         for name in getattr(questions, key):
             if name not in columns:
@@ -443,7 +447,8 @@ class _Run:
             key = _key("check 3", draws[name])
             yield f"check-{name}", key, partial(self._check, name)
         if len(plan.theories) > 1:
-            yield "compare", _key("compare", draws), self._compare
+            asked = [of.model_dump(mode="json") for of in plan.study.compare]
+            yield "compare", _key("compare 2", draws, asked, plan.study.seed), self._compare
         for name, spec in plan.theories.items():
             if spec.hypotheses:
                 key = _key("test 2", fits[name])
@@ -581,9 +586,23 @@ class _Run:
 
     def _compare(self, folder: Path) -> Tables:
         fits = {name: self._posterior(name) for name in self.plan.theories}
-        result = compare(fits, allow_unconverged=True, progress=self.progress)
-        _write_json(folder / TEXTS, {"verdict": result.text})
-        return {"comparison": result.summary}
+        found = {
+            asked.question: compare(
+                fits,
+                question=asked.question,
+                folds=asked.folds,
+                seed=self.plan.study.seed,
+                allow_unconverged=True,
+                progress=self.progress,
+            )
+            for asked in self.plan.study.compare
+        }
+        _write_json(folder / TEXTS, {"verdicts": {q: of.text for q, of in found.items()}})
+        parts = [
+            of.summary.assign(question=q, clusters=of.pointwise.attrs["clusters"])
+            for q, of in found.items()
+        ]
+        return {"comparison": pd.concat(parts, ignore_index=True)}
 
     def _test(self, name: str, folder: Path) -> Tables:
         results = test(self._posterior(name), allow_unconverged=True)
@@ -784,6 +803,7 @@ def _results(plan: StudyPlan, folder: Path, steps: list[str], tables: list[str])
         if (path := folder / STEPS / step / TEXTS).is_file()
     }
     headers = dict(texts["effects"]["headers"])
+    verdicts = texts.get("compare", {}).get("verdicts", {})
     sentences: dict[str, str] = {}
     for step, content in texts.items():
         if step.startswith("test-"):
@@ -807,7 +827,8 @@ def _results(plan: StudyPlan, folder: Path, steps: list[str], tables: list[str])
         "scenarios": [texts[f"scenario-{name}"] for name in plan.scenarios],
         "headers": headers,
         "texts": {
-            "comparison": texts.get("compare", {}).get("verdict", ""),
+            "comparison": next(iter(verdicts.values()), ""),
+            "comparisons": verdicts,
             "hypotheses": sentences,
             "rehearsal": texts.get("rehearsal", {}).get("text", ""),
         },

@@ -733,6 +733,49 @@ def test_no_fit_is_left_out_of_a_comparison(
     assert {row["theory"] for row in rows} == set(expected.values())
 
 
+def test_questions_of_a_comparison(
+    done: StudyResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits = [fit_file(done), fit_file(done, "baseline")]
+    options = ["--allow-unconverged", "--quiet"]
+    assert call(["compare", *fits, *options, "--question", "origin"], monkeypatch) == 0
+    assert "predicts a new origin" in capsys.readouterr().out
+    assert call(["compare", *fits, *options, "--folds", "2", "--unweighted"], monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert "by 2-fold cross-validation (refits)" in shown
+    assert "survey weights are not used, as asked" in shown
+    assert call(["compare", *fits, "--folds", "2", "--one-by-one"], monkeypatch) == 1
+    assert "two ways to leave out the same" in capsys.readouterr().err
+
+
+def test_a_study_asks_several_questions(home: Path, done: StudyResult) -> None:
+    """In the folder of another study, whose fits are taken as they are."""
+    asked = '[[compare]]\n[[compare]]\nquestion = "origin"\nfolds = 3\n'
+    (home / "asked.toml").write_text(STUDY + asked)
+    out = home / "asked"
+    shutil.copytree(done.folder, out)
+    result = run(home / "asked.toml", out, progress=silent)
+    assert set(result.computed) == {"compare"}
+    table = pd.read_parquet(out / "tables" / "comparison.parquet")
+    assert list(dict.fromkeys(table["question"])) == ["person", "origin"]
+    page = (out / "report.html").read_text("utf-8")
+    assert "Comparison of theories: a new person in a known place" in page
+    assert "Comparison of theories: a new origin" in page
+    assert "by 3-fold cross-validation (refits)" in page
+
+
+@pytest.mark.parametrize(
+    ("question", "says"), [("orign", "did you mean 'origin'"), ("period", "one period only")]
+)
+def test_a_question_that_cannot_be_asked_is_refused_before_any_fit(
+    home: Path, question: str, says: str
+) -> None:
+    (home / "wrong.toml").write_text(STUDY + f'[[compare]]\nquestion = "{question}"\n')
+    with pytest.raises(QuestionError, match=says) as caught:
+        read_study(home / "wrong.toml")
+    assert "key compare[0]" in str(caught.value)
+
+
 def test_a_fit_is_not_compared_with_itself(
     done: StudyResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

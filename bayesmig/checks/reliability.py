@@ -29,7 +29,7 @@ from bayesmig.choice.drawn import Choices, draw_choices
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design
 from bayesmig.inference.stream import log_likelihood_blocks, probability_blocks
-from bayesmig.model_comparison import fit_pareto, leave_one_out, tail_length
+from bayesmig.model_comparison.psis import fit_pareto, leave_one_out, tail_length
 from bayesmig.posterior import Posterior
 
 Array = NDArray[np.float64]

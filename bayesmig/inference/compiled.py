@@ -20,7 +20,7 @@ import numba
 
 _SETTING = RLock()
 _HERE = Path(__file__).resolve().parent
-_SOURCES = ("compiled.py", "kernel.py", "target.py", "integrated.py", "callback.py")
+_SOURCES = ("compiled.py", "kernel.py", "target.py", "integrated.py", "points.py", "callback.py")
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -363,7 +363,7 @@ def _refuse_uncovered(design: Design, method: str) -> str:
 
 
 def _precision(design: Design, method: str, asked: str) -> str:
-    """The precision; ``auto`` where it is `_density` that decides."""
+    """The precision; ``auto`` where it is `density_of` that decides."""
     double = method == "plain" or bool(beyond_logit(design.columns))
     if double and asked == "single":
         raise InferenceError(
@@ -390,7 +390,7 @@ def _take(
     if plan.route != "map":
         precision: Precision = "double"
         if plan.precision != "double":
-            precision = _density(design, plan).precision
+            precision = density_of(design, plan).precision
         sampler, why = graph_sampler(design, plan.route, precision), "was asked for"
         if method != plan.route:
             why = f"the map does not cover {', '.join(beyond_logit(design.columns))}"
@@ -398,7 +398,7 @@ def _take(
         numbers = {} if plan.route == "plain" else _numbers_of_kernel(design, precision)
         return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers)
     progress("expansion", 0, 1)
-    density, tried = _density(design, plan), ""
+    density, tried = density_of(design, plan), ""
     if method in ("auto", "nuts") and (by := worth_integrating(density)):
         # Its machine code is loaded, and most theories have no such groups.
         from bayesmig.inference.integration import integrated
@@ -425,6 +425,36 @@ def _take(
     return _chains(sampler, design, plan, chains, cores, folder, progress, why + tried, numbers)
 
 
+def chains_of(
+    design: Design, seed: int, chains: int, draws: int, progress: Progress
+) -> xr.DataTree:
+    """Chains on a design, by the route that a fit takes where weighted draws will not do.
+
+    Parameters
+    ----------
+    design, seed, chains, draws
+        As of `fit`.
+    progress
+        Told of what is done.
+
+    Returns
+    -------
+    DataTree
+        With the groups ``posterior`` and ``diagnostics`` among others.
+    """
+    method = "auto" if beyond_logit(design.columns) else "nuts"
+    plan = plan_fit(
+        design,
+        seed,
+        method=method,
+        precision="auto",
+        draws=draws,
+        tune=None,
+        target_accept=None,
+    )
+    return _take(method, design, plan, chains, None, None, progress).tree
+
+
 def _integrated(
     marginal: Integrated,
     plan: Plan,
@@ -447,7 +477,7 @@ def _integrated(
     )
 
 
-def _density(design: Design, plan: Plan) -> Density:
+def density_of(design: Design, plan: Plan) -> Density:
     """The density of a design, in the precision asked for or that will do."""
     if plan.precision == "double":
         return _finite(design, "double", plan.seed)

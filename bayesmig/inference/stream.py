@@ -92,7 +92,7 @@ def average_probabilities(
         part = [p[draws] for p in parameters]
         kernel.probability_sums(blocks.arrays, *runs, *part, out[draws])
 
-    _share(work, len(out))
+    shared(work, len(out))
     return _over(out, mass)
 
 
@@ -172,7 +172,7 @@ def average_slopes(
         moved = tuple(p[draws] for p in parameters_moving)
         kernel.slope_sums(blocks.arrays, speeds.arrays, *runs, *part, moved, out[draws])
 
-    _share(work, len(out))
+    shared(work, len(out))
     return _over(out, mass)
 
 
@@ -312,7 +312,7 @@ def probability_blocks(
             part = [p[draws] for p in parameters]
             kernel.row_probabilities(blocks.arrays, blocks.order, *part, out[draws])
 
-        _share(work, n_draws)
+        shared(work, n_draws)
         yield rows, out
 
 
@@ -347,8 +347,43 @@ def log_likelihood_blocks(
             part = [p[draws] for p in parameters]
             kernel.row_log_likelihood(blocks.arrays, blocks.order, *part, chosen, out[draws])
 
-        _share(work, n_draws)
+        shared(work, n_draws)
         yield rows, out
+
+
+class RowLogLikelihood:
+    """Log-likelihood of every draw and row, for the same rows at many parameters.
+
+    Parameters
+    ----------
+    columns, choice
+        The rows, all of which are held at once: few enough for draws × rows to fit into memory.
+    """
+
+    def __init__(self, columns: Columns, choice: NDArray[np.int64]) -> None:
+        self.columns, self.choice = columns, choice
+        self._beyond = bool(beyond_logit(columns))
+        self._blocks: Blocks | None = None
+
+    def __call__(self, coefficients: Coefficients) -> Array:
+        """At some draws, ``(draw, row)``; numbers of groups are those of the first call."""
+        n_draws, n = _n_draws(coefficients), len(self.choice)
+        out = np.empty((n_draws, n))
+        if self._beyond:
+            for rows, block in log_likelihood_blocks(self.columns, coefficients, self.choice):
+                out[:, rows] = block
+            return out
+        if self._blocks is None:
+            self._blocks = arrange(self.columns, _sizes(self.columns, coefficients))
+        arrays, order = self._blocks.arrays, self._blocks.order
+        parameters = _parameters(self.columns, coefficients)
+
+        def work(draws: slice) -> None:
+            part = [p[draws] for p in parameters]
+            kernel.row_log_likelihood(arrays, order, *part, self.choice, out[draws])
+
+        shared(work, n_draws)
+        return out
 
 
 def log_likelihood_sums(
@@ -388,7 +423,7 @@ def _parameters(columns: Columns, coefficients: Coefficients) -> list[Array]:
     ]
 
 
-def _share(work: Callable[[slice], None], n_draws: int) -> None:
+def shared(work: Callable[[slice], None], n_draws: int) -> None:
     """Do the draws in equal parts, one thread each."""
     threads = os.cpu_count() or 1
     parts = pieces(n_draws, threads)

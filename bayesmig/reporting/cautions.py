@@ -77,7 +77,7 @@ def _pareto(study: StudyFolder) -> Iterator[Caution]:
         if high > 0:
             text = Markup(
                 "{}: the leave-one-out estimate is unreliable for {} (Pareto k up to {})."
-            ).format(code(row["theory"]), counted(high, "row"), number(row["pareto_k_max"]))
+            ).format(code(row["theory"]), counted(high, "unit"), number(row["pareto_k_max"]))
             yield Caution("caution", text, "comparison")
 
 

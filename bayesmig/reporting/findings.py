@@ -114,6 +114,8 @@ def _theories(study: StudyFolder) -> Iterator[Finding]:
     if said:
         yield Finding("Which theory", Markup("{}").format(said), ("comparison",))
     elif len(table) > 1:
+        if "question" in table:
+            table = table[table["question"] == table["question"].iloc[0]]
         yield Finding("Which theory", separation(table), ("comparison",))
 
 

@@ -131,6 +131,7 @@ class _Scenario(_Read):
 
 class _Texts(_Read):
     comparison: str
+    comparisons: dict[str, str] = {}
     hypotheses: dict[str, str]
     rehearsal: str = ""
 

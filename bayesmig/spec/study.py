@@ -75,6 +75,22 @@ class RehearsalPlan(Frozen):
     effects: dict[str, float] = {}
 
 
+class Compare(Frozen):
+    """How to compare theories; the meanings are those of `bayesmig.compare`.
+
+    Attributes
+    ----------
+    question
+        What is to be predicted: a new ``person`` in a known place, a new ``origin`` or other
+        role, the next ``period``.
+    folds
+        Parts in which units are left out by refits; importance weights where it is left out.
+    """
+
+    question: FileName = "person"
+    folds: Annotated[int, Field(ge=2)] | Literal["all"] | None = None
+
+
 class Study(Frozen):
     """One study.
 
@@ -98,6 +114,8 @@ class Study(Frozen):
         Details.
     rehearsal
         Left out: the survey is not rehearsed, which takes minutes.
+    compare
+        Questions by which theories are compared, the first of which is the study's own.
     """
 
     title: str = "Study"
@@ -109,10 +127,16 @@ class Study(Frozen):
     sampling: Sampling = Sampling()
     questions: Questions = Questions()
     rehearsal: RehearsalPlan | None = None
+    compare: tuple[Compare, ...] = Field((Compare(),), min_length=1)
 
     def check(self) -> None:
         """No file is named twice; names inside files show when these are read."""
         _each_once(self, "theories", "scenarios")
+        asked = [of.question for of in self.compare]
+        if twice := [name for name in asked if asked.count(name) > 1]:
+            raise SpecError(
+                f"{twice[0]!r} is asked twice", where="key compare", mend="ask each question once"
+            )
 
     def to_toml(self) -> str:
         """The study as TOML text; reading it back gives an equal value."""

@@ -14,7 +14,7 @@ from bayesmig.errors import InferenceError
 from bayesmig.inference import kernel
 from bayesmig.inference.blocks import rows_of
 from bayesmig.inference.density import Density
-from bayesmig.inference.routes import _density, fit, plan_fit
+from bayesmig.inference.routes import density_of, fit, plan_fit
 from bayesmig.survey.survey import Survey
 from tests.fabricate import small_frame, survey_of, theory
 
@@ -34,7 +34,7 @@ def survey() -> Survey:
 
 def density(persons: str, precision: str, method: str = "nuts") -> Density:
     design = build_design(theory(persons), survey())
-    return _density(design, plan_fit(design, 1, method=method, precision=precision, **OPTIONS))
+    return density_of(design, plan_fit(design, 1, method=method, precision=precision, **OPTIONS))
 
 
 @pytest.mark.parametrize("persons", [YEARS, SQUARES])
@@ -90,6 +90,6 @@ def test_rows_that_are_looped_over_count() -> None:
     kinds: pd.DataFrame = survey().frame.drop(columns=["year", "decades"])
     design: Design = build_design(theory("female"), survey_of(kinds))
     plan = plan_fit(design, 1, method="nuts", precision="auto", **OPTIONS)
-    found = _density(design, plan)
+    found = density_of(design, plan)
     assert len(found.columns.persons) < 100
     assert found.precision == "double"

@@ -242,11 +242,11 @@ def test_separation_speaks_of_standard_errors() -> None:
 
 
 def test_thresholds_of_separation_are_those_of_the_comparison() -> None:
-    from bayesmig import model_comparison
+    from bayesmig.model_comparison import verdict
     from bayesmig.reporting import findings as told
 
-    assert told.SMALL == model_comparison._SMALL
-    assert told.FEW_ERRORS == model_comparison._FEW_ERRORS
+    assert told.SMALL == verdict.SMALL
+    assert told.FEW_ERRORS == verdict.FEW_ERRORS
 
 
 def test_verdict_of_the_comparison_is_taken_over(study: StudyFolder) -> None:

@@ -23,6 +23,7 @@ def test_a_study_survives_toml() -> None:
     spec = study(
         main="networks", scenarios=["border_closure"], sampling={"chains": 2},
         questions={"by": ["female"]},
+        compare=[{"question": "person"}, {"question": "origin", "folds": 10}],
     )  # fmt: skip
     assert validate(Study, tomllib.loads(spec.to_toml()), file="x") == spec
     assert spec.sampling.draws == 1000
@@ -49,6 +50,9 @@ def test_the_schema_prints() -> None:
         ({"sampling": {"tune": 10**12}}, "a number ≤ 100000"),
         ({"questions": {"by": ["a", "b", "a"]}}, "'a' stands twice"),
         ({"questions": {"slopes": ["a", "a"]}}, "'a' stands twice"),
+        ({"compare": [{"question": "origin"}, {"question": "origin"}]}, "is asked twice"),
+        ({"compare": [{"question": "origin", "folds": 1}]}, "a number ≥ 2"),
+        ({"compare": [{"unit": "obs"}]}, "unknown key 'unit'"),
         ({"seed": True}, "a whole number"),
         ({"seed": "1"}, "a whole number"),
         ({"seed": 1.0}, "a whole number"),

@@ -34,15 +34,47 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             else "The theories were not compared."
         )
         return
-    yield prose("{}", study.results.get("texts", {}).get("comparison") or separation(table))
-    yield figures.block(
-        plots.comparison_plot(table),
-        "Expected log predictive density (elpd) by leave-one-out cross-validation. A "
-        "difference of less than about two of its standard errors does not tell two theories "
-        "apart.",
-        "comparison",
-    )
-    yield html_table(
+    texts = study.results.get("texts", {})
+    said_of = texts.get("comparisons") or {_FIRST: texts.get("comparison", "")}
+    if "question" not in table:
+        table = table.assign(question=_FIRST)
+    for question, part in table.groupby("question", sort=False):
+        name = str(question)
+        yield prose("{}", said_of.get(name) or separation(part))
+        yield figures.block(
+            plots.comparison_plot(part, title=_title(name)),
+            f"Expected log predictive density (elpd) of {_predicted(name)}. A difference of less "
+            "than about two of its standard errors does not tell two theories apart.",
+            "comparison",
+        )
+        yield _table(part, f"Comparison of theories: {_predicted(name)}")
+
+
+def _predicted(question: str) -> str:
+    """What is predicted, in words."""
+    words = {
+        "person": "a new person in a known place",
+        "obs": "a new choice situation",
+        "period": "the next period",
+    }
+    return words.get(question, f"a new {question}")
+
+
+def _title(question: str) -> str:
+    return f"Prediction of {_predicted(question)}: each theory against the best"
+
+
+def _table(table: pd.DataFrame, title: str) -> Block:
+    refits = table["pareto_k_max"].isna().all()
+    by_weights: Layout = {
+        "p_loo": ("p_loo", lambda v: number(v, 1)),
+        "Pareto k, largest": ("pareto_k_max", number),
+        "Units with high k": ("pareto_k_high", count),
+    }
+    weights: Layout = {"Stacking weight": ("weight", number)}
+    if "pseudo_bma" in table:
+        weights = {**weights, "Pseudo-BMA+ weight": ("pseudo_bma", number)}
+    return html_table(
         table.sort_values("elpd", ascending=False, kind="stable"),
         {
             "Theory": ("theory", None),
@@ -50,12 +82,10 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             "SE": ("se", lambda v: number(v, 1)),
             "Difference": ("elpd_diff", lambda v: number(v, 1)),
             "SE of difference": ("diff_se", lambda v: number(v, 1)),
-            "p_loo": ("p_loo", lambda v: number(v, 1)),
-            "Stacking weight": ("weight", number),
-            "Pareto k, largest": ("pareto_k_max", number),
-            "Rows with high k": ("pareto_k_high", count),
+            **weights,
+            **({} if refits else by_weights),
         },
-        "Comparison of theories",
+        title,
         source="comparison",
     )
 
@@ -72,4 +102,6 @@ def _references(said: pd.DataFrame) -> Iterator[Block]:
         yield html_table(table, layout, "References of the theories", folded=True)
 
 
+#: The question of a study that asks none.
+_FIRST = "person"
 _THEORY = ("name", "title", "claim", "references")

@@ -9,15 +9,15 @@ import bayesmig as bm
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import utilities
 from bayesmig.errors import ConvergenceError, QuestionError
-from bayesmig.model_comparison import (
-    _rests_on,
-    compare,
+from bayesmig.model_comparison import Comparison, compare
+from bayesmig.model_comparison.psis import (
     fit_pareto,
     leave_one_out,
     relative_efficiency,
-    stacking_weights,
     tail_length,
 )
+from bayesmig.model_comparison.separation import Sums, stacking_weights
+from bayesmig.model_comparison.verdict import rests_on
 from bayesmig.posterior import Posterior
 from bayesmig.survey.survey import Survey
 from tests.checks.worlds import laplace
@@ -36,6 +36,8 @@ def theories() -> dict[str, Posterior]:
     """The true columns, some of them, and noise in the place of the rest."""
     frame = small_frame(700, seed=1)
     frame["noise"] = np.random.default_rng(0).permutation(frame["network_international"])
+    # Many places: few clusters tell little.
+    frame = frame.drop(columns="weight")
     with_noise = survey_of(frame)
     formulas = {
         "networks": EVERYTHING,
@@ -66,7 +68,21 @@ def arviz_data(posterior: Posterior, values: np.ndarray) -> xr.DataTree:
     )
 
 
+def plain(posteriors: dict[str, Posterior], question: str = "obs", **keys: Any) -> Comparison:
+    """As ArviZ has it: given the draws of effects, every row counting once."""
+    return compare(posteriors, question=question, effects="conditional", wts=False, **keys)
+
+
+def each_alone(n: int) -> Sums:
+    return Sums(None, np.arange(n), np.zeros(n, dtype=np.int64), "")
+
+
 # ---------------------------------------------------------------------- against ArviZ
+
+
+@pytest.fixture
+def no_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bayesmig.model_comparison.separation._CLUSTERS", ())
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +94,9 @@ def arviz_loo(theories: dict[str, Posterior]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("no_clusters")
 def test_equals_arviz_row_by_row(theories: dict[str, Posterior], arviz_loo: dict[str, Any]) -> None:
-    found = compare(theories)
+    found = plain(theories)
     for name, theirs in arviz_loo.items():
         mine = found.pointwise.sel(theory=name)
         np.testing.assert_allclose(mine["elpd"], theirs.elpd_i, atol=1e-10)
@@ -91,19 +108,22 @@ def test_equals_arviz_row_by_row(theories: dict[str, Posterior], arviz_loo: dict
         assert float(mine["good_k"]) == pytest.approx(theirs.good_k)
 
 
+@pytest.mark.usefixtures("no_clusters")
 def test_summary_equals_arviz_compare(
     theories: dict[str, Posterior], arviz_loo: dict[str, Any]
 ) -> None:
     from arviz_stats import compare as arviz_compare
 
     theirs = arviz_compare(arviz_loo, round_to="none")
-    mine = compare(theories).summary
+    mine = plain(theories).summary
     assert list(mine["theory"]) == list(theirs.index)
     np.testing.assert_allclose(mine["elpd_diff"], theirs["elpd_diff"], atol=1e-8)
     # ArviZ divides the variance of differences by n there, and by n - 1 elsewhere.
     unbiased = theirs["dse"] * np.sqrt(700 / 699)
     np.testing.assert_allclose(mine["diff_se"], unbiased, atol=1e-8)
     np.testing.assert_allclose(mine["weight"], theirs["weight"], atol=2e-3)
+    bootstrapped = arviz_compare(arviz_loo, method="BB-pseudo-BMA", round_to="none")
+    np.testing.assert_allclose(mine["pseudo_bma"], bootstrapped["weight"], atol=0.03)
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.4, 1.5, 4.0])
@@ -160,7 +180,7 @@ def test_constants_only_equal_the_exact_leave_one_out() -> None:
 def test_left_out_households_equal_the_exact_ones() -> None:
     survey = small_survey(60, seed=4)
     posterior, counts = dirichlet_world(survey)
-    found = compare({"a": posterior, "b": posterior}, unit="household").pointwise
+    found = plain({"a": posterior, "b": posterior}, question="household").pointwise
     design = posterior.design
     household = survey.frame["household"]
     for label in ("h0", "h7", "h19"):
@@ -178,7 +198,7 @@ def test_whole_units_equal_arviz_on_sums(theories: dict[str, Posterior]) -> None
     from arviz_stats import loo
 
     two = {k: theories[k] for k in ("networks", "people")}
-    found = compare(two, unit="household")
+    found = plain(two, "household")
     posterior = two["people"]
     labels = posterior.design.frame["household"].to_numpy()
     units = sorted(set(labels))
@@ -195,11 +215,12 @@ def test_blocks_change_nothing(
     theories: dict[str, Posterior], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two = {k: theories[k] for k in ("networks", "people")}
-    whole = {unit: compare(two, unit=unit).pointwise for unit in ("obs", "household", "origin")}
-    monkeypatch.setattr("bayesmig.model_comparison._BLOCK_SIZE", 400 * 60)
+    asked = ("obs", "household", "origin")
+    whole = {unit: plain(two, unit).pointwise for unit in asked}
+    monkeypatch.setattr("bayesmig.model_comparison.left_out._BLOCK_SIZE", 400 * 60)
     monkeypatch.setattr("bayesmig.inference.stream._BLOCK_SIZE", 400 * 50)
     for unit, before in whole.items():
-        after = compare(two, unit=unit).pointwise
+        after = plain(two, unit).pointwise
         for name in ("elpd", "pareto_k"):
             np.testing.assert_allclose(before[name], after[name], atol=1e-9)
 
@@ -255,7 +276,8 @@ def test_high_pareto_k_is_named_with_what_to_do(survey: Survey) -> None:
 
 def test_origins_with_effects_of_their_own_are_warned_of(theories: dict[str, Posterior]) -> None:
     two = {k: theories[k] for k in ("networks", "people")}
-    assert "effects of each origin" in compare(two, unit="origin").text
+    assert "effects of each origin" in plain(two, "origin").text
+    assert "effects of each origin" not in compare(two, question="origin").text
 
 
 # ------------------------------------------------------------------------------ verdicts
@@ -275,7 +297,7 @@ def test_the_true_theory_wins_and_noise_adds_nothing(theories: dict[str, Posteri
 
 
 def test_shuffled_column_loses() -> None:
-    frame = small_frame(600, seed=3)
+    frame = small_frame(1200, seed=3, origins=60)
     rng = np.random.default_rng(0)
     frame["shuffled"] = rng.permutation(frame["network_international"].to_numpy())
     survey = survey_of(frame)
@@ -283,7 +305,8 @@ def test_shuffled_column_loses() -> None:
         {
             name: laplace(small_design(name, survey=survey, groups=[]))
             for name in ("shuffled", "network_international")
-        }
+        },
+        wts=False,
     )
     assert found.summary["theory"][0] == "network_international"
     assert "predicts better than 'shuffled'" in found.text
@@ -315,7 +338,7 @@ def test_what_is_unreliable_is_said_first_and_claims_no_winner() -> None:
     survey = survey_of(small_frame(2400, seed=1))
     names = ("female + education", EVERYTHING)
     fits = {n: laplace(small_design(n, survey=survey), survey=survey) for n in names}
-    found = compare(fits, unit="origin")
+    found = plain(fits, "origin")
     assert (found.summary["pareto_k_high"] > 6).all()
     assert found.summary["elpd_diff"].min() < -4
     assert found.text.startswith("Leave-one-out is unreliable for")
@@ -323,11 +346,12 @@ def test_what_is_unreliable_is_said_first_and_claims_no_winner() -> None:
     assert "is not known" in found.text
     assert found.text.count("predicts better than") == 1
     assert "between 12 units are not to be trusted" in found.text
-    # By rows, the same posteriors say who predicts better, and of enough units.
-    by_rows = compare(fits).text
+    # By rows, the same posteriors say who predicts better.
+    by_rows = compare(fits, wts=False).text
     assert by_rows.startswith(f"{EVERYTHING!r} predicts better than")
     assert "not known" not in by_rows
     assert "not to be trusted" not in by_rows
+    assert "There are 12 clusters (origin) only: standard errors are rough" in by_rows
 
 
 @pytest.mark.parametrize(
@@ -343,7 +367,8 @@ def test_what_is_unreliable_is_said_first_and_claims_no_winner() -> None:
 def test_a_difference_stands_without_the_units_that_are_unreliable(
     gap: list[float], high: Any, rests: bool
 ) -> None:
-    assert _rests_on(np.array(gap), np.isin(np.arange(200), list(high))) is rests
+    found = rests_on(np.array(gap), np.isin(np.arange(200), list(high)), each_alone(200))
+    assert found is rests
 
 
 def test_unconverged_draws_are_marked_where_they_are_allowed(survey: Survey) -> None:
@@ -369,13 +394,11 @@ def test_another_seed_of_a_theory_shares_its_weight(draws: int) -> None:
 
     for persons in (EVERYTHING, "female"):
         one, other = fitted(persons, 0), fitted(persons, 1)
-        assert compare({"a": one, "b": other}).summary["weight"].to_list() == [0.5, 0.5]
+        assert plain({"a": one, "b": other}).summary["weight"].to_list() == [0.5, 0.5]
     both = {"a": fitted(EVERYTHING, 0), "b": fitted("female", 1)}
-    alone = compare(both).summary.set_index("theory")["weight"]
+    alone = plain(both).summary.set_index("theory")["weight"]
     assert 0.8 < alone["a"] < 0.95
-    with_twin = compare(both | {"twin": fitted(EVERYTHING, 2)}).summary.set_index("theory")[
-        "weight"
-    ]
+    with_twin = plain(both | {"twin": fitted(EVERYTHING, 2)}).summary.set_index("theory")["weight"]
     assert with_twin["a"] == with_twin["twin"]
     assert with_twin["a"] + with_twin["twin"] == pytest.approx(alone["a"], abs=0.01)
 
@@ -473,7 +496,7 @@ def test_another_base_and_order_are_the_same_choice_set(survey: Survey) -> None:
 
 def test_unknown_unit_is_refused(theories: dict[str, Posterior]) -> None:
     with pytest.raises(QuestionError, match=r"'persn' is unknown; did you mean 'person'"):
-        compare(theories, unit="persn")
+        compare(theories, question="persn")
 
 
 def test_unconverged_draws_are_refused_unless_allowed(survey: Survey) -> None:

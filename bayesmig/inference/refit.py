@@ -1,0 +1,160 @@
+"""Fit a theory again to some of the rows that it was fitted to, with few draws.
+
+Encodings, groups and priors stay those of all rows (priors of constants are centred at
+shares of all of them), so that parameters mean the same. Weighted draws keep their weights:
+few are enough for means of densities. Where they will not do, chains are run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from bayesmig.choice.utility import Coefficients, take_rows
+from bayesmig.design.design import Design
+from bayesmig.inference import approximate, routes
+from bayesmig.inference.density import worth_integrating
+from bayesmig.inference.refine import refined
+from bayesmig.posterior import MAX_PARETO_K, Posterior
+from bayesmig.progress import Progress, silent
+
+Array = NDArray[np.float64]
+#: Weighted draws, and what they must be worth in all.
+_DRAWS, _LEAST = 400, 100
+#: Chains where they are run, their draws, and what will do of them.
+_CHAINS, _CHAIN_DRAWS, _MAX_R_HAT = 4, 250, 1.05
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """Draws of the parameters.
+
+    Attributes
+    ----------
+    coefficients
+        As of a posterior, one leading dimension.
+    named
+        All parameters by name, ``(draw, ...)``.
+    log_weights
+        Normalised, ``(draw,)``.
+    problems
+        What keeps the draws from being trusted, in words.
+    """
+
+    coefficients: Coefficients
+    named: Mapping[str, Array]
+    log_weights: Array
+    problems: tuple[str, ...] = ()
+
+    @property
+    def worth(self) -> float:
+        """Kish's effective number of draws."""
+        return float(1 / np.square(np.exp(self.log_weights)).sum())
+
+
+def some_rows(design: Design, rows: NDArray[np.int64]) -> Design:
+    """A design on some of its rows; encodings, groups and priors are those of all."""
+    return replace(
+        design,
+        frame=design.frame.iloc[rows].reset_index(drop=True),
+        columns=take_rows(design.columns, rows),
+        choice=design.choice[rows],
+        weights=None if design.weights is None else design.weights[rows],
+    )
+
+
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
+def refit(
+    posterior: Posterior, rows: NDArray[np.int64], *, seed: int, progress: Progress = silent
+) -> Refit:
+    """Fit the theory of a posterior to some of its rows.
+
+    Parameters
+    ----------
+    posterior
+        Draws on all rows.
+    rows
+        Positions of those that are kept.
+    seed
+        Of everything random.
+    progress
+        Told of chains where they are run.
+
+    Raises
+    ------
+    InferenceError
+        As `bayesmig.fit`.
+    """
+    design = some_rows(posterior.design, rows)
+    found = _weighted(design, seed)
+    return _chains(design, seed, progress) if found is None else found
+
+
+def _weighted(design: Design, seed: int) -> Refit | None:
+    """Weighted draws, where they will do."""
+    plan = routes.plan_fit(
+        design,
+        seed,
+        method="auto",
+        precision="auto",
+        draws=_DRAWS,
+        tune=None,
+        target_accept=None,
+    )
+    if plan.route != "map":
+        return None
+    density = routes.density_of(design, plan)
+    if worth_integrating(density) or not approximate.supports(density):
+        return None
+    try:
+        found = approximate.weighted_draws(
+            refined(density),
+            seed=seed,
+            draws=_DRAWS,
+            weigh=True,
+            progress=silent,
+            least_share=_LEAST / _DRAWS,
+        )
+    except np.linalg.LinAlgError:
+        return None
+    if not (found.whole and found.pareto_k < MAX_PARETO_K and found.weight_ess >= _LEAST):
+        return None
+    named = density.named(found.theta, found.effects)
+    return Refit(_coefficients(design, named), named, found.log_weights)
+
+
+def _chains(design: Design, seed: int, progress: Progress) -> Refit:
+    """Chains of the route that a fit would take."""
+    tree = routes.chains_of(design, seed, _CHAINS, _CHAIN_DRAWS, progress)
+    draws, of = tree["posterior"].to_dataset(), tree["diagnostics"].to_dataset()
+    named = {
+        str(name): values.transpose("chain", "draw", ...).to_numpy().reshape(-1, *values.shape[2:])
+        for name, values in draws.data_vars.items()
+    }
+    n = _CHAINS * _CHAIN_DRAWS
+    problems = []
+    if not (worst := float(of["r_hat"].max())) <= _MAX_R_HAT:
+        problems.append(f"R-hat {worst:.2f} > {_MAX_R_HAT}")
+    if not (least := float(of["ess_bulk"].min())) >= _LEAST:
+        problems.append(f"bulk ESS {least:.0f} < {_LEAST}")
+    return Refit(_coefficients(design, named), named, np.full(n, -np.log(n)), tuple(problems))
+
+
+def _coefficients(design: Design, named: Mapping[str, Any]) -> Coefficients:
+    """The parameters as `bayesmig.choice` takes them."""
+    curves = design.responses
+    return Coefficients(
+        persons=named["beta"],
+        only=named.get("beta_only"),
+        attributes=named.get("gamma"),
+        effects={by: named[f"u_{by}"] for by in design.layouts},
+        tastes={by: named[f"taste_{by}"] for by in design.tastes},
+        lambdas=named.get("lambda_nest"),
+        curves=None if curves is None else {name: named[name] for name in curves.labels},
+        feasibility=named.get("feasibility"),
+    )

@@ -1,0 +1,249 @@
+"""How far sums of pointwise differences can be trusted, and how theories are weighed.
+
+Sivula, Magnusson, Matamoros and Vehtari 2020 (arXiv 2008.10296) for when a difference says
+little; Yao, Vehtari, Simpson and Gelman 2018 (doi 10.1214/17-BA1091) for stacking and
+pseudo-BMA+; McLatchie and Vehtari 2024 (doi 10.1007/s11222-024-10442-4) for the bias of
+choosing the best of many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmig.design.design import Design
+from bayesmig.model_comparison.integrals import lies_in
+from bayesmig.model_comparison.left_out import Estimate
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+#: Roles whose labels are drawn, or live, together: the first that there is.
+_CLUSTERS = ("psu", "origin", "household", "person")
+#: Theories are alike that differ by at most so many times what another seed makes.
+_ALIKE = 2.0
+#: Draws of the Bayesian bootstrap.
+_BOOTSTRAP = 4000
+#: Theories beyond which the best owes something to being chosen.
+MANY = 10
+
+
+@dataclass(frozen=True)
+class Sums:
+    """How units are summed.
+
+    Attributes
+    ----------
+    weights
+        Of units, with mean one, ``(unit,)``; ``None``: each counts once.
+    clusters, strata
+        Cluster of every unit, and stratum of every cluster, from 0.
+    by
+        What clusters are; empty where every unit is one.
+    """
+
+    weights: Array | None = field(repr=False)
+    clusters: Codes = field(repr=False)
+    strata: Codes = field(repr=False)
+    by: str
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters."""
+        return len(self.strata)
+
+    def weighted(self, values: Array) -> Array:
+        """``(..., unit)``, each times its weight."""
+        return values if self.weights is None else values * self.weights
+
+    def of_clusters(self, values: Array) -> Array:
+        """Weighted sums over clusters, ``(..., cluster)``."""
+        flat = self.weighted(values).reshape(-1, values.shape[-1])
+        sums = [np.bincount(self.clusters, of, self.n_clusters) for of in flat]
+        return np.stack(sums).reshape(*values.shape[:-1], -1)
+
+    def error(self, values: Array, kept: NDArray[np.bool_] | None = None) -> float:
+        """Standard error of the weighted sum of ``(unit,)``, clusters drawn within strata.
+
+        ``sum_h n_h / (n_h - 1) sum_c (d_hc - mean_h)^2`` of the sums ``d`` of clusters; a
+        stratum of one cluster is centred at the mean of all. ``kept`` leaves units out.
+        """
+        there = np.ones(self.n_clusters, dtype=bool)
+        if kept is not None:
+            values = np.where(kept, values, 0.0)
+            there = np.bincount(self.clusters, kept, self.n_clusters) > 0
+        sums, strata = self.of_clusters(values)[there], self.strata[there]
+        sizes = np.bincount(strata)
+        alone = sizes == 1
+        means = np.bincount(strata, sums) / sizes.clip(1)
+        means[alone] = sums.mean()
+        factors = np.where(alone, 1.0, sizes / (sizes - 1.0).clip(1.0))
+        return float(np.sqrt((factors[strata] * np.square(sums - means[strata])).sum()))
+
+
+def sums_of(design: Design, rows: Codes, units: Codes, what: str, weights: Array | None) -> Sums:
+    """How units of a survey are summed.
+
+    Parameters
+    ----------
+    design
+        Roles and rows.
+    rows, units, what
+        Positions of rows, and unit of each, from 0; the role that units are of, or ``obs``.
+    weights
+        Of all rows; a unit has the mean of its rows' weights.
+    """
+    n, frame = int(units.max()) + 1, design.frame.iloc[rows]
+    of_units = None
+    if weights is not None:
+        of_units = np.bincount(units, weights[rows]) / np.bincount(units)
+        of_units = of_units / of_units.mean()
+    for role in _CLUSTERS:
+        if role not in design.roles:
+            continue
+        labels = frame[design.roles[role]].astype(str)
+        strata = np.zeros(len(units), dtype=np.int64)
+        if role == "psu" and "strata" in design.roles:
+            strata = _codes(frame[design.roles["strata"]].astype(str))
+            # A label of a psu may stand in several strata.
+            labels = labels + "\0" + pd.Series(strata.astype(str), index=labels.index)
+        codes = _codes(labels)
+        if role != what and 1 < codes.max() + 1 < n and lies_in(units, codes):
+            return Sums(of_units, _of(units, codes), _of(codes, strata), role)
+    # Units are their own clusters: what they are drawn within is not known.
+    return Sums(of_units, np.arange(n), np.zeros(n, dtype=np.int64), "")
+
+
+def _codes(labels: pd.Series) -> Codes:
+    return np.asarray(pd.factorize(labels, sort=True)[0], dtype=np.int64)
+
+
+def _of(inner: Codes, outer: Codes) -> Codes:
+    """The outer code of every inner one."""
+    found = np.zeros(int(inner.max()) + 1, dtype=np.int64)
+    found[inner] = outer
+    return found
+
+
+# ------------------------------------------------------------------------------ weights
+
+
+def stacking_weights(
+    elpd: Array, alike: Sequence[int] | None = None, weights: Array | None = None
+) -> Array:
+    """Weights of theories that together predict best.
+
+    Parameters
+    ----------
+    elpd
+        Pointwise, ``(theory, unit)``.
+    alike
+        Number of the group of every theory, from 0; the theories of a group count as
+        one, their average, and share its weight equally. Left out: each is its own.
+    weights
+        Of units; left out, each counts once.
+
+    Returns
+    -------
+    ndarray
+        ``(theory,)``, at least 0, summing to one. They maximise the mean log of the
+        weighted predictive densities: where one theory is hardly ever better, a small
+        difference gives all the weight to the other.
+    """
+    groups = np.arange(len(elpd)) if alike is None else np.asarray(alike)
+    shared = (groups == np.unique(groups)[:, None]) / np.bincount(groups)[:, None]
+    density = np.exp(elpd - elpd.max(axis=0)).T @ shared.T
+    of_units = np.ones(elpd.shape[1]) if weights is None else weights
+    return np.asarray(_mixture(density, of_units / of_units.sum()) @ shared)
+
+
+def _mixture(density: Array, shares: Array) -> Array:
+    """Weights of the columns of ``(unit, theory)`` whose mixture has the best mean log."""
+    from scipy.optimize import minimize
+
+    width = density.shape[1]
+
+    def loss(weights: Array) -> tuple[float, Array]:
+        mixed = density @ weights
+        return -float(shares @ np.log(mixed)), -(shares / mixed) @ density
+
+    solved = minimize(
+        loss,
+        np.full(width, 1 / width),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * width,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(width)},
+        options={"ftol": 1e-12, "maxiter": 500},
+    )
+    weights = np.clip(solved.x, 0.0, 1.0)
+    return np.asarray(weights / weights.sum())
+
+
+def pseudo_bma_weights(of_clusters: Array, seed: int = 0) -> Array:
+    """Pseudo-BMA+ weights: of theories by elpd, over a Bayesian bootstrap of clusters.
+
+    Parameters
+    ----------
+    of_clusters
+        Sums of elpd over clusters (units, where these are not clustered), ``(theory,
+        cluster)``.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    ndarray
+        ``(theory,)``, summing to one.
+    """
+    n = of_clusters.shape[1]
+    centred = of_clusters - of_clusters.mean(axis=0)
+    rng, total = np.random.default_rng(seed), np.zeros(len(centred))
+    most = max(1, 4_000_000 // n)
+    for start in range(0, _BOOTSTRAP, most):
+        shares = rng.standard_exponential((min(most, _BOOTSTRAP - start), n))
+        shares /= shares.sum(axis=1, keepdims=True)
+        z = n * shares @ centred.T
+        odds = np.exp(z - z.max(axis=1, keepdims=True))
+        total += (odds / odds.sum(axis=1, keepdims=True)).sum(axis=0)
+    return np.asarray(total / total.sum())
+
+
+def alike(found: Sequence[Estimate]) -> list[int]:
+    """Groups of theories that differ by no more than another seed of one would."""
+    groups: list[int] = []
+    firsts: list[Estimate] = []
+    for estimate in found:
+        near = (
+            np.square(estimate.elpd - first.elpd).sum()
+            <= _ALIKE**2 * (estimate.noise + first.noise)
+            for first in firsts
+        )
+        group = next((g for g, is_near in enumerate(near) if is_near), len(firsts))
+        if group == len(firsts):
+            firsts.append(estimate)
+        groups.append(group)
+    return groups
+
+
+def by_chance(elpd: Array) -> float:
+    """By how much the best of theories that are alike would exceed their middle one.
+
+    The expected largest of as many normal differences, whose spread is taken from the
+    better half, in nats (McLatchie and Vehtari 2024, as R's ``loo`` computes it).
+
+    Parameters
+    ----------
+    elpd
+        Of every theory, ``(theory,)``.
+    """
+    from scipy.stats import norm
+
+    ordered = np.sort(elpd)[::-1]
+    gap = ordered - ordered[len(ordered) // 2]
+    better = gap[gap >= np.median(gap)]
+    spread = float(np.sqrt(np.mean(np.square(better))))
+    return float(spread * norm.ppf(1 - 1 / (2 * (len(elpd) - 1))))

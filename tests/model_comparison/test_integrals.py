@@ -1,0 +1,248 @@
+"""Integrals over effects of groups, against dense sums over grids, row by row in loops."""
+
+import math
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bayesmig.choice.utility import take_draws
+from bayesmig.errors import QuestionError
+from bayesmig.model_comparison import compare, integrals
+from bayesmig.model_comparison.integrals import (
+    Densities,
+    covariance_roots,
+    factors_of,
+    to_integrate,
+)
+from bayesmig.model_comparison.quadrature import rules
+from bayesmig.posterior import Posterior
+from tests.fabricate import fabricated, small_design, small_frame, survey_of
+
+DRAWS = np.array([0, 17, 500])
+
+
+def densities(
+    posterior: Posterior, units: np.ndarray, by: tuple[str, ...] | None = None, **keys: Any
+) -> np.ndarray:
+    """``(draw, unit)`` at some draws."""
+    design, factors = posterior.design, factors_of(posterior.design)
+    chosen = (
+        to_integrate(factors, units, "obs") if by is None else tuple(factors[name] for name in by)
+    )
+    named = {
+        str(k): v.to_numpy().reshape(-1, *v.shape[2:]) for k, v in posterior.draws.data_vars.items()
+    }
+    found = Densities(
+        design.columns,
+        design.choice,
+        posterior.coefficients(),
+        chosen,
+        {f.by: covariance_roots(named, f) for f in chosen},
+        units,
+        **keys,
+    )
+    out = np.full((len(DRAWS), found.n_units), np.nan)
+    for which, block in found.blocks(DRAWS):
+        out[:, which] = block
+    return out
+
+
+def row_log_likelihood(
+    posterior: Posterior, draw: int, rows: np.ndarray, effects: dict[str, np.ndarray]
+) -> float:
+    """Log-likelihood of rows at a draw's coefficients and these effects ``(nonbase, term)``."""
+    design, total = posterior.design, 0.0
+    beta = posterior.coefficients().persons[draw]
+    for i in rows:
+        v = [0.0]
+        for j in range(len(design.nonbase)):
+            value = float(design.columns.persons[i] @ beta[:, j])
+            for by, u in effects.items():
+                value += float(design.columns.groups[by][1][i] @ u[j])
+            v.append(value)
+        open_ = np.ones(len(v)) if (a := design.columns.available) is None else a[i]
+        below = math.log(sum(math.exp(x) for x, is_open in zip(v, open_, strict=True) if is_open))
+        total += v[int(design.choice[i])] - below
+    return total
+
+
+def of_grid(
+    posterior: Posterior, draw: int, rows: np.ndarray, by: str, width: int, along: int = 31
+) -> float:
+    """Log of the integral over a factor's effects, by a sum over a grid."""
+    draws, layout = posterior.draws, posterior.design.layouts[by]
+    sigma = draws[f"sigma_{by}"].to_numpy().reshape(-1, width)[draw]
+    corr = np.eye(width)
+    if f"corr_{by}" in draws:
+        corr = draws[f"corr_{by}"].to_numpy().reshape(-1, width, width)[draw]
+    root = np.linalg.cholesky(corr * np.outer(sigma, sigma))
+    z = np.linspace(-6, 6, along)
+    log_z = -0.5 * z**2 - math.log(np.exp(-0.5 * z**2).sum())
+    terms = []
+    for at in product(range(along), repeat=width):
+        u = (root @ z[list(at)]).reshape(-1, len(layout.terms))
+        terms.append(log_z[list(at)].sum() + row_log_likelihood(posterior, draw, rows, {by: u}))
+    return float(np.logaddexp.reduce(terms))
+
+
+@pytest.fixture(scope="module")
+def posterior() -> Posterior:
+    survey = survey_of(small_frame(90, seed=3, origins=9))
+    return fabricated(small_design("female + wealth", survey=survey), spread=0.2, survey=survey)
+
+
+@pytest.fixture
+def finely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many points as there are."""
+    monkeypatch.setattr(integrals, "EXACT", 1e-5)
+
+
+@pytest.mark.usefixtures("finely")
+def test_a_row_given_the_rest_of_its_group(posterior: Posterior) -> None:
+    found = densities(posterior, np.arange(90))
+    codes = posterior.design.columns.groups["origin"][0]
+    for k, i in ((0, 0), (1, 5), (2, 33)):
+        rows = np.flatnonzero(codes == codes[i])
+        draw = int(DRAWS[k])
+        whole = of_grid(posterior, draw, rows, "origin", 2)
+        rest = of_grid(posterior, draw, rows[rows != i], "origin", 2)
+        assert found[k, i] == pytest.approx(whole - rest, abs=1e-4)
+
+
+@pytest.mark.usefixtures("finely")
+def test_whole_groups_and_units_in_them(posterior: Posterior) -> None:
+    codes = posterior.design.columns.groups["origin"][0]
+    whole = densities(posterior, codes)
+    rows = np.flatnonzero(codes == 4)
+    assert whole[1, 4] == pytest.approx(of_grid(posterior, 17, rows, "origin", 2), abs=1e-4)
+    # Two units in every group, and units that several groups lie in.
+    halves = 2 * codes + np.arange(90) % 2
+    halves = np.unique(halves, return_inverse=True)[1]
+    unit = halves[rows[0]]
+    rest = of_grid(posterior, 17, rows[halves[rows] != unit], "origin", 2)
+    assert densities(posterior, halves)[1, unit] == pytest.approx(whole[1, 4] - rest, abs=1e-4)
+    several = densities(posterior, codes // 3)
+    np.testing.assert_allclose(several[:, 1], whole[:, 3:6].sum(axis=1), atol=1e-9)
+
+
+def test_alone_a_unit_is_its_own_group(posterior: Posterior) -> None:
+    found = densities(posterior, np.arange(90), alone=True)
+    wanted = of_grid(posterior, 17, np.array([7]), "origin", 2)
+    assert found[1, 7] == pytest.approx(wanted, abs=2e-3)
+
+
+@pytest.mark.usefixtures("finely")
+def test_slopes_and_closed_alternatives() -> None:
+    frame = small_frame(80, seed=5, origins=8)
+    frame["open"] = (np.arange(80) % 3 > 0) | (frame["choice"] == "international")
+    frame["open"] = frame["open"].astype(int)
+    design = small_design(
+        "female",
+        survey=survey_of(frame),
+        groups=[{"by": "origin", "terms": "0 + wealth"}],
+        available={"international": "open"},
+    )
+    posterior = fabricated(design, spread=0.2)
+    found = densities(posterior, np.arange(80))
+    codes = design.columns.groups["origin"][0]
+    rows = np.flatnonzero(codes == codes[11])
+    whole = of_grid(posterior, 17, rows, "origin", 2)
+    rest = of_grid(posterior, 17, rows[rows != 11], "origin", 2)
+    assert found[1, 11] == pytest.approx(whole - rest, abs=1e-4)
+
+
+@pytest.mark.usefixtures("finely")
+def test_four_effects_a_group_by_quasi_random_points() -> None:
+    design = small_design(
+        "female",
+        survey=survey_of(small_frame(60, seed=5, origins=6)),
+        groups=[{"by": "origin", "terms": "1 + wealth"}],
+    )
+    posterior = fabricated(design, spread=0.1)
+    rows = np.flatnonzero(design.columns.groups["origin"][0] == 2)
+    wanted = of_grid(posterior, 17, rows, "origin", 4, along=11)
+    found = densities(posterior, design.columns.groups["origin"][0])
+    assert found[1, 2] == pytest.approx(wanted, abs=0.02)
+
+
+def test_compiled_and_general_likelihoods_agree(
+    posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = densities(posterior, np.arange(90))
+    monkeypatch.setattr(integrals, "beyond_logit", lambda columns: ("made up",))
+    np.testing.assert_allclose(densities(posterior, np.arange(90)), compiled, atol=1e-9)
+
+
+@pytest.mark.usefixtures("finely")
+def test_households_in_places_are_integrated_at_every_point_of_the_place() -> None:
+    frame = small_frame(40, seed=2, origins=4)
+    frame["choice"] = frame["choice"].replace("international", "internal")
+    design = small_design(
+        "female",
+        survey=survey_of(frame),
+        choice={"alternatives": ["stay", "internal"], "base": "stay"},
+        groups=[{"by": "origin"}, {"by": "household:origin"}],
+    )
+    posterior = fabricated(design, spread=0.2)
+    place, household = (design.columns.groups[g.by][0] for g in design.spec.groups)
+    names = [g.by for g in design.spec.groups]
+    found = densities(posterior, place)
+    sigma = [posterior.draws[f"sigma_{by}"].to_numpy().reshape(-1)[17] for by in names]
+    z = np.linspace(-6, 6, 31)
+    log_z = -0.5 * z**2 - math.log(np.exp(-0.5 * z**2).sum())
+    outer = []
+    for at, weight in zip(z, log_z, strict=True):
+        total = weight
+        for h in np.unique(household[place == 1]):
+            rows = np.flatnonzero(household == h)
+            total += np.logaddexp.reduce(
+                [
+                    w
+                    + row_log_likelihood(
+                        posterior,
+                        17,
+                        rows,
+                        {
+                            names[0]: np.array([[at * sigma[0]]]),
+                            names[1]: np.array([[b * sigma[1]]]),
+                        },
+                    )
+                    for b, w in zip(z, log_z, strict=True)
+                ]
+            )
+        outer.append(total)
+    assert found[1, 1] == pytest.approx(np.logaddexp.reduce(outer), abs=1e-3)
+    # The question of a person conditions on places, and integrates over households.
+    assert [f.by for f in to_integrate(factors_of(design), np.arange(40), "obs")] == names[1:]
+    assert [f.by for f in to_integrate(factors_of(design), place, "origin")] == names
+
+
+def test_factors_that_cross_are_not_integrated_together() -> None:
+    frame = small_frame(200, seed=2, origins=6)
+    groups = [{"by": "region:female"}, {"by": "origin"}]
+    design = small_design("female", survey=survey_of(frame), groups=groups)
+    units = design.columns.groups["origin"][0] * 0
+    with pytest.raises(QuestionError, match="would have to be integrated out together"):
+        to_integrate(factors_of(design), units, "everyone")
+    pair = {"a": fabricated(design), "b": fabricated(design)}
+    assert "Effects of origin integrated out" in compare(pair, question="origin").text
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_points_integrate_polynomials_of_a_normal(width: int) -> None:
+    for rule in rules(width)[-1:]:
+        w = np.exp(rule.log_weights)
+        assert w.sum() == pytest.approx(1.0, abs=0.02)
+        second = np.einsum("k,ki,kj->ij", w, rule.z, rule.z)
+        np.testing.assert_allclose(second, np.eye(width), atol=0.06)
+
+
+def test_draws_do_not_depend_on_each_other(posterior: Posterior) -> None:
+    """Blocks of draws and of groups change nothing."""
+    before = densities(posterior, np.arange(90))
+    assert len(take_draws(posterior.coefficients(), DRAWS).persons) == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(integrals, "_BLOCK_SIZE", 2_000)
+        np.testing.assert_allclose(densities(posterior, np.arange(90)), before, atol=1e-9)

@@ -1,0 +1,167 @@
+"""Errors by cluster, weights of units and theories, and what the verdict says of them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayesmig.errors import QuestionError
+from bayesmig.model_comparison import compare
+from bayesmig.model_comparison.separation import (
+    Sums,
+    by_chance,
+    pseudo_bma_weights,
+    stacking_weights,
+    sums_of,
+)
+from bayesmig.model_comparison.verdict import errors_needed, times_as_many
+from tests.checks.worlds import laplace
+from tests.fabricate import fabricated, small_design, small_frame, survey_of
+
+
+def alone(n: int) -> Sums:
+    return Sums(None, np.arange(n), np.zeros(n, dtype=np.int64), "")
+
+
+def test_without_clusters_the_error_is_that_of_independent_units() -> None:
+    values = np.random.default_rng(0).normal(size=80)
+    assert alone(80).error(values) == pytest.approx(np.sqrt(80 * values.var(ddof=1)))
+
+
+def test_errors_by_cluster_and_stratum_by_hand() -> None:
+    rng = np.random.default_rng(1)
+    values, weights = rng.normal(size=60), rng.gamma(3.0, 1 / 3, 60)
+    clusters = rng.integers(9, size=60)
+    strata = np.array([0, 0, 0, 1, 1, 1, 1, 2, 0])
+    total = 0.0
+    sums = [sum(values[i] * weights[i] for i in range(60) if clusters[i] == c) for c in range(9)]
+    for h in range(3):
+        here = [sums[c] for c in range(9) if strata[c] == h]
+        if len(here) == 1:
+            total += (here[0] - sum(sums) / 9) ** 2
+            continue
+        mean = sum(here) / len(here)
+        total += len(here) / (len(here) - 1) * sum((d - mean) ** 2 for d in here)
+    found = Sums(weights, clusters, strata, "psu").error(values)
+    assert found == pytest.approx(np.sqrt(total))
+
+
+def test_errors_of_clusters_cover_where_those_of_units_do_not() -> None:
+    """Sums of differences that have a part in common within places."""
+    rng, inside = np.random.default_rng(2), {"clusters": 0, "units": 0}
+    place = np.repeat(np.arange(50), 10)
+    for _ in range(400):
+        values = rng.normal(size=50)[place] + rng.normal(size=500)
+        clustered = Sums(None, place, np.zeros(50, dtype=np.int64), "origin").error(values)
+        inside["clusters"] += abs(values.sum()) < 1.96 * clustered
+        inside["units"] += abs(values.sum()) < 1.96 * alone(500).error(values)
+    assert 0.92 < inside["clusters"] / 400 < 0.98
+    assert inside["units"] / 400 < 0.7
+
+
+def design_of(**columns: Any) -> Any:
+    frame = small_frame(120, seed=1, origins=10).assign(**columns)
+    return small_design("female", survey=survey_of(frame), groups=[])
+
+
+def test_clusters_are_the_widest_that_units_lie_in() -> None:
+    design, rows = design_of(), np.arange(120)
+    of_rows = sums_of(design, rows, rows, "obs", None)
+    assert (of_rows.by, of_rows.n_clusters) == ("origin", 10)
+    place = np.unique(design.frame["origin"], return_inverse=True)[1]
+    of_places = sums_of(design, rows, place, "origin", None)
+    assert (of_places.by, of_places.n_clusters) == ("", 10)
+    region = np.unique(design.frame["region"], return_inverse=True)[1]
+    assert sums_of(design, rows, region, "region", None).by == ""
+
+
+def test_units_weigh_what_their_rows_do_on_average() -> None:
+    design, rows = design_of(), np.arange(120)
+    household = np.unique(design.frame["household"], return_inverse=True)[1]
+    found = sums_of(design, rows, household, "household", design.weights).weights
+    means = pd.Series(design.weights).groupby(household).mean().to_numpy()
+    np.testing.assert_allclose(found, means / means.mean())
+
+
+def test_weights_of_units_weigh_stacking() -> None:
+    rng = np.random.default_rng(0)
+    elpd = np.log(rng.dirichlet([2.0, 2.0], 300).T)
+    counts = rng.integers(1, 4, 300)
+    repeated = stacking_weights(np.repeat(elpd, counts, axis=1))
+    assert stacking_weights(elpd, weights=counts.astype(float)) == pytest.approx(repeated, abs=1e-5)
+
+
+def test_bootstrapped_weights_of_one_theory_that_is_always_better() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=200)
+    assert pseudo_bma_weights(np.stack([base, base - 0.5]))[0] > 0.999
+    assert pseudo_bma_weights(np.stack([base, base])) == pytest.approx([0.5, 0.5])
+
+
+def test_weighted_elpd_is_the_weighted_sum() -> None:
+    survey = survey_of(small_frame(300, seed=1))
+    fits = {
+        name: laplace(small_design(name, survey=survey), survey=survey)
+        for name in ("female", "wealth")
+    }
+    found = compare(fits)
+    weights = fits["female"].design.weights
+    wanted = (found.pointwise["elpd"].to_numpy() * weights).sum(axis=1)
+    by_theory = found.summary.set_index("theory")["elpd"]
+    assert by_theory[list(fits)].to_numpy() == pytest.approx(wanted)
+    assert "Of the population: units are weighted by weight" in found.text
+    plain = compare(fits, wts=False)
+    assert plain.summary["elpd"].sum() == pytest.approx(float(plain.pointwise["elpd"].sum()))
+
+
+def test_theories_that_disagree_about_weights_are_not_compared() -> None:
+    survey = survey_of(small_frame(200, seed=1))
+    fits = {
+        rule: fabricated(small_design("female", survey=survey, weights=rule))
+        for rule in ("estimand", "ignore")
+    }
+    with pytest.raises(QuestionError, match="'estimand' uses survey weights and 'ignore'"):
+        compare(fits)
+    assert len(compare(fits, wts=False).summary) == 2
+
+
+# ------------------------------------------------------------------------------ selection
+
+
+def test_the_best_of_many_alike_is_no_better_than_chance() -> None:
+    """Of theories that all predict alike, the bound holds the best in most worlds; of one that
+    is better it does not."""
+    rng, held = np.random.default_rng(3), 0
+    for _ in range(300):
+        elpd = rng.normal(0.0, 5.0, 30)
+        held += np.max(elpd) - np.sort(elpd)[::-1][15] <= by_chance(elpd)
+    assert held / 300 > 0.5
+    elpd = np.append(rng.normal(0.0, 1.0, 29), 30.0)
+    assert 30.0 - np.median(elpd) > by_chance(elpd)
+
+
+def test_more_than_ten_theories_are_warned_of_selection() -> None:
+    survey = survey_of(small_frame(300, seed=1))
+    design = small_design("female", survey=survey, groups=[])
+    fits = {f"t{k:02d}": laplace(design, seed=k) for k in range(11)}
+    text = compare(fits).text
+    assert "The best of 11 theories owes part of its elpd to being chosen" in text
+    assert "may be chance alone" in text
+    fits.pop("t10")
+    assert "being chosen" not in compare(fits).text
+
+
+# --------------------------------------------------------------------------- what would
+
+
+def test_what_would_separate_grows_with_the_square() -> None:
+    assert times_as_many(5.0, 5.0, 2.0) == pytest.approx(4.0)
+    assert times_as_many(1.0, 0.4, 2.0) == pytest.approx(4.0)
+    assert times_as_many(0.4, 5.0, 2.0) == np.inf
+    assert times_as_many(0.0, 0.0, 2.0) == np.inf
+
+
+def test_few_clusters_need_more_errors() -> None:
+    of = {n: errors_needed(alone(n)) for n in (3, 12, 2000)}
+    assert of[3] > 4 > of[12] > 2.2 > of[2000] > 2.0
