@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bayesmig.explanation.graph import graph
     from bayesmig.hypotheses import test
     from bayesmig.immobility import stayers
+    from bayesmig.imputation import Imputed, fit_imputed, read_imputed
     from bayesmig.inference.graph import to_pymc
     from bayesmig.inference.routes import fit
     from bayesmig.model_comparison import compare, evidence_ratio
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 #: Public name -> "module:attribute", or the module itself.
 _PUBLIC = {
+    "Imputed": "bayesmig.imputation:Imputed",
     "ModelSpec": "bayesmig.spec.model:ModelSpec",
     "Posterior": "bayesmig.posterior:Posterior",
     "Scenario": "bayesmig.spec.scenario:Scenario",
@@ -50,6 +52,7 @@ _PUBLIC = {
     "evidence_ratio": "bayesmig.model_comparison:evidence_ratio",
     "explain": "bayesmig.explanation.explain:explain",
     "fit": "bayesmig.inference.routes:fit",
+    "fit_imputed": "bayesmig.imputation:fit_imputed",
     "graph": "bayesmig.explanation.graph:graph",
     "levels": "bayesmig.variance_partition:levels",
     "load": "bayesmig.posterior:load",
@@ -57,6 +60,7 @@ _PUBLIC = {
     "load_scenario": "bayesmig.spec.library:load_scenario",
     "log_likelihood": "bayesmig.predict:log_likelihood",
     "predictions": "bayesmig.predict:predictions",
+    "read_imputed": "bayesmig.imputation:read_imputed",
     "read_survey": "bayesmig.survey.survey:read_survey",
     "rehearse": "bayesmig.rehearsal:rehearse",
     "report": "bayesmig.study:report",
@@ -69,6 +73,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Imputed",
     "ModelSpec",
     "Posterior",
     "Scenario",
@@ -83,6 +88,7 @@ __all__ = [
     "evidence_ratio",
     "explain",
     "fit",
+    "fit_imputed",
     "graph",
     "levels",
     "load",
@@ -90,6 +96,7 @@ __all__ = [
     "load_scenario",
     "log_likelihood",
     "predictions",
+    "read_imputed",
     "read_survey",
     "rehearse",
     "report",

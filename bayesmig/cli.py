@@ -476,6 +476,7 @@ def fit(
     from bayesmig.inference.routes import fit as sample
     from bayesmig.spec.library import load_model
     from bayesmig.spec.study import Sampling
+    from bayesmig.survey.sampling import sampling_of
     from bayesmig.survey.survey import read_survey
     from bayesmig.tomlfile import validate as checked
 
@@ -484,8 +485,11 @@ def fit(
     options |= {"draws": draws, "tune": tune, "target_accept": target_accept}
     sampling = checked(Sampling, options, file="bayesmig fit")
     spec, survey = load_model(theory), read_survey(codebook)
-    for warning in validate_hypotheses(build_design(spec, survey)):
+    design = build_design(spec, survey)
+    for warning in validate_hypotheses(design):
         _say(f"warning: {warning}")
+    if design.is_pseudo:
+        sampling_of(survey)
     posterior = sample(
         spec,
         survey,
@@ -627,6 +631,11 @@ def predict(
         str | None, typer.Option(help="Packaged scenario or file: what would change.")
     ] = None,
     groups: Annotated[str, typer.Option(help="observed, new or typical.")] = "observed",
+    population: Annotated[
+        list[Path] | None,
+        typer.Option(help="Csv of cells and their people (column count); several are margins."),
+    ] = None,
+    total: Annotated[bool, typer.Option("--total", help="Numbers of people, not shares.")] = False,
     survey: SurveyOption = None,
     unconverged: Unconverged = False,
     as_json: AsJson = False,
@@ -638,9 +647,12 @@ def predict(
     Example: bayesmig predict networks.nc --comparison female --comparison wealth
 
     Example: bayesmig predict networks.nc --scenario network_cut --by female
+
+    Example: bayesmig predict networks.nc --population census.csv --total
     """
     from bayesmig import predict as ask
     from bayesmig.policy.counterfactual import counterfactual
+    from bayesmig.survey.population import read_population
 
     if sum(map(bool, (comparison, slope, scenario))) > 1:
         raise QuestionError(
@@ -648,16 +660,23 @@ def predict(
             mend="ask one at a time",
         )
     options: dict[str, Any] = {"by": by, "groups": groups, "allow_unconverged": unconverged}
+    if scenario and total:
+        raise QuestionError(
+            "a scenario's answer has totals beside its shares", mend="leave --total out"
+        )
+    if population:
+        tables = [read_population(path) for path in population]
+        options["population"] = tables[0] if len(tables) == 1 else tables
     posterior = _load(fit, survey)
     effect: Any
     if comparison:
-        effect = ask.comparisons(posterior, comparison, **options)
+        effect = ask.comparisons(posterior, comparison, total=total, **options)
     elif slope:
-        effect = ask.slopes(posterior, slope, **options)
+        effect = ask.slopes(posterior, slope, total=total, **options)
     elif scenario:
         effect = counterfactual(posterior, scenario, **options)
     else:
-        effect = ask.predictions(posterior, **options)
+        effect = ask.predictions(posterior, total=total, **options)
     if not as_json:
         print(effect)
         return

@@ -41,6 +41,7 @@ from bayesmig.inference.stream import probability_blocks
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
+    Population,
     Prepared,
     ask_about,
     change_of,
@@ -165,6 +166,7 @@ class HypothesisResult:
 class _Options(TypedDict, total=False):
     newdata: pd.DataFrame | None
     wts: bool | str
+    population: Population | None
     groups: Groups
     prob: float
     seed: int
@@ -185,6 +187,7 @@ def test(
     *,
     newdata: pd.DataFrame | None = None,
     wts: bool | str = True,
+    population: Population | None = None,
     groups: Groups = "observed",
     prob: float = INTERVAL,
     seed: int = 0,
@@ -200,7 +203,7 @@ def test(
         Draws of a theory.
     name
         One hypothesis, several, or (left out) all of the theory.
-    newdata, wts, groups, prob, seed, allow_unconverged
+    newdata, wts, population, groups, prob, seed, allow_unconverged
         As for `bayesmig.predict.predictions`: averages are taken over these rows, with
         these weights and group effects.
 
@@ -225,7 +228,9 @@ def test(
     not enter the probability of ``<`` and ``>``; its mass is reported beside it.
     """
     hypotheses = _asked(posterior.design, name)
-    ask = ask_about(posterior, newdata, None, wts, groups, prob, seed, allow_unconverged)
+    ask = ask_about(
+        posterior, newdata, None, wts, groups, prob, seed, allow_unconverged, population
+    )
     _check_columns(posterior.design, hypotheses, groups)
     for key, hypothesis in hypotheses.items():
         _refuse_one_percentile(ask.frame, ask.weights, key, hypothesis)

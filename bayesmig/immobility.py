@@ -22,6 +22,7 @@ from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
     Effect,
+    Population,
     Prepared,
     ask_about,
     finish,
@@ -44,6 +45,7 @@ def stayers(
     newdata: pd.DataFrame | None = None,
     by: str | Sequence[str] | None = None,
     wts: bool | str = True,
+    population: Population | None = None,
     groups: Groups = "observed",
     prob: float = INTERVAL,
     seed: int = 0,
@@ -55,7 +57,7 @@ def stayers(
     ----------
     posterior
         Draws of a theory with consideration.
-    newdata, by, wts, groups, prob, seed, allow_unconverged
+    newdata, by, wts, population, groups, prob, seed, allow_unconverged
         As for `bayesmig.predict.predictions`.
 
     Returns
@@ -82,7 +84,7 @@ def stayers(
             "wanted: everything is feasible in it",
             mend="fit a theory with [consideration]",
         )
-    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged, population)
     draws = _flat(ask)
     told = identified(ask, draws, _flat)
     found = finish(

@@ -19,7 +19,7 @@ import xarray as xr
 
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design, design_from_frame
-from bayesmig.errors import ConvergenceError, PosteriorError, rows_text
+from bayesmig.errors import ConvergenceError, PosteriorError, QuestionError, rows_text
 from bayesmig.spec.model import ModelSpec
 from bayesmig.tomlfile import validate
 
@@ -104,7 +104,8 @@ class Posterior:
         Theory × survey.
     data
         DataTree with the groups ``posterior``, ``sample_stats``, ``diagnostics``,
-        ``observed_data``, ``constant_data`` and, when asked for, ``prior``.
+        ``observed_data``, ``constant_data``, when asked for ``prior``, and of a
+        pseudo-posterior ``sampling``: what its correction did.
     provenance
         Versions, seeds, fingerprints, time.
     survey
@@ -215,6 +216,49 @@ class Posterior:
         """What every answer from a preview says; empty of other draws."""
         return f"an approximation ({PREVIEW})" if self.is_preview else ""
 
+    @property
+    def sampling_note(self) -> str:
+        """For which sampling design the draws were corrected; empty of other draws."""
+        if "choice_sample" in self.data:
+            return str(self.data["choice_sample"].attrs["note"])
+        if "sampling" not in self.data:
+            return ""
+        of = self.data["sampling"].attrs
+        return f"{of['note']} ({int(of['degrees_of_freedom']):,} degrees of freedom)"
+
+    def refuse_pseudo(self, what: str) -> None:
+        """Refuse something that draws which were corrected for a sampling design cannot give.
+
+        Raises
+        ------
+        QuestionError
+            Where the theory says ``weights = "pseudo"``, or constants were corrected.
+        """
+        self.refuse_choice_sample(what)
+        if self.design.is_pseudo:
+            raise QuestionError(
+                f"{what} does not apply to a pseudo-posterior: its draws were moved to the spread "
+                "that the sampling design implies, and have no density",
+                where=f"posterior of {self.spec.name!r}, key weights",
+                mend='fit the theory with weights = "estimand" for this question',
+            )
+
+    def refuse_choice_sample(self, what: str) -> None:
+        """Refuse to compare draws with a sample whose constants they no longer have.
+
+        Raises
+        ------
+        QuestionError
+            Where constants were corrected by the population's shares.
+        """
+        if "choice_sample" in self.data:
+            raise QuestionError(
+                f"{what} does not apply: the constants are those of the population, and not of "
+                "this sample, which was drawn by choice",
+                where=f"posterior of {self.spec.name!r}, key population_shares",
+                mend="fit to a codebook without population_shares for this question",
+            )
+
     def require_convergence(self, allow_unconverged: bool = False) -> None:
         """Refuse to go on with draws that have not converged.
 
@@ -256,7 +300,9 @@ class Posterior:
         -------
         DataFrame
             One row per parameter that varies. Of a preview, its ``attrs`` say so under
-            ``convergence``.
+            ``convergence``. Of a pseudo-posterior ``design_effect`` is what the correction for
+            the sampling design multiplied the variance by (of a scale's logarithm, and of a
+            correlation's free vector), and R-hat and ESS are those before it.
         """
         table = self.data["diagnostics"].to_dataset()[["r_hat", "ess_bulk", "ess_tail"]]
         frame = table.to_dataframe().reset_index()
@@ -266,6 +312,11 @@ class Posterior:
         rows = [summarise(values[name].ravel()) for name in frame["parameter"]]
         numbers = pd.DataFrame(rows, columns=["mean", "sd", "lower", "upper"], index=frame.index)
         found = pd.concat([frame[["parameter"]], numbers, frame.drop(columns="parameter")], axis=1)
+        if "sampling" in self.data:
+            of = self.data["sampling"]["design_effect"].to_series().to_dict()
+            # A correlation is there from both sides.
+            of |= {_other_side(str(name)): value for name, value in of.items()}
+            found["design_effect"] = found["parameter"].map(of)
         if self.is_preview:
             found.attrs["convergence"] = self.approximation
         return found
@@ -306,6 +357,15 @@ class Posterior:
         }
         write_aside(path, lambda aside: tree.to_netcdf(aside, engine="h5netcdf"))
         return path
+
+
+def _other_side(name: str) -> str:
+    """``corr_origin[a, b]`` as ``corr_origin[b, a]``; other names as they are."""
+    parameter, _, labels = name.partition("[")
+    parts = labels.removesuffix("]").split(", ")
+    if not parameter.startswith("corr_") or len(parts) != 2:
+        return name
+    return f"{parameter}[{parts[1]}, {parts[0]}]"
 
 
 def _chain_problems(of: xr.Dataset) -> list[str]:

@@ -42,8 +42,10 @@ from bayesmig.inference.stream import (
     log_likelihood_blocks,
 )
 from bayesmig.posterior import INTERVAL, Posterior, hdi
+from bayesmig.survey.population import weigh_to
 
 Change = Literal["difference", "ratio", "lift"]
+Population = pd.DataFrame | Sequence[pd.DataFrame]
 Array = NDArray[np.float64]
 #: Columns of a table, and draws.
 Prepared = tuple[Columns, Coefficients]
@@ -103,6 +105,8 @@ def predictions(
     newdata: pd.DataFrame | None = None,
     by: str | Sequence[str] | None = None,
     wts: bool | str = True,
+    population: Population | None = None,
+    total: bool = False,
     groups: Groups = "observed",
     hypothesis: str | float | None = None,
     prob: float = INTERVAL,
@@ -123,6 +127,13 @@ def predictions(
     wts
         ``True``: the survey's weights, as the theory says, which new data must then
         hold; ``False``: none; or the name of a column of the data.
+    population
+        Cells and their numbers of people, to which the rows are weighted: a table with
+        columns of the rows and a column ``count`` (poststratification), or several, whose
+        margins are raked. Within cells, rows count as ``wts`` says.
+    total
+        Numbers of people instead of shares: averages times the people of their cell, by the
+        population or the unscaled weights; the header says whose numbers they are.
     groups
         Group effects: ``observed``, ``new`` (drawn once per group and draw) or
         ``typical`` (zero); a theory without groups has ``observed`` only.
@@ -148,7 +159,9 @@ def predictions(
     ConvergenceError, DesignError, QuestionError
         Where draws have not converged, data do not fit, or an argument does not apply.
     """
-    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    ask = ask_about(
+        posterior, newdata, by, wts, groups, prob, seed, allow_unconverged, population, total
+    )
     values = ask.averages(ask.frame)
     question = "Average choice probabilities" + _by_text(ask.by)
     return _effect(ask, question, [({}, values)], "probability", hypothesis)
@@ -161,6 +174,8 @@ def comparisons(
     newdata: pd.DataFrame | None = None,
     by: str | Sequence[str] | None = None,
     wts: bool | str = True,
+    population: Population | None = None,
+    total: bool = False,
     groups: Groups = "observed",
     comparison: Change = "difference",
     hypothesis: str | float | None = None,
@@ -181,7 +196,9 @@ def comparisons(
         ``difference`` of the averages before and after; their ``ratio``; or ``lift``,
         the difference as a share of the average before (for an indicator: of 0, for a
         rise by a number: of the rows as they are).
-    posterior, newdata, by, wts, groups, hypothesis, prob, seed, allow_unconverged
+    posterior, newdata, by, wts, population, total, groups, hypothesis, prob, seed
+        As for `predictions`; a ratio has no total, nor has a lift.
+    allow_unconverged
         As for `predictions`.
 
     Returns
@@ -200,7 +217,15 @@ def comparisons(
             f"the comparison {comparison!r} is unknown; "
             + nearest(comparison, ("difference", "ratio", "lift"))
         )
-    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    if total and comparison != "difference":
+        raise QuestionError(
+            f"a {comparison} of numbers of people is that of shares",
+            where="total",
+            mend="leave total out, or compare by difference",
+        )
+    ask = ask_about(
+        posterior, newdata, by, wts, groups, prob, seed, allow_unconverged, population, total
+    )
     names = _names(variables, "variables")
     changes = variables if isinstance(variables, Mapping) else dict.fromkeys(names)
     parts, notes = [], []
@@ -227,6 +252,8 @@ def slopes(
     newdata: pd.DataFrame | None = None,
     by: str | Sequence[str] | None = None,
     wts: bool | str = True,
+    population: Population | None = None,
+    total: bool = False,
     groups: Groups = "observed",
     hypothesis: str | float | None = None,
     prob: float = INTERVAL,
@@ -243,7 +270,9 @@ def slopes(
     ----------
     variables
         Numeric columns. An indicator counts as a number here.
-    posterior, newdata, by, wts, groups, hypothesis, prob, seed, allow_unconverged
+    posterior, newdata, by, wts, population, total, groups, hypothesis, prob, seed
+        As for `predictions`.
+    allow_unconverged
         As for `predictions`.
 
     Returns
@@ -257,7 +286,9 @@ def slopes(
         As for `comparisons`; also where a column is not numeric, or has no finite slope
         (a root at zero).
     """
-    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    ask = ask_about(
+        posterior, newdata, by, wts, groups, prob, seed, allow_unconverged, population, total
+    )
     if isinstance(variables, Mapping):
         raise QuestionError(
             "a slope is for an infinitely small change, sizes of changes were given",
@@ -289,6 +320,11 @@ class Ask:
         Cell of every row, ``(obs,)``; the ``by`` values of every cell.
     weights, weights_note
         ``(obs,)`` or ``None``; what they are.
+    people, people_note
+        How many people every row stands for, ``(obs,)``, ``None`` where rows are no people
+        but themselves; and whose numbers sums of these are.
+    total
+        Whether numbers of people are asked for instead of shares.
     groups, prob, seed
         As asked.
     support
@@ -306,6 +342,14 @@ class Ask:
     prob: float
     seed: int
     support: tuple[str, ...] = ()
+    people: Array | None = field(default=None, repr=False)
+    people_note: str = ""
+    total: bool = False
+
+    @property
+    def mass(self) -> Array:
+        """How many people the rows of every cell stand for, ``(cell,)``."""
+        return np.bincount(self.cells, self.people, len(self.labels)).astype(float)
 
     def averages(self, frame: pd.DataFrame) -> Array:
         """Average probabilities of a table's rows, ``(draw, cell, alternative)``."""
@@ -352,6 +396,8 @@ def ask_about(
     prob: float,
     seed: int,
     allow_unconverged: bool,
+    population: Population | None = None,
+    total: bool = False,
 ) -> Ask:
     """Check the arguments that all questions share."""
     posterior.require_convergence(allow_unconverged)
@@ -365,9 +411,45 @@ def ask_about(
     cells, labels = make_cells(frame, names)
     chains, draws = posterior.n_draws
     refuse_too_many(chains * draws, len(labels), len(posterior.design.alternatives))
+    if not isinstance(total, bool | np.bool_):
+        raise QuestionError(f"total must be True or False, got {total!r}", where="total")
     weights, note = _weights(posterior, frame, newdata is not None, wts)
+    people, of_whom = _people(posterior, frame, weights, wts)
+    if population is not None:
+        weights, how = weigh_to(frame, people, population)
+        people, of_whom = weights, f"people of the population table ({weights.sum():,.6g} in all)"
+        note = f"{how}; within cells: {note}"
     support = () if newdata is None else tuple(outside(posterior.design, [frame], weights))
-    return Ask(posterior, frame, names, cells, labels, weights, note, groups, prob, seed, support)
+    return Ask(
+        posterior,
+        frame,
+        names,
+        cells,
+        labels,
+        weights,
+        note,
+        groups,
+        prob,
+        seed,
+        support,
+        people,
+        of_whom,
+        bool(total),
+    )
+
+
+def _people(
+    posterior: Posterior, frame: pd.DataFrame, weights: Array | None, wts: bool | str
+) -> tuple[Array | None, str]:
+    """Unscaled weights of the rows, and whose numbers their sums are."""
+    if weights is None:
+        return None, f"numbers of choices among {len(frame):,} rows, unweighted"
+    column = wts if isinstance(wts, str) else posterior.design.roles["weight"]
+    people = frame[column].to_numpy(dtype=float)
+    return people, (
+        f"sums of {column} ({people.sum():,.6g} in all), numbers of people only where these are "
+        "expansion weights"
+    )
 
 
 def before_the_data(ask: Ask) -> Ask | None:
@@ -391,6 +473,7 @@ def before_the_data(ask: Ask) -> Ask | None:
         frame=ask.frame.iloc[rows].reset_index(drop=True),
         cells=ask.cells[rows],
         weights=None if ask.weights is None else ask.weights[rows],
+        people=None if ask.people is None else ask.people[rows],
     )
 
 
@@ -671,8 +754,11 @@ def _effect(
         raise QuestionError("no column is named", where="variables")
     table = pd.concat([cell_table(ask).assign(**extra) for extra, _ in parts], ignore_index=True)
     table = table[[c for c in table if c not in ("alternative", "rows")] + ["alternative", "rows"]]
-    draws = np.concatenate([block.reshape(len(block), -1) for _, block in parts], axis=1)
-    header = header_of(ask, unit, changed, support)
+    scale = ask.mass[:, None] if ask.total else 1.0
+    draws = np.concatenate([(b * scale).reshape(len(b), -1) for _, b in parts], axis=1)
+    header = header_of(ask, f"people × {unit}" if ask.total else unit, changed, support)
+    if ask.total:
+        header["totals"] = ask.people_note
     if isinstance(hypothesis, str):
         table, draws = _contrast_cells(table, draws, hypothesis)
         header["hypothesis"] = f"{hypothesis} contrasts of cells"
@@ -699,8 +785,10 @@ def log_likelihood(posterior: Posterior, *, rows: Sequence[int] | None = None) -
     Raises
     ------
     QuestionError
-        Where a row is not there.
+        Where a row is not there, or the likelihood of the theory is weighted: removing a
+        row then removes its weight, and the draws' spread is not that of the density.
     """
+    posterior.refuse_pseudo("the log-likelihood of single rows, as leave-one-out takes it,")
     design, n = posterior.design, posterior.design.n_obs
     chosen = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64)
     if chosen.ndim != 1 or not ((chosen >= 0) & (chosen < n)).all():
@@ -744,6 +832,7 @@ def header_of(
     notes = {
         "support": "; ".join(dict.fromkeys([*ask.support, *support])),
         "held": stay and f"{stay}: made of the same columns of the codebook, and not changed",
+        "sampling design": ask.posterior.sampling_note,
         "weakly identified": "; ".join(ask.posterior.provenance.warnings),
         "convergence": convergence_note(ask.posterior),
     }

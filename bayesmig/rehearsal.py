@@ -25,7 +25,7 @@ from bayesmig.errors import QuestionError, nearest
 from bayesmig.hypotheses import CONTRADICTED, SUPPORTED, in_draws, validate_hypotheses
 from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.routes import fit_design
-from bayesmig.inference.simulated import as_posterior, simulated
+from bayesmig.inference.simulated import as_posterior, refuse_weighted, simulated
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey
@@ -168,6 +168,7 @@ def validate_rehearsal(design: Design, effects: Mapping[str, float]) -> None:
     InferenceError
         Where a prior is flat.
     """
+    refuse_weighted(design)
     if not design.spec.hypotheses:
         raise QuestionError(
             f"the theory {design.spec.name!r} states no hypotheses: there is nothing to decide",

@@ -245,7 +245,9 @@ def power_scaling(posterior: Posterior, values: Array) -> tuple[Array, Array]:
         would be read as sensitivity.
     """
     design = posterior.design
-    likelihood = log_likelihood_sums(design.columns, posterior.coefficients(), design.choice)
+    likelihood = log_likelihood_sums(
+        design.columns, posterior.coefficients(), design.choice, design.likelihood_weights
+    )
     of_prior = log_prior(design, posterior.draws).ravel()
     chains = posterior.n_draws
     found = _sensitivity(values, likelihood, chains)

@@ -39,6 +39,7 @@ from bayesmig.policy.counterfactual import counterfactual, validate_scenario
 from bayesmig.posterior import SCHEMA as POSTERIOR_SCHEMA
 from bayesmig.posterior import Posterior, load, write_aside
 from bayesmig.predict import (
+    Population,
     comparisons,
     make_cells,
     predictions,
@@ -82,6 +83,8 @@ from bayesmig.spec.model import ModelSpec
 from bayesmig.spec.references import citation
 from bayesmig.spec.scenario import Scenario
 from bayesmig.spec.study import Study
+from bayesmig.survey.population import read_population, weigh_to
+from bayesmig.survey.sampling import sampling_of
 from bayesmig.survey.sources import source_of
 from bayesmig.survey.survey import Survey, read_survey
 from bayesmig.tomlfile import read_toml, validate
@@ -114,6 +117,8 @@ class StudyPlan:
         Name -> scenario.
     warnings
         Claims about a difference that their theory cannot make.
+    population
+        Tables of cells or margins and their people, to which answers are weighted.
     """
 
     study: Study
@@ -123,6 +128,13 @@ class StudyPlan:
     designs: Mapping[str, Design] = field(repr=False)
     scenarios: Mapping[str, Scenario]
     warnings: tuple[str, ...] = ()
+    population: tuple[pd.DataFrame, ...] = ()
+
+    @property
+    def asked(self) -> Population | None:
+        """The population as questions take it."""
+        one = len(self.population) == 1
+        return self.population[0] if one else list(self.population) or None
 
     @property
     def main(self) -> str:
@@ -186,13 +198,40 @@ def read_study(path: str | Path) -> StudyPlan:
         with _from(_beside(path, listed)):
             designs[name] = build_design(spec, survey)
             warnings += validate_hypotheses(designs[name])
-    plan = StudyPlan(study, path, survey, theories, designs, scenarios, tuple(warnings))
+            _check_sampling(designs[name], survey, len(theories))
+    tables = tuple(read_population(path.parent / name) for name in study.questions.population)
+    plan = StudyPlan(study, path, survey, theories, designs, scenarios, tuple(warnings), tables)
     _check_questions(plan)
     _check_rehearsal(plan)
+    if plan.asked is not None:
+        with _from(path, "key questions.population"):
+            weigh_to(survey.frame, designs[plan.main].weights, plan.asked)
     for listed, scenario in zip(study.scenarios, scenarios.values(), strict=True):
         with _from(_beside(path, listed)):
             validate_scenario(scenario, designs[plan.main], survey.frame)
     return plan
+
+
+def _check_sampling(design: Design, survey: Survey, theories: int) -> None:
+    """What a weighted likelihood or a sample drawn by choice needs, before anything is sampled."""
+    if survey.codebook.population_shares:
+        raise StudyError(
+            "a study checks and compares its theories on the sample, and constants that are "
+            "corrected for a sample drawn by choice are not those of the sample",
+            where="key population_shares",
+            mend='leave population_shares out of the codebook (weights = "pseudo" has the '
+            "population's constants too), or fit and ask in Python",
+        )
+    if not design.is_pseudo:
+        return
+    sampling_of(survey)
+    if theories > 1:
+        raise StudyError(
+            f"the theory {design.spec.name!r} weights its likelihood, and a study compares its "
+            "theories by leave-one-out, which does not apply to a pseudo-posterior",
+            where="key weights",
+            mend='give it a study of its own, or let it say weights = "estimand"',
+        )
 
 
 def _by_name[SpecT: (ModelSpec, Scenario)](
@@ -440,6 +479,7 @@ class _Run:
             for name, spec in plan.theories.items()
         }
         fits = {name: _key(draws[name], spec.to_toml()) for name, spec in plan.theories.items()}
+        people = [table.to_csv(index=False) for table in plan.population]
         yield "survey", _key("survey", plan.survey.fingerprint), self._survey
         for name in plan.theories:
             yield f"fit-{name}", fits[name], partial(self._fit, name)
@@ -451,15 +491,15 @@ class _Run:
             yield "compare", _key("compare 2", draws, asked, plan.study.seed), self._compare
         for name, spec in plan.theories.items():
             if spec.hypotheses:
-                key = _key("test 2", fits[name])
+                key = _key("test 2", fits[name], *people)
                 yield f"test-{name}", key, partial(self._test, name)
         if (rehearsal := plan.study.rehearsal) is not None:
             how = rehearsal.model_dump(mode="json")
             yield "rehearsal", _key("rehearsal", fits[main], how), self._rehearsal
-        questions = plan.study.questions.model_dump(mode="json")
+        questions = plan.study.questions.model_dump(mode="json") | {"population": people}
         yield "effects", _key("effects", draws[main], questions), self._effects
         for name, scenario in plan.scenarios.items():
-            key = _key("scenario", draws[main], questions["by"], scenario.to_toml())
+            key = _key("scenario", draws[main], questions["by"], scenario.to_toml(), *people)
             yield f"scenario-{name}", key, partial(self._scenario, name)
 
     def _chain_keys(self, name: str) -> list[str]:
@@ -534,7 +574,9 @@ class _Run:
                 "title": spec.title,
                 "claim": spec.claim,
                 "references": [citation(key) for key in spec.references],
-                "weights_note": posterior.design.weights_note,
+                "weights_note": "; sampling design: ".join(
+                    filter(None, (posterior.design.weights_note, posterior.sampling_note))
+                ),
                 "warnings": [
                     *([f"its draws are {posterior.approximation}"] if posterior.is_preview else []),
                     *provenance.warnings,
@@ -605,7 +647,8 @@ class _Run:
         return {"comparison": pd.concat(parts, ignore_index=True)}
 
     def _test(self, name: str, folder: Path) -> Tables:
-        results = test(self._posterior(name), allow_unconverged=True)
+        posterior = self._posterior(name)
+        results = test(posterior, population=self.plan.asked, allow_unconverged=True)
         parts, sentences = [], {}
         for hypothesis, result in results.items():
             sentences[hypothesis] = result.sentence
@@ -645,11 +688,12 @@ class _Run:
 
     def _effects(self, folder: Path) -> Tables:
         posterior, questions = self._posterior(self.plan.main), self.plan.study.questions
-        overall = predictions(posterior, allow_unconverged=True)
+        options: Any = {"population": self.plan.asked, "allow_unconverged": True}
+        overall = predictions(posterior, **options)
         headers = {"shares": dict(overall.header)}
         shares = [_levels(overall.summary, ())]
         for by in questions.by:
-            part = predictions(posterior, by=by, allow_unconverged=True)
+            part = predictions(posterior, by=by, **options)
             shares.append(_levels(part.summary, (by,)))
         effects = []
         for kind, verb, names in (
@@ -657,7 +701,7 @@ class _Run:
             ("slope", slopes, questions.slopes),
         ):
             if names:
-                effect = verb(posterior, names, allow_unconverged=True)
+                effect = verb(posterior, names, **options)
                 headers[kind] = dict(effect.header)
                 effects.append(effect.summary.assign(kind=kind))
         _write_json(folder / TEXTS, {"headers": headers})
@@ -666,12 +710,11 @@ class _Run:
 
     def _scenario(self, name: str, folder: Path) -> Tables:
         scenario, posterior = self.plan.scenarios[name], self._posterior(self.plan.main)
-        overall = counterfactual(posterior, scenario, allow_unconverged=True)
+        options: Any = {"population": self.plan.asked, "allow_unconverged": True}
+        overall = counterfactual(posterior, scenario, **options)
         parts = [_levels(overall.summary, ())]
         for by in self.plan.study.questions.by:
-            result: Counterfactual = counterfactual(
-                posterior, scenario, by=by, allow_unconverged=True
-            )
+            result: Counterfactual = counterfactual(posterior, scenario, by=by, **options)
             parts.append(_levels(result.summary, (by,)))
         _write_json(
             folder / TEXTS,

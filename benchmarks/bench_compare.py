@@ -101,7 +101,8 @@ def main() -> None:
     said = "within" if ratio <= MOST_FITS else "OVER"
     print(f"{FOLDS}-fold by origin costs {ratio:.2f} fits, {said} {MOST_FITS:g}")
     if not told.no_save:
-        made = {"machine": machine(), "versions": versions(), "rows": told.rows, "draws": DRAWS}
+        packages = versions(sys.executable, ("bayesmig", "numba", "numpy", "arviz-stats"))
+        made = machine() | {"versions": packages, "rows": told.rows, "draws": DRAWS}
         text = json.dumps(made | {"seconds": seconds, "ratio": ratio}, indent=1)
         RESULT.write_text(text + "\n", encoding="utf-8")
 

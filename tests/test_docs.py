@@ -13,6 +13,7 @@ import pytest
 from bayesmig.design.design import build_design
 from bayesmig.inference.routes import fit
 from bayesmig.spec.model import ModelSpec
+from bayesmig.survey.codebook import Codebook
 
 PAGE = Path(__file__).parent.parent / "docs" / "general-choice.md"
 
@@ -48,6 +49,26 @@ def test_every_block_fits_the_survey(story: dict[str, Any]) -> None:
         theory = ModelSpec.model_validate(tomllib.loads(written + block) | {"name": "modes"})
         design = build_design(theory, story["survey"])
         assert design.nonbase == ("bus", "train", "air")
+
+
+def test_the_page_on_survey_design_runs() -> None:
+    text = PAGE.with_name("survey-design.md").read_text("utf-8")
+    book, replicates, shares = (
+        tomllib.loads(t) for t in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    )
+    whole = Codebook.model_validate(book | replicates | shares)
+    assert whole.replicates is not None
+    found: dict[str, Any] = {}
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec(
+        compile(code.replace("seed=1)\ncells", "seed=1, progress=False)\ncells"), "p", "exec"),
+        found,
+    )
+    assert found["movers"].summary["estimate"].sum() == pytest.approx(30_000)
+    true = found["people"]["choice"].value_counts(normalize=True)
+    shares_of = found["shares"].summary.set_index("alternative")
+    for name, row in shares_of.iterrows():
+        assert abs(row["estimate"] - true[name]) < 4 * row["sd"]
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ FLOORS = {
     "hypotheses": 5,
     "variance_partition": 5,
     "immobility": 5,
+    "imputation": 5,
     "model_comparison": 5,
     "policy": 5,
     "rehearsal": 5,

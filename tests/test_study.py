@@ -851,7 +851,9 @@ def test_a_study_may_ask_for_a_rehearsal(home: Path, tmp_path: Path) -> None:
 
 VERBS = {verb.name or verb.callback.__name__: verb for verb in app.registered_commands}
 #: What a user has: what the commands themselves write, and packaged names.
-FILES = {"my-survey/survey.toml", "bayesmig-demo/study.toml", "networks.nc", "selectivity.nc"}
+FILES = {"my-survey/survey.toml", "bayesmig-demo/study.toml", "networks.nc", "selectivity.nc"} | {
+    "census.csv"
+}
 
 
 def test_every_verb_is_seen() -> None:

@@ -34,6 +34,11 @@ Array = NDArray[np.float64]
 DRAWS, LEAST_DRAWS = 500, 100
 #: Draws by which rows and origins are left out, at most and at least.
 _LEAVING_OUT, _FEW = 1000, 100
+_PSEUDO = (
+    'Not asked: the theory says weights = "pseudo". It describes the population, and replicated '
+    "surveys have the sample's own rows, drawn as if independent. Check the theory fitted with "
+    'weights = "estimand".'
+)
 #: Name, kind and columns of every check of what a theory predicts, in order.
 REPLICATING = (
     (predictive.NAME, predictive.KIND, predictive.COLUMNS),
@@ -101,13 +106,14 @@ def check(
     -------
     list of CheckResult
         Convergence itself is always judged. ``passed`` is ``None`` for what does not apply:
-        transitions without periods, say.
+        transitions without periods, say, and replicated surveys under ``weights = "pseudo"``.
 
     Raises
     ------
     QuestionError
         Where an argument does not apply.
     """
+    posterior.refuse_choice_sample("checks against the sample")
     n_draws = _draws(posterior, draws)
     _check_seed(seed)
     columns = None if by is None else (by,) if isinstance(by, str) else tuple(by)
@@ -124,6 +130,8 @@ def check(
             results.append(sensitive.prior_sensitivity(drawn, draws=DRAWS, seed=seed))
     if not usable:
         return [*results, *_refused(posterior, prior)]
+    if posterior.design.is_pseudo:
+        return [*results, *_none_asked(_PSEUDO)]
     results += _against_replicates(posterior, parts, columns is not None, n_draws, seed)
     return _marked(posterior, results)
 
@@ -325,6 +333,12 @@ def _refused(posterior: Posterior, prior: bool) -> list[CheckResult]:
         + "). Fit again, or pass allow_unconverged=True to look all the same."
     )
     first = [(sensitive.NAME, sensitive.KIND, sensitive.COLUMNS)] if prior else []
+    return _none_asked(reason, first)
+
+
+def _none_asked(
+    reason: str, first: Sequence[tuple[str, str, Sequence[str]]] = ()
+) -> list[CheckResult]:
     return [not_asked(name, kind, cols, reason) for name, kind, cols in (*first, *REPLICATING)]
 
 

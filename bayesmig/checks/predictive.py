@@ -60,7 +60,7 @@ _LEAST_EXPECTED = 5
 #: A name that no result uses, so that any column can be broken down by.
 _LEVEL = "level of the column"
 _MISSING = "missing"
-_IDENTIFIERS = ("choice", "person", "household", "origin", "weight", "strata", "psu")
+_IDENTIFIERS = ("choice", "person", "household", "origin", "weight", "strata", "psu", "fpc")
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,15 @@ from bayesmig.checks.prior_shares import with_prior
 from bayesmig.checks.result import NAMED, CheckResult, tabled
 from bayesmig.design.identification import weakly_told_levels
 from bayesmig.posterior import OF_GROUPS, Posterior, labelled_draws
-from bayesmig.sensitivity import LEANS, OVERLAP, SENSITIVE, UNKNOWN, WEAK, identification
+from bayesmig.sensitivity import (
+    LEANS,
+    OVERLAP,
+    SENSITIVE,
+    UNKNOWN,
+    WEAK,
+    identification,
+    scaled_words,
+)
 
 Array = NDArray[np.float64]
 NAME = "prior sensitivity"
@@ -134,10 +142,10 @@ def _named(table: pd.DataFrame, word: str) -> str:
     flagged = table[table["identification"] == word]
     if flagged.empty:
         return ""
+    columns = ["parameter", "overlap", "prior_sensitivity", "likelihood_sensitivity"]
     named = [
-        f"{row.parameter} (overlap {row.overlap:.2f}, sensitivity to the prior "
-        f"{row.prior_sensitivity:.2f}, to the likelihood {row.likelihood_sensitivity:.2f})"
-        for row in flagged.head(NAMED).itertuples()
+        f"{name} (overlap {overlap:.2f}, {scaled_words(prior, likelihood)})"
+        for name, overlap, prior, likelihood in flagged[columns].head(NAMED).to_numpy().tolist()
     ]
     more = f" and {len(flagged) - NAMED:,} more" if len(flagged) > NAMED else ""
     return f"{word.capitalize()}: {', '.join(named)}{more}."

@@ -35,7 +35,7 @@ class Collapsed:
     counts: Array
 
 
-def collapse(columns: Columns) -> Collapsed | None:
+def collapse(columns: Columns, weights: Array | None = None) -> Collapsed | None:
     """Count identical rows of what utilities are made of.
 
     The choices are not part of a row: a likelihood needs them only as sums
@@ -46,6 +46,8 @@ def collapse(columns: Columns) -> Collapsed | None:
     ----------
     columns
         The data of a design.
+    weights
+        What every row counts, ``(obs,)``; once where left out.
 
     Returns
     -------
@@ -72,7 +74,8 @@ def collapse(columns: Columns) -> Collapsed | None:
     # Equal marks mean equal rows almost surely; here, surely.
     if any((part != part[first][of]).any() for part in _parts(columns)):
         return None
-    return Collapsed(take_rows(columns, first), counts.astype(float))
+    counted = counts.astype(float) if weights is None else np.bincount(of, weights)
+    return Collapsed(take_rows(columns, first), counted)
 
 
 def _distinct(marks: NDArray[np.uint64]) -> int:

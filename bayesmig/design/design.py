@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.choice.nested import ROOT, Tree
+from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.choice.response import EFFECT, SHAPES
 from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.chunks import chunks
@@ -47,6 +48,7 @@ from bayesmig.expressions import parse_formula
 from bayesmig.spec.model import NAME, Group, ModelSpec, Taste
 from bayesmig.spec.priors import Prior
 from bayesmig.survey.cells import all_cells
+from bayesmig.survey.sampling import normalised
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -143,8 +145,8 @@ class Design:
     choice
         Position of the chosen alternative, ``(obs,)``.
     weights
-        Survey weights scaled to mean one, ``(obs,)``; ``None`` where there are none or
-        the theory says ``ignore``.
+        Survey weights scaled to mean one (exactly one where all are equal), ``(obs,)``;
+        ``None`` where there are none or the theory says ``ignore``.
     weights_note
         What was done with weights, for the header of every result.
     persons, only, attribute_terms
@@ -214,6 +216,16 @@ class Design:
         return (*(self.layouts[by] for by in self.grouped), *self.tastes.values())
 
     @property
+    def is_pseudo(self) -> bool:
+        """Whether the likelihood is weighted as averages are."""
+        return self.spec.weights == "pseudo"
+
+    @property
+    def likelihood_weights(self) -> np.ndarray | None:
+        """What log-likelihoods of rows are multiplied by, ``(obs,)``; ``None``: all are one."""
+        return self.weights if self.is_pseudo else None
+
+    @property
     def has_flat_priors(self) -> bool:
         """Whether a coefficient has a prior that nothing can be drawn from."""
         return any(prior.is_flat for prior in self.priors.values())
@@ -248,6 +260,8 @@ class Design:
             "priors": [priors.scale.model_dump(), priors.correlation.model_dump()],
         }
         said |= self._beyond_logit()
+        if self.is_pseudo:
+            said["weights"] = "pseudo"
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         blocks = [self.columns.persons, self.columns.attributes, self.columns.available]
         blocks += [*self.columns.only.values(), self.choice, self.weights]
@@ -613,7 +627,7 @@ def design_from_frame(
         layouts[layout.by], groups[layout.by] = layout, (np.zeros(len(frame), np.int64), terms)
     known = encoders["alternatives"].names if "alternatives" in encoders else ()
     tastes = {t.by: _taste(i, t, frame, roles, known) for i, t in enumerate(spec.tastes)}
-    weights, note = _weights(spec, frame, roles)
+    weights, note = _weights(spec, frame, roles, choice)
     columns = Columns(
         n_alternatives=len(spec.choice.alternatives),
         base=spec.choice.alternatives.index(spec.choice.base),
@@ -637,7 +651,10 @@ def design_from_frame(
     )
     _some_coefficient(labels)
     _expected_counts(spec, labels)
-    priors = _priors(spec, columns, choice, labels)
+    if spec.weights == "pseudo":
+        _refuse_uncorrected(columns, layouts)
+    counted = weights if spec.weights == "pseudo" else None
+    priors = _priors(spec, columns, choice, labels, counted)
     support = check_support(spec, frame, columns, choice, labels, priors)
     return Design(
         spec=spec,
@@ -1154,9 +1171,16 @@ def _codes(
 
 
 def _weights(
-    spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]
+    spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str], choice: np.ndarray
 ) -> tuple[np.ndarray | None, str]:
     if "weight" not in roles:
+        if spec.weights == "pseudo":
+            raise DesignError(
+                "the theory weights its likelihood, and the survey declares no weight",
+                where="key weights",
+                mend='add weight = "COLUMN" under [roles] of the codebook, or let the theory say '
+                'weights = "ignore"',
+            )
         return None, "none declared: every row counts once"
     if spec.weights == "ignore":
         return None, f"declared ({roles['weight']}) but ignored, as the theory says"
@@ -1167,9 +1191,42 @@ def _weights(
             where=("key weights", f"column {roles['weight']}"),
             mend='correct the weights, or let the theory say weights = "ignore"',
         )
-    return weights / weights.mean(), (
+    if spec.weights == "pseudo":
+        return _weights_of_likelihood(spec, weights, choice, roles["weight"])
+    return normalised(weights), (
         f"averages weighted by {roles['weight']}; the likelihood is unweighted"
     )
+
+
+def _weights_of_likelihood(
+    spec: ModelSpec, weights: np.ndarray, choice: np.ndarray, column: str
+) -> tuple[np.ndarray, str]:
+    mass = np.bincount(choice, weights, len(spec.choice.alternatives))
+    if (mass == 0).any():
+        lost = spec.choice.alternatives[int(np.argmin(mass))]
+        raise DesignError(
+            f"all who chose {lost!r} have weight 0: its constant is not identified",
+            where=("key weights", f"column {column}"),
+            mend="correct the weights, or leave the alternative out of the theory",
+        )
+    return normalised(weights), (
+        f"averages and likelihood weighted by {column} (pseudo-posterior, weights that sum to the "
+        "rows); the spread of coefficients and scales is corrected for the sampling design"
+    )
+
+
+def _refuse_uncorrected(columns: Columns, layouts: Mapping[str, GroupLayout]) -> None:
+    """Refuse theories whose pseudo-posterior has no correction for the design here."""
+    parts = list(beyond_logit(columns))
+    if any(not layout.columns for layout in layouts.values()):
+        parts.append("smooths, shared drivers and pools")
+    if parts:
+        raise DesignError(
+            f"the correction for the sampling design does not cover {', '.join(parts)}: draws of "
+            "the weighted likelihood would be too sure of themselves",
+            where="key weights",
+            mend='let the theory say weights = "estimand", which weights averages only',
+        )
 
 
 def _some_coefficient(labels: Labels) -> None:
@@ -1203,6 +1260,7 @@ def _priors(
     columns: Columns,
     choice: np.ndarray,
     labels: Labels,
+    weights: np.ndarray | None = None,
 ) -> dict[str, PriorArray]:
     """Resolve the priors, constants centred on the log of the observed share."""
     nonbase = spec.choice.nonbase
@@ -1213,7 +1271,7 @@ def _priors(
     only_spread = np.concatenate([_spread(b) for b in columns.only.values()] or [np.empty(0)])
     generic_spread = _spread_of_attributes(spec, columns, labels)
     spreads = {"persons": spread, "only": only_spread, "alternatives": generic_spread}
-    constants = _constants(spec, columns, choice, labels, spreads)
+    constants = _constants(spec, columns, choice, labels, spreads, weights)
     persons = resolve(spec.priors, "persons", persons_labels, np.repeat(spread, width), constants)
     shape = (len(labels.persons), width)
     generic_labels = tuple((n, "") for n in labels.attribute_terms)
@@ -1276,15 +1334,16 @@ def _constants(
     choice: np.ndarray,
     labels: Labels,
     spreads: Mapping[str, np.ndarray],
+    weights: np.ndarray | None,
 ) -> dict[str, tuple[float, float]]:
     """Default centre and spread of each constant.
 
     The centre is the log of the share against the base (half a case added to each, so
-    that a rare alternative has a finite one). The spread is `CONSTANT_SD` at the average
-    person; where columns are not centred, the constant is far from there, and its
-    spread widens by what the coefficients' priors imply for that distance.
+    that a rare alternative has a finite one), weighted where the likelihood is. The spread is
+    `CONSTANT_SD` at the average person; where columns are not centred, the constant is far
+    from there, and its spread widens by what the coefficients' priors imply for that distance.
     """
-    counts = np.bincount(choice, minlength=columns.n_alternatives) + 0.5
+    counts = np.bincount(choice, weights, columns.n_alternatives) + 0.5
     base = counts[columns.base]
     away = _away(spec, columns, labels, spreads)
     return {

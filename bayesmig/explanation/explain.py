@@ -485,6 +485,14 @@ def _hypothesis(context: Context, name: str, hypothesis: Hypothesis) -> Items:
 def _weights(context: Context) -> Iterator[Section]:
     if context.spec.weights == "ignore":
         text = "Survey weights are not used at all: the theory says so."
+    elif context.spec.weights == "pseudo":
+        text = (
+            "Survey weights, scaled to sum to the rows, weigh the likelihood (a pseudo-posterior) "
+            "and averages over people. The spread of coefficients and of the scales of groups is "
+            "corrected for strata, sampling units and weights."
+        )
+        if context.survey is not None and context.survey.has("weight"):
+            text += f" Here they are the column {context.file_column('weight')}."
     else:
         text = (
             "Survey weights, where there are any, weigh averages over people; the likelihood is "

@@ -224,9 +224,7 @@ class Proposal:
         layout = self.density.problem.layout
         t, c = layout.n_theta, layout.n_coefficients
         standard = rng.standard_normal((draws, t))
-        epsilon = rng.standard_normal((draws, self.pairs, layout.n_effects))
-        tails = self.df / rng.chisquare(self.df, (draws, self.pairs, self.units))
-        epsilon *= np.sqrt(tails)[:, :, self.unit_of]
+        epsilon = self.epsilon(rng, draws)
         # One scale for all: far out, scales and correlations are far together.
         standard[:, c:t] *= np.sqrt(_DF / rng.chisquare(_DF, (draws, 1)))
         up, down = self.reach
@@ -242,6 +240,29 @@ class Proposal:
         side = (shares < points).sum(axis=1)[:, self.unit_of]
         chosen = np.take_along_axis(effects, side[:, None], axis=1)[:, 0]
         return theta, chosen, log_density - log_proposal
+
+    def epsilon(self, rng: np.random.Generator, draws: int) -> Array:
+        """Proposed epsilon of all pairs, ``(draw, pair, effect)``."""
+        size = self.density.problem.layout.n_effects
+        epsilon = rng.standard_normal((draws, self.pairs, size))
+        tails = self.df / rng.chisquare(self.df, (draws, self.pairs, self.units))
+        epsilon *= np.sqrt(tails)[:, :, self.unit_of]
+        return epsilon
+
+    def log_proposal(self, epsilon: Array) -> Array:
+        """Log density of every unit's epsilon up to a constant, ``(draw, unit)``."""
+        size = np.bincount(self.unit_of, minlength=self.units)
+        far = np.stack([np.bincount(self.unit_of, q, self.units) for q in np.square(epsilon)])
+        return np.asarray(-0.5 * (self.df + size) * np.log1p(far / self.df))
+
+    def candidates(self, white: Array, epsilon: Array) -> tuple[Array, Array]:
+        """All sides' effects at some thetas, ``(draw, side, effect)``, and units' log weights.
+
+        These, ``(draw, side, unit)``, are the log ratios of target and proposal but for what
+        all sides at one theta have in common.
+        """
+        _, effects, of_units, _ = self._evaluate(white, epsilon)
+        return effects, of_units
 
     def recentre(self) -> None:
         """Move and stretch theta's coordinates to where its marginal density is.
@@ -317,12 +338,8 @@ class Proposal:
             density.blocks.arrays, *self.cells, beta, gamma, effects.astype(beta.dtype), sums
         )
         of_units -= sums
-        size = np.bincount(self.unit_of, minlength=self.units)
         for pair in range(epsilon.shape[1]):
-            square = np.square(epsilon[:, pair])
-            far = np.stack([np.bincount(self.unit_of, q, self.units) for q in square])
-            log_proposal = -0.5 * (self.df + size) * np.log1p(far / self.df)
-            of_units[:, 2 * pair : 2 * pair + 2] -= log_proposal[:, None]
+            of_units[:, 2 * pair : 2 * pair + 2] -= self.log_proposal(epsilon[:, pair])[:, None]
         linear = np.einsum("swk,kw->s", beta.astype(float), density.chosen[0])
         linear += gamma.astype(float) @ density.chosen[1]
         means = np.logaddexp.reduce(of_units, axis=1) - np.log(sides)

@@ -104,14 +104,14 @@ def rows_of(design: Design, precision: Precision) -> Rows:
         Where the kernel's likelihood does not cover the theory.
     """
     _refuse(beyond_kernel(design.columns))
-    columns, counts = design.columns, None
+    columns, counts = design.columns, design.likelihood_weights
     groups = {by: len(layout.levels) for by, layout in design.layouts.items()}
-    chosen = chosen_sums(columns, groups, design.choice)
+    chosen = chosen_sums(columns, groups, design.choice, counts)
     if beyond_logit(columns):
         # Rows whose choices differ are no one row, and what is added to them has no counts.
         blocks = _arranged(columns, groups)
         return Rows(columns, blocks, chosen, _beyond(columns, design.choice, blocks.order))
-    if (collapsed := collapse(columns)) is not None:
+    if (collapsed := collapse(columns, counts)) is not None:
         columns, counts = collapsed.columns, collapsed.counts
     blocks = arrange(columns, groups, precision=precision, counts=counts)
     return Rows(columns, blocks, chosen)

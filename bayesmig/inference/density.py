@@ -112,6 +112,8 @@ class Density:
             return None
         rows = np.sort(np.random.default_rng(0).choice(n, _THINNED, replace=False))
         columns, counts = take_rows(self.design.columns, rows), np.full(_THINNED, n / _THINNED)
+        if (weights := self.design.likelihood_weights) is not None:
+            counts *= weights[rows]
         sizes = {by: len(layout.levels) for by, layout in self.design.layouts.items()}
         blocks = arrange(columns, sizes, precision=self.precision, counts=counts)
         chosen = chosen_sums(columns, sizes, self.design.choice[rows], counts)

@@ -62,7 +62,8 @@ def to_pymc(
     pymc.Model
         With named dims, the priors, deterministics ``u_*``, ``sigma_*`` and ``corr_*``,
         and one observed variable ``choice``. `bayesmig.fit` samples the same density
-        (a test compares them).
+        (a test compares them). Where the theory says ``weights = "pseudo"``, that of a choice
+        is multiplied by its weight; only `bayesmig.fit` corrects draws for the sampling design.
 
     Raises
     ------
@@ -129,7 +130,7 @@ def build_graph(
             pm.CustomDist(
                 "choice",
                 log_p,
-                logp=_log_likelihood,
+                logp=_weighted(design),
                 random=_random_choice,
                 signature="(a)->()",
                 **observed,
@@ -177,9 +178,17 @@ def _by_kernel(design: Design, precision: Precision) -> Callable[..., Any]:
         # The kernel has the sums of these choices in it, and of no others.
         if isinstance(value, TensorConstant) and np.array_equal(value.data, design.choice):
             return kernel(*inputs)[0]
-        return _log_likelihood(value, log_p).sum()
+        return _weighted(design)(value, log_p).sum()
 
     return log_likelihood
+
+
+def _weighted(design: Design) -> Callable[[Any, Any], Any]:
+    """Log probability of every choice, times its weight in a pseudo-likelihood."""
+    weights = design.likelihood_weights
+    if weights is None:
+        return _log_likelihood
+    return lambda value, log_p: weights * _log_likelihood(value, log_p)
 
 
 def _log_likelihood(value: Any, log_p: Any) -> Any:

@@ -26,6 +26,8 @@ from bayesmig.progress import Progress, silent
 Array = NDArray[np.float64]
 #: Weighted draws, and what they must be worth in all.
 _DRAWS, _LEAST = 400, 100
+#: Share of all weight that the lightest draws have, which are left out: a density moves by no more.
+_LIGHT = 0.002
 #: Chains where they are run, their draws, and what will do of them.
 _CHAINS, _CHAIN_DRAWS, _MAX_R_HAT = 4, 250, 1.05
 
@@ -124,8 +126,17 @@ def _weighted(design: Design, seed: int) -> Refit | None:
         return None
     if not (found.whole and found.pareto_k < MAX_PARETO_K and found.weight_ess >= _LEAST):
         return None
-    named = density.named(found.theta, found.effects)
-    return Refit(_coefficients(design, named), named, found.log_weights)
+    kept, log_weights = _worthy(found.log_weights)
+    named = density.named(found.theta[kept], found.effects[kept])
+    return Refit(_coefficients(design, named), named, log_weights)
+
+
+def _worthy(log_weights: Array) -> tuple[NDArray[np.int64], Array]:
+    """Draws without the lightest, which lie so far out that integrals at them take longest."""
+    order = np.argsort(log_weights, kind="stable")
+    reached = np.cumsum(np.exp(log_weights[order]))
+    kept = np.sort(order[reached > _LIGHT])
+    return kept, log_weights[kept] - np.logaddexp.reduce(log_weights[kept])
 
 
 def _chains(design: Design, seed: int, progress: Progress) -> Refit:

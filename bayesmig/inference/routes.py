@@ -38,7 +38,7 @@ from bayesmig.choice.probabilities import beyond_kernel, beyond_logit
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError, nearest
-from bayesmig.inference import approximate, stream
+from bayesmig.inference import approximate, choice_sample, stream
 from bayesmig.inference.blocks import DTYPES, Precision, rows_of
 from bayesmig.inference.density import Density, worth_integrating
 from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
@@ -58,6 +58,7 @@ from bayesmig.inference.sample import (
 from bayesmig.posterior import MAX_PARETO_K, MIN_ESS, PREVIEW, Posterior, Provenance
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.model import ModelSpec
+from bayesmig.survey.sampling import Sampling, sampling_of
 from bayesmig.survey.survey import Survey
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ _TARGET_ACCEPT = 0.8
 _TUNE = {"map": 300, "graph": 500, "plain": 500}
 #: Weighted draws that are made of those asked for, at most.
 _MOST_PROPOSALS = 4
+#: Effects of groups from which one of them may well be badly off.
+_MANY_EFFECTS = 1_000
 #: Draws of one fit, at most: more would not fit into a machine's memory.
 _MOST_DRAWS = 1_000_000
 
@@ -160,6 +163,9 @@ def fit(
     ------
     DesignError
         Where theory and survey do not fit together.
+    SurveyError
+        Where the theory weights its likelihood, and the sampling design does not tell how
+        much samples vary.
     InferenceError
         Where an option is out of range or does not apply, ``keep`` cannot be written to,
         the density is not finite at the start, single precision was asked for and would
@@ -170,8 +176,12 @@ def fit(
     idle = {"tune": tune, "target_accept": target_accept, "cores": cores, "keep": keep}
     _refuse_idle_options(method, idle)
     folder = open_folder(keep)
+    design = build_design(theory, survey)
+    sampling = sampling_of(survey) if design.is_pseudo else None
+    if shares := survey.codebook.population_shares:
+        choice_sample.refuse_invalid(design, shares)
     return fit_design(
-        build_design(theory, survey),
+        design,
         survey,
         seed=seed,
         method=method,
@@ -184,6 +194,8 @@ def fit(
         prior=prior,
         folder=folder,
         progress=progress,
+        sampling=sampling,
+        shares=shares,
     )
 
 
@@ -202,6 +214,8 @@ def fit_design(
     prior: bool = False,
     folder: Path | None = None,
     progress: bool | Progress = False,
+    sampling: Sampling | None = None,
+    shares: Mapping[str, float] | None = None,
 ) -> Posterior:
     """`fit` of a design that is made, whose choices may be simulated ones.
 
@@ -215,6 +229,9 @@ def fit_design(
         As for `fit`; they are not checked again.
     folder
         Where finished chains are kept.
+    sampling, shares
+        How the survey was drawn, by which the draws of a weighted likelihood are spread, and
+        shares of the population, by which constants are corrected; left out, neither is.
     """
     # Before anything long: it refuses flat priors.
     from_prior = prior_draws(design, seed=seed, draws=draws) if prior else None
@@ -233,6 +250,15 @@ def fit_design(
     else:
         with bars(progress) as tell:
             outcome = _take(method, design, plan, chains, cores, folder, tell)
+    warnings = design.support.warnings
+    if sampling is not None:
+        _correct(outcome, design, sampling, seed)
+        warnings += few_units(outcome.tree, sampling)
+    if shares:
+        before = outcome.tree["posterior"].to_dataset()
+        corrected, note = choice_sample.corrected(design, before, shares)
+        outcome.tree["posterior"] = xr.DataTree(corrected)
+        outcome.tree["choice_sample"] = xr.DataTree(xr.Dataset(attrs={"note": note}))
     if from_prior is not None:
         outcome.tree["prior"] = xr.DataTree(from_prior)
     weighted = "divergences" not in outcome.tree["diagnostics"]
@@ -253,7 +279,7 @@ def fit_design(
         spec=hashlib.sha256(design.spec.to_toml().encode()).hexdigest(),
         seconds=time.perf_counter() - started,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        warnings=design.support.warnings,
+        warnings=warnings,
     )
     return Posterior(design, outcome.tree, provenance, survey)
 
@@ -611,6 +637,8 @@ def _weighted(
     weigh, wanted = method != "preview", chains * plan.draws
     if weigh and wanted <= MIN_ESS:
         return None, f"{wanted} draws in all cannot be worth {MIN_ESS}"
+    # The least parameter is worth about half of what the weights are, of very many a quarter.
+    worth = 2 if density.layout.n_effects <= _MANY_EFFECTS else 4
     size, why = wanted, ""
     while True:
         try:
@@ -620,8 +648,7 @@ def _weighted(
                 draws=size,
                 weigh=weigh,
                 progress=progress,
-                # Of many parameters the least is worth about a quarter of what the weights are.
-                least_share=4 * MIN_ESS / (_MOST_PROPOSALS * wanted),
+                least_share=worth * MIN_ESS / (_MOST_PROPOSALS * wanted),
             )
         except np.linalg.LinAlgError:
             return None, "at some draws of the scales no normal coefficients are left to propose"
@@ -668,6 +695,28 @@ def _pool(density: Density, weighted: approximate.Weighted, plan: Plan, wanted: 
     shares = np.bincount(chosen, minlength=len(log_weights)) / wanted
     numbers = diagnose_weighted(every, shares, weighted.pareto_k, weighted.weight_ess)
     return _Pool(weighted, named, chosen, numbers)
+
+
+def _correct(outcome: _Outcome, design: Design, sampling: Sampling, seed: int) -> None:
+    """Give the draws the spread that the sampling design implies."""
+    # Only theories with a weighted likelihood need it.
+    from bayesmig.inference.sampling_correction import corrected
+
+    draws = outcome.tree["posterior"].to_dataset()
+    moved, known = corrected(design, draws, sampling, seed=seed)
+    outcome.tree["posterior"] = xr.DataTree(moved)
+    outcome.tree["sampling"] = xr.DataTree(known)
+
+
+def few_units(tree: xr.DataTree, sampling: Sampling) -> tuple[str, ...]:
+    """That a design tells the spread of more parameters than it has degrees of freedom."""
+    if "sampling" not in tree or sampling.degrees_of_freedom >= tree["sampling"].sizes["global"]:
+        return ()
+    return (
+        f"the sampling design ({sampling.note}) has {sampling.degrees_of_freedom:,} degrees of "
+        f"freedom for {tree['sampling'].sizes['global']} parameters: their corrected spread is "
+        "uncertain itself",
+    )
 
 
 def _resampled(

@@ -10,8 +10,26 @@ import xarray as xr
 
 from bayesmig.choice.drawn import draw_choices
 from bayesmig.design.design import Design
+from bayesmig.errors import QuestionError
 from bayesmig.inference.stream import probability_blocks
 from bayesmig.posterior import Posterior, Provenance
+
+
+def refuse_weighted(design: Design) -> None:
+    """Refuse a theory whose weighted likelihood is of no survey that could be simulated.
+
+    Raises
+    ------
+    QuestionError
+        Where it says ``weights = "pseudo"``.
+    """
+    if design.is_pseudo:
+        raise QuestionError(
+            "choices are simulated at a survey's own rows as if these were drawn at random, which "
+            "a weighted likelihood does not take them for",
+            where=f"theory {design.spec.name!r}, key weights",
+            mend='ask the theory with weights = "estimand"',
+        )
 
 
 def simulated(design: Design, truth: xr.Dataset, seed: int) -> Iterator[Design]:
@@ -31,7 +49,13 @@ def simulated(design: Design, truth: xr.Dataset, seed: int) -> Iterator[Design]:
     ------
     Design
         One per draw, in order; each has a stream of random numbers of its own.
+
+    Raises
+    ------
+    QuestionError
+        As `refuse_weighted`.
     """
+    refuse_weighted(design)
     for k in range(truth.sizes["draw"]):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(31, k)))
         one = as_posterior(design, truth.isel(draw=[k])).coefficients()

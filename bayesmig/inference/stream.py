@@ -387,12 +387,15 @@ class RowLogLikelihood:
 
 
 def log_likelihood_sums(
-    columns: Columns, coefficients: Coefficients, choice: NDArray[np.int64]
+    columns: Columns,
+    coefficients: Coefficients,
+    choice: NDArray[np.int64],
+    weights: Array | None = None,
 ) -> Array:
-    """Log-likelihood of every draw, all rows together, ``(draw,)``."""
+    """Log-likelihood of every draw, all rows together, each times its weight, ``(draw,)``."""
     total = np.zeros(_n_draws(coefficients))
-    for _, block in log_likelihood_blocks(columns, coefficients, choice):
-        total += block.sum(axis=1)
+    for rows, block in log_likelihood_blocks(columns, coefficients, choice):
+        total += block.sum(axis=1) if weights is None else block @ weights[rows]
     return total
 
 

@@ -450,7 +450,7 @@ def effects_prior(theta, layout, effects, g_effects, g_precision):
 
 @njit()
 def _hyper_priors(theta, slope, layout, scale_prior, g_precision):
-    """`_hyper_prior` of all factors."""
+    """`hyper_prior` of all factors."""
     factors, eta = layout
     total = 0.0
     for f in range(factors.shape[0]):
@@ -462,16 +462,14 @@ def _hyper_priors(theta, slope, layout, scale_prior, g_precision):
             for k in range(scales):
                 for c in range(copies):
                     g[i, k] += g_precision[own + (i * copies + c) * width + k * copies + c]
-        total += _hyper_prior(
+        total += hyper_prior(
             theta, slope, g, groups * copies, scales, log_sigma, correlation, eta[f], scale_prior
         )
     return total
 
 
 @njit()
-def _hyper_prior(
-    theta, slope, g_precision, groups, width, log_sigma, correlation, eta, scale_prior
-):
+def hyper_prior(theta, slope, g_precision, groups, width, log_sigma, correlation, eta, scale_prior):
     """Add the adjoints of log sigma and the free vectors; return their log prior.
 
     ``groups`` (times copies) times the log determinant of the effects' Cholesky factor is

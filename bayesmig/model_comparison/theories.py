@@ -248,6 +248,8 @@ def _refuse_different(posteriors: Mapping[str, Posterior]) -> None:
             where="compare(posteriors)",
             mend="fit a second theory to the same survey",
         )
+    for posterior in posteriors.values():
+        posterior.refuse_pseudo("comparison by what is left out")
     (first, one), *others = posteriors.items()
     for name, other in others:
         if difference := _difference(one, other):

@@ -28,6 +28,7 @@ from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
     Effect,
+    Population,
     Prepared,
     ask_about,
     cell_table,
@@ -101,6 +102,7 @@ def counterfactual(
     by: str | Sequence[str] | None = None,
     newdata: pd.DataFrame | None = None,
     wts: bool | str = True,
+    population: Population | None = None,
     groups: Groups = "observed",
     gaps: Gaps = "reference",
     prob: float = INTERVAL,
@@ -120,7 +122,7 @@ def counterfactual(
         A scenario, the name of a packaged one, or the path of a scenario file. Its
         interventions are applied in order, each to the result of the one before; its
         filters look at the rows as they are without the scenario.
-    by, newdata, wts, groups, prob, seed, allow_unconverged
+    by, newdata, wts, population, groups, prob, seed, allow_unconverged
         As for `bayesmig.predict.predictions`. Cells of ``by`` are those without the
         scenario.
     gaps
@@ -147,7 +149,7 @@ def counterfactual(
     kinds = ("reference", "sequential", "pairwise")
     if gaps not in kinds:
         raise QuestionError(f"gaps={gaps!r} is unknown; {nearest(gaps, kinds)}", where="gaps")
-    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged)
+    ask = ask_about(posterior, newdata, by, wts, groups, prob, seed, allow_unconverged, population)
     world, steps = intervene(posterior.design, ask.frame, scenario, groups)
     without = prepare(posterior, ask.frame, groups, seed)
     within = _prepared(ask, world, scenario)
@@ -161,10 +163,10 @@ def counterfactual(
         arms.reshape(len(arms), -1),
         ask,
     )
-    mass, note = _mass(ask, wts)
+    mass = ask.mass
     return Counterfactual(
         question=effect.question,
-        header={**effect.header, "totals": note},
+        header={**effect.header, "totals": ask.people_note},
         summary=effect.summary,
         draws=effect.draws,
         scenario=scenario,
@@ -274,20 +276,6 @@ def _table(ask: Ask) -> pd.DataFrame:
     quantity = np.tile(np.repeat(QUANTITIES, width), n_cells)
     table.insert(len(ask.by), "quantity", quantity.astype(object))
     return table
-
-
-def _mass(ask: Ask, wts: bool | str) -> tuple[Array, str]:
-    """Sum of the weights of every cell, unscaled, and what it counts."""
-    if ask.weights is None:
-        counts = np.bincount(ask.cells, minlength=len(ask.labels)).astype(float)
-        return counts, f"numbers of choices among {len(ask.frame):,} rows, unweighted"
-    column = wts if isinstance(wts, str) else ask.posterior.design.roles["weight"]
-    weights = ask.frame[column].to_numpy(dtype=float)
-    mass = np.bincount(ask.cells, weights, len(ask.labels))
-    return mass, (
-        f"sums of {column} ({mass.sum():,.6g} in all), numbers of people only where these are "
-        "expansion weights"
-    )
 
 
 def _totals(summary: pd.DataFrame, mass: Array) -> pd.DataFrame:

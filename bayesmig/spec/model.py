@@ -375,7 +375,9 @@ class ModelSpec(Frozen):
     weights
         ``estimand``: the likelihood is unweighted and every average over people is
         weighted, where the survey has weights. ``ignore``: nothing is weighted; every
-        result says so.
+        result says so. ``pseudo``: the likelihood is weighted too (weights that sum to the
+        number of rows), and the spread of the draws is corrected for the sampling design
+        (Williams and Savitsky 2021, doi 10.1111/insr.12376); the survey must have weights.
     hypotheses
         Name -> claim.
     expect
@@ -399,7 +401,7 @@ class ModelSpec(Frozen):
     nests: tuple[Nest, ...] = ()
     curves: tuple[Curve, ...] = ()
     consideration: Consideration | None = None
-    weights: Literal["estimand", "ignore"] = "estimand"
+    weights: Literal["estimand", "ignore", "pseudo"] = "estimand"
     priors: Priors = Priors()
     hypotheses: dict[Name, Hypothesis] = {}
     expect: Expect = Expect()

@@ -48,15 +48,20 @@ class Questions(Frozen):
         Columns over which shares and scenario contrasts are broken down.
     comparisons, slopes
         Columns whose average effects are wanted.
+    population
+        Paths of csv files, relative to the study: columns of the survey and a column
+        ``count`` of people. One is a table of cells to which answers are poststratified;
+        several are margins, which are raked.
     """
 
     by: tuple[Column, ...] = ()
     comparisons: tuple[Column, ...] = ()
     slopes: tuple[Column, ...] = ()
+    population: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Nothing is asked twice."""
-        _each_once(self, "by", "comparisons", "slopes")
+        _each_once(self, "by", "comparisons", "slopes", "population")
 
 
 class RehearsalPlan(Frozen):

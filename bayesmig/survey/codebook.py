@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import keyword
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -32,15 +33,18 @@ ROLES = (
     "weight",
     "strata",
     "psu",
+    "fpc",
     "choice",
 )
-
+#: Roles whose columns hold numbers; those of all others hold labels.
+NUMERIC_ROLES = ("weight", "fpc")
 
 #: Roles that no column may play at once: a choice or a weight stands alone, and where
 #: the household chooses, it is declared as such and nothing as a person.
 _APART: Mapping[str, Sequence[str]] = {
     "choice": [role for role in ROLES if role != "choice"],
     "weight": [role for role in ROLES if role not in ("choice", "weight")],
+    "fpc": [role for role in ROLES if role not in ("choice", "weight", "fpc")],
     "person": ["household", "period"],
 }
 _MEND_APART = {
@@ -66,11 +70,15 @@ class Roles(Strict):
     weight
         Survey weight, finite and not negative.
     strata, psu
-        Of the sampling design.
+        Of the sampling design: the strata, and within them the primary sampling units,
+        whose labels are read within their stratum.
+    fpc
+        Finite population correction of a stratum: the number of its PSUs in the
+        population (above 1), or the share of them that was drawn (up to 1).
 
     Notes
     -----
-    The columns of choice and weight play no other role; a person's column is neither
+    The columns of choice, weight and fpc play no other role; a person's column is neither
     the household's nor the period's.
     """
 
@@ -83,6 +91,7 @@ class Roles(Strict):
     weight: Name | None = None
     strata: Name | None = None
     psu: Name | None = None
+    fpc: Name | None = None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -100,6 +109,67 @@ class Roles(Strict):
     def declared(self) -> dict[str, str]:
         """Map each declared role to its column in the file, in the order of `ROLES`."""
         return {role: column for role in ROLES if (column := getattr(self, role)) is not None}
+
+
+class Replicates(Strict):
+    """Replicate weights: the sampling weights as other samples of the same design had them.
+
+    Attributes
+    ----------
+    columns
+        Names, or one pattern in which ``*`` stands for any text (``"brr_*"``). Each column
+        holds whole weights: factors are multiplied by the weight first.
+    method
+        ``brr`` (balanced repeated replication), ``fay`` (its half-samples shrunk), ``jk1``
+        and ``jkn`` (delete-one jackknife, without and with strata), ``bootstrap``.
+    fay
+        Of ``fay``: the share of its weight that the half left out keeps, from 0 to below 1.
+    scale
+        By what squared deviations are multiplied: left out, ``1/R`` for R columns of brr,
+        ``1/(R (1 - fay)^2)`` of fay, ``(R - 1)/R`` of jk1, 1 of jkn, ``1/(R - 1)`` of a
+        bootstrap.
+    scales
+        A factor of every column beside the scale, in their order; jkn needs it:
+        ``(n_h - 1)/n_h`` of the stratum from which the column leaves a PSU out.
+    """
+
+    columns: Name | tuple[Name, ...]
+    method: Literal["brr", "fay", "jk1", "jkn", "bootstrap"]
+    fay: Annotated[Number, Field(ge=0, lt=1)] | None = None
+    scale: Annotated[Number, Field(gt=0)] | None = None
+    scales: tuple[Annotated[Number, Field(ge=0)], ...] | None = None
+
+    @model_validator(mode="after")
+    def _what_the_method_needs(self) -> Self:
+        for key, needed in (("fay", self.method == "fay"), ("scales", self.method == "jkn")):
+            given = getattr(self, key) is not None
+            if needed and not given:
+                raise ValueError(f"the method {self.method!r} needs {key!r} too")
+            if given and not needed and key == "fay":
+                raise ValueError(f"{key!r} does not apply to the method {self.method!r}")
+        return self
+
+    def columns_in(self, header: Sequence[str]) -> tuple[str, ...]:
+        """Name the columns, those that fit a pattern in the order of the data."""
+        if not isinstance(self.columns, str):
+            return self.columns
+        if "*" not in self.columns:
+            return (self.columns,)
+        parts = map(re.escape, self.columns.split("*"))
+        fits = re.compile(".*".join(parts))
+        return tuple(name for name in header if fits.fullmatch(name))
+
+    def scaling(self, count: int) -> tuple[float, ...]:
+        """Give the factor of every column's squared deviations."""
+        of_method = {
+            "brr": 1 / count,
+            "fay": 1 / (count * (1 - float(self.fay or 0)) ** 2),
+            "jk1": (count - 1) / count,
+            "jkn": 1.0,
+            "bootstrap": 1 / max(count - 1, 1),
+        }
+        scale = of_method[self.method] if self.scale is None else float(self.scale)
+        return tuple(scale * float(s) for s in self.scales or (1.0,) * count)
 
 
 class Recode(Strict):
@@ -306,6 +376,12 @@ class Codebook(Strict):
         The rule for missing values.
     keep
         Columns kept beside those above; default: all.
+    replicates
+        Replicate weights, beside the weight; see `Replicates`. They are no columns of the
+        survey that theories or checks could use.
+    population_shares
+        Of a sample that was drawn by choice: alternative to its share of the population,
+        which corrects the constants of a logit.
     counts
         Column that says for how many choosers, all alike, a row stands: the survey has
         as many rows. They are nobody in particular, so that no person, period, network
@@ -336,6 +412,8 @@ class Codebook(Strict):
     neighbours: Neighbours | None = None
     missing: Missing = Missing()
     keep: tuple[Name, ...] | None = None
+    replicates: Replicates | None = None
+    population_shares: Annotated[dict[Name, Annotated[Number, Field(gt=0, lt=1)]], Frozen] = {}
     counts: Name | None = None
     attributes: Annotated[dict[Name, Annotated[dict[str, Value], Frozen]], Frozen] = {}
 
@@ -378,6 +456,8 @@ class Codebook(Strict):
         _each_made_once(self)
         _no_keywords(self)
         _nobody_in_particular(self)
+        _replicates_have_a_weight(self)
+        _shares_of_all(self)
         for attribute, columns in self.attributes.items():
             _all_alternatives(attribute, columns, tuple(self.alternatives))
         for name, rate in self.rates.items():
@@ -498,6 +578,39 @@ def _nobody_in_particular(book: Codebook) -> None:
             where="key counts",
             mend="choosers that are counted are nobody in particular: give each a row, or leave "
             f"{key} out",
+        )
+
+
+def _replicates_have_a_weight(book: Codebook) -> None:
+    if book.replicates is not None and book.roles.weight is None:
+        raise SpecError(
+            "replicate weights stand beside a weight, and none is declared",
+            where="key replicates",
+            mend='add weight = "COLUMN" under [roles]',
+        )
+
+
+def _shares_of_all(book: Codebook) -> None:
+    shares = book.population_shares
+    if not shares:
+        return
+    where, known = "key population_shares", list(book.alternatives)
+    for name in shares:
+        if name not in book.alternatives:
+            raise SpecError(
+                f"{name!r} is not an alternative", where=where, mend=nearest(name, known)
+            )
+    if absent := [name for name in known if name not in shares]:
+        raise SpecError(
+            f"the share of {', '.join(map(repr, absent))} is not stated",
+            where=where,
+            mend="state the population's share of every alternative",
+        )
+    if abs(total := sum(shares.values()) - 1) > 1e-6:
+        raise SpecError(
+            f"the shares of the population sum to {1 + total:.6g}, not to 1",
+            where=where,
+            mend="state shares of all people, each between 0 and 1",
         )
 
 

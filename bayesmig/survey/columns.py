@@ -61,7 +61,40 @@ def columns_needed(book: Codebook, header: list[str], where: str) -> list[str]:
             )
     if book.keep is None:
         return list(header)
-    return [name for name in header if name in asked]
+    replicates = replicate_columns(book, header, where)
+    return [name for name in header if name in asked or name in replicates]
+
+
+def replicate_columns(book: Codebook, header: list[str], where: str) -> tuple[str, ...]:
+    """Name the columns of replicate weights, at least two, all of them in the data.
+
+    Raises
+    ------
+    SurveyError
+        Where they are not.
+    """
+    if (of := book.replicates) is None:
+        return ()
+    found, place = of.columns_in(header), (where, "key replicates.columns")
+    if absent := [name for name in found if name not in header]:
+        raise SurveyError(
+            f"the column {absent[0]!r} is not in the data",
+            where=place,
+            mend=nearest(absent[0], header),
+        )
+    if len(set(found)) < max(2, len(found)):
+        raise SurveyError(
+            f"{of.columns!r} names {len(set(found))} columns of the data, each to stand there once",
+            where=place,
+            mend="name two columns or more, or a pattern that they fit",
+        )
+    if of.scales is not None and len(of.scales) != len(found):
+        raise SurveyError(
+            f"there are {len(found)} replicate weights and {len(of.scales)} scales",
+            where=(where, "key replicates.scales"),
+            mend="state a scale for every column, in their order",
+        )
+    return found
 
 
 #: Tables that speak of columns of the file only, and tables that may name a role.

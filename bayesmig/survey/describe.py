@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.survey.codebook import ROLES
+from bayesmig.survey.sampling import reused_labels, single_strata
 from bayesmig.survey.survey import Survey
 
 RARE_ALTERNATIVE = 0.01
@@ -114,6 +115,8 @@ def _rows(survey: Survey) -> pd.DataFrame:
             lines.append((f"{role}s", survey.role(role).nunique()))
     if survey.has("weight"):
         lines.append(("effective rows (Kish)", round(effective_rows(survey.role("weight")))))
+    if survey.replicates is not None:
+        lines.append(("replicate weights", survey.replicates.shape[1]))
     return pd.DataFrame(lines, columns=["what", "n"])
 
 
@@ -167,6 +170,8 @@ def _shares(survey: Survey) -> pd.DataFrame:
     )
     if survey.has("weight"):
         table["weighted share"] = _weighted(survey, pd.Series("", index=choice.index)).to_numpy()[0]
+    if shares := survey.codebook.population_shares:
+        table["share of the population"] = [shares[a] for a in survey.alternatives]
     return table.round(4)
 
 
@@ -276,7 +281,7 @@ def _thin_origins(survey: Survey) -> list[str]:
 
 
 def _constant(survey: Survey) -> list[str]:
-    known = ((name, values.dropna()) for name, values in survey.frame.items())
+    known = ((n, values.dropna()) for n, values in survey.frame.items() if n != "fpc")
     flat = [name for name, values in known if (values == values.iloc[0]).all()]
     return [_of_constant(str(name), survey.has("period")) for name in flat]
 
@@ -303,6 +308,30 @@ def _weights(survey: Survey) -> list[str]:
         found.append(f"{zero:,} rows have weight 0")
     if (share := effective_rows(weight) / survey.n_obs) < LOW_EFFECTIVE:
         found.append(f"weights vary much: they leave {share:.0%} of the rows effective (Kish)")
+    return found
+
+
+def _design(survey: Survey) -> list[str]:
+    """Warn of what the sampling design does not tell, or tells otherwise than it seems."""
+    if not survey.has("weight"):
+        return []
+    found = []
+    if survey.replicates is None and (alone := single_strata(survey)):
+        listed = ", ".join(map(repr, alone[:3])) + (", …" if len(alone) > 3 else "")
+        found.append(
+            f"{len(alone):,} strata have one PSU only ({listed}): merge them before a theory with "
+            'weights = "pseudo"'
+        )
+    if n := reused_labels(survey):
+        found.append(f"{n:,} PSU labels stand in several strata: each is a PSU of its own there")
+    if survey.replicates is not None:
+        # Their own weight is near the mean of the replicates, unless they are factors.
+        ratio = survey.replicates.mean() / max(survey.role("weight").mean(), 1e-300)
+        if not 0.5 < ratio < 2:
+            found.append(
+                f"replicate weights are {ratio:.3g} of the weights on average: are they factors, "
+                "which are to be multiplied by the weight first?"
+            )
     return found
 
 
@@ -383,6 +412,7 @@ _RULES: tuple[Callable[[Survey], list[str]], ...] = (
     _thin_origins,
     _dropped,
     _weights,
+    _design,
     _constant,
     _incomplete,
     _codes,

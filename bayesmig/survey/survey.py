@@ -15,7 +15,7 @@ import pandas as pd
 
 from bayesmig.chunks import chunks
 from bayesmig.errors import SpecError, SurveyError, nearest
-from bayesmig.survey.codebook import ROLES, Codebook, Roles
+from bayesmig.survey.codebook import NUMERIC_ROLES, ROLES, Codebook, Roles
 from bayesmig.survey.columns import columns_needed
 from bayesmig.survey.files import (
     FileOptions,
@@ -57,6 +57,9 @@ class Survey:
         process for the same data in the same order.
     rows
         Row numbers in the file (from 0) of the rows kept, shape ``(obs,)``, read-only.
+    replicates
+        Replicate weights, shape ``(obs, replicate)``, read-only; ``None`` where none are
+        declared.
     """
 
     title: str
@@ -67,6 +70,7 @@ class Survey:
     fingerprint: str
     rows: npt.NDArray[np.int64]
     _frame: pd.DataFrame
+    replicates: npt.NDArray[np.float64] | None = None
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -130,7 +134,7 @@ class Survey:
         return role in self.roles.declared()
 
     def role(self, role: str) -> pd.Series:
-        """Give the column of a role, shape ``(obs,)``: text, or floats for the weight.
+        """Give the column of a role, shape ``(obs,)``: text, or floats for weight and fpc.
 
         Raises
         ------
@@ -271,7 +275,7 @@ def _from_codebook(path: Path) -> Survey:
     options = FileOptions(book.encoding, book.separator, book.missing_text, book.labels, declared)
     header = read_header(data, options)
     columns = columns_needed(book, header, str(path))
-    codes = {column for role, column in book.roles.declared().items() if role != "weight"}
+    codes = {c for role, c in book.roles.declared().items() if role not in NUMERIC_ROLES}
     codes |= {ours for table in book.tables.values() for ours in table.keys}
     table = read_table(data, options, columns, codes)
     return _survey(table, book, str(path), _auxiliary(book, path.parent, str(path), {}))
@@ -344,10 +348,11 @@ def _survey(table: Table, book: Codebook, where: str, auxiliary: Mapping[str, Ke
         alternatives=tuple(book.alternatives),
         codebook=book,
         report=done.report,
-        fingerprint=_fingerprint(done.frame, book),
+        fingerprint=_fingerprint(done.frame, book, done.replicates),
         # Memory of bytes cannot be made writable again.
         rows=np.frombuffer(done.rows.tobytes(), dtype=np.int64),
         _frame=done.frame,
+        replicates=done.replicates,
     )
 
 
@@ -361,7 +366,9 @@ def _return_memory() -> None:
 # ------------------------------------------------------------------------ fingerprint
 
 
-def _fingerprint(frame: pd.DataFrame, book: Codebook) -> str:
+def _fingerprint(
+    frame: pd.DataFrame, book: Codebook, replicates: npt.NDArray[np.float64] | None
+) -> str:
     """Hash columns as bytes, so that neither process nor library version matters."""
     said = {
         "roles": list(book.roles.declared()),
@@ -372,6 +379,9 @@ def _fingerprint(frame: pd.DataFrame, book: Codebook) -> str:
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name in frame.columns:
         _hash_column(digest, name, frame[name])
+    if book.replicates is not None and replicates is not None:
+        digest.update(json.dumps(book.replicates.scaling(replicates.shape[1])).encode())
+        digest.update(np.ascontiguousarray(replicates, dtype="<f8").data)
     return digest.hexdigest()
 
 

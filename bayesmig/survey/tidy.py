@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from bayesmig.errors import SurveyError, rows_text
-from bayesmig.survey.codebook import Codebook
-from bayesmig.survey.columns import Columns
+from bayesmig.survey.codebook import NUMERIC_ROLES, Codebook
+from bayesmig.survey.columns import Columns, replicate_columns
 from bayesmig.survey.deciders import check_deciders, refuse_counted_twice
 from bayesmig.survey.derive import numbers_of
 from bayesmig.survey.files import Table
@@ -97,11 +97,12 @@ class ReadReport:
 
 @dataclass(frozen=True, eq=False)
 class Tidy:
-    """The result: the frame, the file's row numbers of its rows, and the report."""
+    """The result: the frame, the file's row numbers of its rows, the report, replicates."""
 
     frame: pd.DataFrame
     rows: Rows
     report: ReadReport
+    replicates: npt.NDArray[np.float64] | None = None
 
 
 def tidy(
@@ -149,7 +150,7 @@ def tidy(
         partly_labelled=table.partly_labelled,
         alike_labelled=table.alike_labelled,
     )
-    return Tidy(kept, rows, report)
+    return Tidy(kept, rows, report, _replicates(columns, rows))
 
 
 def _assemble(columns: Columns) -> pd.DataFrame:
@@ -159,12 +160,13 @@ def _assemble(columns: Columns) -> pd.DataFrame:
     for role, column in roles.items():
         if role == "choice":
             shown[role] = columns.choice
-        elif role == "weight":
-            key = (columns.where, "key roles.weight")
+        elif role in NUMERIC_ROLES:
+            key = (columns.where, f"key roles.{role}")
             shown[role] = pd.Series(numbers_of(columns.get(column), column, key))
         else:
             shown[role] = columns.labels(column)
-    header, used = list(columns.table.frame.columns), set(roles.values())
+    header = list(columns.table.frame.columns)
+    used = {*roles.values(), *replicate_columns(book, header, columns.where)}
     kept = [c for c in header if c not in used] if book.keep is None else list(book.keep)
     sources = _attribute_columns(book)
     for name in dict.fromkeys([*kept, *book.made(), *sources]):
@@ -283,6 +285,7 @@ def _mirrors(frame: pd.DataFrame, columns: Columns) -> tuple[Mirror, ...]:
 
 def _check_rows(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
     _check_weight(frame, rows, columns)
+    _check_fpc(frame, rows, columns)
     check_deciders(frame, rows, columns.book, columns.where)
     counts = frame["choice"].value_counts()
     never = [a for a in columns.book.alternatives if counts.get(a, 0) == 0]
@@ -349,10 +352,61 @@ def _check_weight(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
         )
 
 
+def _check_fpc(frame: pd.DataFrame, rows: Rows, columns: Columns) -> None:
+    """One number of a stratum, a share below 1 or a count of no fewer PSUs than were drawn."""
+    declared = columns.book.roles.declared()
+    if "fpc" not in declared:
+        return
+    where = (columns.where, "key roles.fpc", f"column {columns.book.roles.fpc!r}")
+    fpc = frame["fpc"].to_numpy()
+    bad = np.flatnonzero(~(fpc > 0))
+    if len(bad):
+        raise SurveyError(
+            f"a finite population correction is above 0, got {fpc[bad[0]]:g}",
+            where=(*where, rows_text(rows[bad].tolist())),
+            mend="state the PSUs of the stratum in the population, or the share that was drawn",
+        )
+    strata = frame["strata"] if "strata" in declared else pd.Series("all", index=frame.index)
+    of_stratum = frame["fpc"].groupby(strata).agg(["min", "max"])
+    differ = of_stratum.index[of_stratum["min"] != of_stratum["max"]]
+    if len(differ):
+        low, high = of_stratum.loc[differ[0]]
+        raise SurveyError(
+            f"the stratum {differ[0]!r} has corrections from {low:g} to {high:g}",
+            where=where,
+            mend="state one number for all rows of a stratum",
+        )
+
+
+def _replicates(columns: Columns, rows: Rows) -> npt.NDArray[np.float64] | None:
+    """Replicate weights of the rows kept; their memory cannot be written to."""
+    header = list(columns.table.frame.columns)
+    names = replicate_columns(columns.book, header, columns.where)
+    if not names:
+        return None
+    found = np.empty((len(rows), len(names)))
+    for k, name in enumerate(names):
+        key = (columns.where, "key replicates.columns")
+        found[:, k] = numbers_of(columns.get(name), name, key)[rows]
+        bad = np.flatnonzero(~(found[:, k] >= 0))
+        if len(bad):
+            raise SurveyError(
+                f"replicate weights must be finite and at least 0, got {found[bad[0], k]:g}",
+                where=(*key, f"column {name!r}", rows_text(rows[bad].tolist())),
+                mend="correct them, or leave the column out",
+            )
+        if not found[:, k].any():
+            raise SurveyError(
+                "all replicate weights are 0", where=(*key, f"column {name!r}"), mend="leave it out"
+            )
+    found.flags.writeable = False
+    return found
+
+
 def _suspicious(columns: Columns, kept: pd.DataFrame) -> tuple[Suspect, ...]:
     """Look at columns of files that are shown or that made those shown, but not at codes."""
     roles = columns.book.roles.declared()
-    weight = [roles["weight"]] if "weight" in roles else []
+    weight = [roles[role] for role in NUMERIC_ROLES if role in roles]
     made = [
         source
         for name in columns.book.made()

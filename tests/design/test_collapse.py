@@ -101,7 +101,7 @@ def test_the_posterior_is_the_same(precision: str, monkeypatch: pytest.MonkeyPat
     design = coarse()
     counted = Density(design, precision)  # type: ignore[arg-type]
     assert len(counted.columns.persons) < 0.7 * design.n_obs
-    monkeypatch.setattr(room, "collapse", lambda columns: None)
+    monkeypatch.setattr(room, "collapse", lambda *_: None)
     plain = Density(design, precision)  # type: ignore[arg-type]
     assert len(plain.columns.persons) == design.n_obs
     rel = {"single": 1e-5, "double": 1e-9}[precision]
@@ -133,7 +133,7 @@ def test_every_person_is_left_out_whether_rows_were_counted_or_not(
 
     counted = fitted()
     assert counted.provenance.numbers["rows_in_loops"] < 0.7 * len(frame)
-    monkeypatch.setattr(room, "collapse", lambda columns: None)
+    monkeypatch.setattr(room, "collapse", lambda *_: None)
     plain = fitted()
     assert plain.provenance.numbers["rows_in_loops"] == len(frame)
     for name, values in counted.draws.items():

@@ -603,3 +603,17 @@ def test_a_file_is_explained_as_a_packaged_name_is(tmp_path: Path) -> None:
     assert bm.explain(path).text.startswith("mine: Mine\n")
     with pytest.raises(SpecError, match="no packaged model 'network'"):
         bm.explain("network")
+
+
+def test_a_weighted_likelihood_is_explained() -> None:
+    spec = bm.ModelSpec.model_validate(
+        {
+            "name": "weighted",
+            "choice": {"alternatives": ["stay", "go"], "base": "stay"},
+            "utility": {"persons": "female"},
+            "weights": "pseudo",
+        }
+    )
+    text = " ".join(bm.explain(spec).text.split())
+    assert "weigh the likelihood (a pseudo-posterior) and averages over people" in text
+    assert "corrected for strata, sampling units and weights" in text

@@ -22,6 +22,7 @@ THEORIES: dict[str, dict[str, Any]] = {
     "four_correlated": {"groups": SLOPES, "priors": {"correlation": {"eta": 1.3}}},
     "six_correlated": {"groups": [{"by": "region", "terms": "1 + wealth + female"}]},
     "uncorrelated": {"groups": [{"by": "origin", "terms": "1 + wealth", "correlated": False}]},
+    "pseudo": {"groups": SLOPES, "weights": "pseudo"},
     "two_factors": {"groups": TWO_GROUPS},
     "crossed": {"groups": [{"by": "household", "terms": "1 + female"}, {"by": "origin"}]},
     "in_places": {"groups": [{"by": "household:origin"}, {"by": "origin"}]},

@@ -6,6 +6,7 @@ import pytest
 
 import bayesmig as bm
 from bayesmig.errors import QuestionError
+from bayesmig.inference.refit import _worthy
 from bayesmig.model_comparison import compare
 from bayesmig.model_comparison.refits import folds_of
 from bayesmig.posterior import Posterior
@@ -117,6 +118,16 @@ def test_folds_leave_out_every_unit_once() -> None:
     for fold in folds:
         assert not set(units[fold.left]) & set(units[fold.kept])
         assert 4 <= len(set(units[fold.left])) <= 5
+
+
+def test_the_lightest_draws_are_left_out_of_refits() -> None:
+    weights = np.array([0.4, 1e-3, 0.3, 1e-4, 0.2979, 1e-3])
+    kept, log_weights = _worthy(np.log(weights))
+    assert len(kept) == 4
+    assert {0, 2, 4} < set(kept.tolist())
+    assert np.exp(log_weights).sum() == pytest.approx(1.0)
+    alone, _ = _worthy(np.full(400, -np.log(400)))
+    assert len(alone) == 400
 
 
 def test_seeds_repeat(fits: dict[str, Posterior]) -> None:

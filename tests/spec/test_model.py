@@ -122,7 +122,7 @@ def test_a_misspelt_key_names_the_nearest(keys: dict[str, Any], key: str, says: 
         ({"utility": {"alternatives": "1 + cost"}}, "a generic constant is not identified"),
         ({"utility": {"alternatives": "0"}}, "a generic constant is not identified"),
         ({"available": {"abroad": "open"}}, "'abroad' is not an alternative"),
-        ({"weights": "always"}, "'estimand' or 'ignore'"),
+        ({"weights": "always"}, "'estimand', 'ignore' or 'pseudo'"),
         (
             {"hypotheses": {"h": {"claim": "", "statement": "slope(x, abroad) > 0"}}},
             "'abroad' is not an alternative",

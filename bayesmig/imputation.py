@@ -1,0 +1,204 @@
+"""Surveys whose missing values were imputed several times: fitted each, and answered together.
+
+Draws are stacked, which takes an imputation as one more thing that is not known (Gelman et al.
+2013, Bayesian Data Analysis, ch. 18; Zhou and Reiter 2010, doi 10.1198/tast.2010.09109). Values
+are imputed elsewhere: this package has no imputer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesmig.errors import QuestionError, SurveyError, nearest
+from bayesmig.inference.routes import fit
+from bayesmig.posterior import INTERVAL, Posterior, labelled_draws, summarise
+from bayesmig.predict import Effect, summaries
+from bayesmig.spec.model import ModelSpec
+from bayesmig.survey.survey import Survey, read_survey
+
+Array = NDArray[np.float64]
+_NUMBERS = ("estimate", "sd", "lower", "upper")
+_MEANING = (
+    "{} imputed surveys, draws stacked; between_imputations is the variance of their means as a "
+    "share of the variance of all draws"
+)
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """Posteriors of one theory, one for each imputed survey.
+
+    Attributes
+    ----------
+    posteriors
+        In the order of the surveys.
+    """
+
+    posteriors: tuple[Posterior, ...] = field(repr=False)
+
+    def ask(self, verb: Callable[..., Any], *arguments: Any, **options: Any) -> Effect:
+        """Put a question to every posterior, and stack the draws of its answers.
+
+        Parameters
+        ----------
+        verb
+            ``bm.predictions``, ``bm.comparisons``, ``bm.slopes``, ``bm.stayers`` or
+            ``bm.counterfactual``, whose averages are stacked.
+        *arguments, **options
+            As the verb takes them after the posterior.
+
+        Returns
+        -------
+        Effect
+            With a column ``between_imputations`` in its summary.
+
+        Raises
+        ------
+        QuestionError
+            Where answers have other cells in one survey than in another (an imputed column
+            that is cut at its quintiles has), or the verb gives no such answers.
+        """
+        answers = [verb(posterior, *arguments, **options) for posterior in self.posteriors]
+        if not all(isinstance(answer, Effect) for answer in answers):
+            raise QuestionError(
+                f"answers of {getattr(verb, '__name__', verb)!r} are not stacked",
+                where="Imputed.ask",
+                mend="put the question to each of .posteriors",
+            )
+        first = answers[0]
+        labels = [c for c in first.summary if c not in (*_NUMBERS, "rows", "probability_above")]
+        for answer in answers[1:]:
+            if not first.summary[labels].equals(answer.summary[labels]):
+                raise QuestionError(
+                    "the answer has other cells in one imputed survey than in another",
+                    where="Imputed.ask",
+                    mend="group by a column that was not imputed, or that has few values",
+                )
+        draws = xr.concat([a.draws for a in answers], "chain")
+        flat = draws.to_numpy().reshape(-1, draws.sizes["cell"])
+        summary = first.summary[labels].assign(
+            **summaries(flat, float(options.get("prob", INTERVAL))),
+            between_imputations=_between([a.draws.to_numpy() for a in answers]),
+            rows=first.summary["rows"],
+        )
+        header = {**first.header, "imputations": _MEANING.format(len(answers))}
+        return Effect(first.question, header, summary, draws)
+
+    def summary(self) -> pd.DataFrame:
+        """Mean, sd, 95 % HDI and share between imputations of every parameter but groups'."""
+        named = [
+            {k: v for k, v in labelled_draws(p.draws) if not k.startswith(("u_", "taste_"))}
+            for p in self.posteriors
+        ]
+        rows = []
+        for name in named[0]:
+            each = [of[name] for of in named]
+            if np.ptp(np.concatenate(each)) > 0:
+                between = _between([of[..., None] for of in each])[0]
+                rows.append((name, *summarise(np.concatenate(each).ravel()), between))
+        columns = ["parameter", "mean", "sd", "lower", "upper", "between_imputations"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def fit_imputed(
+    theory: ModelSpec, surveys: Sequence[Survey], *, seed: int, **options: Any
+) -> Imputed:
+    """Fit a theory to every imputed survey.
+
+    Parameters
+    ----------
+    theory
+        The theory.
+    surveys
+        The same rows, their missing values imputed each time anew; at least two.
+    seed
+        Of the first fit; each next one has the next.
+    **options
+        As `bayesmig.fit` takes them.
+
+    Raises
+    ------
+    SurveyError
+        Where surveys differ in more than values that could be imputed: rows or choices.
+    BayesmigError
+        As for `bayesmig.fit`.
+    """
+    surveys = tuple(surveys)
+    if len(surveys) < 2:
+        raise SurveyError(
+            f"{len(surveys)} survey is no multiple imputation, two and more are",
+            where="fit_imputed(surveys)",
+            mend="give one survey for every imputation, or fit it with bm.fit",
+        )
+    chosen = surveys[0].role("choice")
+    for k, survey in enumerate(surveys[1:], start=1):
+        if survey.n_obs != len(chosen) or not survey.role("choice").equals(chosen):
+            raise SurveyError(
+                f"the surveys 0 and {k} do not hold the same rows and choices",
+                where="fit_imputed(surveys)",
+                mend="impute covariates only, and keep rows and their order",
+            )
+    fits = [fit(theory, survey, seed=seed + k, **options) for k, survey in enumerate(surveys)]
+    labels = [design.persons + design.attribute_terms for design in (p.design for p in fits)]
+    if any(of != labels[0] for of in labels[1:]):
+        raise SurveyError(
+            "the theory has other coefficients in one imputed survey than in another",
+            where="fit_imputed(surveys)",
+            mend="give imputed categories the same levels in all surveys",
+        )
+    return Imputed(tuple(fits))
+
+
+def read_imputed(
+    frame: pd.DataFrame, roles: dict[str, str], *, imputation: str, **codebook_keys: Any
+) -> tuple[Survey, ...]:
+    """Read surveys from rows that stand one imputation below the other.
+
+    Parameters
+    ----------
+    frame
+        The rows of all imputations.
+    roles, **codebook_keys
+        As `bayesmig.read_survey` takes them.
+    imputation
+        Column that numbers the imputations.
+
+    Raises
+    ------
+    SurveyError, SpecError
+        Where there is no such column; as for `bayesmig.read_survey`.
+    """
+    if imputation not in frame.columns:
+        raise SurveyError(
+            f"the data have no column {imputation!r}",
+            where="read_imputed(imputation=...)",
+            mend=nearest(imputation, list(map(str, frame.columns))),
+        )
+    numbers = frame[imputation].drop_duplicates()
+    if numbers.isna().any():
+        raise SurveyError(
+            "rows have no number of an imputation", where=f"column {imputation!r}", mend="add it"
+        )
+    return tuple(
+        read_survey(
+            frame[frame[imputation] == number].drop(columns=imputation).reset_index(drop=True),
+            roles,
+            **codebook_keys,
+        )
+        for number in numbers.sort_values()
+    )
+
+
+def _between(draws: list[Array]) -> Array:
+    """Variance of the means of several sets of draws over that of all, by the last axis."""
+    flat = [of.reshape(-1, of.shape[-1]) for of in draws]
+    means = np.stack([of.mean(axis=0) for of in flat])
+    total = np.concatenate(flat).var(axis=0)
+    return np.divide(means.var(axis=0), total, out=np.zeros(len(total)), where=total > 0)

@@ -1,0 +1,84 @@
+"""Constants of a sample that was drawn by choice, corrected by the population's shares.
+
+Where people were drawn by what they chose, and by that alone, a logit with a constant for every
+alternative has the population's coefficients for everything but its constants, which are too
+large by ``ln(H_j / Q_j) - ln(H_b / Q_b)`` for shares ``H`` of the sample and ``Q`` of the
+population, ``b`` being the base (Manski and Lerman 1977, doi 10.2307/1914121; King and Zeng 2001,
+doi 10.1093/oxfordjournals.pan.a004868, prior correction). That holds for nothing else: nests,
+tastes and feasible sets change the form, groups that are drawn with their people have other
+effects in the sample than in the population, and without a constant there is nothing to correct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from bayesmig.choice.probabilities import beyond_logit
+from bayesmig.design.design import Design
+from bayesmig.design.formula import CONSTANT
+from bayesmig.errors import DesignError
+
+
+def refuse_invalid(design: Design, shares: Mapping[str, float]) -> None:
+    """Refuse theories whose constants population shares do not correct.
+
+    Raises
+    ------
+    DesignError
+        With the reason.
+    """
+    mend = 'weigh people by population over sample share of their choice and say weights = "pseudo"'
+    reasons = {
+        "weights": design.is_pseudo,
+        "parts": beyond_logit(design.columns),
+        "groups": design.layouts,
+        "constants": CONSTANT not in design.persons,
+        "alternatives": set(shares) != set(design.alternatives),
+        "averages": design.weights is None,
+    }
+    said = {
+        "weights": "a weighted likelihood has the population's constants already",
+        "parts": f"with {', '.join(beyond_logit(design.columns))} more than the constants changes",
+        "groups": f"effects of {', '.join(design.layouts)} have another distribution in a sample "
+        "that was drawn by choice than in the population",
+        "constants": "the theory does not have a constant for every alternative but the base",
+        "alternatives": f"the theory is about {', '.join(design.alternatives)}",
+        "averages": "averages over people of such a sample need its weights, and the survey "
+        'declares none, or the theory says weights = "ignore"',
+    }
+    mends = {
+        "weights": "leave population_shares out of the codebook",
+        "averages": "declare a weight: population over sample share of each choice, if nothing "
+        "else was unequal",
+    }
+    for reason, there in reasons.items():
+        if there:
+            raise DesignError(
+                f"population shares do not correct this theory: {said[reason]}",
+                where=("key population_shares", f"theory {design.spec.name!r}"),
+                mend=mends.get(reason, mend),
+            )
+
+
+def shifts(design: Design, shares: Mapping[str, float]) -> np.ndarray:
+    """By how much the sample's constants are too large, ``(nonbase,)``."""
+    sample = np.bincount(design.choice, minlength=len(design.alternatives)) / design.n_obs
+    logs = np.log(sample) - np.log([shares[a] for a in design.alternatives])
+    base = design.alternatives.index(design.spec.choice.base)
+    return np.delete(logs - logs[base], base)
+
+
+def corrected(
+    design: Design, posterior: xr.Dataset, shares: Mapping[str, float]
+) -> tuple[xr.Dataset, str]:
+    """The draws with the population's constants, and what was done in words."""
+    of = xr.DataArray(shifts(design, shares), dims="nonbase", coords={"nonbase": posterior.nonbase})
+    constant = posterior["coefficient"] == CONSTANT
+    beta = posterior["beta"] - of.where(constant, 0.0)
+    listed = ", ".join(f"{a} {-float(v):+.3g}" for a, v in zip(design.nonbase, of, strict=True))
+    note = f"constants corrected for a sample drawn by choice ({listed})"
+    order = posterior["beta"].dims
+    return posterior.assign(beta=beta.transpose(*order)), note

@@ -1,0 +1,207 @@
+"""How a survey was drawn: strata, primary sampling units, replicate weights; variances by them.
+
+Variances of totals are those of one-stage sampling of primary sampling units (PSUs) within
+strata, with replacement unless a finite population correction is declared (Särndal, Swensson and
+Wretman 1992, doi 10.1007/978-1-4612-4378-6, ch. 4), or of replicate weights (Wolter 2007,
+doi 10.1007/978-0-387-35099-8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmig.errors import SurveyError, rows_text
+from bayesmig.survey.survey import Survey
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+#: Who is taken for drawn as one where no PSU is declared, the largest first.
+_UNITS = ("psu", "household", "person")
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """The sampling design of a survey's rows.
+
+    Attributes
+    ----------
+    weights
+        Of the rows, with mean one, ``(obs,)``; exactly one where all are equal.
+    psus
+        PSU of every row, ``(obs,)``.
+    strata
+        Stratum of every PSU, ``(psu,)``.
+    names
+        Of the strata.
+    fractions
+        Share of a stratum's PSUs that was drawn, ``(stratum,)``; 0 where it is not known.
+    replicates, scales
+        Replicate weights in the units of ``weights``, ``(obs, replicate)``, and what their
+        squared deviations are multiplied by; ``None`` where there are none.
+    note
+        All this in words.
+    """
+
+    weights: Array = field(repr=False)
+    psus: Codes = field(repr=False)
+    strata: Codes = field(repr=False)
+    names: tuple[str, ...] = field(repr=False)
+    fractions: Array = field(repr=False)
+    replicates: Array | None = field(repr=False)
+    scales: Array | None = field(repr=False)
+    note: str = ""
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Replicates less one, or PSUs less strata."""
+        if self.replicates is not None:
+            return int(self.replicates.shape[1]) - 1
+        return len(self.strata) - len(self.names)
+
+    def covariance(self, totals: Array) -> Array:
+        """Covariance of sums over all PSUs, from each PSU's part of them.
+
+        Parameters
+        ----------
+        totals
+            Weighted sums over the rows of every PSU, ``(psu, quantity)``.
+
+        Returns
+        -------
+        ndarray
+            ``(quantity, quantity)``: the sum over strata of ``(1 - f) m / (m - 1)`` times the
+            products of deviations from the mean of the stratum's ``m`` PSUs.
+        """
+        drawn = np.bincount(self.strata, minlength=len(self.names))
+        sums = np.zeros((len(self.names), totals.shape[1]))
+        np.add.at(sums, self.strata, totals)
+        away = totals - (sums / drawn[:, None])[self.strata]
+        # A stratum of which all PSUs were drawn adds nothing, one PSU or several.
+        factor = (1 - self.fractions) * drawn / np.maximum(drawn - 1, 1)
+        return np.asarray((away * factor[self.strata][:, None]).T @ away)
+
+    def covariance_of_replicates(self, deviations: Array) -> Array:
+        """Covariance of sums, from their deviations in every replicate.
+
+        Parameters
+        ----------
+        deviations
+            Of each replicate's sums from those of the whole sample, ``(replicate, quantity)``.
+        """
+        assert self.scales is not None
+        return np.asarray((deviations * self.scales[:, None]).T @ deviations)
+
+
+def normalised(weights: Array) -> Array:
+    """Weights with mean one, ``(obs,)``; exactly one where all are equal."""
+    if np.ptp(weights) == 0:
+        return np.ones(len(weights))
+    return np.asarray(weights / weights.mean())
+
+
+def sampling_of(survey: Survey) -> Sampling:
+    """The sampling design that a survey's codebook declares.
+
+    Parameters
+    ----------
+    survey
+        With a weight. Where no PSU is declared, households were drawn, or persons, or rows:
+        the largest of these that is declared.
+
+    Raises
+    ------
+    SurveyError
+        Where no weight is declared, where a stratum has one PSU only and was not drawn
+        whole, or where more PSUs were drawn than it has.
+    """
+    weights = normalised(survey.role("weight").to_numpy(dtype=float))
+    psus, strata, names, words = _units(survey)
+    if survey.replicates is not None and survey.codebook.replicates is not None:
+        of = survey.codebook.replicates
+        factor = 1 / float(survey.role("weight").mean())
+        return Sampling(
+            weights,
+            psus,
+            strata,
+            names,
+            np.zeros(len(names)),
+            survey.replicates * factor,
+            np.array(of.scaling(survey.replicates.shape[1])),
+            f"{survey.replicates.shape[1]} replicate weights ({of.method})",
+        )
+    fractions = _fractions(survey, psus, strata, names)
+    _refuse_single(psus, strata, names, fractions, survey)
+    note = f"{len(strata):,} {words} in {len(names):,} {'strata' if len(names) > 1 else 'stratum'}"
+    if fractions.any():
+        note += f", of which {fractions.min():.3g} to {fractions.max():.3g} were drawn"
+    return Sampling(weights, psus, strata, names, fractions, None, None, note)
+
+
+def _units(survey: Survey) -> tuple[Codes, Codes, tuple[str, ...], str]:
+    """PSU of every row, stratum of every PSU, names of strata, and what PSUs are in words."""
+    role = next((r for r in _UNITS if survey.has(r)), "")
+    unit = survey.role(role) if role else pd.Series(np.arange(survey.n_obs).astype(str))
+    stratum = survey.role("strata") if survey.has("strata") else pd.Series("all", index=unit.index)
+    codes, names = pd.factorize(stratum, sort=True)
+    in_stratum = codes.astype(np.int64)
+    # A label of a PSU is read within its stratum: two strata may both have a PSU 1.
+    keys = pd.DataFrame({"stratum": in_stratum, "unit": pd.factorize(unit)[0]})
+    psus = keys.groupby(["stratum", "unit"], sort=True).ngroup().to_numpy().astype(np.int64)
+    strata = np.zeros(psus.max() + 1, dtype=np.int64)
+    strata[psus] = in_stratum
+    plural = {"psu": "PSUs", "household": "households", "person": "persons"}.get(role, "rows")
+    words = plural if role == "psu" else f"{plural} (no PSU is declared)"
+    return psus, strata, tuple(map(str, names)), words
+
+
+def _fractions(survey: Survey, psus: Codes, strata: Codes, names: tuple[str, ...]) -> Array:
+    """Share of every stratum's PSUs that was drawn."""
+    if not survey.has("fpc"):
+        return np.zeros(len(names))
+    fpc, drawn = np.empty(len(names)), np.bincount(strata, minlength=len(names))
+    fpc[strata[psus]] = survey.role("fpc").to_numpy(dtype=float)
+    more = np.flatnonzero((fpc > 1) & (fpc < drawn))
+    if len(more):
+        raise SurveyError(
+            f"the stratum {names[more[0]]!r} has {drawn[more[0]]:,} PSUs in the sample and "
+            f"{fpc[more[0]]:g} in the population",
+            where=("key roles.fpc", f"column {survey.roles.fpc!r}"),
+            mend="state the number of PSUs of the stratum in the population, or the share drawn",
+        )
+    return np.where(fpc > 1, drawn / fpc, fpc)
+
+
+def single_strata(survey: Survey) -> tuple[str, ...]:
+    """Strata with one PSU only, by name."""
+    _, strata, names, _ = _units(survey)
+    return tuple(names[k] for k in np.flatnonzero(np.bincount(strata) == 1))
+
+
+def _refuse_single(
+    psus: Codes, strata: Codes, names: tuple[str, ...], fractions: Array, survey: Survey
+) -> None:
+    alone = (np.bincount(strata, minlength=len(names)) == 1) & (fractions < 1)
+    if not alone.any():
+        return
+    listed = ", ".join(repr(names[k]) for k in np.flatnonzero(alone)[:5])
+    rows = np.flatnonzero(alone[strata[psus]])
+    more = f" and {alone.sum() - 5:,} more" if alone.sum() > 5 else ""
+    raise SurveyError(
+        f"{alone.sum():,} of {len(names):,} strata have one PSU only ({listed}{more}): it does not "
+        "tell how PSUs vary there",
+        where=("key roles.strata", "key roles.psu", rows_text(survey.rows[rows].tolist())),
+        mend="merge such a stratum with a similar one ([recode] in the codebook), or say "
+        "with roles.fpc that it was drawn whole (1)",
+    )
+
+
+def reused_labels(survey: Survey) -> int:
+    """PSU labels that stand in more than one stratum."""
+    if not (survey.has("psu") and survey.has("strata")):
+        return 0
+    pairs = pd.DataFrame({"psu": survey.role("psu"), "strata": survey.role("strata")})
+    return int((pairs.drop_duplicates().groupby("psu").size() > 1).sum())

@@ -1,0 +1,107 @@
+"""Samples drawn by choice: the population's constants, and where they cannot be had so."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayesmig as bm
+from bayesmig.errors import DesignError, QuestionError, SpecError
+from bayesmig.survey.survey import Survey, read_survey
+from tests.fabricate import ALTERNATIVES, theory
+
+TRUTH = np.array([[-1.5, -3.2], [0.4, -0.6], [0.2, 0.5]])
+
+
+@cache
+def population() -> pd.DataFrame:
+    rng = np.random.default_rng(4)
+    n = 60_000
+    x = np.column_stack([np.ones(n), rng.integers(2, size=n), rng.normal(size=n)])
+    utility = np.column_stack([np.zeros(n), x @ TRUTH]) + rng.gumbel(size=(n, 3))
+    frame = pd.DataFrame({"female": x[:, 1], "wealth": x[:, 2]})
+    return frame.assign(choice=np.array(ALTERNATIVES)[utility.argmax(axis=1)])
+
+
+def shares() -> dict[str, float]:
+    return population()["choice"].value_counts(normalize=True).to_dict()
+
+
+def survey(**keys: Any) -> Survey:
+    """As many of each choice, with the weights that undo it."""
+    of, parts = shares(), []
+    for k, name in enumerate(ALTERNATIVES):
+        some = population()[population()["choice"] == name].sample(700, random_state=k)
+        parts.append(some.assign(weight=3 * of[name], origin=[f"o{i % 9}" for i in range(700)]))
+    roles = {"choice": "choice", "weight": "weight", "origin": "origin"} | keys.pop("roles", {})
+    frame = pd.concat(parts, ignore_index=True)
+    return read_survey(frame, roles, alternatives={a: a for a in ALTERNATIVES}, **keys)
+
+
+def fit(of: Survey, **keys: Any) -> bm.Posterior:
+    spec = theory("female + wealth", **{"groups": []} | keys)
+    return bm.fit(spec, of, seed=1, progress=False)
+
+
+def distances(of: bm.Posterior) -> np.ndarray:
+    beta = of.draws["beta"].to_numpy().reshape(-1, 3, 2)
+    return np.abs((beta.mean(axis=0) - TRUTH) / beta.std(axis=0))
+
+
+def test_constants_are_those_of_the_population() -> None:
+    corrected, plain = fit(survey(population_shares=shares())), fit(survey())
+    assert (distances(corrected) < 3.5).all()
+    # The negative control: all else is the same to the last digit, and constants are far off.
+    assert (distances(plain)[0] > 10).all()
+    one, other = (of.draws["beta"].to_numpy() for of in (corrected, plain))
+    assert (one[:, :, 1:] == other[:, :, 1:]).all()
+    expected = [np.log(shares()["stay"] / shares()[a]) for a in ("internal", "international")]
+    assert (other - one)[0, 0, 0] == pytest.approx(expected)
+
+
+def test_answers_say_so_and_are_of_the_population() -> None:
+    posterior = fit(survey(population_shares=shares()))
+    answer = bm.predictions(posterior)
+    assert "corrected for a sample drawn by choice" in answer.header["sampling design"]
+    estimate = answer.summary.set_index("alternative")["estimate"]
+    assert estimate.to_dict() == pytest.approx(shares(), abs=0.015)
+    with pytest.raises(QuestionError, match="drawn by choice"):
+        bm.log_likelihood(posterior)
+
+
+def test_weights_in_the_likelihood_find_them_too() -> None:
+    found = fit(survey(), weights="pseudo")
+    assert (distances(found) < 3.5).all()
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"groups": [{"by": "origin"}]}, "effects of origin"),
+        ({"weights": "pseudo"}, "the population's constants already"),
+        ({"weights": "ignore"}, "averages over people"),
+        ({"utility": {"persons": "0 + female"}}, "a constant for every alternative"),
+        ({"nests": [{"name": "away", "alternatives": ["internal", "international"]}]}, "nests"),
+    ],
+)
+def test_where_shares_correct_nothing(keys: dict[str, Any], says: str) -> None:
+    with pytest.raises(DesignError, match=says):
+        fit(survey(population_shares=shares()), **keys)
+
+
+@pytest.mark.parametrize(
+    ("stated", "says"),
+    [
+        ({"stay": 0.5, "internal": 0.5}, "'international' is not stated"),
+        ({"stay": 0.5, "internal": 0.3, "international": 0.1}, "sum to 0.9"),
+        ({"stay": 0.5, "internl": 0.3, "international": 0.2}, "'internl' is not an alternative"),
+        ({"stay": 1.5, "internal": 0.3, "international": 0.2}, "a number < 1"),
+    ],
+)
+def test_shares_that_are_none(stated: dict[str, float], says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        survey(population_shares=stated)
