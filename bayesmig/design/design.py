@@ -619,12 +619,7 @@ def design_from_frame(
     _chosen_are_available(spec, choice, available)
     base_is_open(spec, available, "")
     attribute_columns = _attributes(spec, attributes, frame, available, encoders)
-    layouts, groups = {}, {}
-    for i, g in enumerate(spec.groups):
-        layouts[g.by], terms = _layout(i, g, frame, roles)
-        groups[g.by] = (_codes(layouts[g.by], frame, "refuse", ""), terms)
-    for layout, terms in _of_everyone(spec, frame):
-        layouts[layout.by], groups[layout.by] = layout, (np.zeros(len(frame), np.int64), terms)
+    layouts, groups = _factors(spec, frame, roles)
     known = encoders["alternatives"].names if "alternatives" in encoders else ()
     tastes = {t.by: _taste(i, t, frame, roles, known) for i, t in enumerate(spec.tastes)}
     weights, note = _weights(spec, frame, roles, choice)
@@ -644,11 +639,7 @@ def design_from_frame(
             spec, frame, encoders, _attributes_beside(spec, attributes, available, "")
         ),
     )
-    labels = Labels(
-        persons=(*encoders["persons"].names, *(pool.name for pool in spec.pools)),
-        only=tuple((a, n) for a in spec.utility.only for n in encoders[f"only.{a}"].names),
-        attribute_terms=encoders["alternatives"].names if "alternatives" in encoders else (),
-    )
+    labels = _labels(spec, encoders)
     _some_coefficient(labels)
     _expected_counts(spec, labels)
     if spec.weights == "pseudo":
@@ -677,6 +668,27 @@ def design_from_frame(
         attribute_terms=labels.attribute_terms,
         responses=responses(spec, columns.doses),
         feasibility=feasibility(spec, columns.feasible, encoders),
+    )
+
+
+def _factors(
+    spec: ModelSpec, frame: pd.DataFrame, roles: Mapping[str, str]
+) -> tuple[dict[str, GroupLayout], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Layouts of effects of groups and of everyone, and their codes and columns."""
+    layouts, groups = {}, {}
+    for i, g in enumerate(spec.groups):
+        layouts[g.by], terms = _layout(i, g, frame, roles)
+        groups[g.by] = (_codes(layouts[g.by], frame, "refuse", ""), terms)
+    for layout, terms in _of_everyone(spec, frame):
+        layouts[layout.by], groups[layout.by] = layout, (np.zeros(len(frame), np.int64), terms)
+    return layouts, groups
+
+
+def _labels(spec: ModelSpec, encoders: Mapping[str, Encoder]) -> Labels:
+    return Labels(
+        persons=(*encoders["persons"].names, *(pool.name for pool in spec.pools)),
+        only=tuple((a, n) for a in spec.utility.only for n in encoders[f"only.{a}"].names),
+        attribute_terms=encoders["alternatives"].names if "alternatives" in encoders else (),
     )
 
 
