@@ -129,9 +129,10 @@ def demo(
     _say(f"simulating {persons:,} persons")
     write_survey(out / "survey", persons=persons, seed=seed, overwrite=True)
     result = run_study(study, out / "results", progress=not quiet)
-    _show_run(result)
+    _show_failed(result)
     if said := _on_failed_checks(result.failed):
         _say(said)
+    print(result.report)
 
 
 @app.command()
@@ -368,7 +369,7 @@ def rehearse(
         str | None, typer.Option(help="Name of one of its theories; the main one if left out.")
     ] = None,
     worlds: Annotated[
-        int | None, typer.Option(help="Simulated surveys of each kind.", min=1)
+        int | None, typer.Option(help="Simulated surveys of each kind; 50 if left out.", min=10)
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -402,11 +403,10 @@ def rehearse(
         tables = {"summary": _records(found.summary), "verdicts": _records(found.verdicts)}
         _print_json({"text": found.text, "header": dict(found.header), **tables})
         return
-    print(found.text)
+    print(_filled(found.text))
     for sentence in found.verdicts["sentence"]:
-        print(f"- {sentence}")
-    for key, value in found.header.items():
-        print(f"  {key}: {value}")
+        print(_filled(f"- {sentence}", "  "))
+    print(_notes_of([found.header]))
 
 
 @app.command()
@@ -844,18 +844,22 @@ def _show_checks(results: Sequence[CheckResult], strict: bool, as_json: bool) ->
     else:
         words = {True: "passed", False: "FAILED", None: "not asked"}
         for r in results:
-            print(f"{words[r.passed]:<10}{r.name}: {r.text}")
+            print(_filled(f"{words[r.passed]:<10}{r.name}: {r.text}", " " * 10))
     if strict and any(r.passed is False for r in results):
         raise typer.Exit(2)
 
 
 def _show_run(result: StudyResult, as_json: bool = False) -> None:
-    for name in result.failed:
-        _say(f"check failed: {name}")
+    _show_failed(result)
     if as_json:
         _print_json(asdict(result))
     else:
         print(result.report)
+
+
+def _show_failed(result: StudyResult) -> None:
+    for name in result.failed:
+        _say(f"check failed: {name}")
 
 
 #: Checks that columns left out are seen by.
@@ -887,25 +891,30 @@ def _on_failed_checks(failed: tuple[str, ...]) -> str:
     return ". ".join(said)
 
 
+def _filled(text: str, indent: str = "") -> str:
+    """Prose that fits the screen."""
+    from textwrap import fill
+
+    return fill(text, _columns(), subsequent_indent=indent)
+
+
 def _show(table: pd.DataFrame, text: str, as_json: bool) -> None:
     if as_json:
         _print_json({"summary": _records(table), "text": text})
     else:
         print(_text(table))
-        print(text)
+        print(_filled(text))
 
 
 def _notes_of(headers: list[Mapping[str, str]]) -> str:
     """What the numbers of several answers are, each thing once."""
-    from textwrap import fill
-
     keys = dict.fromkeys(key for header in headers for key in header)
     said = {k: [part for h in headers if k in h for part in h[k].split("; ")] for k in keys}
     # Units of claims differ by what they add at the end.
     if "unit" in said:
         said["unit"] = [max(said["unit"], key=len)]
     notes = [f"{key}: {'; '.join(dict.fromkeys(parts))}" for key, parts in said.items()]
-    return "\n".join(fill(note, _columns(), subsequent_indent="  ") for note in notes)
+    return "\n".join(_filled(note, "  ") for note in notes)
 
 
 def _text(table: pd.DataFrame) -> str:

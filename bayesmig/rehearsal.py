@@ -135,6 +135,12 @@ def rehearse(
     _check(seed, worlds, draws, method)
     design = build_design(theory, survey)
     validate_rehearsal(design, effects or {})
+    if survey.codebook.population_shares:
+        raise QuestionError(
+            "choices are simulated as the sample has them, and its constants would be corrected",
+            where="codebook, key population_shares",
+            mend="leave population_shares out of the codebook for the rehearsal",
+        )
     method = method or ("auto" if beyond_kernel(design.columns) else "preview")
     truths, holds = _truths(design, worlds, dict(effects or {}), seed)
     found = np.empty((len(holds), holds.shape[1]))
@@ -396,7 +402,7 @@ def _text(verdicts: pd.DataFrame) -> str:
         "if true": "it would find out if they are true, but not if they are not, {}",
         "if not": "it would find out if they are not true, but not if they are, {}",
         "no": "it can hardly tell of {}",
-        "not known": "of {} too few truths could be drawn",
+        "not known": f"of {{}} it is not known: fewer than {_LEAST_WORLDS} truths of each kind",
     }
     parts = [
         text.format(", ".join(verdicts.loc[verdicts["can"] == can, "hypothesis"]))

@@ -199,7 +199,10 @@ def _words(overlap: float, prior: float, likelihood: float) -> str:
 def scaled_words(prior: float, likelihood: float) -> str:
     """Power-scaling sensitivities in words, and why one is missing."""
     if np.isnan(prior):
-        return "power-scaling sensitivity not known: it does not vary, or a draw has no value"
+        return (
+            "power-scaling sensitivity not known: it does not vary, a draw has no value, or draws "
+            "were corrected for how the survey was drawn"
+        )
     to_likelihood = (
         "that to the likelihood lost in the noise of many groups' effects"
         if np.isnan(likelihood)
@@ -242,9 +245,13 @@ def power_scaling(posterior: Posterior, values: Array) -> tuple[Array, Array]:
     tuple
         Two arrays ``(quantity,)``: to the prior, and to the likelihood. NaN of a quantity
         that does not vary, or has no value in some draw; to the likelihood also where noise
-        would be read as sensitivity.
+        would be read as sensitivity. Of draws that were corrected for how the survey was
+        drawn both are NaN: they are not those of the density that would be scaled.
     """
     design = posterior.design
+    if design.is_pseudo or "choice_sample" in posterior.data:
+        unknown = np.full(values.shape[1], np.nan)
+        return unknown, unknown.copy()
     likelihood = log_likelihood_sums(
         design.columns, posterior.coefficients(), design.choice, design.likelihood_weights
     )

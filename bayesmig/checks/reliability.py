@@ -29,6 +29,7 @@ from bayesmig.choice.drawn import Choices, draw_choices
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design
 from bayesmig.inference.stream import log_likelihood_blocks, probability_blocks
+from bayesmig.model_comparison.integrals import lies_in
 from bayesmig.model_comparison.psis import fit_pareto, leave_one_out, tail_length
 from bayesmig.posterior import Posterior
 
@@ -39,7 +40,7 @@ COLUMNS = (
     *("distance", "p_value", "p_adjusted"),
 )
 INFLUENCE, INFLUENCE_KIND = "influential origins", "influential_origins"
-INFLUENCE_COLUMNS = ("origin", "rows", "elpd", "pareto_k", "passed")
+INFLUENCE_COLUMNS = ("origin", "rows", "elpd", "pareto_k", "bound", "passed")
 #: Cells of rows alike in a probability, and choosers of an alternative that it needs.
 _CELLS, _LEAST_CHOOSERS = 100, 20
 #: Of the polynomials in the rank of a probability to which residuals are held.
@@ -403,7 +404,8 @@ def influence(posterior: Posterior, coefficients: Coefficients) -> CheckResult:
     -------
     CheckResult
         Table, the most influential first: ``origin``, ``rows``, ``elpd`` (log predictive
-        density of the origin's rows, left out together), ``pareto_k``, ``passed``.
+        density of the origin's rows, left out together), ``pareto_k``, ``bound`` (up to which
+        so many draws bear it), ``passed``.
     """
     design = posterior.design
     labels = design.frame[design.roles["origin"]].astype(str) if "origin" in design.roles else None
@@ -413,13 +415,16 @@ def influence(posterior: Posterior, coefficients: Coefficients) -> CheckResult:
     codes, names = pd.factorize(labels, sort=True)
     sums = _sums_of_groups(design, coefficients, codes.astype(np.int64), len(names))
     elpd, _, k = leave_one_out(sums, tail_length(sums.shape[1], 1.0))
-    bound, fitted = good_k(sums.shape[1]), design.has_effects_of("origin")
+    factors = design.columns.groups
+    within = [lies_in(factors[by][0], codes) for by in design.grouped]
+    bound, fitted = good_k(sums.shape[1]), any(within) or design.has_effects_of("origin")
     table = pd.DataFrame(
         {
             "origin": names,
             "rows": np.bincount(codes),
             "elpd": elpd,
             "pareto_k": k,
+            "bound": bound,
             "passed": pd.Series([None if fitted else bool(v <= bound) for v in k], dtype=object),
         }
     ).sort_values("pareto_k", ascending=False, kind="stable", ignore_index=True)
@@ -449,7 +454,7 @@ def _influence_text(table: pd.DataFrame, bound: float, fitted: bool) -> str:
     high = int((table["pareto_k"] > bound).sum())
     if fitted:
         return (
-            f"Not judged: the theory gives every origin an effect, which rests upon its own rows. "
+            f"Not judged: effects of origins, or of groups within them, rest upon their own rows. "
             f"Pareto k of leaving out an origin is above {bound:.2f} for {high:,} of "
             f"{len(table):,}; the largest are those of {worst}."
         )

@@ -284,10 +284,15 @@ def _adjusted(scores: Scores, peak: Array | None) -> Array:
 
 
 def furthest(failed: pd.DataFrame) -> pd.DataFrame:
-    """Failures in the order of their distance, relative to the interval of replicates."""
+    """Failures in the order of their own p-values, and of how far they lie off for their interval.
+
+    What lies within the interval comes last: an interval without width tells nothing.
+    """
     width = (failed["upper"] - failed["lower"]).clip(lower=1e-12)
-    far = ((failed["observed"] - failed["predicted"]).abs() / width).sort_values(ascending=False)
-    return failed.loc[far.index]
+    far = (failed["observed"] - failed["predicted"]).abs() / width
+    inside = failed["observed"].between(failed["lower"], failed["upper"])
+    order = pd.DataFrame({"inside": inside, "p": failed["p_value"], "near": -far})
+    return failed.loc[order.sort_values(["inside", "p", "near"], kind="stable").index]
 
 
 def stabilised(share: Array) -> Array:

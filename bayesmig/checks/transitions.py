@@ -13,7 +13,9 @@ from bayesmig.checks.battery import VALUES, Battery
 from bayesmig.checks.replicate import Cells, cells_of
 from bayesmig.checks.result import percent
 from bayesmig.choice.drawn import Choices
-from bayesmig.design.design import Design
+from bayesmig.design.design import Design, label_text
+from bayesmig.errors import SurveyError
+from bayesmig.survey.rates import periods_in_order
 
 Array = NDArray[np.float64]
 NAME = "transitions"
@@ -21,7 +23,10 @@ KIND = "transitions"
 COLUMNS = ("before", "now", "rows", *VALUES)
 #: Choosers of an alternative, and others, expected after a choice at least.
 _LEAST_EXPECTED = 5
-MISSING = "The survey declares no persons (or households) who chose in several periods."
+MISSING = (
+    "The survey declares no persons (or households) who chose in periods that follow each other: "
+    "numbers, or dates."
+)
 
 
 def transitions(design: Design) -> Battery | None:
@@ -41,12 +46,16 @@ def transitions(design: Design) -> Battery | None:
     -------
     Battery or None
         Table: ``before``, ``now``, ``rows`` after that choice, and the values, weighted where
-        the theory weights its averages. ``None`` where nobody is seen in two periods.
+        the theory weights its averages. ``None`` where nobody is seen in two
+        periods that follow each other, or periods are text that shows no order.
     """
     who = next((r for r in ("person", "household") if r in design.roles), None)
     if who is None or "period" not in design.roles:
         return None
-    before, now = _pairs(design.frame, design.roles[who], design.roles["period"])
+    try:
+        before, now = _pairs(design.frame, design.roles[who], design.roles["period"])
+    except SurveyError:
+        return None
     if not len(now):
         return None
     width = len(design.alternatives)
@@ -76,11 +85,14 @@ def transitions(design: Design) -> Battery | None:
 def _pairs(
     frame: pd.DataFrame, who: str, period: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the same chooser that follow each other, the earlier and the later."""
-    order = frame.reset_index(drop=True).sort_values([who, period], kind="stable")
-    rows, label = order.index.to_numpy(dtype=np.int64), order[who].astype(str).to_numpy()
-    same = np.flatnonzero(label[1:] == label[:-1])
-    return rows[same], rows[same + 1]
+    """Rows of the same chooser in two periods that follow each other, earlier and later."""
+    labels = frame[period].map(label_text)
+    place = labels.map({label: k for k, label in enumerate(periods_in_order(labels))}).to_numpy()
+    person = pd.factorize(frame[who])[0]
+    rows = np.lexsort((place, person)).astype(np.int64)
+    one, other = rows[:-1], rows[1:]
+    next_one = (person[one] == person[other]) & (place[other] - place[one] == 1)
+    return one[next_one], other[next_one]
 
 
 def _shares(choices: Choices, now: NDArray[np.int64], cells: Cells, width: int) -> Array:

@@ -623,6 +623,8 @@ def design_from_frame(
     known = encoders["alternatives"].names if "alternatives" in encoders else ()
     tastes = {t.by: _taste(i, t, frame, roles, known) for i, t in enumerate(spec.tastes)}
     weights, note = _weights(spec, frame, roles, choice)
+    if spec.weights != "pseudo" and (idle := [r for r in ("strata", "psu", "fpc") if r in roles]):
+        note += f"; declared and used by comparisons of theories alone: {', '.join(idle)}"
     columns = Columns(
         n_alternatives=len(spec.choice.alternatives),
         base=spec.choice.alternatives.index(spec.choice.base),

@@ -79,6 +79,9 @@ def corrected(
     constant = posterior["coefficient"] == CONSTANT
     beta = posterior["beta"] - of.where(constant, 0.0)
     listed = ", ".join(f"{a} {-float(v):+.3g}" for a, v in zip(design.nonbase, of, strict=True))
-    note = f"constants corrected for a sample drawn by choice ({listed})"
+    note = (
+        f"constants corrected for a sample drawn by choice ({listed}); their spread, and that of "
+        "shares, stays the sample's and is wider than declared shares leave it"
+    )
     order = posterior["beta"].dims
     return posterior.assign(beta=beta.transpose(*order)), note

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmig.choice.utility import take_rows
-from bayesmig.design.design import Design
+from bayesmig.design.design import Design, label_text
 from bayesmig.errors import ConvergenceError, QuestionError
 from bayesmig.inference.refit import Refit, refit
 from bayesmig.inference.stream import RowLogLikelihood
@@ -25,6 +24,7 @@ from bayesmig.model_comparison.left_out import Estimate
 from bayesmig.model_comparison.quadrature import log_sum_exp
 from bayesmig.posterior import Posterior
 from bayesmig.progress import Progress
+from bayesmig.survey.rates import periods_in_order
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -57,6 +57,8 @@ def last_period(design: Design) -> tuple[Fold, str, int]:
     ------
     QuestionError
         Where the survey declares no period, or one only.
+    SurveyError
+        Where periods are text that shows no order.
     """
     if "period" not in design.roles:
         raise QuestionError(
@@ -64,16 +66,14 @@ def last_period(design: Design) -> tuple[Fold, str, int]:
             where="compare(question='period')",
             mend="declare the role period in the codebook, or ask another question",
         )
-    labels = design.frame[design.roles["period"]].astype(str)
-    numbers = pd.to_numeric(labels, errors="coerce")
-    order = labels if numbers.isna().any() else numbers
-    if (count := order.nunique()) < 2:
+    labels = design.frame[design.roles["period"]].map(label_text)
+    in_order = periods_in_order(labels, where=("compare(question='period')",))
+    if (count := len(in_order)) < 2:
         raise QuestionError(
             "there is one period only, nothing would be left to predict from",
             where="compare(question='period')",
         )
-    last = (order == order.max()).to_numpy()
-    return _fold(last), str(labels[last].iloc[0]), count
+    return _fold((labels == in_order[-1]).to_numpy()), in_order[-1], count
 
 
 def _fold(left: NDArray[np.bool_]) -> Fold:

@@ -88,15 +88,17 @@ def evidence_ratio(
         Under the theory's prior of this coefficient and under ones half and twice as wide,
         to which draws are reweighted. Densities at the value are those of a normal kernel
         estimate, which is good where the value is not in the posterior's far tail: where no
-        draw in a hundred lies beyond it, the ratio is said to be at most what is told.
+        draw in a hundred lies beyond it, the ratio is not known, and missing.
 
     Raises
     ------
     ConvergenceError
         Where draws have not converged.
     QuestionError
-        Where there is no such coefficient, or its prior is not normal.
+        Where there is no such coefficient, its prior is not normal, or draws were corrected
+        for a sampling design and have no density.
     """
+    posterior.refuse_pseudo("a density ratio")
     posterior.require_convergence(allow_unconverged)
     draws, loc, scale = _coefficient(posterior, parameter)
     if not np.isfinite(value):
@@ -109,13 +111,16 @@ def evidence_ratio(
             log_weights, shape = smoothed(log_weights)
             weights = np.exp(log_weights)
         log_ratio, error = float("nan"), float("nan")
-        if not shape >= _MAX_K and 1 / np.square(weights).sum() >= _LEAST:
+        beyond = min(weights[draws > value].sum(), weights[draws < value].sum())
+        sound = not shape >= _MAX_K and 1 / np.square(weights).sum() >= _LEAST
+        if sound and beyond >= _RARE:
             height, error = _log_density(draws, weights, value)
             log_ratio = height - float(_log_normal(np.array(value), loc, times * scale))
         rows.append((times, log_ratio, error, shape))
     summary = pd.DataFrame(rows, columns=["prior_scale", "log_ratio", "error", "pareto_k"])
-    beyond = min((draws > value).mean(), (draws < value).mean())
-    return EvidenceRatio(parameter, value, summary, _text(parameter, value, summary, beyond))
+    text = _text(parameter, value, summary)
+    said = posterior.approximation
+    return EvidenceRatio(parameter, value, summary, f"Of {said}. {text}" if said else text)
 
 
 def _coefficient(posterior: Posterior, parameter: str) -> tuple[Array, float, float]:
@@ -167,15 +172,17 @@ def _log_density(draws: Array, weights: Array, value: float) -> tuple[float, flo
         return float(np.log(total)), error / total
 
 
-def _text(parameter: str, value: float, summary: pd.DataFrame, beyond: float) -> str:
+def _text(parameter: str, value: float, summary: pd.DataFrame) -> str:
     log_ratios = summary["log_ratio"].to_numpy(dtype=float)
     own, error = log_ratios[0], float(summary["error"].iloc[0])
     told, for_it = f"{parameter} = {value:g}", own > 0
-    at_least = " at least" if beyond < _RARE and not for_it else ""
     says = [
-        f"Under the theory's prior the data speak{at_least} {np.exp(min(abs(own), 700.0)):,.3g} "
+        f"Under the theory's prior the data speak {np.exp(min(abs(own), 700.0)):,.3g} "
         f"times as much {'for' if for_it else 'against'} {told} as the other way (log ratio "
         f"{own:.2f}, Monte-Carlo error {error:.2f})."
+        if np.isfinite(own)
+        else f"How much the data speak against {told} is not known from these draws: fewer than "
+        f"{_RARE:.0%} of them lie beyond it, or they are too few."
     ]
     for times, ratio in zip(_SCALES[1:], log_ratios[1:], strict=True):
         wide = "half as wide" if times < 1 else "twice as wide"
@@ -184,10 +191,6 @@ def _text(parameter: str, value: float, summary: pd.DataFrame, beyond: float) ->
     finite = log_ratios[np.isfinite(log_ratios)]
     if (finite > 0).any() and (finite < 0).any():
         says.append("Whether they speak for it or against it depends on the prior.")
-    if beyond < _RARE:
-        says.append(
-            "Hardly a draw lies beyond the value: a density so far out is a guess at its size."
-        )
     says.append(
         "A ratio of densities weighs the prior as much as the data, and is second to how well "
         "theories predict: see compare."

@@ -55,6 +55,11 @@ class Sums:
         """Number of clusters."""
         return len(self.strata)
 
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Clusters less strata, at least one."""
+        return max(self.n_clusters - len(np.unique(self.strata)), 1)
+
     def weighted(self, values: Array) -> Array:
         """``(..., unit)``, each times its weight."""
         return values if self.weights is None else values * self.weights

@@ -52,7 +52,7 @@ def errors_needed(sums: Sums) -> float:
     """Standard errors that tell theories apart: of few clusters more, as of Student's t."""
     from scipy.stats import norm, t
 
-    return float(t.ppf(norm.cdf(FEW_ERRORS), max(sums.n_clusters - 1, 1)))
+    return float(t.ppf(norm.cdf(FEW_ERRORS), sums.degrees_of_freedom))
 
 
 def verdict(
@@ -103,12 +103,15 @@ def _claims(
         yield f"Whether {best!r} predicts better than {_against(unknown, ' or ')} is not known."
     if close:
         yield f"The data cannot separate {best!r} from {_against(close, ' or ')}."
-        yield from _what_would(close, len(found[best].elpd), needed)
+        size = len(found[best].elpd), "like these"
+        if sums.by:
+            size = sums.n_clusters, f"of {sums.by} like these"
+        yield from _what_would(close, size, needed)
     if behind:
         yield f"{best!r} predicts better than {_against(behind, ', ')}."
 
 
-def _what_would(close: Sequence[Any], n_units: int, needed: float) -> Iterator[str]:
+def _what_would(close: Sequence[Any], size: tuple[int, str], needed: float) -> Iterator[str]:
     """How much more of the same would separate theories, if anything would."""
     hopeless = []
     for row in close:
@@ -117,8 +120,8 @@ def _what_would(close: Sequence[Any], n_units: int, needed: float) -> Iterator[s
             hopeless.append(repr(row.theory))
             continue
         yield (
-            f"At the same pace, {times:,.1f} times as many like these (about "
-            f"{max(1, round((times - 1) * n_units)):,} more) would set {row.theory!r} apart; but "
+            f"At the same pace, {times:,.1f} times as many {size[1]} (about "
+            f"{max(1, round((times - 1) * size[0])):,} more) would set {row.theory!r} apart; but "
             "that pace is itself no better known than the difference, and may be none."
         )
     if hopeless:
@@ -169,8 +172,10 @@ def _conditional(
     found: Mapping[str, Estimate], posteriors: Mapping[str, Posterior], asked: Asked
 ) -> Iterator[str]:
     """What importance weights cannot do where effects are as their draws have them."""
-    integrated = all("integrated" in of.effects for of in found.values())
-    if not integrated and any(p.design.has_effects_of(asked.unit) for p in posteriors.values()):
+    if any(
+        p.design.has_effects_of(asked.unit) and "integrated" not in found[name].effects
+        for name, p in posteriors.items()
+    ):
         yield (
             f"A theory with effects of each {asked.unit} predicts a left-out one from weights "
             "alone, which is a hard task for them: trust it only where Pareto k is low."

@@ -247,7 +247,6 @@ def _curve_panel(ax: Axes, part: pd.DataFrame, look: Look) -> None:
 def influence_plot(
     table: pd.DataFrame,
     *,
-    bound: float = 0.7,
     title: str = "Single origins: how much the draws hang on them",
 ) -> Figure:
     """Pareto k of leaving out each origin, over its number of rows.
@@ -255,16 +254,14 @@ def influence_plot(
     Parameters
     ----------
     table
-        ``origin``, ``rows``, ``pareto_k``.
-    bound
-        Up to which leaving out an origin changes little.
+        ``origin``, ``rows``, ``pareto_k``, ``bound``.
     title
         What is shown.
     """
     figure = drawing(WIDTH, 3.0, title)
     ax = figure.subplots()
     k = table["pareto_k"].to_numpy(dtype=float).clip(-0.5, 3.0)
-    rows = table["rows"].to_numpy(dtype=float)
+    rows, bound = table["rows"].to_numpy(dtype=float), float(table["bound"].iloc[0])
     far = k > bound
     ax.grid(visible=True, axis="both")
     for chosen, color, marker in ((~far, "#0072B2", "o"), (far, BAD, "^")):

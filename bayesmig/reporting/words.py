@@ -18,6 +18,7 @@ SPACE = "\u00a0"
 SUPPORTED, CONTRADICTED = 0.95, 0.05
 #: What is neither, whatever its probability: the words of `bayesmig.sensitivity`.
 WEAK = "weak likelihood: the prior says it"
+LEANS = "the prior has a say"
 NOTHING = "nothing in the theory makes a difference"
 
 
@@ -58,10 +59,11 @@ def standing(value: Any, identified: str = "") -> str:
     if not np.isfinite(value):
         return "cannot be computed"
     if CONTRADICTED < value < SUPPORTED:
-        return "undecided"
+        return "undecided and weakly identified" if identified == WEAK else "undecided"
     if identified == WEAK:
         return "weakly identified"
-    return "supported" if value >= SUPPORTED else "contradicted"
+    word = "supported" if value >= SUPPORTED else "contradicted"
+    return f"{word} with the prior's help" if identified == LEANS else word
 
 
 def bracket(lower: Any, upper: Any, digits: int) -> str:
@@ -104,7 +106,9 @@ def code(name: Any) -> Markup:
 
 #: What `standing` says, as readers want to see it sorted.
 STANDINGS = (
-    *("supported", "contradicted", "weakly identified", "undecided"),
+    *("supported", "supported with the prior's help"),
+    *("contradicted", "contradicted with the prior's help"),
+    *("weakly identified", "undecided", "undecided and weakly identified"),
     *("cannot be asked", "cannot be computed"),
 )
 _GOOD, _BAD = ("passed", "supported"), ("failed", "contradicted")

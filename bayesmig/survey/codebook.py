@@ -74,7 +74,8 @@ class Roles(Strict):
         whose labels are read within their stratum.
     fpc
         Finite population correction of a stratum: the number of its PSUs in the
-        population (above 1), or the share of them that was drawn (up to 1).
+        population (above 1), or the share of them that was drawn (up to 1). It takes PSUs
+        for whole: where people were sampled within them, leave it out.
 
     Notes
     -----

@@ -137,7 +137,7 @@ def sampling_of(survey: Survey) -> Sampling:
     _refuse_single(psus, strata, names, fractions, survey)
     note = f"{len(strata):,} {words} in {len(names):,} {'strata' if len(names) > 1 else 'stratum'}"
     if fractions.any():
-        note += f", of which {fractions.min():.3g} to {fractions.max():.3g} were drawn"
+        note += f", of which {fractions.min():.3g} to {fractions.max():.3g} were drawn, taken for whole"
     return Sampling(weights, psus, strata, names, fractions, None, None, note)
 
 
@@ -194,8 +194,8 @@ def _refuse_single(
         f"{alone.sum():,} of {len(names):,} strata have one PSU only ({listed}{more}): it does not "
         "tell how PSUs vary there",
         where=("key roles.strata", "key roles.psu", rows_text(survey.rows[rows].tolist())),
-        mend="merge such a stratum with a similar one ([recode] in the codebook), or say "
-        "with roles.fpc that it was drawn whole (1)",
+        mend="merge such a stratum with a similar one ([recode] in the codebook); of a PSU that "
+        "was drawn for certain, declare the households as PSUs",
     )
 
 

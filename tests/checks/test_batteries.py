@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from bayesmig.checks.all_checks import _of_new_groups
 from bayesmig.checks.composition import composition
 from bayesmig.checks.household_streams import household_streams
 from bayesmig.checks.origins import dispersion, neighbours_of, places, spatial
-from bayesmig.checks.result import CheckResult
+from bayesmig.checks.reliability import influence
+from bayesmig.checks.result import CheckResult, furthest
 from bayesmig.checks.transitions import transitions
 from bayesmig.design.design import build_design
 from bayesmig.errors import BayesmigError, QuestionError
@@ -21,6 +23,7 @@ from tests.checks.worlds import laplace
 from tests.fabricate import (
     ALTERNATIVES,
     TRUTH,
+    fabricated,
     small_design,
     small_frame,
     small_survey,
@@ -110,6 +113,48 @@ def test_transitions_are_those_of_loops() -> None:
         total = sum(counts[row.before, b] for b in ALTERNATIVES)
         assert value == pytest.approx(counts[row.before, row.now] / total)
         assert row.rows == total
+
+
+@pytest.mark.parametrize(
+    ("named", "pairs"),
+    [
+        ({0: "9", 1: "10", 2: "11"}, 120),
+        ({0: "2000", 1: "2007", 2: "2014"}, 120),
+        ({0: "wave 9", 1: "wave 10", 2: "wave 11"}, None),
+    ],
+)
+def test_transitions_follow_time_not_the_alphabet(named: dict[int, str], pairs: Any) -> None:
+    """Text that shows no order has none; numbers are sorted as numbers."""
+    frame = panel(60, again=0.4)
+    battery = transitions(small_design("wealth", survey=survey_of(frame)))
+    renamed = frame.assign(period=frame["period"].map(named))
+    other = transitions(small_design("wealth", survey=survey_of(renamed)))
+    assert battery is not None
+    if pairs is None:
+        assert other is None
+        return
+    assert other is not None
+    choice = small_design("wealth", survey=survey_of(frame)).choice[:, None].astype(np.int8)
+    np.testing.assert_array_equal(other.statistic(choice), battery.statistic(choice))
+    assert other.labels.groupby("before")["rows"].first().sum() == pairs
+
+
+def test_periods_with_another_between_them_do_not_follow_each_other() -> None:
+    frame = panel(60, again=0.4)
+    gaps = frame[(frame["period"] != 1) | (frame["person"] != "p0")]
+    labels = transitions(small_design("wealth", survey=survey_of(gaps))).labels
+    assert labels.groupby("before")["rows"].first().sum() == 118
+
+
+@pytest.mark.parametrize("groups", [[], [{"by": "household"}], [{"by": "origin"}]])
+def test_origins_are_judged_only_where_no_effects_rest_on_their_rows(groups: Any) -> None:
+    """Effects of households in an origin are told by its rows alone, as its own are."""
+    frame = panel(300, periods=1)
+    frame["household"] = frame["origin"] + [f"h{i // 90}" for i in range(len(frame))]
+    posterior = fabricated(small_design("wealth", survey=survey_of(frame), groups=groups))
+    result = influence(posterior, posterior.coefficients())
+    assert (result.passed is None) == bool(groups)
+    assert ("Not judged" in result.text) == bool(groups)
 
 
 def test_dispersion_and_moran_are_those_of_loops() -> None:
@@ -311,3 +356,17 @@ def test_chance_alone_is_no_transition() -> None:
     result = found(survey_of(panel(again=0.0)), "wealth")["transitions"]
     assert result.passed is True
     assert result.table["rows"].groupby(result.table["before"]).first().sum() == 1400
+
+
+def test_examples_of_a_failure_are_not_what_lies_within_its_interval() -> None:
+    """A cell of one row has an interval without width, and nothing is wrong with it."""
+    table = pd.DataFrame(
+        {
+            "observed": [0.0, 0.3, 0.5],
+            "predicted": [0.02, 0.1, 0.1],
+            "lower": [0.0, 0.05, 0.05],
+            "upper": [0.0, 0.2, 0.2],
+            "p_value": [1.0, 0.01, 0.001],
+        }
+    )
+    assert furthest(table).index.tolist() == [2, 1, 0]

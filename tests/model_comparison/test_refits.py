@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 import bayesmig as bm
-from bayesmig.errors import QuestionError
+from bayesmig.errors import QuestionError, SurveyError
 from bayesmig.inference.refit import _worthy
 from bayesmig.model_comparison import compare
-from bayesmig.model_comparison.refits import folds_of
+from bayesmig.model_comparison.refits import folds_of, last_period
 from bayesmig.posterior import Posterior
 from bayesmig.survey.survey import Survey
 from tests.fabricate import fabricated, small_design, small_survey, survey_of, theory
@@ -153,3 +153,16 @@ def test_what_cannot_be_asked(asked: dict[str, object], says: str) -> None:
     posterior = fabricated(small_design("female", survey=small_survey()))
     with pytest.raises(QuestionError, match=says):
         compare({"a": posterior, "b": posterior}, **asked)  # type: ignore[arg-type]
+
+
+def test_the_last_period_is_the_last_in_time() -> None:
+    frame = world(200)
+    numbers = frame["period"].map({"2000": "8", "2001": "9", "2002": "10", "2003": "11"})
+    fold, label, count = last_period(
+        small_design("x", survey=survey_of(frame.assign(period=numbers)))
+    )
+    assert (label, count) == ("11", 4)
+    assert len(fold.left) == (numbers == "11").sum()
+    waves = survey_of(frame.assign(period="wave " + numbers))
+    with pytest.raises(SurveyError, match="show no order"):
+        last_period(small_design("x", survey=waves))

@@ -165,3 +165,11 @@ def test_what_would_separate_grows_with_the_square() -> None:
 def test_few_clusters_need_more_errors() -> None:
     of = {n: errors_needed(alone(n)) for n in (3, 12, 2000)}
     assert of[3] > 4 > of[12] > 2.2 > of[2000] > 2.0
+
+
+def test_clusters_within_strata_tell_less() -> None:
+    """As many degrees of freedom as there are clusters less strata."""
+    clusters, strata = np.arange(8), np.repeat(np.arange(4), 2)
+    of = [errors_needed(Sums(None, clusters, s, "psu")) for s in (strata, np.zeros(8, dtype=int))]
+    assert of[0] == pytest.approx(2.87, abs=0.01)
+    assert of[1] == pytest.approx(2.43, abs=0.01)

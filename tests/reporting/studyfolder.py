@@ -309,6 +309,7 @@ def _more_checks(theories: tuple[str, ...]) -> dict[str, pd.DataFrame]:
                 "rows": np.arange(20) + 30,
                 "elpd": -50.0,
                 "pareto_k": np.linspace(0.8, 0.1, 20),
+                "bound": 0.67,
             }
         ),
         "prior_group_shares": among(

@@ -88,6 +88,22 @@ def test_standing_follows_the_thresholds_of_tests(probability: float, word: str)
     assert words.CONTRADICTED == hypotheses.CONTRADICTED
 
 
+@pytest.mark.parametrize("probability", [0.01, 0.05, 0.5, 0.95, 0.99, float("nan")])
+def test_a_page_and_a_screen_call_a_claim_the_same(probability: float) -> None:
+    from bayesmig import hypotheses, sensitivity
+
+    for identified in ("", *sensitivity.ORDER):
+        word = standing(probability, identified)
+        assert word == hypotheses._verdict(probability, identified)
+        assert word in words_of_badges()
+
+
+def words_of_badges() -> tuple[str, ...]:
+    from bayesmig.reporting import words
+
+    return words.STANDINGS
+
+
 def test_what_the_prior_says_is_neither_supported_nor_contradicted() -> None:
     from bayesmig import sensitivity
     from bayesmig.reporting import words
@@ -98,9 +114,12 @@ def test_what_the_prior_says_is_neither_supported_nor_contradicted() -> None:
     assert 'class="badge open">cannot be asked' in words.badge("cannot be asked")
     assert "cannot be asked" in words.STANDINGS
     assert [standing(p, words.WEAK) for p in (0.99, 0.5, 0.01, float("nan"))] == [
-        *("weakly identified", "undecided", "weakly identified", "cannot be computed")
+        "weakly identified",
+        "undecided and weakly identified",
+        "weakly identified",
+        "cannot be computed",
     ]
-    assert standing(0.99, sensitivity.LEANS) == "supported"
+    assert words.LEANS == sensitivity.LEANS
     assert 'class="badge open"' in words.badge("weakly identified")
     assert "weakly identified" in words.STANDINGS
 
@@ -156,7 +175,8 @@ def test_findings_say_the_numbers(study: StudyFolder) -> None:
 
 def test_claims_are_sorted_by_what_may_be_said(study: StudyFolder) -> None:
     said = text_of(study)["Hypotheses"]
-    assert re.findall(r">(supported|undecided)<", said) == ["supported"] * 2 + ["undecided"]
+    badges = re.findall(r">(supported|undecided[\w ]*)<", said)
+    assert badges == ["supported"] * 2 + ["undecided and weakly identified"]
     assert "The theory’s claim: “Each stream&#39;s" in said
     table = study.tables["hypotheses"]
     other = with_table(study, hypotheses=table[table["theory"] == "selectivity"])
