@@ -1091,13 +1091,14 @@ def _of_everyone(spec: ModelSpec, frame: pd.DataFrame) -> Iterator[tuple[GroupLa
         encoder, terms = learn_smooth(smooth.column, smooth.bends, frame, where=key)
         yield GroupLayout(by, (), everyone, encoder, smooth.correlated, "alternative"), terms
     deviating = [
-        (f"key pools[{number}].columns", pool.by, pool.columns)
+        (f"key pools[{number}].columns", pool.by, pool.columns, pool.per)
         for number, pool in enumerate(spec.pools)
     ]
     if columns := spec.utility.shared_columns:
-        deviating.append(("key utility.shared", "deviation", columns))
-    for key, by, columns in deviating:
-        scaled, terms = learn_scaled(parse_formula(" + ".join(columns)), frame, where=key)
+        deviating.append(("key utility.shared", "deviation", columns, "sd"))
+    for key, by, columns, per in deviating:
+        formula = parse_formula(" + ".join(columns))
+        scaled, terms = learn_scaled(formula, frame, where=key, unit=per == "unit")
         yield GroupLayout(by, (), everyone, scaled, False, "one"), terms
 
 

@@ -161,8 +161,10 @@ def learn_smooth(
     return Smooth(line, names, bends), _evaluated(bends, x)
 
 
-def learn_scaled(formula: Formula, frame: pd.DataFrame, *, where: str) -> tuple[Scaled, np.ndarray]:
-    """Learn columns over their standard deviations; arguments and errors as `learn`'s."""
+def learn_scaled(
+    formula: Formula, frame: pd.DataFrame, *, where: str, unit: bool = False
+) -> tuple[Scaled, np.ndarray]:
+    """Learn columns over their standard deviations, or in their units; otherwise as `learn`."""
     encoder, columns = learn(formula, frame, constant=False, where=where)
     sizes = columns.std(axis=0)
     if (still := np.flatnonzero(sizes == 0)).size:
@@ -172,6 +174,7 @@ def learn_scaled(formula: Formula, frame: pd.DataFrame, *, where: str) -> tuple[
             where=(where, f"column {name}"),
             mend="take it out of the theory",
         )
+    sizes = np.ones(len(sizes)) if unit else sizes
     return Scaled(encoder, sizes), columns / sizes
 
 

@@ -210,6 +210,7 @@ def pools(context: Context) -> Iterator[Section]:
     """Columns of one kind, with effects around a mean."""
     for pool in context.spec.pools:
         name, latex, by = pool.name, *map(name_in_latex, (pool.name, pool.by))
+        per = "standard deviation" if pool.per == "sd" else "unit"
         yield Section(
             UTILITY,
             (
@@ -231,11 +232,10 @@ def pools(context: Context) -> Iterator[Section]:
                     "~",
                     note=f"independently for x = {listed(pool.columns, 'or')} and all j",
                 ),
-                f"{listed(pool.columns)} are of one kind: their effects, per standard deviation of "
-                f"a column in the survey, lie around the mean effect beta[{name}, j]: partial "
-                f"pooling. How far they lie from it (sigma_{pool.by}) is learnt: at zero only "
-                "their sum counts; a column of which the data say little is drawn towards the "
-                "mean.",
+                f"{listed(pool.columns)} are of one kind: their effects, per {per} of a column, "
+                f"lie around the mean effect beta[{name}, j]: partial pooling. How far they lie "
+                f"from it (sigma_{pool.by}) is learnt: at zero only their sum counts; a column of "
+                "which the data say little is drawn towards the mean.",
             ),
         )
 

@@ -556,7 +556,7 @@ DESCRIBED: Mapping[str, frozenset[str]] = {
     "Utility": frozenset({"persons", "only", "alternatives", "shared", "period_constants"}),
     "Group": frozenset({"by", "terms", "correlated"}),
     "Smooth": frozenset({"column", "bends", "correlated"}),
-    "Pool": frozenset({"name", "columns"}),
+    "Pool": frozenset({"name", "columns", "per"}),
     "Taste": frozenset({"by", "attributes", "correlated"}),
     "Nest": frozenset({"name", "alternatives", "within"}),
     "Curve": frozenset({"column", "shape", "alternatives", "name"}),

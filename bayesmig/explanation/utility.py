@@ -125,10 +125,11 @@ def smooth_terms(spec: ModelSpec) -> list[Math]:
 
 def pool_term(pool: Pool) -> Math:
     """What the columns of a pool add to the utility of ``j``."""
-    name = name_in_latex(pool.name)
+    name, scaled = name_in_latex(pool.name), pool.per == "sd"
+    over = r"/\mathrm{sd}\left(x\right)" if scaled else ""
     return Math(
-        f"sum over x in {pool.name} of {pool.name}[j,x]·z(x)",
-        rf"\sum_{{x \in {name}}} {name}_{{j,x}}\,x/\mathrm{{sd}}\left(x\right)",
+        f"sum over x in {pool.name} of {pool.name}[j,x]·{'z(x)' if scaled else 'x'}",
+        rf"\sum_{{x \in {name}}} {name}_{{j,x}}\,x{over}",
     )
 
 
@@ -195,7 +196,7 @@ def symbols(spec: ModelSpec) -> list[tuple[str, str]]:
         rows.append((f"{pool.name}[j,x]", f"effects of {listed(pool.columns)}; see below"))
     if spec.utility.shared_columns:
         rows.append(("u_deviation[j]", "how j deviates from what the streams share; see below"))
-    if spec.pools or spec.utility.shared_columns:
+    if any(pool.per == "sd" for pool in spec.pools) or spec.utility.shared_columns:
         rows.append(("z(x)", "x over its standard deviation in the survey; zero stays zero"))
     rows += [
         (

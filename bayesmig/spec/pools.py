@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,8 +14,8 @@ from bayesmig.spec.priors import Frozen, Name
 class Pool(Frozen):
     """Columns of one kind, whose effects are partially pooled.
 
-    In every alternative's utility the columns, over their standard deviations, have a mean
-    effect, from which each of them deviates. The deviations have one scale, which is learnt:
+    In every alternative's utility the columns have a mean effect, from which each of them
+    deviates. The deviations have one scale, which is learnt:
     where it is small, only the sum of the columns counts, and where it is large, each has an
     effect of its own.
 
@@ -26,10 +26,16 @@ class Pool(Frozen):
         ``u_pool_NAME``, with the scale ``sigma_pool_NAME``.
     columns
         At least two numbers; none of them has a coefficient of its own.
+    per
+        Of what effects are near each other: of one standard deviation of each column
+        (``sd``), or of one unit (``unit``), where all are counts of one kind. Claims that
+        compare columns should be stated in the same: where nothing deviates, effects per
+        unit of a column that varies more are smaller.
     """
 
     name: Name
     columns: Annotated[tuple[Name, ...], Field(min_length=2)]
+    per: Literal["sd", "unit"] = "sd"
 
     @property
     def by(self) -> str:

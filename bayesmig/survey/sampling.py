@@ -137,7 +137,8 @@ def sampling_of(survey: Survey) -> Sampling:
     _refuse_single(psus, strata, names, fractions, survey)
     note = f"{len(strata):,} {words} in {len(names):,} {'strata' if len(names) > 1 else 'stratum'}"
     if fractions.any():
-        note += f", of which {fractions.min():.3g} to {fractions.max():.3g} were drawn, taken for whole"
+        share = f"{fractions.min():.3g} to {fractions.max():.3g}"
+        note += f", of which {share} were drawn, taken for whole"
     return Sampling(weights, psus, strata, names, fractions, None, None, note)
 
 

@@ -11,6 +11,7 @@ import pytest
 from bayesmig.design.design import CONSTANT_SD, build_design
 from bayesmig.design.penalised import learn_smooth
 from bayesmig.errors import DesignError, QuestionError
+from bayesmig.explanation.explain import explain
 from bayesmig.policy.counterfactual import validate_scenario
 from bayesmig.predict import comparisons, predictions, slopes
 from bayesmig.spec.scenario import Scenario
@@ -181,6 +182,17 @@ def test_pooled_columns_have_a_mean_effect_and_deviate_from_it() -> None:
     np.testing.assert_allclose(got, by_hand, atol=1e-9)
     summed = small_design("female + all_ties", survey=survey_of(frame.assign(all_ties=z.sum(1))))
     np.testing.assert_allclose(summed.columns.persons, design.columns.persons, atol=1e-12)
+
+
+def test_pooled_counts_keep_their_unit() -> None:
+    frame = small_survey().frame
+    pools = [{"name": "ties", "columns": ["household_internal", "urban"], "per": "unit"}]
+    design = small_design("female", survey=small_survey(), pools=pools)
+    _, terms = design.columns.groups["pool_ties"]
+    np.testing.assert_array_equal(terms, frame[["household_internal", "urban"]])
+    sums = frame["household_internal"] + frame["urban"]
+    np.testing.assert_array_equal(design.columns.persons[:, 2], sums)
+    assert "z(x)" not in explain(design.spec).text
 
 
 def test_slopes_and_changes_of_pooled_columns_move_mean_and_deviation() -> None:
