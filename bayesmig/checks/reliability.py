@@ -30,7 +30,12 @@ from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design
 from bayesmig.inference.stream import log_likelihood_blocks, probability_blocks
 from bayesmig.model_comparison.integrals import lies_in
-from bayesmig.model_comparison.psis import fit_pareto, leave_one_out, tail_length
+from bayesmig.model_comparison.psis import (
+    good_k,
+    leave_one_out,
+    smoothed_weights,
+    tail_length,
+)
 from bayesmig.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -104,11 +109,6 @@ def left_out(design: Design, coefficients: Coefficients) -> LeftOut:
     return LeftOut(found, shapes, good_k(n_draws))
 
 
-def good_k(n_draws: int) -> float:
-    """Pareto k up to which so many draws give reliable estimates."""
-    return float(min(1 - 1 / np.log10(n_draws), 0.7))
-
-
 def _of_rows(
     block: Array, chosen: NDArray[np.int64], tail: int, part: slice
 ) -> tuple[Array, Array]:
@@ -116,43 +116,6 @@ def _of_rows(
     with np.errstate(divide="ignore"):
         weights, k = smoothed_weights(-np.log(some[:, np.arange(len(own)), own]).T, tail)
     return np.einsum("rs,srj->rj", weights, some), k
-
-
-def smoothed_weights(log_weights: Array, tail: int) -> tuple[Array, Array]:
-    """Pareto-smoothed weights of many units at once, and the shapes of their tails.
-
-    Parameters
-    ----------
-    log_weights
-        ``(unit, draw)``.
-    tail
-        Number of largest weights that are smoothed.
-
-    Returns
-    -------
-    tuple
-        Weights ``(unit, draw)`` that sum to one, and ``(unit,)``; of a tail that cannot be
-        fitted the weights stay, and the shape is infinite; zero where weights do not vary.
-    """
-    log = log_weights - log_weights.max(axis=1, keepdims=True)
-    order = np.argpartition(log, log.shape[1] - tail - 1, axis=1)[:, -tail - 1 :]
-    ends = np.take_along_axis(log, order, axis=1)
-    inner = np.argsort(ends, axis=1, kind="stable")
-    order = np.take_along_axis(order, inner, axis=1)
-    ends = np.take_along_axis(ends, inner, axis=1)
-    cutoff, above = np.exp(ends[:, :1]), ends[:, 1:]
-    k, scale = fit_pareto(np.exp(above) - cutoff)
-    p = (np.arange(tail) + 0.5) / tail
-    with np.errstate(all="ignore"):
-        shape = k[:, None]
-        fitted = np.log(cutoff + scale[:, None] * np.expm1(-shape * np.log1p(-p)) / shape)
-    usable = np.isfinite(k) & np.isfinite(fitted).all(axis=1)
-    smooth = np.where(usable[:, None], np.minimum(fitted, above[:, -1:]), above)
-    np.put_along_axis(log, order[:, 1:], smooth, axis=1)
-    weights = np.exp(log)
-    k = np.where(usable, k, np.inf)
-    varies = above[:, -1] > ends[:, 0]
-    return weights / weights.sum(axis=1, keepdims=True), np.where(varies, k, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,7 +105,7 @@ def leave_out(
         densities = _integrated(posterior, chosen, units)
         draws, efficiency = _thinned(n_draws, len(units) * densities.passes, efficiency)
         n_draws, blocks = len(draws), densities.blocks(draws)
-        cautions = _inexact(name, densities.error)
+        cautions = inexact_text(name, densities.error)
     else:
         blocks = _conditional(posterior.design, posterior.coefficients(), units)
     tail, numbers, done = tail_length(n_draws, efficiency), np.empty((3, n_units)), 0
@@ -142,7 +142,8 @@ def _thinned(n_draws: int, passes: int, efficiency: float) -> tuple[Codes, float
     return draws, min(efficiency * n_draws / len(draws), max(efficiency, 1.0))
 
 
-def _inexact(name: str, error: float) -> tuple[str, ...]:
+def inexact_text(name: str, error: float) -> tuple[str, ...]:
+    """That integrals were not exact, where they were not."""
     if error <= EXACT:
         return ()
     return (

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesmig.errors import QuestionError
+from bayesmig.inference.pareto import fit_pareto
 from bayesmig.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -22,8 +23,6 @@ Array = NDArray[np.float64]
 _THREAD_SIZE = 500_000
 #: Draws that a fitted tail needs.
 _LEAST_TAIL = 5
-#: Prior of the generalised Pareto fit: ten draws that say k = 0.5 (Vehtari et al. 2024).
-_PRIOR_DRAWS, _PRIOR_K = 10, 0.5
 
 
 def smoothed_in_threads(log_likelihood: Array, tail: int) -> Array:
@@ -75,6 +74,11 @@ def tail_length(n_draws: int, efficiency: float) -> int:
     return int(tail)
 
 
+def good_k(n_draws: int) -> float:
+    """Pareto k up to which so many draws give reliable estimates."""
+    return float(min(1 - 1 / np.log10(n_draws), 0.7))
+
+
 def leave_one_out(log_likelihood: Array, tail: int) -> tuple[Array, Array, Array]:
     """Pareto-smoothed leave-one-out estimates of many units at once.
 
@@ -105,6 +109,34 @@ def leave_one_out(log_likelihood: Array, tail: int) -> tuple[Array, Array, Array
     return elpd, lppd - elpd, k
 
 
+def smoothed_weights(log_weights: Array, tail: int) -> tuple[Array, Array]:
+    """Pareto-smoothed weights of many units at once, and the shapes of their tails.
+
+    Parameters
+    ----------
+    log_weights
+        ``(unit, draw)``.
+    tail
+        Number of largest weights that are smoothed.
+
+    Returns
+    -------
+    tuple
+        Weights ``(unit, draw)`` that sum to one, and ``(unit,)``; of a tail that cannot be
+        fitted the weights stay, and the shape is infinite; zero where weights do not vary.
+    """
+    log = log_weights - log_weights.max(axis=1, keepdims=True)
+    order = np.argpartition(log, log.shape[1] - tail - 1, axis=1)[:, -tail - 1 :]
+    ends = np.take_along_axis(log, order, axis=1)
+    inner = np.argsort(ends, axis=1, kind="stable")
+    order = np.take_along_axis(order, inner, axis=1)
+    ends = np.take_along_axis(ends, inner, axis=1)
+    smooth, k = _smooth_tails(ends[:, 1:], ends[:, :1])
+    np.put_along_axis(log, order[:, 1:], smooth, axis=1)
+    weights = np.exp(log)
+    return weights / weights.sum(axis=1, keepdims=True), k
+
+
 def _smooth_tails(ends: Array, cutoff: Array) -> tuple[Array, Array]:
     """Tails ``(unit, tail)`` of log weights, ascending, replaced by fitted quantiles; and k.
 
@@ -123,42 +155,3 @@ def _smooth_tails(ends: Array, cutoff: Array) -> tuple[Array, Array]:
     smoothed = np.where(usable[:, None], np.minimum(fitted, ends[:, -1:]), ends)
     k = np.where(usable, k, np.inf)
     return smoothed, np.where(ends[:, -1] - cutoff[:, 0] > 0, k, 0.0)
-
-
-def fit_pareto(excess: Array) -> tuple[Array, Array]:
-    """Fit generalised Pareto distributions to many samples at once.
-
-    The posterior mean of Zhang and Stephens 2009 (doi 10.1198/tech.2009.08017), with
-    the weak prior of Vehtari et al. 2024 on the shape.
-
-    Parameters
-    ----------
-    excess
-        Samples over their thresholds, ascending, ``(sample, n)``.
-
-    Returns
-    -------
-    k, scale
-        Each ``(sample,)``; not finite where a sample cannot be fitted.
-    """
-    n = excess.shape[1]
-    candidates = 30 + int(n**0.5)
-    quartile = excess[:, int(n / 4 + 0.5) - 1, None]
-    steps = 1 - np.sqrt(candidates / (np.arange(1, candidates + 1) - 0.5))
-    with np.errstate(all="ignore"):
-        b = steps / (3 * quartile) + 1 / excess[:, -1:]
-        shapes = np.stack(
-            [np.log1p(-b[:, [i]] * excess).mean(axis=1) for i in range(candidates)], 1
-        )
-        likelihood = n * (np.log(-b / shapes) - shapes - 1)
-        weight = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
-        weight /= weight.sum(axis=1, keepdims=True)
-        # As ArviZ does: what is lost in rounding is left out.
-        weight[weight < 10 * np.finfo(float).eps] = 0.0
-        weight /= weight.sum(axis=1, keepdims=True)
-        chosen = (b * weight).sum(axis=1)
-        shape = np.log1p(-chosen[:, None] * excess).mean(axis=1)
-        scale = -shape / chosen
-    k = (n * shape + _PRIOR_DRAWS * _PRIOR_K) / (n + _PRIOR_DRAWS)
-    spread = quartile[:, 0] > excess[:, 0]
-    return np.where(spread, k, np.inf), scale

@@ -13,14 +13,13 @@ from bayesmig.errors import ConvergenceError, QuestionError
 from bayesmig.inference.refit import Refit, refit
 from bayesmig.inference.stream import RowLogLikelihood
 from bayesmig.model_comparison.integrals import (
-    EXACT,
     Densities,
     Factor,
     covariance_roots,
     factors_of,
     lies_in,
 )
-from bayesmig.model_comparison.left_out import Estimate
+from bayesmig.model_comparison.left_out import Estimate, inexact_text
 from bayesmig.model_comparison.quadrature import log_sum_exp
 from bayesmig.posterior import Posterior
 from bayesmig.progress import Progress
@@ -130,11 +129,7 @@ def refitted(
     cautions = []
     if problems:
         cautions.append(f"Refits of {name!r} have not converged ({problems[0]}).")
-    if error > EXACT:
-        cautions.append(
-            f"Integrals over effects of {name!r} are not exact: more points would still move the "
-            f"elpd by {error:.1f}."
-        )
+    cautions += inexact_text(name, error)
     nothing = np.full(n, np.nan)
     effects = "; ".join(texts)
     draws = round(float(np.mean(worth)))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest, rows_text
+from bayesmig.model_comparison import psis
 from bayesmig.model_comparison.integrals import factors_of, to_integrate
 from bayesmig.model_comparison.left_out import Estimate, leave_out
 from bayesmig.model_comparison.refits import Fold, folds_of, last_period, refitted
@@ -198,7 +199,7 @@ def _comparison(
     asked: Asked,
     seed: int,
 ) -> Comparison:
-    good_k = {name: _good_k(estimate.n_draws) for name, estimate in found.items()}
+    good_k = {name: psis.good_k(estimate.n_draws) for name, estimate in found.items()}
     summary = _summary(found, good_k, sums, seed)
     text = verdict(summary, found, good_k, posteriors, sums, asked)
     pointwise = xr.Dataset(
@@ -407,10 +408,6 @@ def _of_period(posterior: Posterior, estimate: Estimate, some: Codes) -> Estimat
 
 
 # ------------------------------------------------------------------------------ summary
-
-
-def _good_k(n_draws: int) -> float:
-    return float(min(1 - 1 / np.log10(n_draws), 0.7))
 
 
 def _summary(

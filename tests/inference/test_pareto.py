@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from bayesmig.inference.pareto import smoothed
+from bayesmig.model_comparison.psis import smoothed_weights, tail_length
 
 
 @pytest.mark.parametrize("draws", [100, 226, 1000, 4000])
@@ -25,6 +26,22 @@ def test_they_are_those_of_arviz(draws: int, spread: float) -> None:
         theirs, k_of_theirs = array_stats.psislw(-spread * log_weights)
         np.testing.assert_allclose(mine, theirs - np.logaddexp.reduce(theirs), atol=1e-10)
         assert k == pytest.approx(float(k_of_theirs), rel=1e-9)
+
+
+@pytest.mark.parametrize("draws", [226, 1000])
+def test_weights_of_many_units_are_those_of_arviz(draws: int) -> None:
+    from arviz_stats.base.array import array_stats
+
+    rng = np.random.default_rng(draws)
+    log_weights = np.stack([rng.normal(size=draws), 3 * rng.normal(size=draws), np.zeros(draws)])
+    weights, k = smoothed_weights(log_weights, tail_length(draws, 1.0))
+    for row in range(2):
+        theirs, k_of_theirs = array_stats.psislw(-log_weights[row])
+        expected = np.exp(theirs - np.logaddexp.reduce(theirs))
+        np.testing.assert_allclose(weights[row], expected, atol=1e-12)
+        assert k[row] == pytest.approx(float(k_of_theirs), rel=1e-9)
+    np.testing.assert_allclose(weights[2], 1 / draws)
+    assert k[2] == 0.0
 
 
 def test_weights_that_do_not_vary_have_no_tail() -> None:
