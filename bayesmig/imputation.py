@@ -7,7 +7,7 @@ are imputed elsewhere: this package has no imputer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ from bayesmig.survey.survey import Survey, read_survey
 
 Array = NDArray[np.float64]
 _NUMBERS = ("estimate", "sd", "lower", "upper")
+#: How much longer intervals would be by Rubin's rules before it is said.
+_SHORT = 0.05
 _MEANING = (
     "{} imputed surveys, draws stacked; between_imputations is the variance of their means as a "
     "share of the variance of all draws"
@@ -88,7 +90,11 @@ class Imputed:
             between_imputations=_between([a.draws.to_numpy() for a in answers]),
             rows=first.summary["rows"],
         )
-        header = {**first.header, "imputations": _MEANING.format(len(answers))}
+        header = {
+            **_together([answer.header for answer in answers]),
+            "imputations": _MEANING.format(len(answers))
+            + _short_of_rubin([a.draws.to_numpy() for a in answers]),
+        }
         return Effect(first.question, header, summary, draws)
 
     def summary(self) -> pd.DataFrame:
@@ -193,6 +199,32 @@ def read_imputed(
             **codebook_keys,
         )
         for number in numbers.sort_values()
+    )
+
+
+def _together(headers: list[Mapping[str, str]]) -> dict[str, str]:
+    """Headers of several answers; what only some of them say is said once."""
+    keys = dict.fromkeys(key for header in headers for key in header)
+    return {key: "; ".join(dict.fromkeys(h[key] for h in headers if key in h)) for key in keys}
+
+
+def _short_of_rubin(draws: list[Array]) -> str:
+    """By how much stacked draws fall short of Rubin's rules, in words; empty where they hardly do.
+
+    Of few imputations the variance of means is too small, stacked: ``(M - 1) / M`` of the
+    unbiased one, where Rubin (1987, ch. 3) takes ``1 + 1 / M``.
+    """
+    flat = np.stack([of.reshape(-1, of.shape[-1]) for of in draws])
+    between = flat.mean(axis=1).var(axis=0, ddof=1)
+    within, m = flat.var(axis=1).mean(axis=0), len(flat)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (within + (1 + 1 / m) * between) / (within + (1 - 1 / m) * between)
+    longer = float(np.sqrt(np.nanmax(ratio, initial=1.0))) - 1
+    if longer < _SHORT:
+        return ""
+    return (
+        f"; by Rubin's rules intervals would be up to {100 * longer:.0f} % longer: so few "
+        "imputations tell little of what varies between them, impute more often"
     )
 
 

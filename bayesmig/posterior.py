@@ -217,11 +217,16 @@ class Posterior:
         return f"an approximation ({PREVIEW})" if self.is_preview else ""
 
     @property
+    def is_corrected(self) -> bool:
+        """Whether the draws were moved to the spread that a sampling design implies."""
+        return "sampling" in self.data
+
+    @property
     def sampling_note(self) -> str:
         """For which sampling design the draws were corrected; empty of other draws."""
         if "choice_sample" in self.data:
             return str(self.data["choice_sample"].attrs["note"])
-        if "sampling" not in self.data:
+        if not self.is_corrected:
             return ""
         of = self.data["sampling"].attrs
         return f"{of['note']} ({int(of['degrees_of_freedom']):,} degrees of freedom)"
@@ -312,7 +317,7 @@ class Posterior:
         rows = [summarise(values[name].ravel()) for name in frame["parameter"]]
         numbers = pd.DataFrame(rows, columns=["mean", "sd", "lower", "upper"], index=frame.index)
         found = pd.concat([frame[["parameter"]], numbers, frame.drop(columns="parameter")], axis=1)
-        if "sampling" in self.data:
+        if self.is_corrected:
             of = self.data["sampling"]["design_effect"].to_series().to_dict()
             # A correlation is there from both sides.
             of |= {_other_side(str(name)): value for name, value in of.items()}

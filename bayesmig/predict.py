@@ -30,7 +30,7 @@ from bayesmig.changes import (
 
 # Checks by column ask for it here.
 from bayesmig.changes import theory_columns as theory_columns
-from bayesmig.choice.utility import Coefficients, Columns, take_rows
+from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
 from bayesmig.design.design import GroupLayout, TasteLayout
 from bayesmig.errors import QuestionError, nearest, rows_text
 from bayesmig.inference.blocks import Precision
@@ -43,6 +43,7 @@ from bayesmig.inference.stream import (
 )
 from bayesmig.posterior import INTERVAL, Posterior, hdi
 from bayesmig.survey.population import weigh_to
+from bayesmig.survey.redrawing import Averages, Redrawing
 
 Change = Literal["difference", "ratio", "lift"]
 Population = pd.DataFrame | Sequence[pd.DataFrame]
@@ -325,6 +326,9 @@ class Ask:
         but themselves; and whose numbers sums of these are.
     total
         Whether numbers of people are asked for instead of shares.
+    redrawing
+        How the sample varies, of draws of a pseudo-posterior that are averaged over its people;
+        else ``None``.
     groups, prob, seed
         As asked.
     support
@@ -345,6 +349,7 @@ class Ask:
     people: Array | None = field(default=None, repr=False)
     people_note: str = ""
     total: bool = False
+    redrawing: Redrawing | None = field(default=None, repr=False)
 
     @property
     def mass(self) -> Array:
@@ -357,9 +362,28 @@ class Ask:
 
     def averages_of(self, prepared: Prepared, precision: Precision | None = None) -> Array:
         """As `averages`, from arrays."""
-        return average_probabilities(
-            *prepared, cells=self.cells, weights=self.weights, precision=precision
-        )
+        columns, coefficients = prepared
+
+        def make(cells: NDArray[np.int64], draws: slice) -> Array:
+            some = take_draws(coefficients, draws)
+            return average_probabilities(
+                columns, some, cells=cells, weights=self.weights, precision=precision
+            )
+
+        return np.clip(self.over_samples(make), 0.0, 1.0)
+
+    def over_samples(self, make: Averages) -> Array:
+        """Averages over the cells, of the population where the draws are of its pseudo-posterior.
+
+        Parameters
+        ----------
+        make
+            Averages over cells of the rows, of some draws.
+        """
+        averages = make(self.cells, slice(None))
+        if self.redrawing is None:
+            return averages
+        return averages + self.redrawing.deviations(make, averages, self.cells, self.weights)
 
     def sharpened(
         self,
@@ -415,8 +439,10 @@ def ask_about(
         raise QuestionError(f"total must be True or False, got {total!r}", where="total")
     weights, note = _weights(posterior, frame, newdata is not None, wts)
     people, of_whom = _people(posterior, frame, weights, wts)
+    redrawing = _redrawing(posterior, newdata, wts)
     if population is not None:
-        weights, how = weigh_to(frame, people, population)
+        weights, how, margins = weigh_to(frame, people, population)
+        redrawing = redrawing and replace(redrawing, margins=margins)
         people, of_whom = weights, f"people of the population table ({weights.sum():,.6g} in all)"
         note = f"{how}; within cells: {note}"
     support = () if newdata is None else tuple(outside(posterior.design, [frame], weights))
@@ -435,7 +461,17 @@ def ask_about(
         people,
         of_whom,
         bool(total),
+        redrawing,
     )
+
+
+def _redrawing(
+    posterior: Posterior, newdata: pd.DataFrame | None, wts: bool | str
+) -> Redrawing | None:
+    """How the sample varies, where its people stand for a population by the design's weights."""
+    if newdata is not None or wts is not True or not posterior.is_corrected:
+        return None
+    return Redrawing.from_dataset(posterior.data["sampling"].to_dataset())
 
 
 def _people(
@@ -474,6 +510,7 @@ def before_the_data(ask: Ask) -> Ask | None:
         cells=ask.cells[rows],
         weights=None if ask.weights is None else ask.weights[rows],
         people=None if ask.people is None else ask.people[rows],
+        redrawing=None,
     )
 
 
@@ -729,7 +766,12 @@ def slope(ask: Ask, variable: str) -> Array:
     _column(frame, variable, "newdata")
     columns, coefficients = prepare(ask.posterior, frame, ask.groups, ask.seed)
     moving = design.derivative(frame, variable, columns)
-    return average_slopes(columns, moving, coefficients, cells=ask.cells, weights=ask.weights)
+
+    def make(cells: NDArray[np.int64], draws: slice) -> Array:
+        some = take_draws(coefficients, draws)
+        return average_slopes(columns, moving, some, cells=cells, weights=ask.weights)
+
+    return ask.over_samples(make)
 
 
 # ----------------------------------------------------------------------- the answer
@@ -833,6 +875,8 @@ def header_of(
         "support": "; ".join(dict.fromkeys([*ask.support, *support])),
         "held": stay and f"{stay}: made of the same columns of the codebook, and not changed",
         "sampling design": ask.posterior.sampling_note,
+        "sample": ask.redrawing and "one of many that the design could have drawn: intervals are "
+        "of the population's averages, not of the people asked",
         "weakly identified": "; ".join(ask.posterior.provenance.warnings),
         "convergence": convergence_note(ask.posterior),
     }
@@ -843,7 +887,7 @@ def header_of(
         "weights": ask.weights_note,
         "groups": _groups_note(ask),
         "interval": f"{100 * ask.prob:g} % HDI",
-        **{key: note for key, note in notes.items() if note},
+        **{key: str(note) for key, note in notes.items() if note},
     }
 
 

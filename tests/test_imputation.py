@@ -74,3 +74,18 @@ def test_what_cannot_be_pooled() -> None:
         imputed().ask(lambda posterior: posterior.summary())
     with pytest.raises(QuestionError, match="other cells in one imputed survey"):
         imputed().ask(bm.predictions, by="wealth")
+
+
+def test_few_imputations_are_said_to_fall_short_of_rubins_rules() -> None:
+    """Three imputations of much that is missing; none is missing, and nothing is said."""
+    answer = imputed(6.0).ask(bm.comparisons, "wealth")
+    means = np.array(
+        [bm.comparisons(p, "wealth").summary["estimate"] for p in imputed(6.0).posteriors]
+    )
+    draws = [bm.comparisons(p, "wealth").draws.to_numpy() for p in imputed(6.0).posteriors]
+    within = np.mean([d.reshape(-1, 3).var(axis=0) for d in draws], axis=0)
+    between = means.var(axis=0, ddof=1)
+    longer = np.sqrt((within + 4 / 3 * between) / (within + 2 / 3 * between)).max() - 1
+    assert longer > 0.05
+    assert f"up to {100 * longer:.0f} % longer" in answer.header["imputations"]
+    assert "Rubin" not in imputed(0.0).ask(bm.comparisons, "wealth").header["imputations"]

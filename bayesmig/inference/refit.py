@@ -20,14 +20,15 @@ from bayesmig.design.design import Design
 from bayesmig.inference import approximate, routes
 from bayesmig.inference.density import worth_integrating
 from bayesmig.inference.refine import refined
+from bayesmig.inference.sample import generator
 from bayesmig.posterior import MAX_PARETO_K, Posterior
 from bayesmig.progress import Progress, silent
 
 Array = NDArray[np.float64]
 #: Weighted draws, and what they must be worth in all.
 _DRAWS, _LEAST = 400, 100
-#: Share of all weight that the lightest draws have, which are left out: a density moves by no more.
-_LIGHT = 0.002
+#: Share of all weight that the lightest draws have, a few of which stand for all of them.
+_LIGHT, _FEW, _LIGHT_STREAM = 0.002, 8, 2**21
 #: Chains where they are run, their draws, and what will do of them.
 _CHAINS, _CHAIN_DRAWS, _MAX_R_HAT = 4, 250, 1.05
 
@@ -126,17 +127,32 @@ def _weighted(design: Design, seed: int) -> Refit | None:
         return None
     if not (found.whole and found.pareto_k < MAX_PARETO_K and found.weight_ess >= _LEAST):
         return None
-    kept, log_weights = _worthy(found.log_weights)
+    kept, log_weights = _worthy(found.log_weights, seed)
     named = density.named(found.theta[kept], found.effects[kept])
     return Refit(_coefficients(design, named), named, log_weights)
 
 
-def _worthy(log_weights: Array) -> tuple[NDArray[np.int64], Array]:
-    """Draws without the lightest, which lie so far out that integrals at them take longest."""
+def _worthy(log_weights: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
+    """Draws without most of the lightest, which lie so far out that integrals at them take longest.
+
+    A few of the light draws, taken by systematic sampling in proportion to their weights, share
+    the weight of all of them: means of densities keep their expectation, also those of a unit
+    that light draws predict best.
+    """
     order = np.argsort(log_weights, kind="stable")
     reached = np.cumsum(np.exp(log_weights[order]))
-    kept = np.sort(order[reached > _LIGHT])
-    return kept, log_weights[kept] - np.logaddexp.reduce(log_weights[kept])
+    light = int(np.searchsorted(reached, _LIGHT, side="right"))
+    if light <= _FEW:
+        return np.arange(len(log_weights)), log_weights
+    each = reached[light - 1] / _FEW
+    # Rounding must not lose the last step.
+    steps = np.floor(reached[: light - 1] / each + generator(seed, _LIGHT_STREAM).random())
+    times = np.diff(np.append(np.minimum(steps, _FEW), _FEW), prepend=0.0)
+    found = log_weights.copy()
+    with np.errstate(divide="ignore"):
+        found[order[:light]] = np.log(times * each)
+    kept = np.flatnonzero(np.isfinite(found))
+    return kept, found[kept]
 
 
 def _chains(design: Design, seed: int, progress: Progress) -> Refit:

@@ -45,6 +45,7 @@ from bayesmig.inference import target as compiled
 from bayesmig.inference.approximate import Proposal, supports
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import Factor, parameter_coords, parameter_dims
+from bayesmig.survey.redrawing import Redrawing
 from bayesmig.survey.sampling import Sampling
 
 Array = NDArray[np.float64]
@@ -120,7 +121,7 @@ def corrected(
     informed = of_score + prior_curvature(density, mean)
     after = _scales_no_surer(before, before @ informed @ before, density.layout.n_coefficients)
     moved = mean + (theta - mean) @ transformation(before, after, sampling)
-    found = _moved(density, posterior, theta, moved)
+    found = _moved(density, posterior, theta, moved, effect_spreads(density, mean, sampling))
     dims = ("global", "global_other")
     labels = labels_of(density)
     known = xr.Dataset(
@@ -137,7 +138,7 @@ def corrected(
             "degrees_of_freedom": sampling.degrees_of_freedom,
         },
     )
-    return found, known
+    return found, known.merge(Redrawing.of(sampling).to_dataset())
 
 
 def _scales_no_surer(before: Array, after: Array, first: int) -> Array:
@@ -254,8 +255,14 @@ def free_vectors(correlations: Array) -> Array:
     return np.concatenate(parts, axis=1)
 
 
-def _moved(density: Density, posterior: xr.Dataset, theta: Array, moved: Array) -> xr.Dataset:
-    """The draws at other thetas, their effects with the same epsilon."""
+def _moved(
+    density: Density,
+    posterior: xr.Dataset,
+    theta: Array,
+    moved: Array,
+    spreads: Array | None = None,
+) -> xr.Dataset:
+    """The draws at other thetas, their effects with the same epsilon, or with one spread anew."""
     layout, n = density.layout, len(theta)
     effects = np.zeros((n, layout.n_effects))
     for f in layout.factors:
@@ -265,6 +272,9 @@ def _moved(density: Density, posterior: xr.Dataset, theta: Array, moved: Array) 
     for k in range(0, n, step) if layout.factors else ():
         part = slice(k, k + step)
         epsilon = epsilon_of(density, theta[part], effects[part])
+        if spreads is not None:
+            of_groups = epsilon.reshape(len(epsilon), *spreads.shape[:2])
+            epsilon = np.einsum("dgi,gij->dgj", of_groups, spreads).reshape(epsilon.shape)
         effects[part] = _effects_at(density, moved[part], epsilon)
     named = density.named(moved, effects)
     lead = posterior.sizes["chain"], posterior.sizes["draw"]
@@ -294,6 +304,87 @@ def epsilon_of(density: Density, theta: Array, effects: Array) -> Array:
         solved = np.linalg.solve(np.stack(columns, axis=-1), away[..., None])[..., 0]
         epsilon[:, part] = solved.reshape(len(theta), -1)
     return epsilon
+
+
+def effect_spreads(density: Density, theta: Array, sampling: Sampling) -> Array | None:
+    """What a group's epsilon is multiplied by, for the spread that a design gives its effects.
+
+    Given theta, effects of a group have a sandwich of their own, ``H^-1 (J + P) H^-1`` with ``H``
+    the curvature of their log posterior, ``P`` that of their prior and ``J`` the covariance of
+    their weighted score over samples of the same groups: by PSU in groups that several PSUs
+    share, by the units drawn within a PSU in others. A group's own ``J`` would be one of a few
+    units. It is ``K^{1/2} D K^{1/2}`` with ``K = H - P``, and ``D`` of all groups together:
+    the sum of ``J``, seen in the metric of the sum of ``K``.
+
+    Returns
+    -------
+    ndarray
+        ``(group, effect, effect)``, to be multiplied from the right; ``None`` where there is no
+        factor, or where one lies in another.
+    """
+    if len(density.layout.factors) != 1:
+        return None
+    [factor] = density.layout.factors
+    n, q = factor.groups, factor.width
+    basis = np.zeros((q + 1, n, q))
+    basis[range(1, q + 1), :, range(q)] = 1.0
+    at = _effects_at(density, np.repeat(theta[None], q + 1, axis=0), basis.reshape(q + 1, -1))
+    mode, *steps = at.reshape(q + 1, n, q)
+    root = np.stack(steps, axis=-1) - mode[..., None]
+    place = -1 if factor.correlation is None else factor.correlation.start
+    prior = np.linalg.inv(target.scaled_factor(theta, factor.log_sigma.start, place, q))
+    prior = prior.T @ prior
+    curvature = np.linalg.inv(root @ root.transpose(0, 2, 1)) - prior
+    half = _root(curvature)
+    score_covariances, told = _effect_score_covariance(density, theta, mode, factor, sampling)
+    if not told.any():
+        return None
+    over = _root(np.linalg.pinv(curvature[told].sum(axis=0), hermitian=True))
+    ratio = over @ score_covariances @ over
+    middle = half @ ratio @ half + prior
+    return _root(root.transpose(0, 2, 1) @ middle @ root)
+
+
+def _root(matrices: Array) -> Array:
+    """Symmetric roots of matrices, ``(..., n, n)``; what is negative counts as zero."""
+    values, vectors = np.linalg.eigh(matrices)
+    return np.asarray(
+        (vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]) @ vectors.swapaxes(-1, -2)
+    )
+
+
+def _effect_score_covariance(
+    density: Density, theta: Array, mode: Array, factor: Factor, sampling: Sampling
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Covariance of groups' weighted scores of their effects at their mode, summed over groups.
+
+    Also which groups have several units, as it takes.
+    """
+    design, layout = density.design, density.layout
+    persons, only, attributes = layout.split(theta[: layout.n_coefficients])
+    effects = {factor.by: mode.reshape(factor.groups, *factor.shape[1:])}
+    at = Coefficients(persons, only, attributes, effects)
+    residual, _ = _residuals(design.columns, at, design.choice)
+    groups, terms = design.columns.groups[factor.by]
+    nonbase = np.delete(residual, design.columns.base, axis=1) * sampling.weights[:, None]
+    scores_ = (nonbase[:, :, None] * terms[:, None, :]).reshape(len(groups), -1)
+    several = _psus_within(groups, sampling.psus)[groups] > 1
+    units = np.where(several, sampling.psus, len(sampling.strata) + sampling.within)
+    keys, of_row = np.unique(np.stack([groups, units], axis=1), axis=0, return_inverse=True)
+    totals = np.zeros((len(keys), scores_.shape[1]))
+    np.add.at(totals, of_row.ravel(), scores_)
+    count = np.bincount(keys[:, 0], minlength=factor.groups)
+    sums = np.zeros((factor.groups, scores_.shape[1]))
+    np.add.at(sums, keys[:, 0], totals)
+    away = totals - (sums / np.maximum(count, 1)[:, None])[keys[:, 0]]
+    factor_ = (count / np.maximum(count - 1, 1))[keys[:, 0]]
+    return np.asarray((away * factor_[:, None]).T @ away), count > 1
+
+
+def _psus_within(groups: Codes, psus: Codes) -> Codes:
+    """Number of PSUs of every group."""
+    pairs = np.unique(np.stack([groups, psus], axis=1), axis=0)
+    return np.bincount(pairs[:, 0], minlength=int(groups.max()) + 1)
 
 
 def _effects_at(density: Density, theta: Array, epsilon: Array) -> Array:

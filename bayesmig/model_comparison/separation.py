@@ -234,6 +234,15 @@ def alike(found: Sequence[Estimate]) -> list[int]:
     return groups
 
 
+def above_middle(elpd: Array) -> Array:
+    """By how much every theory's elpd exceeds that of the middle one, the largest first.
+
+    Of an even number the upper of the two middle ones, as R's ``loo`` takes it.
+    """
+    ordered = np.sort(elpd)[::-1]
+    return np.asarray(ordered - ordered[max(len(ordered) // 2 - 1, 0)])
+
+
 def by_chance(elpd: Array) -> float:
     """By how much the best of theories that are alike would exceed their middle one.
 
@@ -247,8 +256,7 @@ def by_chance(elpd: Array) -> float:
     """
     from scipy.stats import norm
 
-    ordered = np.sort(elpd)[::-1]
-    gap = ordered - ordered[len(ordered) // 2]
+    gap = above_middle(elpd)
     better = gap[gap >= np.median(gap)]
     spread = float(np.sqrt(np.mean(np.square(better))))
     return float(spread * norm.ppf(1 - 1 / (2 * (len(elpd) - 1))))

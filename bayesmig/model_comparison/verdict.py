@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmig.model_comparison.left_out import Estimate
-from bayesmig.model_comparison.separation import MANY, Sums, by_chance
+from bayesmig.model_comparison.separation import MANY, Sums, above_middle, by_chance
 from bayesmig.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -142,7 +142,7 @@ def _selection(summary: pd.DataFrame) -> Iterator[str]:
     if len(summary) <= MANY:
         return
     elpd = summary["elpd"].to_numpy()
-    chance, lead = by_chance(elpd), float(elpd[0] - elpd[len(elpd) // 2])
+    chance, lead = by_chance(elpd), float(above_middle(elpd)[0])
     says = (
         f"The best of {len(summary)} theories owes part of its elpd to being chosen: of theories "
         f"that all predict alike the best would exceed the middle one by about {chance:.1f} by "

@@ -39,7 +39,7 @@ class _Target:
 
 def weigh_to(
     frame: pd.DataFrame, weights: Array | None, population: pd.DataFrame | Sequence[pd.DataFrame]
-) -> tuple[Array, str]:
+) -> tuple[Array, str, tuple[Codes, ...]]:
     """Weights by which rows stand for a population, in numbers of people.
 
     Parameters
@@ -55,7 +55,8 @@ def weigh_to(
     Returns
     -------
     tuple
-        Weights ``(obs,)`` that sum to the population; and what was done, in words.
+        Weights ``(obs,)`` that sum to the population; what was done, in words; and the cell of
+        every row in each table, ``(obs,)``.
 
     Raises
     ------
@@ -74,11 +75,12 @@ def weigh_to(
     _refuse_other_totals(targets)
     found = _raked(targets, start)
     total = f"{targets[0].counts.sum():,.6g} people"
+    cells = tuple(target.cells for target in targets)
     if len(targets) == 1:
         by = ", ".join(targets[0].columns)
-        return found, f"poststratified by {by} to {len(targets[0].counts):,} cells of {total}"
+        return found, f"poststratified by {by} to {len(targets[0].counts):,} cells of {total}", cells
     by = "; ".join(", ".join(target.columns) for target in targets)
-    return found, f"raked to {len(targets)} margins ({by}) of {total}"
+    return found, f"raked to {len(targets)} margins ({by}) of {total}", cells
 
 
 def read_population(path: str | Path) -> pd.DataFrame:

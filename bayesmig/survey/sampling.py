@@ -31,8 +31,8 @@ class Sampling:
     ----------
     weights
         Of the rows, with mean one, ``(obs,)``; exactly one where all are equal.
-    psus
-        PSU of every row, ``(obs,)``.
+    psus, within
+        PSU of every row, and the unit that was drawn within it, ``(obs,)``.
     strata
         Stratum of every PSU, ``(psu,)``.
     names
@@ -48,6 +48,7 @@ class Sampling:
 
     weights: Array = field(repr=False)
     psus: Codes = field(repr=False)
+    within: Codes = field(repr=False)
     strata: Codes = field(repr=False)
     names: tuple[str, ...] = field(repr=False)
     fractions: Array = field(repr=False)
@@ -57,9 +58,9 @@ class Sampling:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Replicates less one, or PSUs less strata."""
+        """Rank of the replicate weights less one, or PSUs less strata."""
         if self.replicates is not None:
-            return int(self.replicates.shape[1]) - 1
+            return int(np.linalg.matrix_rank(self.replicates)) - 1
         return len(self.strata) - len(self.names)
 
     def covariance(self, totals: Array) -> Array:
@@ -120,12 +121,14 @@ def sampling_of(survey: Survey) -> Sampling:
     """
     weights = normalised(survey.role("weight").to_numpy(dtype=float))
     psus, strata, names, words = _units(survey)
+    within = _within(survey)
     if survey.replicates is not None and survey.codebook.replicates is not None:
         of = survey.codebook.replicates
         factor = 1 / float(survey.role("weight").mean())
         return Sampling(
             weights,
             psus,
+            within,
             strata,
             names,
             np.zeros(len(names)),
@@ -139,7 +142,7 @@ def sampling_of(survey: Survey) -> Sampling:
     if fractions.any():
         share = f"{fractions.min():.3g} to {fractions.max():.3g}"
         note += f", of which {share} were drawn, taken for whole"
-    return Sampling(weights, psus, strata, names, fractions, None, None, note)
+    return Sampling(weights, psus, within, strata, names, fractions, None, None, note)
 
 
 def _units(survey: Survey) -> tuple[Codes, Codes, tuple[str, ...], str]:
@@ -157,6 +160,14 @@ def _units(survey: Survey) -> tuple[Codes, Codes, tuple[str, ...], str]:
     plural = {"psu": "PSUs", "household": "households", "person": "persons"}.get(role, "rows")
     words = plural if role == "psu" else f"{plural} (no PSU is declared)"
     return psus, strata, tuple(map(str, names)), words
+
+
+def _within(survey: Survey) -> Codes:
+    """Household of every row, or person, or the row itself."""
+    role = next((r for r in _UNITS[1:] if survey.has(r)), "")
+    if not role:
+        return np.arange(survey.n_obs, dtype=np.int64)
+    return pd.factorize(survey.role(role))[0].astype(np.int64)
 
 
 def _fractions(survey: Survey, psus: Codes, strata: Codes, names: tuple[str, ...]) -> Array:

@@ -120,13 +120,24 @@ def test_folds_leave_out_every_unit_once() -> None:
         assert 4 <= len(set(units[fold.left])) <= 5
 
 
-def test_the_lightest_draws_are_left_out_of_refits() -> None:
-    weights = np.array([0.4, 1e-3, 0.3, 1e-4, 0.2979, 1e-3])
-    kept, log_weights = _worthy(np.log(weights))
-    assert len(kept) == 4
-    assert {0, 2, 4} < set(kept.tolist())
-    assert np.exp(log_weights).sum() == pytest.approx(1.0)
-    alone, _ = _worthy(np.full(400, -np.log(400)))
+def test_light_draws_stay_in_proportion_to_their_weight() -> None:
+    """Fewer draws, and means over them have their expectation: also where light draws decide."""
+    of_light = np.random.default_rng(0).gamma(1.0, size=40)
+    weights = np.concatenate([np.full(20, 0.04995), 1e-3 * of_light / of_light.sum()])
+    values = np.concatenate([np.full(20, 1e-3), np.linspace(0.1, 1.9, 40)])
+    found, fewer = [], []
+    for seed in range(4000):
+        kept, log_weights = _worthy(np.log(weights), seed)
+        assert np.exp(log_weights).sum() == pytest.approx(1.0)
+        assert set(range(20)) < set(kept.tolist())
+        fewer.append(len(kept))
+        found.append(np.exp(log_weights) @ values[kept])
+    assert max(fewer) <= 28
+    exact, error = weights @ values, np.std(found) / np.sqrt(len(found))
+    assert np.mean(found) == pytest.approx(exact, abs=4 * error)
+    # The negative control: without the light draws the density is half as large.
+    assert values[0] < exact - 10 * error
+    alone, _ = _worthy(np.full(400, -np.log(400)), 1)
     assert len(alone) == 400
 
 

@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from bayesmig.errors import QuestionError
 from bayesmig.model_comparison import compare
 from bayesmig.model_comparison.separation import (
     Sums,
+    above_middle,
     by_chance,
     pseudo_bma_weights,
     stacking_weights,
@@ -135,10 +137,22 @@ def test_the_best_of_many_alike_is_no_better_than_chance() -> None:
     rng, held = np.random.default_rng(3), 0
     for _ in range(300):
         elpd = rng.normal(0.0, 5.0, 30)
-        held += np.max(elpd) - np.sort(elpd)[::-1][15] <= by_chance(elpd)
+        held += above_middle(elpd)[0] <= by_chance(elpd)
     assert held / 300 > 0.5
     elpd = np.append(rng.normal(0.0, 1.0, 29), 30.0)
-    assert 30.0 - np.median(elpd) > by_chance(elpd)
+    assert above_middle(elpd)[0] > by_chance(elpd)
+
+
+@pytest.mark.parametrize("n", [11, 12, 13, 30])
+def test_the_middle_theory_is_that_of_loo(n: int) -> None:
+    """R: ``ord[floor(n / 2)]``, and the spread of differences from it that are at least median."""
+    elpd = np.random.default_rng(n).normal(0.0, 3.0, n)
+    ordered = sorted(elpd, reverse=True)
+    away = [e - ordered[int(np.floor(n / 2)) - 1] for e in ordered]
+    kept = [a for a in away if a >= np.median(away)]
+    spread = np.sqrt(sum(a**2 for a in kept) / len(kept))
+    assert above_middle(elpd) == pytest.approx(away)
+    assert by_chance(elpd) == pytest.approx(norm.ppf(1 - 1 / (2 * (n - 1)), scale=spread))
 
 
 def test_more_than_ten_theories_are_warned_of_selection() -> None:

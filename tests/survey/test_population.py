@@ -23,25 +23,25 @@ def table(**columns: object) -> pd.DataFrame:
 
 def test_cells_get_their_people_and_keep_their_weights_within() -> None:
     cells = table(sex=["f", "f", "m", "m"], urban=[0, 1, 0, 1], count=[10, 40, 20, 30])
-    found, note = weigh_to(ROWS, BASE, cells)
+    found, note, _ = weigh_to(ROWS, BASE, cells)
     # By hand: count times weight over the cell's weights.
     assert found == pytest.approx([20, 15, 10, 30, 10, 15], rel=1e-14)
     assert note == "poststratified by sex, urban to 4 cells of 100 people"
-    unweighted, _ = weigh_to(ROWS, None, cells)
+    unweighted, *_ = weigh_to(ROWS, None, cells)
     assert unweighted == pytest.approx([20, 15, 10, 20, 20, 15], rel=1e-14)
 
 
 def test_margins_are_raked() -> None:
     sex = table(sex=["f", "m"], count=[60.0, 40.0])
     urban = table(urban=[0, 1], count=[25.0, 75.0])
-    found, note = weigh_to(ROWS, BASE, [sex, urban])
+    found, note, _ = weigh_to(ROWS, BASE, [sex, urban])
     assert found[[2, 3, 4]].sum() == pytest.approx(60, rel=1e-10)
     assert found[[0, 2]].sum() == pytest.approx(25, rel=1e-10)
     assert note == "raked to 2 margins (sex; urban) of 100 people"
     # Raking keeps odds ratios of the starting table: (f0 m1)/(f1 m0) = (1 4)/(4 1).
     odds = found[2] * found[[1, 5]].sum() / (found[[3, 4]].sum() * found[0])
     assert odds == pytest.approx(1.0, rel=1e-9)
-    one, _ = weigh_to(ROWS, BASE, [sex])
+    one, *_ = weigh_to(ROWS, BASE, [sex])
     assert one == pytest.approx(weigh_to(ROWS, BASE, sex)[0])
 
 
@@ -83,7 +83,7 @@ def test_margins_that_no_weights_fit_name_their_cell() -> None:
 
 
 def test_nobody_of_a_cell_without_people_counts() -> None:
-    found, _ = weigh_to(ROWS, None, table(sex=["f", "m"], count=[5, 0]))
+    found, *_ = weigh_to(ROWS, None, table(sex=["f", "m"], count=[5, 0]))
     assert found[[0, 1, 5]].tolist() == [0, 0, 0]
 
 

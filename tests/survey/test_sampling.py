@@ -81,7 +81,8 @@ def test_a_jackknife_agrees_with_linearisation_of_a_total() -> None:
     assert of.covariance_of_replicates(totals[:, None]) == pytest.approx(
         linear.covariance((linear.weights * x)[:, None]), rel=1e-10
     )
-    assert of.degrees_of_freedom == 7
+    # One replicate for each of 8 PSUs, of rank 7: two strata, each with its weight kept.
+    assert of.degrees_of_freedom == 6
     assert linear.degrees_of_freedom == 6
 
 
