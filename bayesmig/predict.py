@@ -356,6 +356,17 @@ class Ask:
         """How many people the rows of every cell stand for, ``(cell,)``."""
         return np.bincount(self.cells, self.people, len(self.labels)).astype(float)
 
+    def at(self, rows: NDArray[np.int64]) -> Ask:
+        """The same question about some of the rows."""
+        return replace(
+            self,
+            frame=self.frame.iloc[rows].reset_index(drop=True),
+            cells=self.cells[rows],
+            weights=None if self.weights is None else self.weights[rows],
+            people=None if self.people is None else self.people[rows],
+            redrawing=self.redrawing and self.redrawing.at(rows),
+        )
+
     def averages(self, frame: pd.DataFrame) -> Array:
         """Average probabilities of a table's rows, ``(draw, cell, alternative)``."""
         return self.averages_of(prepare(self.posterior, frame, self.groups, self.seed))
@@ -439,7 +450,7 @@ def ask_about(
         raise QuestionError(f"total must be True or False, got {total!r}", where="total")
     weights, note = _weights(posterior, frame, newdata is not None, wts)
     people, of_whom = _people(posterior, frame, weights, wts)
-    redrawing = _redrawing(posterior, newdata, wts)
+    redrawing = _redrawing(posterior, newdata, wts, groups)
     if population is not None:
         weights, how, margins = weigh_to(frame, people, population)
         redrawing = redrawing and replace(redrawing, margins=margins)
@@ -466,10 +477,13 @@ def ask_about(
 
 
 def _redrawing(
-    posterior: Posterior, newdata: pd.DataFrame | None, wts: bool | str
+    posterior: Posterior, newdata: pd.DataFrame | None, wts: bool | str, groups: Groups
 ) -> Redrawing | None:
-    """How the sample varies, where its people stand for a population by the design's weights."""
-    if newdata is not None or wts is not True or not posterior.is_corrected:
+    """How the sample varies, where its people stand for a population by the design's weights.
+
+    Groups that are drawn anew for every draw vary already.
+    """
+    if newdata is not None or wts is not True or groups == "new" or not posterior.is_corrected:
         return None
     return Redrawing.from_dataset(posterior.data["sampling"].to_dataset())
 
@@ -504,12 +518,8 @@ def before_the_data(ask: Ask) -> Ask | None:
     n = len(ask.frame)
     rows = np.sort(np.random.default_rng(ask.seed).permutation(n)[:_PRIOR_ROWS])
     return replace(
-        ask,
+        ask.at(rows),
         posterior=Posterior(posterior.design, tree, posterior.provenance, posterior.survey),
-        frame=ask.frame.iloc[rows].reset_index(drop=True),
-        cells=ask.cells[rows],
-        weights=None if ask.weights is None else ask.weights[rows],
-        people=None if ask.people is None else ask.people[rows],
         redrawing=None,
     )
 
@@ -875,8 +885,7 @@ def header_of(
         "support": "; ".join(dict.fromkeys([*ask.support, *support])),
         "held": stay and f"{stay}: made of the same columns of the codebook, and not changed",
         "sampling design": ask.posterior.sampling_note,
-        "sample": ask.redrawing and "one of many that the design could have drawn: intervals are "
-        "of the population's averages, not of the people asked",
+        "sample": _sample_note(ask),
         "weakly identified": "; ".join(ask.posterior.provenance.warnings),
         "convergence": convergence_note(ask.posterior),
     }
@@ -887,8 +896,18 @@ def header_of(
         "weights": ask.weights_note,
         "groups": _groups_note(ask),
         "interval": f"{100 * ask.prob:g} % HDI",
-        **{key: str(note) for key, note in notes.items() if note},
+        **{key: note for key, note in notes.items() if note},
     }
+
+
+def _sample_note(ask: Ask) -> str:
+    """Of whom intervals speak, where draws are of a pseudo-posterior."""
+    if ask.redrawing is not None:
+        return (
+            "one of many that the design could have drawn: intervals are of the population's "
+            "averages, not of the people asked"
+        )
+    return "taken as it is: intervals are of these people" if ask.posterior.is_corrected else ""
 
 
 def convergence_note(posterior: Posterior) -> str:

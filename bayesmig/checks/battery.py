@@ -14,6 +14,7 @@ from bayesmig.checks.replicate import Statistic
 from bayesmig.checks.result import (
     ALARM,
     NAMED,
+    UNWEIGHTED,
     CheckResult,
     Scores,
     adjust,
@@ -73,7 +74,7 @@ class Battery:
     score: Callable[[Array, Array, NDArray[np.bool_]], Scores] | None = field(
         default=None, repr=False
     )
-    weights: str = "every row counts once"
+    weights: str = UNWEIGHTED
 
 
 @dataclass(frozen=True, eq=False)

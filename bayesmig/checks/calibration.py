@@ -13,6 +13,7 @@ from bayesmig.checks.replicate import Cells, Statistic, cells_of
 from bayesmig.checks.result import (
     ALARM,
     NAMED,
+    UNWEIGHTED,
     CheckResult,
     Judgement,
     Scores,
@@ -179,8 +180,8 @@ def calibration(
             "p_adjusted": judgement.adjusted,
         }
     )
-    passed = not judgement.failed.any() if several.any() else None
-    return CheckResult(NAME, passed, tabled(table, KIND), _text(table, judgement, passed))
+    text = f"{_text(table, judgement, judgement.passed)} Weights: {UNWEIGHTED}."
+    return CheckResult(NAME, judgement.passed, tabled(table, KIND, UNWEIGHTED), text)
 
 
 def _bins(alternative: int, by: Array, predicted: Array) -> Bins:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bayesmig.checks.replicate import Cells, Statistic, cells_of
 from bayesmig.checks.result import (
     NAMED,
+    UNWEIGHTED,
     CheckResult,
     Judgement,
     Scores,
@@ -167,7 +168,7 @@ def clustering(
     Returns
     -------
     CheckResult
-        ``passed`` is ``None`` where no role groups rows. Table: ``by``,
+        ``passed`` is ``None`` where no role groups rows, or too few. Table: ``by``,
         ``alternative``, ``observed`` and ``predicted`` gap, ``lower``, ``upper``,
         ``p_value``, ``p_adjusted``, ``groups`` (their number), ``fitted`` (whether the
         theory gives these groups effects).
@@ -192,8 +193,8 @@ def clustering(
             "fitted": np.repeat([_fitted(design, c.by) for c in groups], width),
         }
     )
-    passed = not judgement.failed.any()
-    return CheckResult(NAME, passed, tabled(table, KIND), _text(table, judgement))
+    text = f"{_text(table, judgement)} Weights: {UNWEIGHTED}."
+    return CheckResult(NAME, judgement.passed, tabled(table, KIND, UNWEIGHTED), text)
 
 
 def _fitted(design: Design, role: str) -> bool:
@@ -203,6 +204,8 @@ def _fitted(design: Design, role: str) -> bool:
 
 def _text(table: pd.DataFrame, judgement: Judgement) -> str:
     roles = ", ".join(dict.fromkeys(table["by"]))
+    if judgement.passed is None:
+        return f"Not asked: groups by {roles} are too few, or hold too few rows each."
     if not judgement.failed.any():
         fitted = ", ".join(dict.fromkeys(table.loc[table["fitted"], "by"]))
         why = (

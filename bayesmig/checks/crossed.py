@@ -17,6 +17,7 @@ from bayesmig.checks.result import (
     ALARM,
     NAMED,
     CheckResult,
+    Judgement,
     furthest,
     not_asked,
     percent,
@@ -135,11 +136,13 @@ def crossed_shares(
         return not_asked(NAME, KIND, COLUMNS, f"Not asked. {MISSING}")
     design = posterior.design
     table, smallest = shares_table(design, parts, found, peak)
-    least = float(np.nanmin(smallest)) if np.isfinite(smallest).any() else 1.0
-    text = _text(table, found, least)
+    judgement = Judgement(table["p_value"].to_numpy(), smallest)
+    text = "Not asked: no cell has choosers and others enough."
+    if judgement.passed is not None:
+        text = _text(table, found, judgement.smallest)
     return CheckResult(
         NAME,
-        least > ALARM,
+        judgement.passed,
         tabled(table, KIND, design.weights_note),
         f"{text} Weights: {design.weights_note}.",
     )

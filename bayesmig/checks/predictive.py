@@ -346,7 +346,7 @@ def predictive_shares(
     judgement = Judgement(table["p_value"].to_numpy(), smallest)
     return CheckResult(
         NAME,
-        not judgement.failed.any(),
+        judgement.passed,
         tabled(table, KIND, posterior.design.weights_note),
         _text(posterior, table, found.enough, judgement, len(found.replicated)),
     )
@@ -421,6 +421,8 @@ def _text(
     n = tested["by"].nunique()
     family = f"{len(tested):,} shares, overall and by {n - 1} columns"
     weights = f" Weights: {posterior.design.weights_note}."
+    if judgement.passed is None:
+        return f"Not asked: no cell has {_LEAST_EXPECTED} expected choosers and others.{weights}"
     if not judgement.failed.any():
         return (
             f"{replicates} replicated surveys reproduce {family}, and their trends (smallest "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bayesmig.checks.replicate import Cells, cells_of, generator
 from bayesmig.checks.result import (
     ALARM,
+    UNWEIGHTED,
     CheckResult,
     Scores,
     adjust,
@@ -281,7 +282,7 @@ def reliability(
         Table, a row per cell: ``alternative``, ``predicted``, ``observed`` (recalibrated
         share), ``lower`` and ``upper`` (central 95 % of drawn surveys), ``rows``; the same in
         all rows of an alternative: ``distance``, its ``p_value``, and ``p_adjusted`` of the
-        distance or a bend, the smaller.
+        distance or a bend, the smaller. ``passed`` is ``None`` of previews with groups.
     """
     design, width = posterior.design, len(posterior.design.alternatives)
     [every] = adjust(found.scores, peak=peak)
@@ -310,12 +311,12 @@ def reliability(
         )
     tested = np.isfinite(adjusted)
     passed = not bool((adjusted <= ALARM).any()) if tested.any() else None
-    return CheckResult(
-        NAME,
-        passed,
-        tabled(pd.concat(parts, ignore_index=True), KIND),
-        _text(design, of, found, adjusted, passed),
-    )
+    text = _text(design, of, found, adjusted, passed)
+    if posterior.is_preview and design.grouped and passed is not None:
+        # An approximation tells small groups' effects too surely: true theories would fail.
+        passed, text = None, f"Not judged, since draws are {posterior.approximation}. {text}"
+    table = tabled(pd.concat(parts, ignore_index=True), KIND, UNWEIGHTED)
+    return CheckResult(NAME, passed, table, f"{text} Weights: {UNWEIGHTED}.")
 
 
 def _text(
@@ -393,7 +394,10 @@ def influence(posterior: Posterior, coefficients: Coefficients) -> CheckResult:
     ).sort_values("pareto_k", ascending=False, kind="stable", ignore_index=True)
     passed = None if fitted else bool((k <= bound).all())
     return CheckResult(
-        INFLUENCE, passed, tabled(table, INFLUENCE_KIND), _influence_text(table, bound, fitted)
+        INFLUENCE,
+        passed,
+        tabled(table, INFLUENCE_KIND, UNWEIGHTED),
+        f"{_influence_text(table, bound, fitted)} Weights: {UNWEIGHTED}.",
     )
 
 

@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 #: Probability that checks which compare with replicates fail a true theory: each alone, and all
 #: that are asked at once where they are judged by their common `peak_of`.
 ALARM = 0.05
+#: What checks that take rows as they are say of weights.
+UNWEIGHTED = "every row counts once"
 #: Failures that a text names.
 NAMED = 3
 #: Part of a value's sampling variance that the fit must leave for it to be tested.
@@ -76,6 +78,11 @@ class Judgement:
     def failed(self) -> NDArray[np.bool_]:
         """Where replicates hardly ever reach what is observed, adjusted."""
         return np.asarray(self.adjusted <= ALARM)
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether none failed; ``None`` where nothing was tested."""
+        return not self.failed.any() if np.isfinite(self.adjusted).any() else None
 
     @property
     def smallest(self) -> float:

@@ -709,14 +709,13 @@ def _correct(outcome: _Outcome, design: Design, sampling: Sampling, seed: int) -
 
 
 def uncorrected(design: Design) -> tuple[str, ...]:
-    """That what groups have in common keeps the spread of rows that are drawn one by one."""
-    if not design.labelled:
+    """That effects of groups within groups keep the spread of rows that are drawn one by one."""
+    if len(design.labelled) < 2:
         return ()
-    names = ", ".join(layout.by for layout in design.labelled)
+    names = " and ".join(layout.by for layout in design.labelled)
     return (
-        f"effects of {names} are not corrected for the sampling design, and constants take groups "
-        "that several sampling units share as given: intervals of averages are too short where "
-        "people of one unit are alike (of nominal 90 %, 63 to 74 % in trials)",
+        f"given their scales, effects of {names} are not corrected for the sampling design: "
+        "where people of one sampling unit are alike, or weights vary, they are too sure",
     )
 
 

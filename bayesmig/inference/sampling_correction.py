@@ -60,6 +60,8 @@ _POINTS = {1: 21, 2: 13, 3: 7}
 _ROWS = 20_000
 #: Draws whose effects are moved together, times effects (80 MB).
 _MOVED = 10_000_000
+#: Steps to the mode of groups' effects, and how small the last one is.
+_NEWTON, _STILL = 100, 1e-9
 #: Step of numerical derivatives over log scales and free vectors, which are of order one.
 _STEP = 1e-4
 
@@ -325,24 +327,66 @@ def effect_spreads(density: Density, theta: Array, sampling: Sampling) -> Array 
     if len(density.layout.factors) != 1:
         return None
     [factor] = density.layout.factors
+    place = -1 if factor.correlation is None else factor.correlation.start
+    root = target.scaled_factor(theta, factor.log_sigma.start, place, factor.width)
+    prior = np.linalg.inv(root @ root.T)
+    scores_, information = _at_mode(density, theta, factor, sampling.weights, prior)
+    covariance, told = _covariance_within(
+        scores_, density.design.columns.groups[factor.by][0], sampling, factor.groups
+    )
+    if not told.any():
+        return None
+    over = _root(np.linalg.pinv(information[told].sum(axis=0), hermitian=True))
+    half = _root(information)
+    before = np.linalg.inv(information + prior)
+    after = before @ (half @ (over @ covariance @ over) @ half + prior) @ before
+    upper = [np.linalg.cholesky(of).swapaxes(-1, -2) for of in (before, after)]
+    turned = _directions(density, theta, factor).swapaxes(-1, -2)
+    return np.asarray(turned @ np.linalg.solve(*upper) @ np.linalg.inv(turned))
+
+
+def _directions(density: Density, theta: Array, factor: Factor) -> Array:
+    """By what effects move with a group's epsilon, ``(group, effect, epsilon)``."""
     n, q = factor.groups, factor.width
     basis = np.zeros((q + 1, n, q))
     basis[range(1, q + 1), :, range(q)] = 1.0
     at = _effects_at(density, np.repeat(theta[None], q + 1, axis=0), basis.reshape(q + 1, -1))
     mode, *steps = at.reshape(q + 1, n, q)
-    root = np.stack(steps, axis=-1) - mode[..., None]
-    place = -1 if factor.correlation is None else factor.correlation.start
-    prior = np.linalg.inv(target.scaled_factor(theta, factor.log_sigma.start, place, q))
-    prior = prior.T @ prior
-    curvature = np.linalg.inv(root @ root.transpose(0, 2, 1)) - prior
-    half = _root(curvature)
-    score_covariances, told = _effect_score_covariance(density, theta, mode, factor, sampling)
-    if not told.any():
-        return None
-    over = _root(np.linalg.pinv(curvature[told].sum(axis=0), hermitian=True))
-    ratio = over @ score_covariances @ over
-    middle = half @ ratio @ half + prior
-    return _root(root.transpose(0, 2, 1) @ middle @ root)
+    return np.stack(steps, axis=-1) - mode[..., None]
+
+
+def _at_mode(
+    density: Density, theta: Array, factor: Factor, weights: Array, prior: Array
+) -> tuple[Array, Array]:
+    """At the mode of a factor's effects: scores of rows, and their information in each group.
+
+    ``(row, effect)`` and ``(group, effect, effect)``, weighted.
+    """
+    design = density.design
+    persons, only, attributes = density.layout.split(theta[: density.layout.n_coefficients])
+    groups, terms = design.columns.groups[factor.by]
+    effects = np.zeros((factor.groups, factor.width))
+    for _ in range(_NEWTON):
+        named = {factor.by: effects.reshape(factor.shape)}
+        at = Coefficients(persons, only, attributes, named)
+        residual, _ = _residuals(design.columns, at, design.choice)
+        residual = np.delete(residual, design.columns.base, axis=1)
+        chosen = np.delete(np.eye(design.columns.n_alternatives), design.columns.base, axis=1)
+        p = chosen[design.choice] - residual
+        spread = p[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :]) * weights[:, None, None]
+        rows = np.einsum("rjk,rs,rt->rjskt", spread, terms, terms)
+        information = np.zeros((factor.groups, factor.width, factor.width))
+        np.add.at(information, groups, rows.reshape(-1, factor.width, factor.width))
+        scores_ = (residual[:, :, None] * terms[:, None, :]).reshape(-1, factor.width)
+        scores_ *= weights[:, None]
+        slope = -effects @ prior
+        np.add.at(slope, groups, scores_)
+        step = np.linalg.solve(information + prior, slope[..., None])[..., 0]
+        # A step of Newton's far beyond the mode of a few rows would not come back.
+        effects = effects + step * np.minimum(1, 2 / np.abs(step).max(axis=1, initial=1e-300))[:, None]
+        if np.abs(step).max() < _STILL:
+            break
+    return scores_, information
 
 
 def _root(matrices: Array) -> Array:
@@ -353,32 +397,24 @@ def _root(matrices: Array) -> Array:
     )
 
 
-def _effect_score_covariance(
-    density: Density, theta: Array, mode: Array, factor: Factor, sampling: Sampling
+def _covariance_within(
+    scores_: Array, groups: Codes, sampling: Sampling, n_groups: int
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Covariance of groups' weighted scores of their effects at their mode, summed over groups.
+    """Covariance of groups' weighted scores over samples of the same groups, summed over groups.
 
     Also which groups have several units, as it takes.
     """
-    design, layout = density.design, density.layout
-    persons, only, attributes = layout.split(theta[: layout.n_coefficients])
-    effects = {factor.by: mode.reshape(factor.groups, *factor.shape[1:])}
-    at = Coefficients(persons, only, attributes, effects)
-    residual, _ = _residuals(design.columns, at, design.choice)
-    groups, terms = design.columns.groups[factor.by]
-    nonbase = np.delete(residual, design.columns.base, axis=1) * sampling.weights[:, None]
-    scores_ = (nonbase[:, :, None] * terms[:, None, :]).reshape(len(groups), -1)
     several = _psus_within(groups, sampling.psus)[groups] > 1
     units = np.where(several, sampling.psus, len(sampling.strata) + sampling.within)
     keys, of_row = np.unique(np.stack([groups, units], axis=1), axis=0, return_inverse=True)
     totals = np.zeros((len(keys), scores_.shape[1]))
     np.add.at(totals, of_row.ravel(), scores_)
-    count = np.bincount(keys[:, 0], minlength=factor.groups)
-    sums = np.zeros((factor.groups, scores_.shape[1]))
+    count = np.bincount(keys[:, 0], minlength=n_groups)
+    sums = np.zeros((n_groups, scores_.shape[1]))
     np.add.at(sums, keys[:, 0], totals)
     away = totals - (sums / np.maximum(count, 1)[:, None])[keys[:, 0]]
-    factor_ = (count / np.maximum(count - 1, 1))[keys[:, 0]]
-    return np.asarray((away * factor_[:, None]).T @ away), count > 1
+    factor = (count / np.maximum(count - 1, 1))[keys[:, 0]]
+    return np.asarray((away * factor[:, None]).T @ away), count > 1
 
 
 def _psus_within(groups: Codes, psus: Codes) -> Codes:

@@ -18,7 +18,7 @@ interval with this part unconditional: it speaks of the population, not of the p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -87,6 +87,10 @@ class Redrawing:
         units, strata, spread = (dataset[k].to_numpy() for k in ("units", "strata", "spread"))
         return cls(units.astype(np.int64), strata.astype(np.int64), spread, replicates)
 
+    def at(self, rows: Codes) -> Redrawing:
+        """Of some of the rows."""
+        return replace(self, units=self.units[rows], margins=tuple(m[rows] for m in self.margins))
+
     def to_dataset(self) -> xr.Dataset:
         """Units, strata and spread, over ``obs``, ``unit``, ``stratum`` and ``replicate``."""
         known = {
@@ -131,6 +135,8 @@ class Redrawing:
             are calibrated.
         """
         w = np.ones(len(cells)) if weights is None else weights
+        if not self.margins and len(_pairs(cells, self.units)[1][0]) == averages.shape[1]:
+            return np.zeros_like(averages)
         multipliers = self.multipliers(len(averages))
         pairs, of_pair = _pairs(cells, self.units)
         mass = np.bincount(cells, w, averages.shape[1])

@@ -249,14 +249,118 @@ def test_replicates_agree_with_linearisation() -> None:
 
 
 def test_groups_that_psus_share_add_the_influence_of_rows() -> None:
-    """A unit within one PSU adds its score; in the limit of many rows both are the same."""
-    read = survey(psu="household")
-    density = Density(design(read, groups=ORIGIN))
-    theta = density.expansion.centre
-    shared = room.score_covariance(density, theta, sampling_of(read))
-    values = np.linalg.eigvalsh(shared)
-    assert (values > -1e-9).all()
-    assert (np.diag(shared) > 0).all()
+    """Of a marginal likelihood, every PSU's part is the derivative by its rows' weights."""
+    read = survey(240, psu="household")
+    of, sampling = design(read, groups=ORIGIN), sampling_of(read)
+    density = Density(of)
+    theta = density.expansion.centre.copy()
+    theta[6:] = [np.log(0.6), np.log(0.9), 0.4]
+    groups = of.columns.groups["origin"][0]
+    parts = np.zeros((len(sampling.strata), len(theta)))
+    for g in np.unique(groups):
+        rows = np.flatnonzero(groups == g)
+        for psu in np.unique(sampling.psus[rows]):
+            up, down = of.weights[rows].copy(), of.weights[rows].copy()
+            mine = sampling.psus[rows] == psu
+            up[mine], down[mine] = 1.001 * up[mine], 0.999 * down[mine]
+            step = _slope(of, theta, rows, up) - _slope(of, theta, rows, down)
+            parts[psu] += step / 2e-3
+    found = room.score_covariance(density, theta, sampling)
+    expected = sampling.covariance(parts)
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    assert found / scale == pytest.approx(expected / scale, abs=0.02)
+    # The negative control: as if households were no part of an origin's score.
+    assert np.diag(expected)[0] < 0.7 * np.diag(
+        room.score_covariance(density, theta, sampling_of(survey(240, psu="origin")))
+    )[0]
+
+
+def _mode_of_effects(of: Design, theta: np.ndarray, rows: np.ndarray) -> tuple[Any, Any, Any]:
+    """One origin's effects at their mode, the curvature of its rows there, and rows' scores."""
+    beta, sigma = theta[:6].reshape(3, 2), np.exp(theta[6:8])
+    root = np.diag(sigma) @ np.array([[1, 0], [np.tanh(theta[8]), 1 / np.cosh(theta[8])]])
+    prior, x, w = np.linalg.inv(root @ root.T), of.columns.persons[rows], of.weights[rows]
+    y = np.eye(3)[of.choice[rows]][:, 1:]
+    u = np.zeros(2)
+    for _ in range(50):
+        v = np.exp(np.column_stack([np.zeros(len(rows)), x @ beta + u]))
+        p = (v / v.sum(axis=1, keepdims=True))[:, 1:]
+        scores = (y - p) * w[:, None]
+        curvature = np.diag(w @ p) - (p * w[:, None]).T @ p
+        u = u + np.linalg.solve(curvature + prior, scores.sum(axis=0) - prior @ u)
+    return u, curvature, (scores, prior)
+
+
+def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T)
+
+
+@pytest.mark.parametrize("psu", ["household", "origin"])
+def test_effects_have_the_sandwich_of_their_own_units(psu: str) -> None:
+    """By hand: households where several are in an origin, and where the origin is the PSU."""
+    read = survey(600, psu=psu)
+    of, sampling = design(read, groups=ORIGIN), sampling_of(read)
+    density = Density(of)
+    theta = density.expansion.centre.copy()
+    theta[6:] = [np.log(0.6), np.log(0.9), 0.4]
+    household = np.unique(read.role("household"), return_inverse=True)[1]
+    groups, found = of.columns.groups["origin"][0], []
+    total, information = np.zeros((2, 2)), np.zeros((2, 2))
+    for g in range(20):
+        rows = np.flatnonzero(groups == g)
+        _, curvature, (scores, prior) = _mode_of_effects(of, theta, rows)
+        sums = np.array(
+            [scores[household[rows] == h].sum(axis=0) for h in np.unique(household[rows])]
+        )
+        away = sums - sums.mean(axis=0)
+        total += len(sums) / (len(sums) - 1) * away.T @ away
+        information += curvature
+        found.append((curvature, prior))
+    over = np.linalg.inv(_symmetric_root(information))
+    ratio = over @ total @ over
+    spreads = room.effect_spreads(density, theta, sampling)
+    assert spreads is not None
+    basis = np.zeros((3, 20, 2))
+    basis[1, :, 0] = basis[2, :, 1] = 1.0
+    at = room._effects_at(density, np.repeat(theta[None], 3, axis=0), basis.reshape(3, -1))
+    mode, *steps = at.reshape(3, 20, 2)
+    for g, (curvature, prior) in enumerate(found):
+        turned = np.stack([step[g] - mode[g] for step in steps], axis=1).T
+        of_effects = np.linalg.inv(turned) @ spreads[g] @ turned
+        half, inverse = _symmetric_root(curvature), np.linalg.inv(curvature + prior)
+        expected = inverse @ (half @ ratio @ half + prior) @ inverse
+        got = of_effects.T @ inverse @ of_effects
+        assert got == pytest.approx(expected, rel=2e-3, abs=1e-5)
+    # Households of three that are no more alike than others, and unequal weights.
+    assert np.linalg.eigvalsh(ratio).max() > 1.1
+
+
+def test_effects_of_a_sample_without_clusters_or_weights_keep_their_spread() -> None:
+    rng, origins, each = np.random.default_rng(0), 60, 60
+    place = np.repeat(np.arange(origins), each)
+    odds = rng.normal(0, [0.7, 0.9], (origins, 2))[place] + np.array([-0.8, -1.0])
+    utility = np.column_stack([np.zeros(len(place)), odds]) + rng.gumbel(size=(len(place), 3))
+    frame = small_frame(len(place), seed=3).assign(
+        choice=np.array(ALTERNATIVES)[utility.argmax(axis=1)],
+        weight=1.0,
+        origin=[f"o{k:02d}" for k in place],
+    )
+    known = {"choice": "choice", "weight": "weight", "origin": "origin", "psu": "origin"}
+    read = read_survey(frame, known, alternatives={a: a for a in ALTERNATIVES})
+    density = Density(design(read, groups=ORIGIN, utility={"persons": "1"}))
+    spreads = room.effect_spreads(density, density.expansion.centre, sampling_of(read))
+    assert spreads is not None
+    assert spreads == pytest.approx(np.broadcast_to(np.eye(2), spreads.shape), abs=0.04)
+
+
+def test_groups_in_groups_are_warned_of() -> None:
+    read = survey(240, psu="origin")
+    density = Density(design(read, groups=NESTED))
+    assert room.effect_spreads(density, density.expansion.centre, sampling_of(read)) is None
+    [said] = routes.uncorrected(design(read, groups=NESTED))
+    assert "are not corrected for the sampling design" in said
+    assert routes.uncorrected(design(read, groups=ORIGIN)) == ()
 
 
 # ------------------------------------------------------------------ moving the draws

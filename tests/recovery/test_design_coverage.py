@@ -140,6 +140,55 @@ def test_corrected_intervals_cover_the_finite_population() -> None:
     assert (uncorrected < corrected - 0.05)[[0, 1, 6, 7, 8]].all()
 
 
+def shares_hold(posterior: bm.Posterior, values: np.ndarray, **options: object) -> np.ndarray:
+    """Whether intervals of the population's shares hold them."""
+    answer = bm.predictions(posterior, allow_unconverged=True, **options)  # type: ignore[arg-type]
+    draws = answer.draws.to_numpy().reshape(-1, len(values))
+    low, high = np.quantile(draws, [(1 - MASS) / 2, (1 + MASS) / 2], axis=0)
+    return np.asarray((low <= values) & (values <= high))
+
+
+def in_regions(population: pd.DataFrame) -> pd.DataFrame:
+    """The same people in 20 regions that differ, of 40 places each whose people are alike."""
+    rng, code = np.random.default_rng(5), population["place"].str[1:].astype(int).to_numpy()
+    odds = rng.normal(0, [0.7, 0.9], (20, 2))[code % 20] + rng.normal(0, 0.6, (PLACES, 2))[code]
+    odds += np.array([-0.8, -1.4]) + np.outer(population["female"], [0.4, -0.6])
+    odds += np.outer(population["wealth"], [0.2, 0.5])
+    utility = np.column_stack([np.zeros(len(code)), odds]) + rng.gumbel(size=(len(code), 3))
+    chosen = np.array(ALTERNATIVES)[utility.argmax(axis=1)]
+    return population.assign(choice=chosen, region=[f"r{c % 20:02d}" for c in code])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["psu", "region"])
+def test_shares_of_theories_with_groups_cover_the_population(by: str) -> None:
+    """Groups that are the PSUs, and groups that hold several PSUs, whose people are alike."""
+    population = people() if by == "psu" else in_regions(people())
+    shares = population["choice"].value_counts(normalize=True)[list(ALTERNATIVES)].to_numpy()
+    spec = theory("female + wealth", groups=[{"by": "origin"}], weights="pseudo")
+    of_population, of_sample = [], []
+    for seed in range(REPLICATIONS):
+        drawn = draw_sample(
+            population,
+            psu="place",
+            psus=100,
+            persons=10,
+            seed=seed,
+            favour={"internal": 2.0, "international": 4.0},
+            favour_places={"international": 3.0},
+        )
+        drawn["psu"] = drawn["psu"].map("d{:03d}".format)
+        roles = {"choice": "choice", "weight": "weight", "psu": "psu", "origin": by}
+        survey = read_survey(drawn, roles, alternatives={a: a for a in ALTERNATIVES})
+        fit = bm.fit(spec, survey, seed=seed, chains=2, draws=500, progress=False)
+        of_population.append(shares_hold(fit, shares))
+        # The negative control: the people asked are taken for all.
+        of_sample.append(shares_hold(fit, shares, newdata=fit.frame))
+    print(by, np.mean(of_population, axis=0), np.mean(of_sample, axis=0))
+    assert np.mean(of_population) == pytest.approx(MASS, abs=0.03)
+    assert np.mean(of_sample) < MASS - 0.1
+
+
 @pytest.mark.slow
 def test_where_the_model_holds_nothing_moves() -> None:
     """Places drawn with one probability, their effects in the theory: design effects are one."""
