@@ -33,8 +33,9 @@ from bayesmig.survey.survey import Survey
 Array = NDArray[np.float64]
 #: Probability that ranks of right fits leave the bands of any quantity.
 ALARM = 0.05
-#: Simulated samples from which bands are made; and of what is ranked beside parameters.
-_SIMULATIONS, LIKELIHOOD = 20_000, "log-likelihood"
+#: Simulated samples from which bands are made, more where quantities are many, so that this many
+#: lie beyond the band of each; and of what is ranked beside parameters.
+_SIMULATIONS, _BEYOND, LIKELIHOOD = 20_000, 10, "log-likelihood"
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +250,7 @@ def of_ranks(table: xr.DataArray, routes: tuple[str, ...] = (), seed: int = 0) -
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(41,)))
     names = [str(name) for name in table["parameter"].to_numpy()]
     uniform = (table.to_numpy() + rng.random(table.shape)) / (table.attrs["draws"] + 1)
-    null = _least_tails(rng.random((_SIMULATIONS, len(table))))
+    null = _null(rng, len(names), len(table))
     tails = _least_tails(uniform.T)
     p = (1 + (null[:, None] <= tails).sum(axis=0)) / (1 + len(null))
     adjusted = _holm(p)
@@ -268,6 +269,13 @@ def of_ranks(table: xr.DataArray, routes: tuple[str, ...] = (), seed: int = 0) -
     return Calibration(
         summary, ecdf.reset_index(drop=True), table, routes, passed, _text(summary, len(table))
     )
+
+
+def _null(rng: np.random.Generator, quantities: int, worlds: int) -> Array:
+    """Least tail probabilities of uniform ranks, so many that any quantity could fail."""
+    count = max(_SIMULATIONS, round(_BEYOND * quantities / ALARM))
+    parts = [min(_SIMULATIONS, count - k) for k in range(0, count, _SIMULATIONS)]
+    return np.concatenate([_least_tails(rng.random((part, worlds))) for part in parts])
 
 
 def _points(n: int) -> Array:

@@ -65,6 +65,15 @@ def test_bands_hold_all_curves_at_once_and_are_those_of_arviz() -> None:
     assert outside.groupby(curves["parameter"]).any().sum() <= 1
 
 
+def test_one_wrong_quantity_of_two_thousand_is_found() -> None:
+    ranks_ = np.random.default_rng(5).random((40, 2000))
+    assert of_ranks(table(ranks_, draws=9999)).passed
+    ranks_[:, 7] = 0.02 + 0.1 * ranks_[:, 7]
+    found = of_ranks(table(ranks_, draws=9999))
+    assert not found.passed
+    assert found.summary["passed"].sum() == 1999
+
+
 def test_counts_are_those_of_loops() -> None:
     uniform = np.random.default_rng(4).random((3, 37))
     points = np.arange(1, 37) / 37

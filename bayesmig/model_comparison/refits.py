@@ -124,7 +124,8 @@ def refitted(
         raise ConvergenceError(
             f"draws of {len(problems)} of the refits have not converged: {problems[0]}",
             where=f"refits of {name!r}",
-            mend="ask without folds=, or pass allow_unconverged=True to look all the same",
+            mend="pass allow_unconverged=True to look all the same, or ask about left-out units "
+            "without folds=",
         )
     cautions = []
     if problems:

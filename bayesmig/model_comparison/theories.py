@@ -379,7 +379,7 @@ def _split(
         return [fold], f"of period {label}, by one fit to the {count - 1} before it"
     n = int(units.max()) + 1
     if folds == "all" or folds == n:
-        return folds_of(units, n, seed), f"by {n} exact refits, each without one"
+        return folds_of(units, n, seed), f"by {n} refits, each without one"
     assert isinstance(folds, int)
     if folds > n:
         raise QuestionError(

@@ -120,7 +120,7 @@ def tidy(
     frame = _assemble(columns)
     _refuse_empty_columns(frame, columns)
     _check_networks(frame, columns)
-    complete, missing, alone = _complete(_required(frame, columns), book, where)
+    complete, missing, alone = _complete(_required(frame, columns), columns)
     rows = np.flatnonzero(complete)
     kept = frame if len(rows) == len(frame) else frame.iloc[rows].reset_index(drop=True)
     _check_rows(kept, rows, columns)
@@ -216,16 +216,29 @@ def _attribute_columns(book: Codebook) -> list[str]:
 
 
 def _complete(
-    required: pd.DataFrame, book: Codebook, where: str
+    required: pd.DataFrame, columns: Columns
 ) -> tuple[npt.NDArray[np.bool_], dict[str, int], dict[str, int]]:
-    """Mark complete rows; count the others by column, and those lost to one column alone."""
+    """Mark complete rows; count the others by column, and those lost to one column alone.
+
+    What is made of a column lacks with it.
+    """
+    book, where, roles = columns.book, columns.where, columns.book.roles.declared()
     absent = {name: required[name].isna().to_numpy() for name in required.columns}
     absent = {name: rows for name, rows in absent.items() if rows.any()}
     lacking = np.zeros(len(required), dtype=np.int64)
     for rows in absent.values():
         lacking += rows
     missing = {name: int(rows.sum()) for name, rows in absent.items()}
-    alone = {name: int((rows & (lacking == 1)).sum()) for name, rows in absent.items()}
+    made_of = {
+        name: book.sources(roles.get(name, name), network="of")
+        | book.sources(roles.get(name, name), network="prior")
+        for name in absent
+    }
+    alone = {}
+    for name, rows in absent.items():
+        column = roles.get(name, name)
+        with_it = sum(absent[d].astype(np.int64) for d in absent if d == name or column in made_of[d])
+        alone[name] = int((rows & (lacking == with_it)).sum())
     complete = lacking == 0
     if absent and book.missing.rule == "refuse":
         _refuse_incomplete(absent, missing, book, where)
