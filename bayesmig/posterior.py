@@ -118,6 +118,20 @@ class Posterior:
     provenance: Provenance
     survey: Survey | None = field(default=None, repr=False)
 
+    def __str__(self) -> str:
+        chains, draws = self.n_draws
+        problems = "; ".join(self.problems())
+        lines = [
+            f"Posterior of {self.spec.name!r}: {chains} chains × {draws:,} draws on "
+            f"{self.design.n_obs:,} rows, in {self.provenance.seconds:.1f} s",
+            f"  route: {self.provenance.route}",
+            f"  convergence: {problems or self.approximation or 'no problems'}",
+            f"  weights: {self.design.weights_note}",
+            *(f"  caution: {warning}" for warning in self.provenance.warnings),
+        ]
+        table = self.summary().round(3).dropna(axis=1, how="all")
+        return "\n".join([*lines, table.to_string(index=False, float_format="{:,.3f}".format)])
+
     @property
     def spec(self) -> ModelSpec:
         """The theory."""

@@ -124,7 +124,7 @@ def predictions(
         Rows to predict for; the survey's own where it is left out.
     by
         Columns whose cells are averaged separately; ``"obs"`` for every row.
-        Numeric columns with more than ten values are cut at their quintiles.
+        Numeric columns with more than ten values are cut at quintiles of the rows, unweighted.
     wts
         ``True``: the survey's weights, as the theory says, which new data must then
         hold; ``False``: none; or the name of a column of the data.
@@ -643,7 +643,7 @@ def _draw_effects(posterior: Posterior, by: str, n: int, rng: np.random.Generato
 def make_cells(frame: pd.DataFrame, by: Sequence[str]) -> tuple[NDArray[np.int64], pd.DataFrame]:
     """Cell of every row, and the labels of the cells in order.
 
-    Numeric columns with more than ten values are cut at their quintiles.
+    Numeric columns with more than ten values are cut at quintiles of the rows, unweighted.
     """
     if not by:
         return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=[0])
@@ -663,7 +663,7 @@ def make_cells(frame: pd.DataFrame, by: Sequence[str]) -> tuple[NDArray[np.int64
 
 
 def bins(values: pd.Series) -> pd.Series:
-    """The values themselves, or their quintiles where there are more than ten numbers."""
+    """The values themselves, or quintiles of the rows where there are more than ten numbers."""
     if not pd.api.types.is_numeric_dtype(values) or values.nunique() <= 10:
         return values.reset_index(drop=True)
     numbers = values.reset_index(drop=True).astype(float)

@@ -30,6 +30,10 @@ from bayesmig.sensitivity import RULE, identified
 
 Array = np.ndarray
 _RESIDUAL = np.pi**2 / 3
+_WEIGHTED = (
+    "of groups, whose scales are those of a weighted likelihood: it takes groups of few rows for "
+    "more different than they are"
+)
 #: A share of variance is above zero whatever the data say; above this one it is worth naming
 #: (that of cells in an intersection, Evans et al. 2018).
 SMALL_SHARE = 0.01
@@ -81,7 +85,7 @@ def levels(
     header = {
         **header_of(ask, unit),
         "rows": "number of groups",
-        "weights": "none: of groups",
+        "weights": _WEIGHTED if design.is_pseudo else "none: of groups",
         "probability_above": f"posterior probability of a vpc above {SMALL_SHARE:g}, and of a "
         "correlation above 0: a share of variance is above 0 whatever the data say",
         "identification": RULE,
