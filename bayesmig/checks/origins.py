@@ -35,7 +35,8 @@ MORAN = "Moran's coefficient"
 NO_ORIGINS = f"The survey declares no {_LEAST_ORIGINS} origins of several rows."
 NO_NEIGHBOURS = (
     "Which origins are neighbours is not known: the codebook declares neither neighbours (the "
-    "block [neighbours]) nor a role region within which several origins lie."
+    "block [neighbours]) nor a role region within which several origins lie, or the posterior was "
+    "loaded without its survey (survey=...)."
 )
 
 
@@ -171,15 +172,18 @@ def neighbours_of(posterior: Posterior, of: Places) -> Any:
     -------
     csr_array or None
         ``(origin, origin)``; rows sum to one, or to zero where there is no neighbour.
-        ``None`` where nothing is declared, or no origin has a neighbour.
+        ``None`` where nothing is declared, no origin has a neighbour, or the survey is not at
+        hand.
 
     Raises
     ------
     QuestionError
         Where coordinates of an origin are missing.
     """
-    stated = None if posterior.survey is None else posterior.survey.codebook.neighbours
-    design = posterior.design
+    if posterior.survey is None:
+        # What its codebook states is not kept with draws: region might not be what it says.
+        return None
+    stated, design = posterior.survey.codebook.neighbours, posterior.design
     if stated is not None and stated.pairs:
         pairs = _of_pairs(stated.pairs, of)
     elif stated is not None and stated.coordinates:
