@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bayesmig.plots.numbers import number
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import code, count, counted, percent, verdict
+from bayesmig.reporting.words import code, count, counted, listed, percent, verdict
 
 LEVELS = ("problem", "caution", "note")
 
@@ -60,15 +60,25 @@ def _convergence(study: StudyFolder) -> Iterator[Caution]:
 
 
 def _checks(study: StudyFolder) -> Iterator[Caution]:
+    failed: dict[str, list[str]] = {}
     for row in study.table("checks").to_dict("records"):
         if verdict(row["passed"]) != "failed" or row["check"] == "convergence":
             continue
+        if str(row["theory"]) != study.main:
+            failed.setdefault(str(row["theory"]), []).append(str(row["check"]))
+            continue
         # That the prior has a say weakens what is said, and makes none of it wrong.
-        main = str(row["theory"]) == study.main and row["check"] != "prior sensitivity"
-        text = Markup("{} fails the check “{}”. {}").format(
-            code(row["theory"]), row["check"], row["text"]
+        level = "caution" if row["check"] == "prior sensitivity" else "problem"
+        # What became of weights is a note of its own.
+        said = str(row["text"]).split(" Weights: ")[0]
+        text = Markup("{} fails the check “{}”. {}").format(code(row["theory"]), row["check"], said)
+        yield Caution(level, text, "checks")
+    for theory, checks in failed.items():
+        listed_ = listed([Markup("“{}”").format(name) for name in checks])
+        text = Markup("{} fails {}: {}.").format(
+            code(theory), counted(len(checks), "check"), listed_
         )
-        yield Caution("problem" if main else "caution", text, "checks")
+        yield Caution("caution", text, "checks")
 
 
 def _pareto(study: StudyFolder) -> Iterator[Caution]:

@@ -33,6 +33,8 @@ from bayesmig.reporting.words import (
     standing,
 )
 
+#: Verdicts that leave a claim open, whose claims are listed together.
+_OPEN = ("undecided", "weakly identified", "undecided and weakly identified", "cannot be asked")
 #: Associations named per alternative.
 MOST_NAMED = 4
 #: The words of `bayesmig.model_comparison`: a smaller difference of elpd, or one of fewer
@@ -144,12 +146,16 @@ def _hypotheses(study: StudyFolder) -> Iterator[Finding]:
     table = study.table("hypotheses", theory=theory).drop_duplicates("hypothesis")
     if table.empty:
         return
-    found = [(_standing(row), _claim(row)) for row in table.to_dict("records")]
-    parts = [part for word in STANDINGS for stands, part in found if stands == word]
+    found = [(_standing(row), row) for row in table.to_dict("records")]
+    parts: list[Markup] = []
+    for word in STANDINGS:
+        rows = [row for stands, row in found if stands == word]
+        open_ = word in _OPEN and len(rows) > 1
+        parts += [_undecided(word, rows)] if open_ else [_claim(row) for row in rows]
     text = Markup(
         "{} tested under {}. A verdict and its posterior probability (supported from 0.95 on, "
         "contradicted up to 0.05, weakly identified where the data add little to what the prior "
-        "says) are about the association that is spelt out, alternatives "
+        "says) are about the association that the table spells out, alternatives "
         "compared in relation to their own probabilities. The theory's claim, in quotation "
         "marks, may say more: associations are not causes."
     ).format(counted(len(table), "claim"), code(theory))
@@ -163,13 +169,22 @@ def _standing(row: Mapping[Any, Any]) -> str:
 def _claim(row: Mapping[Any, Any]) -> Markup:
     stands, said = _standing(row), str(row["joint_identification"])
     beside = f"; {said}" if said and stands != "weakly identified" else ""
-    return Markup("{} {} ({}{}). The theory’s claim: {}.").format(
+    return Markup("{} {} ({}{}). Tested: {}.").format(
         badge(stands),
-        reading(str(row["statement"])),
+        quoted(row["claim"]),
         probability(row["joint_probability"]),
         beside,
-        quoted(row["claim"]),
+        reading(str(row["statement"])),
     )
+
+
+def _undecided(word: str, rows: list[dict[Any, Any]]) -> Markup:
+    """Claims that the data leave open, in one paragraph: the table has what each says."""
+    claims = [
+        Markup("{} ({})").format(quoted(row["claim"]), probability(row["joint_probability"]))
+        for row in rows
+    ]
+    return Markup("{} {}.").format(badge(word), Markup("; ").join(claims))
 
 
 def theory_of_hypotheses(study: StudyFolder) -> str:

@@ -177,7 +177,13 @@ def test_claims_are_sorted_by_what_may_be_said(study: StudyFolder) -> None:
     said = text_of(study)["Hypotheses"]
     badges = re.findall(r">(supported|undecided[\w ]*)<", said)
     assert badges == ["supported"] * 2 + ["undecided and weakly identified"]
-    assert "The theory’s claim: “Each stream&#39;s" in said
+    assert "“Each stream&#39;s" in said
+    assert said.count("Tested: ") == 3
+    open_ = with_table(study, hypotheses=study.tables["hypotheses"].assign(joint_probability=0.5))
+    listed_ = text_of(open_)["Hypotheses"]
+    # Claims that are left open are listed under one verdict, without what was tested.
+    assert listed_.count("(0.500)") == 2 and listed_.count("Tested: ") == 1
+    assert listed_.count(">undecided<") + listed_.count(">undecided and weakly identified<") <= 2
     table = study.tables["hypotheses"]
     other = with_table(study, hypotheses=table[table["theory"] == "selectivity"])
     assert "<code>selectivity</code>" in text_of(other)["Hypotheses"]
@@ -294,7 +300,7 @@ def test_cautions_come_worst_first(study: StudyFolder) -> None:
     assert found == sorted(found, key=("problem", "caution", "note").index)
     assert "problem" not in found
     said = " ".join(str(c.text) for c in cautions(study))
-    for part in ("fails the check", "Pareto k", "leave the range", "thin", "dropped", "Weights"):
+    for part in ("fails 1 check", "Pareto k", "leave the range", "thin", "dropped", "Weights"):
         assert part in said
 
 
@@ -308,7 +314,9 @@ def test_theory_that_has_not_converged_is_a_problem(tmp_path: Path) -> None:
 
 def test_failed_check_of_the_main_theory_is_a_problem(study: StudyFolder) -> None:
     checks = study.tables["checks"].replace({"baseline": "networks"})
-    assert "problem" in levels(with_table(study, checks=checks))
+    found = with_table(study, checks=checks)
+    assert "problem" in levels(found)
+    assert "fails the check" in " ".join(str(c.text) for c in cautions(found))
 
 
 def test_that_the_prior_has_a_say_is_a_caution(study: StudyFolder) -> None:
