@@ -680,7 +680,7 @@ def _result(
         probability=probability,
         prior_probability=earlier,
         identification=NOTHING if idle else str(decisive["identification"]),
-        verdict=_verdict(probability, NOTHING if idle else decisive["identification"]),
+        verdict=verdict_of(probability, NOTHING if idle else decisive["identification"]),
         sentence=_sentence(ask, hypothesis, probability, summary, draws),
         header=_header(ask, _averages_of(hypothesis))
         | {"prior": _prior_note(before), "identification": RULE},
@@ -814,7 +814,7 @@ def _said(
     subject = "the statement holds" if parts == 1 else f"all {parts} inequalities hold"
     decisive = _decisive(summary, probability)
     said = [
-        f"{claim} is {_verdict(probability, decisive['identification'])}: {subject} with "
+        f"{claim} is {verdict_of(probability, decisive['identification'])}: {subject} with "
         f"probability {_text(probability)} "
         f"({SUPPORTED:g} and more counts as supported, {CONTRADICTED:g} and less as contradicted)"
     ]
@@ -849,7 +849,8 @@ def _owed_to_the_prior(part: pd.Series, parts: int) -> str:
     return f"the data added little to what the prior says of {of} ({shared}{scaled})"
 
 
-def _verdict(probability: float, identified: str) -> str:
+def verdict_of(probability: float, identified: str) -> str:
+    """A verdict in a few words, from a posterior probability and what `identification` says."""
     if np.isnan(probability):
         return "cannot be asked" if identified == NOTHING else "cannot be computed"
     if CONTRADICTED < probability < SUPPORTED:

@@ -17,9 +17,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesmig.errors import QuestionError, SurveyError, nearest
+from bayesmig.hypotheses import test, verdict_of
 from bayesmig.inference.routes import fit
 from bayesmig.posterior import INTERVAL, Posterior, labelled_draws, summarise
 from bayesmig.predict import Effect, summaries
+from bayesmig.sensitivity import ORDER
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey, read_survey
 
@@ -96,6 +98,44 @@ class Imputed:
             + _short_of_rubin([a.draws.to_numpy() for a in answers]),
         }
         return Effect(first.question, header, summary, draws)
+
+    def test(self, name: str | Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
+        """Posterior probabilities of hypotheses, over the draws of all imputed surveys.
+
+        Parameters
+        ----------
+        name
+            One hypothesis, several, or (left out) all of the theory.
+        **options
+            As `bayesmig.test` takes them.
+
+        Returns
+        -------
+        DataFrame
+            One row per hypothesis: ``hypothesis``, ``claim``, ``probability``, its ``lowest``
+            and ``highest`` in one imputed survey, ``prior_probability``, the worst
+            ``identification`` of any, and the ``verdict`` on all draws.
+        """
+        asked = [name] if isinstance(name, str) else name if name is None else [*name]
+        answers = [test(posterior, asked, **options) for posterior in self.posteriors]
+        rows = []
+        for key, first in answers[0].items():
+            each = [answer[key] for answer in answers]
+            of_each = np.array([result.probability for result in each])
+            said = max((result.identification for result in each), key=_how_bad)
+            rows.append(
+                {
+                    "hypothesis": key,
+                    "claim": first.claim,
+                    "probability": of_each.mean(),
+                    "lowest": of_each.min(),
+                    "highest": of_each.max(),
+                    "prior_probability": np.mean([r.prior_probability for r in each]),
+                    "identification": said,
+                    "verdict": verdict_of(float(of_each.mean()), said),
+                }
+            )
+        return pd.DataFrame(rows)
 
     def summary(self) -> pd.DataFrame:
         """Mean, sd, 95 % HDI and share between imputations of every parameter but groups'."""
@@ -200,6 +240,11 @@ def read_imputed(
         )
         for number in numbers.sort_values()
     )
+
+
+def _how_bad(identification: str) -> int:
+    """Rank of what is said of a claim's identification; what cannot be asked is last."""
+    return ORDER.index(identification) if identification in ORDER else len(ORDER)
 
 
 def _together(headers: list[Mapping[str, str]]) -> dict[str, str]:

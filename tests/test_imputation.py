@@ -89,3 +89,21 @@ def test_few_imputations_are_said_to_fall_short_of_rubins_rules() -> None:
     assert longer > 0.05
     assert f"up to {100 * longer:.0f} % longer" in answer.header["imputations"]
     assert "Rubin" not in imputed(0.0).ask(bm.comparisons, "wealth").header["imputations"]
+
+
+def test_hypotheses_are_pooled_over_all_draws() -> None:
+    stated = {
+        "richer_go": {
+            "claim": "The richer go abroad",
+            "statement": "slope(wealth, international) > 0",
+        }
+    }
+    spec = theory("female + wealth", groups=[], hypotheses=stated)
+    pooled = fit_imputed(spec, surveys(6.0), seed=1, progress=False)
+    [row] = pooled.test("richer_go").to_dict("records")
+    each = [bm.test(p, "richer_go").probability for p in pooled.posteriors]
+    assert row["probability"] == pytest.approx(np.mean(each))
+    assert (row["lowest"], row["highest"]) == (min(each), max(each))
+    draws = pooled.ask(bm.slopes, "wealth").draws.to_numpy()[..., 2]
+    assert row["probability"] == pytest.approx((draws > 0).mean())
+    assert row["verdict"] in ("supported", "undecided", "contradicted")

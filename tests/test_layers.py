@@ -53,6 +53,7 @@ NEIGHBOURS = {
     ("sensitivity", "predict"),
     ("hypotheses", "immobility"),
     ("hypotheses", "variance_partition"),
+    ("imputation", "hypotheses"),
     ("checks", "model_comparison"),
     ("rehearsal", "hypotheses"),
     ("reporting", "plots"),

@@ -383,7 +383,9 @@ def _at_mode(
         np.add.at(slope, groups, scores_)
         step = np.linalg.solve(information + prior, slope[..., None])[..., 0]
         # A step of Newton's far beyond the mode of a few rows would not come back.
-        effects = effects + step * np.minimum(1, 2 / np.abs(step).max(axis=1, initial=1e-300))[:, None]
+        effects = (
+            effects + step * np.minimum(1, 2 / np.abs(step).max(axis=1, initial=1e-300))[:, None]
+        )
         if np.abs(step).max() < _STILL:
             break
     return scores_, information

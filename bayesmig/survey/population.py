@@ -78,7 +78,11 @@ def weigh_to(
     cells = tuple(target.cells for target in targets)
     if len(targets) == 1:
         by = ", ".join(targets[0].columns)
-        return found, f"poststratified by {by} to {len(targets[0].counts):,} cells of {total}", cells
+        return (
+            found,
+            f"poststratified by {by} to {len(targets[0].counts):,} cells of {total}",
+            cells,
+        )
     by = "; ".join(", ".join(target.columns) for target in targets)
     return found, f"raked to {len(targets)} margins ({by}) of {total}", cells
 

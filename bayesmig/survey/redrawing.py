@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -71,7 +72,9 @@ class Redrawing:
             spread = np.sqrt((1 - sampling.fractions) * drawn / np.maximum(drawn - 1, 1))
             return cls(sampling.psus, sampling.strata, spread)
         w = sampling.weights[:, None]
-        ratios = np.divide(sampling.replicates, w, out=np.ones_like(sampling.replicates), where=w > 0)
+        ratios = np.divide(
+            sampling.replicates, w, out=np.ones_like(sampling.replicates), where=w > 0
+        )
         patterns, units = np.unique(ratios.round(_DIGITS), axis=0, return_inverse=True)
         return cls(
             units.ravel().astype(np.int64),
@@ -93,7 +96,7 @@ class Redrawing:
 
     def to_dataset(self) -> xr.Dataset:
         """Units, strata and spread, over ``obs``, ``unit``, ``stratum`` and ``replicate``."""
-        known = {
+        known: dict[str, Any] = {
             "units": ("obs", self.units),
             "strata": ("unit", self.strata),
             "spread": ("stratum", self.spread),
@@ -182,7 +185,7 @@ class Redrawing:
         slopes = np.einsum("xy,dcyq->dcxq", np.linalg.pinv(gram), np.concatenate(sums, axis=2))
         of_units = np.zeros((multipliers.shape[1], indicators.shape[1]))
         np.add.at(of_units, self.units, indicators * w[:, None])
-        return np.einsum("dx,dcxq->dcq", multipliers @ of_units, slopes)
+        return np.asarray(np.einsum("dx,dcxq->dcq", multipliers @ of_units, slopes))
 
 
 def _pairs(cells: Codes, others: Codes) -> tuple[Codes, tuple[Codes, Codes]]:

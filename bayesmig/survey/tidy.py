@@ -237,7 +237,9 @@ def _complete(
     alone = {}
     for name, rows in absent.items():
         column = roles.get(name, name)
-        with_it = sum(absent[d].astype(np.int64) for d in absent if d == name or column in made_of[d])
+        with_it = sum(
+            absent[d].astype(np.int64) for d in absent if d == name or column in made_of[d]
+        )
         alone[name] = int((rows & (lacking == with_it)).sum())
     complete = lacking == 0
     if absent and book.missing.rule == "refuse":

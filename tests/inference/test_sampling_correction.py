@@ -270,9 +270,11 @@ def test_groups_that_psus_share_add_the_influence_of_rows() -> None:
     scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
     assert found / scale == pytest.approx(expected / scale, abs=0.02)
     # The negative control: as if households were no part of an origin's score.
-    assert np.diag(expected)[0] < 0.7 * np.diag(
-        room.score_covariance(density, theta, sampling_of(survey(240, psu="origin")))
-    )[0]
+    assert (
+        np.diag(expected)[0]
+        < 0.7
+        * np.diag(room.score_covariance(density, theta, sampling_of(survey(240, psu="origin"))))[0]
+    )
 
 
 def _mode_of_effects(of: Design, theta: np.ndarray, rows: np.ndarray) -> tuple[Any, Any, Any]:

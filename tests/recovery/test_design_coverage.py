@@ -184,7 +184,6 @@ def test_shares_of_theories_with_groups_cover_the_population(by: str) -> None:
         of_population.append(shares_hold(fit, shares))
         # The negative control: the people asked are taken for all.
         of_sample.append(shares_hold(fit, shares, newdata=fit.frame))
-    print(by, np.mean(of_population, axis=0), np.mean(of_sample, axis=0))
     assert np.mean(of_population) == pytest.approx(MASS, abs=0.03)
     assert np.mean(of_sample) < MASS - 0.1
 
