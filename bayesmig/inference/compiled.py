@@ -57,6 +57,12 @@ def _cached(decorator: Any, *args: Any, **options: Any) -> Callable[[Callable[..
     return decorate
 
 
+def nothing_compiled() -> bool:
+    """Whether no machine code of these sources is on disk yet, as before the first fit."""
+    folder = _folder(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
+    return folder is None or not any(folder.rglob("*.nbc"))
+
+
 @cache
 def _folder(asked: str) -> Path | None:
     """Beside the package, where that can be written to, or in the user's cache."""

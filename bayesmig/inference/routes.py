@@ -40,6 +40,7 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError, nearest
 from bayesmig.inference import approximate, choice_sample, stream
 from bayesmig.inference.blocks import DTYPES, Precision, rows_of
+from bayesmig.inference.compiled import nothing_compiled
 from bayesmig.inference.density import Density, worth_integrating
 from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
 from bayesmig.inference.layout import parameter_coords, parameter_dims
@@ -73,6 +74,8 @@ _CHAINS_ON = {
 }
 #: Rows that are looped over from which loops in single precision pay.
 _MANY_ROWS = 2_000
+#: Said beside the first fit on a machine, which takes longer.
+_FIRST = "compiling machine code, once: a minute or two"
 _TARGET_ACCEPT = 0.8
 #: Warm-up: the map has its scales and directions already.
 _TUNE = {"map": 300, "graph": 500, "plain": 500}
@@ -423,7 +426,7 @@ def _take(
         plan = replace(plan, found=precision)
         numbers = {} if plan.route == "plain" else _numbers_of_kernel(design, precision)
         return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers)
-    progress("expansion", 0, 1)
+    progress("expansion", 0, 1, _FIRST if nothing_compiled() else "")
     density, tried = density_of(design, plan), ""
     if method in ("auto", "nuts") and (by := worth_integrating(density)):
         # Its machine code is loaded, and most theories have no such groups.

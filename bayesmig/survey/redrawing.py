@@ -181,7 +181,7 @@ class Redrawing:
             of_margin[:, of_pair[0], of_pair[1]] = away
             sums.append(of_margin)
         indicators = _indicators(self.margins)
-        gram = np.asarray((indicators.T @ (indicators * w[:, None])))
+        gram = np.asarray(indicators.T @ (indicators * w[:, None]))
         slopes = np.einsum("xy,dcyq->dcxq", np.linalg.pinv(gram), np.concatenate(sums, axis=2))
         of_units = np.zeros((multipliers.shape[1], indicators.shape[1]))
         np.add.at(of_units, self.units, indicators * w[:, None])
