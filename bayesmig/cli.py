@@ -115,7 +115,7 @@ def demo(
     seed: Seed = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Simulate a survey, run a whole study on it, and print the report's path.
+    """Simulate a survey, run a whole study on it, write a report.
 
     Example: bayesmig demo --out bayesmig-demo
     """
@@ -166,7 +166,7 @@ def report(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the report of a finished run again, from its tables, or that of a study.
+    """Write the report of a finished run again, or that of a study.
 
     A study file is run, as `bayesmig run` does. Of a folder nothing is computed.
 
@@ -214,7 +214,7 @@ def simulate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a synthetic survey: microdata, codebook and the true parameters.
+    """Write a synthetic survey: data, codebook, true parameters.
 
     Example: bayesmig simulate my-survey --persons 20000 --seed 7
     """
@@ -240,7 +240,7 @@ def simulate(
 def describe(
     codebook: Annotated[Path, typer.Argument(help="Codebook (.toml).")], as_json: AsJson = False
 ) -> None:
-    """Show what reading a survey kept and dropped, its shares, and what looks weak.
+    """Show what of a survey was kept, its shares, what looks weak.
 
     Example: bayesmig describe my-survey/survey.toml
     """
@@ -266,7 +266,7 @@ def models(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the packaged theories by what they are about, and scenarios, one line each.
+    """List the packaged theories and scenarios, one line each.
 
     Example: bayesmig models
 
@@ -350,7 +350,7 @@ def prior(
     strict: Annotated[bool, typer.Option("--strict", help="End with 2 if a check fails.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask before any fit whether the priors of a theory make absurd shares on a survey.
+    """Ask before any fit whether priors make absurd shares.
 
     Example: bayesmig prior networks my-survey/survey.toml --by education
     """
@@ -359,6 +359,9 @@ def prior(
     from bayesmig.survey.survey import read_survey
 
     results = check_prior(load_model(theory), read_survey(codebook), by=by, seed=seed)
+    if by and not as_json:
+        groups = results[1].table.drop(columns=["doubt", "p_adjusted"], errors="ignore")
+        print(groups.round(3).to_string(index=False), end="\n\n")
     _show_checks(results, strict, as_json)
 
 
@@ -374,7 +377,7 @@ def rehearse(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask which hypotheses a survey could decide at all: simulate at its rows, fit, and see.
+    """Ask by simulation which hypotheses a survey could decide.
 
     Example: bayesmig rehearse bayesmig-demo/study.toml --worlds 20
     """
@@ -422,7 +425,7 @@ def calibrate(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask whether fits of a theory on a survey are right (simulation-based calibration).
+    """Ask whether fits are right: simulation-based calibration.
 
     Example: bayesmig calibrate selectivity my-survey/survey.toml --worlds 50 --method preview
     """
@@ -521,7 +524,7 @@ def check(
     unconverged: Unconverged = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask whether the draws converged and the theory reproduces the data.
+    """Ask whether draws converged and a theory fits the data.
 
     Example: bayesmig check networks.nc --strict
     """
@@ -589,7 +592,7 @@ def test(
     unconverged: Unconverged = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute the posterior probability of what a theory claims.
+    """Compute posterior probabilities of what a theory claims.
 
     Example: bayesmig test networks.nc cross_network_on_internal
     """
@@ -640,7 +643,7 @@ def predict(
     unconverged: Unconverged = False,
     as_json: AsJson = False,
 ) -> None:
-    """Average probabilities, effects of columns, or contrasts of a scenario.
+    """Average probabilities, effects, contrasts of a scenario.
 
     Example: bayesmig predict networks.nc --by education
 
