@@ -394,6 +394,8 @@ def rehearse(
             where=(str(study), "--theory"),
         )
     asked = plan.study.rehearsal or RehearsalPlan()
+    if asked.effects and name != plan.main:
+        _say(f"effects are stated of {plan.main}: those of {name} are drawn from its prior")
     found = rehearse_theory(
         plan.theories[name],
         plan.survey,
