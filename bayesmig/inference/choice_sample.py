@@ -7,6 +7,11 @@ population, ``b`` being the base (Manski and Lerman 1977, doi 10.2307/1914121; K
 doi 10.1093/oxfordjournals.pan.a004868, prior correction). That holds for nothing else: nests,
 tastes and feasible sets change the form, groups that are drawn with their people have other
 effects in the sample than in the population, and without a constant there is nothing to correct.
+
+How many people of each choice are in such a sample was decided and is no outcome, so that constants
+are surer than those of a random sample of as many: their covariance is less by
+``diag(1 / n_j) + 1 / n_b`` for ``n`` people of each choice (Prentice and Pyke 1979,
+doi 10.1093/biomet/66.3.403; Scott and Wild 1986, doi 10.1111/j.2517-6161.1986.tb01400.x).
 """
 
 from __future__ import annotations
@@ -20,6 +25,9 @@ from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.design.design import Design
 from bayesmig.design.formula import CONSTANT
 from bayesmig.errors import DesignError
+
+#: Part of a variance that stays, at least.
+_LEAST = 1e-6
 
 
 def refuse_invalid(design: Design, shares: Mapping[str, float]) -> None:
@@ -77,11 +85,37 @@ def corrected(
     """The draws with the population's constants, and what was done in words."""
     of = xr.DataArray(shifts(design, shares), dims="nonbase", coords={"nonbase": posterior.nonbase})
     constant = posterior["coefficient"] == CONSTANT
-    beta = posterior["beta"] - of.where(constant, 0.0)
+    beta = _surer(posterior["beta"], design) - of.where(constant, 0.0)
     listed = ", ".join(f"{a} {-float(v):+.3g}" for a, v in zip(design.nonbase, of, strict=True))
     note = (
-        f"constants corrected for a sample drawn by choice ({listed}); their spread, and that of "
-        "shares, stays the sample's and is wider than declared shares leave it"
+        f"constants corrected for a sample drawn by choice ({listed}), their spread for numbers of "
+        "each choice that were decided"
     )
     order = posterior["beta"].dims
     return posterior.assign(beta=beta.transpose(*order)), note
+
+
+def _surer(beta: xr.DataArray, design: Design) -> xr.DataArray:
+    """The draws with constants as sure as numbers of each choice that were decided make them.
+
+    What of the constants goes with the other coefficients stays, and is no part of it.
+    """
+    draws = beta.transpose("chain", "draw", "coefficient", "nonbase")
+    values = draws.to_numpy().reshape(-1, *draws.shape[2:])
+    counts = np.bincount(design.choice, minlength=len(design.alternatives))
+    base = design.alternatives.index(design.spec.choice.base)
+    decided = np.diag(1 / np.delete(counts, base)) + 1 / counts[base]
+    place = list(draws["coefficient"].to_numpy()).index(CONSTANT)
+    constants = values[:, place]
+    others = np.delete(values, place, axis=1).reshape(len(values), -1)
+    known = np.column_stack([np.ones(len(values)), others])
+    with_others = known @ np.linalg.lstsq(known, constants, rcond=None)[0]
+    alone = constants - with_others
+    root = np.linalg.cholesky(alone.T @ alone / len(values))
+    inverse = np.linalg.inv(root)
+    # Of noise in the draws, and of what priors know, no more than all can be taken away.
+    lengths, vectors = np.linalg.eigh(inverse @ decided @ inverse.T)
+    kept = np.sqrt(np.maximum(1 - lengths, _LEAST))
+    found = values.copy()
+    found[:, place] = with_others + alone @ inverse.T @ (vectors * kept) @ vectors.T @ root.T
+    return draws.copy(data=found.reshape(draws.shape))

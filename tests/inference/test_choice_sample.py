@@ -60,7 +60,47 @@ def test_constants_are_those_of_the_population() -> None:
     one, other = (of.draws["beta"].to_numpy() for of in (corrected, plain))
     assert (one[:, :, 1:] == other[:, :, 1:]).all()
     expected = [np.log(shares()["stay"] / shares()[a]) for a in ("internal", "international")]
-    assert (other - one)[0, 0, 0] == pytest.approx(expected)
+    assert (other - one)[:, :, 0].mean(axis=(0, 1)) == pytest.approx(expected)
+    # Numbers of each choice were decided: 700 each.
+    covariance = [np.cov(of[:, :, 0].reshape(-1, 2), rowvar=False) for of in (other, one)]
+    decided = np.array([[2, 1], [1, 2]]) / 700
+    assert covariance[0] - covariance[1] == pytest.approx(decided, rel=1e-3)
+
+
+def test_a_constant_alone_is_what_was_declared() -> None:
+    """Nothing is left to be told: shares are the population's, in every draw."""
+    posterior = fit(survey(population_shares=shares()), utility={"persons": "1"})
+    found = bm.predictions(posterior).summary.set_index("alternative")
+    assert found["estimate"].to_dict() == pytest.approx(shares(), abs=5e-4)
+    # Uncorrected, one of stay would be 0.006: what is left is noise of 4,000 draws.
+    assert (found["sd"] < 1e-3).all()
+
+
+def test_spread_of_constants_is_that_over_samples_of_decided_numbers() -> None:
+    """Two kinds of people, 80 of each choice drawn anew: counts give the logit's estimates."""
+    rng, n, p = np.random.default_rng(0), 80, np.array([0.5, 0.3, 0.7])
+    ones = rng.binomial(n, p, size=(4000, 3))
+    logs = np.log(n - ones)
+    constants = logs[:, 1:] - logs[:, [0]]
+    frame = pd.DataFrame(
+        {
+            "choice": np.repeat(ALTERNATIVES, n),
+            "female": np.concatenate([np.arange(n) < round(n * q) for q in p]).astype(int),
+            "weight": np.repeat([0.8, 0.15, 0.05], n),
+        }
+    )
+    known = dict(zip(ALTERNATIVES, (0.8, 0.15, 0.05), strict=True))
+    roles = {"choice": "choice", "weight": "weight"}
+    of = read_survey(
+        frame, roles, alternatives={a: a for a in ALTERNATIVES}, population_shares=known
+    )
+    flat = {"asc": {"dist": "flat"}, "persons": {"dist": "flat"}}
+    fitted = fit(of, utility={"persons": "female"}, priors=flat)
+    found = np.cov(fitted.draws["beta"].to_numpy()[:, :, 0].reshape(-1, 2), rowvar=False)
+    expected = np.cov(constants, rowvar=False)
+    assert np.sqrt(np.diag(found)) == pytest.approx(np.sqrt(np.diag(expected)), rel=0.06)
+    # The negative control: those of a random sample of as many.
+    assert (np.diag(found) + 2 / n > 1.5 * np.diag(expected)).all()
 
 
 def test_answers_say_so_and_are_of_the_population() -> None:
