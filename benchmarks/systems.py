@@ -29,7 +29,7 @@ import problems
 
 CHAINS, DRAWS = 2, 1000
 #: Of ours where another number is needed: so many tell R-hat to the third digit.
-DRAWS_OF: dict[str, int] = {"ifls": 2000}
+DRAWS_OF: dict[str, int] = {"ifls": 2000, "households": 1500}
 TUNE, TARGET_ACCEPT = 300, 0.8  # of our own NUTS
 #: Of PyMC and bambi: warm-up is kept to see what it took, convergence is looked at here.
 SAMPLED_AS: dict[str, Any] = {
@@ -124,7 +124,9 @@ def ours(problem: str, data: str, seed: int, started: float, method: str = "auto
         "rows": posterior.design.n_obs,
         "groups": {by: len(of.levels) for by, of in posterior.design.layouts.items()},
         "ess": float(found["ess_bulk"].min()),
+        "ess_least": str(found["parameter"][int(found["ess_bulk"].argmin())].item()),
         "r_hat": finite(found["r_hat"].max()),
+        "r_hat_largest": str(found["parameter"][int(found["r_hat"].fillna(0).argmax())].item()),
         "route": known.route,
         "reason": known.reason,
         "start": read - started,
