@@ -613,9 +613,9 @@ def test_a_result_fits_a_screen(posterior: Posterior, columns: int) -> None:
 
 
 def test_what_is_undecided_for_want_of_data_is_said_to_be() -> None:
-    assert hypotheses._verdict(0.4, WEAK) == "undecided and weakly identified"
-    assert hypotheses._verdict(0.4, "") == "undecided"
-    assert hypotheses._verdict(0.99, WEAK) == "weakly identified"
+    assert hypotheses.verdict_of(0.4, WEAK) == "undecided and weakly identified"
+    assert hypotheses.verdict_of(0.4, "") == "undecided"
+    assert hypotheses.verdict_of(0.99, WEAK) == "weakly identified"
 
 
 # ----------------------------------------------------------- what cannot be asked of it

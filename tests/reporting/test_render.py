@@ -324,7 +324,8 @@ def test_verdicts_may_be_truth_values(tmp_path: Path) -> None:
     words = {"passed": True, "failed": False, "not asked": None}
     table.assign(passed=table["passed"].map(words).astype(object)).to_parquet(path, index=False)
     page = Page(render_report(tmp_path).read_text(encoding="utf-8"))
-    assert page.text.count("not asked") == 3
+    # Above it, what a referee asks repeats what became of checks.
+    assert page.text.split("Do the models hold?")[-1].count("not asked") == 3
     assert page.text.count("failed") == 1
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bayesmig.explanation.claims import spelled_out
-from bayesmig.reporting.blocks import Prose
+from bayesmig.reporting.blocks import HtmlTable, Prose
 from bayesmig.reporting.cautions import cautions
 from bayesmig.reporting.figures import MOST_LINES, Numbered, chunks, wanted_breakdowns
 from bayesmig.reporting.findings import findings, separation
@@ -15,7 +15,7 @@ from bayesmig.reporting.folder import StudyFolder, read_folder
 from bayesmig.reporting.networks import families
 from bayesmig.reporting.readings import reading
 from bayesmig.reporting.render import render
-from bayesmig.reporting.sections import scenarios
+from bayesmig.reporting.sections import evidence, scenarios
 from bayesmig.reporting.words import (
     count,
     listed,
@@ -94,7 +94,7 @@ def test_a_page_and_a_screen_call_a_claim_the_same(probability: float) -> None:
 
     for identified in ("", *sensitivity.ORDER):
         word = standing(probability, identified)
-        assert word == hypotheses._verdict(probability, identified)
+        assert word == hypotheses.verdict_of(probability, identified)
         assert word in words_of_badges()
 
 
@@ -383,3 +383,53 @@ def test_ratios_without_a_mean_are_noted_not_told(study: StudyFolder) -> None:
     assert [b.text for b in said if b.kind == "note"] == [
         "<code>network_cut</code>: no stable mean &lt;here&gt;"
     ]
+
+
+# ----------------------------------------------------------------------------- evidence
+
+ASKED = (
+    *("Weights?", "Clustering?", "Did the computation converge?"),
+    *("Does the theory reproduce the survey?", "Calibrated?"),
+    *("Which leave-one-out, and is it reliable?", "Sensitive to priors?"),
+    "Could this survey even tell?",
+)
+
+
+def answers_of(study: StudyFolder) -> dict[str, str]:
+    [table] = [b for b in evidence.blocks(study, Numbered()) if isinstance(b, HtmlTable)]
+    return {str(row[0]): str(row[1]) for row in table.rows}
+
+
+def test_a_referee_finds_every_answer_in_one_section(study: StudyFolder) -> None:
+    found = answers_of(study)
+    assert tuple(found) == ASKED
+    assert all(len(answer) > 20 for answer in found.values())
+    page = render(study)
+    for anchor in ("survey", "checks", "convergence", "theories", "hypotheses", "rehearsal"):
+        assert f'href="#{anchor}">more' in page and f'id="{anchor}"' in page
+
+
+def test_answers_are_those_of_the_tables(study: StudyFolder) -> None:
+    told = {
+        "theory": "networks",
+        "check": ["calibration", "clustering", "prior sensitivity"],
+        "passed": ["failed", "failed", "not asked"],
+        "text": ["Off in 3 bins. Weights: none.", "Alike.", "Flat priors."],
+    }
+    checks = pd.DataFrame(told)
+    table = study.tables["comparison"].assign(clusters="psu", pareto_k_high=7)
+    texts = {
+        **study.results["texts"],
+        "comparison": "A is best. Asked: who moves.",
+        "rehearsal": "It could decide 2 of 3.",
+    }
+    changed = with_results(with_table(study, checks=checks, comparison=table), texts=texts)
+    found = answers_of(changed)
+    assert ">failed</span> Off in 3 bins." in found["Calibrated?"]
+    assert "Weights: none" not in found["Calibrated?"]
+    assert "Alike." in found["Clustering?"] and "one psu together" in found["Clustering?"]
+    left_out = found["Which leave-one-out, and is it reliable?"]
+    assert left_out == "Asked: who moves. Pareto k is too high for 7 units of a theory at most."
+    assert "Flat priors." in found["Sensitive to priors?"]
+    assert found["Could this survey even tell?"] == "It could decide 2 of 3."
+    assert "This check was not made" in found["Does the theory reproduce the survey?"]

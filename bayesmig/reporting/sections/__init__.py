@@ -8,6 +8,7 @@ from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.sections import (
     checks,
     effects,
+    evidence,
     hypotheses,
     provenance,
     scenarios,
@@ -17,6 +18,7 @@ from bayesmig.reporting.sections import (
 
 _ROOMS = (
     ("survey", "The survey", survey),
+    ("evidence", "What a referee asks", evidence),
     ("checks", "Do the models hold?", checks),
     ("theories", "Which theory?", theories),
     ("hypotheses", "Hypotheses", hypotheses),

@@ -1,0 +1,122 @@
+"""What a referee asks first, each with its answer and where the rest of it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from markupsafe import Markup
+
+from bayesmig.reporting.blocks import Block, HtmlTable, prose
+from bayesmig.reporting.figures import Numbered
+from bayesmig.reporting.findings import theory_of_hypotheses
+from bayesmig.reporting.folder import StudyFolder
+from bayesmig.reporting.words import badge, code, counted, listed, verdict
+
+#: Checks of the main theory that ask whether its surveys look like this one.
+_REPRODUCED = (
+    *("posterior predictive shares", "posterior predictive crossed shares"),
+    *("composition of choosers", "dispersion of origins", "spatial structure"),
+    *("streams of households", "transitions"),
+)
+_CALIBRATED = ("calibration", "reliability, each row left out")
+#: Where a sentence of `bayesmig.model_comparison` says what was left out.
+_ASKED = "Asked: "
+
+
+def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
+    """What a referee asks, each with its answer and where the rest of it stands."""
+    yield prose(
+        "Of the main theory, {}. A check that a true theory would fail now and then is adjusted "
+        "for all that was looked at.",
+        code(study.main),
+    )
+    answers = (
+        ("Weights?", _weights(study), "survey"),
+        ("Clustering?", _clustering(study), "checks"),
+        ("Did the computation converge?", _one(study, "convergence"), "convergence"),
+        ("Does the theory reproduce the survey?", _several(study, _REPRODUCED), "checks"),
+        ("Calibrated?", _several(study, _CALIBRATED), "checks"),
+        ("Which leave-one-out, and is it reliable?", _left_out(study), "theories"),
+        ("Sensitive to priors?", _priors(study), "hypotheses"),
+        ("Could this survey even tell?", _rehearsed(study), "rehearsal"),
+    )
+    rows = tuple(
+        (question, answer, Markup('<a href="#{}">more</a>').format(anchor))
+        for question, answer, anchor in answers
+    )
+    columns = (("Question", ""), ("Answer", "w"), ("", ""))
+    yield HtmlTable(Markup("Questions and answers"), columns, rows)
+
+
+def _weights(study: StudyFolder) -> Markup:
+    notes = {str(t.get("name")): str(t.get("weights_note", "")) for t in study.theories}
+    design = str(study.header("shares").get("sampling design", ""))
+    said = [notes.get(study.main, ""), design and f"corrected for {design}"]
+    return Markup("{}.").format("; ".join(filter(None, said)) or "The study does not say")
+
+
+def _clustering(study: StudyFolder) -> Markup:
+    table = study.table("comparison")
+    of = "" if "clusters" not in table or table.empty else str(table["clusters"].iloc[0])
+    errors = Markup(" Standard errors of comparisons take units of one {} together.").format(of)
+    return _one(study, "clustering") + (errors if of else Markup())
+
+
+def _checks(study: StudyFolder) -> pd.DataFrame:
+    return study.table("checks", theory=study.main)
+
+
+def _one(study: StudyFolder, name: str) -> Markup:
+    """What one check found."""
+    table = _checks(study)
+    for row in table[table["check"] == name].to_dict("records"):
+        said = str(row["text"]).split(" Weights: ")[0]
+        return Markup("{} {}").format(badge(verdict(row["passed"])), said)
+    return Markup("{} This check was not made.").format(badge("not asked"))
+
+
+def _several(study: StudyFolder, names: tuple[str, ...]) -> Markup:
+    """What several checks found: in full where they fail, by name where they pass."""
+    table = _checks(study)
+    rows = table[table["check"].isin(names)].to_dict("records")
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        of.setdefault(verdict(row["passed"]), []).append(str(row["check"]))
+    parts = [_one(study, name) for name in of.get("failed", ())]
+    for word in ("passed", "not asked"):
+        if word in of:
+            parts.append(Markup("{} {}.").format(badge(word), listed(of[word])))
+    return Markup(" ").join(parts) or _one(study, names[0])
+
+
+def _left_out(study: StudyFolder) -> Markup:
+    table = study.table("comparison")
+    said = str(study.results.get("texts", {}).get("comparison", ""))
+    if table.empty or _ASKED not in said:
+        return Markup("Theories were not compared.")
+    high = float(table["pareto_k_high"].fillna(0).max())
+    reliable = "No Pareto k of a unit is too high for its weight."
+    if high > 0:
+        reliable = f"Pareto k is too high for {counted(high, 'unit')} of a theory at most."
+    return Markup("{} {}").format(said[said.index(_ASKED) :], reliable)
+
+
+def _priors(study: StudyFolder) -> Markup:
+    table = study.table("hypotheses", theory=theory_of_hypotheses(study))
+    claims = table.drop_duplicates("hypothesis") if len(table) else table
+    said = claims["joint_identification"].astype(str) if len(claims) else pd.Series(dtype=str)
+    leaning = int((~said.isin(("", "nan", "None"))).sum())
+    text = Markup(" Of {}, the prior has a say in {}, or the data add little to it.").format(
+        counted(len(claims), "claim"), leaning
+    )
+    return _one(study, "prior sensitivity") + (text if len(claims) else Markup())
+
+
+def _rehearsed(study: StudyFolder) -> Markup:
+    said = str(study.results.get("texts", {}).get("rehearsal", ""))
+    if said:
+        return Markup("{}").format(said)
+    return Markup(
+        "Not known: the survey was not rehearsed. A table {} in the study file asks for it."
+    ).format(code("[rehearsal]"))
