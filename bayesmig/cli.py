@@ -61,6 +61,9 @@ tune = 400
 by = ["female", "wealth"]
 comparisons = ["female", "education", "wealth", "prior_internal", "prior_international"]
 slopes = ["network_internal", "network_international"]
+
+[rehearsal]
+worlds = 10
 """
 
 
