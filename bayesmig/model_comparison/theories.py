@@ -322,7 +322,8 @@ def _weights(posteriors: Mapping[str, Posterior], wts: bool) -> tuple[Array | No
             )
     has = {name: design.weights is not None for name, design in designs.items()}
     if not wts:
-        return None, "Of the sample: every row counts once, survey weights are not used, as asked."
+        said = "Of the sample: every row counts once, survey weights are not used, as asked."
+        return None, said + _idle(next(iter(designs.values())))
     if len(set(has.values())) > 1:
         one, other = (next(n for n, h in has.items() if h is what) for what in (True, False))
         raise QuestionError(
@@ -333,9 +334,19 @@ def _weights(posteriors: Mapping[str, Posterior], wts: bool) -> tuple[Array | No
     design = next(iter(designs.values()))
     if design.weights is None:
         note = design.weights_note
-        return None, f"Of the sample: survey weights are not used ({note})."
-    role = design.roles["weight"]
-    return design.weights, f"Of the population: units are weighted by {role}, draws are not."
+        return None, f"Of the sample: survey weights are not used ({note}).{_idle(design)}"
+    said = f"Of the population: units are weighted by {design.roles['weight']}, draws are not."
+    return design.weights, said + _idle(design)
+
+
+def _idle(design: Design) -> str:
+    """What of a sampling design standard errors leave out, in words."""
+    idle = []
+    if "strata" in design.roles and "psu" not in design.roles:
+        idle.append("strata (no psu is declared)")
+    if "fpc" in design.roles:
+        idle.append("fpc (errors are those of drawing with replacement)")
+    return f" Declared and not used here: {', '.join(idle)}." if idle else ""
 
 
 def _units(design: Design, question: str) -> tuple[Codes, Any, str]:

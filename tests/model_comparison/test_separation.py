@@ -18,8 +18,9 @@ from bayesmig.model_comparison.separation import (
     sums_of,
 )
 from bayesmig.model_comparison.verdict import errors_needed, times_as_many
+from bayesmig.survey.survey import read_survey
 from tests.checks.worlds import laplace
-from tests.fabricate import fabricated, small_design, small_frame, survey_of
+from tests.fabricate import ALTERNATIVES, fabricated, small_design, small_frame, survey_of
 
 
 def alone(n: int) -> Sums:
@@ -115,6 +116,20 @@ def test_weighted_elpd_is_the_weighted_sum() -> None:
     assert "Of the population: units are weighted by weight" in found.text
     plain = compare(fits, wts=False)
     assert plain.summary["elpd"].sum() == pytest.approx(float(plain.pointwise["elpd"].sum()))
+
+
+def test_what_of_a_design_is_not_used_is_said() -> None:
+    frame = small_frame(200, seed=1).assign(stratum="s", places=40)
+    roles = {"choice": "choice", "weight": "weight", "strata": "stratum"}
+    alternatives = {a: a for a in ALTERNATIVES}
+    for more, said in (
+        ({}, "not used here: strata (no psu is declared)."),
+        ({"psu": "origin", "fpc": "places"}, "not used here: fpc (errors are those of drawing"),
+    ):
+        survey = read_survey(frame, roles | more, alternatives=alternatives)
+        design = small_design("female", survey=survey, groups=[])
+        found = compare({"a": laplace(design, seed=1), "b": laplace(design, seed=2)})
+        assert said in found.text
 
 
 def test_theories_that_disagree_about_weights_are_not_compared() -> None:
