@@ -33,11 +33,11 @@ from bayesmig.changes import (
     refuse_left_behind,
 )
 from bayesmig.choice.probabilities import beyond_logit
-from bayesmig.choice.utility import Columns, mean_differences
+from bayesmig.choice.utility import Columns, mean_differences, take_draws
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.immobility import kept, unable
-from bayesmig.inference.stream import probability_blocks
+from bayesmig.inference.stream import cell_averages, probability_blocks
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
     Ask,
@@ -512,12 +512,19 @@ def _excess(ask: Ask, variable: str) -> Array:
     """
     design = ask.posterior.design
     base, weights = design.alternatives.index(design.spec.choice.base), _weights_of(ask)
-    total = np.zeros((1, len(design.alternatives)))
-    for rows, (before, after) in _rows_of_arms(_prepared(ask, _tables(ask, variable))):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            kept = before * (after[..., base] / before[..., base])[..., None]
-        total = total + np.einsum("sra,r->sa", after - kept, weights[rows])
-    return np.asarray(total / weights.sum())
+    arms = _prepared(ask, _tables(ask, variable))
+
+    def blocks(draws: slice) -> Iterator[tuple[slice, Array]]:
+        some = [(columns, take_draws(coefficients, draws)) for columns, coefficients in arms]
+        for rows, (before, after) in _rows_of_arms(some):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                kept = before * (after[..., base] / before[..., base])[..., None]
+            yield rows, after - kept
+
+    def make(cells: NDArray[np.int64], draws: slice) -> Array:
+        return cell_averages(blocks(draws), cells, weights)
+
+    return ask.over_samples(make)[:, 0]
 
 
 def _log_odds(ask: Ask, variable: str, of: Iterable[str]) -> Array:
@@ -761,7 +768,10 @@ def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
     if any(a.verb in OF_LEVELS for a in averages):
         unit += ", or shares of variance and correlations of group effects"
     changed = dict.fromkeys(a.variable for a in averages if a.variable)
-    return header_of(ask, unit, changed, _reach(ask, averages)) | {
+    header = header_of(ask, unit, changed, _reach(ask, averages))
+    if ask.redrawing is not None and any(a.verb == "log_odds" for a in averages):
+        header["sample"] += "; log odds alone are averaged over the people asked"
+    return header | {
         "verdict": f"supported from a probability of {SUPPORTED:g} on, contradicted up to "
         f"{CONTRADICTED:g}, undecided between; weakly identified where the data add little; none "
         "where any draw has no value",

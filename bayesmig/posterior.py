@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,10 @@ from bayesmig.spec.model import ModelSpec
 from bayesmig.tomlfile import validate
 
 if TYPE_CHECKING:
+    from bayesmig.survey.redrawing import Redrawing
     from bayesmig.survey.survey import Survey
 
-SCHEMA = "bayesmig posterior 2"
+SCHEMA = "bayesmig posterior 3"
 MAX_R_HAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
 INTERVAL, MAX_PARETO_K = 0.95, 0.5
 #: In nats. To first order a mean is off by no more standard deviations than that, and by so many
@@ -234,6 +236,16 @@ class Posterior:
     def is_corrected(self) -> bool:
         """Whether the draws were moved to the spread that a sampling design implies."""
         return "sampling" in self.data
+
+    @cached_property
+    def redrawing(self) -> Redrawing | None:
+        """How the survey's people would be others in another sample; ``None`` of other draws."""
+        if not self.is_corrected:
+            return None
+        # Only draws of pseudo-posteriors need it.
+        from bayesmig.survey.redrawing import Redrawing
+
+        return Redrawing.from_dataset(self.data["sampling"].to_dataset())
 
     @property
     def sampling_note(self) -> str:

@@ -326,9 +326,9 @@ class Ask:
         but themselves; and whose numbers sums of these are.
     total
         Whether numbers of people are asked for instead of shares.
-    redrawing
-        How the sample varies, of draws of a pseudo-posterior that are averaged over its people;
-        else ``None``.
+    redrawing, margins
+        How the sample varies, of draws of a pseudo-posterior that are averaged over its people,
+        else ``None``; and the cells of population tables that rows are weighted to.
     groups, prob, seed
         As asked.
     support
@@ -350,22 +350,12 @@ class Ask:
     people_note: str = ""
     total: bool = False
     redrawing: Redrawing | None = field(default=None, repr=False)
+    margins: tuple[NDArray[np.int64], ...] = field(default=(), repr=False)
 
     @property
     def mass(self) -> Array:
         """How many people the rows of every cell stand for, ``(cell,)``."""
         return np.bincount(self.cells, self.people, len(self.labels)).astype(float)
-
-    def at(self, rows: NDArray[np.int64]) -> Ask:
-        """The same question about some of the rows."""
-        return replace(
-            self,
-            frame=self.frame.iloc[rows].reset_index(drop=True),
-            cells=self.cells[rows],
-            weights=None if self.weights is None else self.weights[rows],
-            people=None if self.people is None else self.people[rows],
-            redrawing=self.redrawing and self.redrawing.at(rows),
-        )
 
     def averages(self, frame: pd.DataFrame) -> Array:
         """Average probabilities of a table's rows, ``(draw, cell, alternative)``."""
@@ -381,7 +371,7 @@ class Ask:
                 columns, some, cells=cells, weights=self.weights, precision=precision
             )
 
-        return np.clip(self.over_samples(make), 0.0, 1.0)
+        return self.over_samples(make)
 
     def over_samples(self, make: Averages) -> Array:
         """Averages over the cells, of the population where the draws are of its pseudo-posterior.
@@ -391,10 +381,10 @@ class Ask:
         make
             Averages over cells of the rows, of some draws.
         """
-        averages = make(self.cells, slice(None))
         if self.redrawing is None:
-            return averages
-        return averages + self.redrawing.deviations(make, averages, self.cells, self.weights)
+            return make(self.cells, slice(None))
+        chains, draws = self.posterior.n_draws
+        return self.redrawing.averages(make, self.cells, self.weights, chains * draws, self.margins)
 
     def sharpened(
         self,
@@ -450,10 +440,9 @@ def ask_about(
         raise QuestionError(f"total must be True or False, got {total!r}", where="total")
     weights, note = _weights(posterior, frame, newdata is not None, wts)
     people, of_whom = _people(posterior, frame, weights, wts)
-    redrawing = _redrawing(posterior, newdata, wts, groups)
+    margins: tuple[NDArray[np.int64], ...] = ()
     if population is not None:
         weights, how, margins = weigh_to(frame, people, population)
-        redrawing = redrawing and replace(redrawing, margins=margins)
         people, of_whom = weights, f"people of the population table ({weights.sum():,.6g} in all)"
         note = f"{how}; within cells: {note}"
     support = () if newdata is None else tuple(outside(posterior.design, [frame], weights))
@@ -472,20 +461,20 @@ def ask_about(
         people,
         of_whom,
         bool(total),
-        redrawing,
+        _redrawing(posterior, newdata is not None, wts, groups),
+        margins,
     )
 
 
 def _redrawing(
-    posterior: Posterior, newdata: pd.DataFrame | None, wts: bool | str, groups: Groups
+    posterior: Posterior, is_new: bool, wts: bool | str, groups: Groups
 ) -> Redrawing | None:
     """How the sample varies, where its people stand for a population by the design's weights.
 
     Groups that are drawn anew for every draw vary already.
     """
-    if newdata is not None or wts is not True or groups == "new" or not posterior.is_corrected:
-        return None
-    return Redrawing.from_dataset(posterior.data["sampling"].to_dataset())
+    by_design = not isinstance(wts, str) and bool(wts)
+    return posterior.redrawing if by_design and not is_new and groups != "new" else None
 
 
 def _people(
@@ -518,8 +507,12 @@ def before_the_data(ask: Ask) -> Ask | None:
     n = len(ask.frame)
     rows = np.sort(np.random.default_rng(ask.seed).permutation(n)[:_PRIOR_ROWS])
     return replace(
-        ask.at(rows),
+        ask,
         posterior=Posterior(posterior.design, tree, posterior.provenance, posterior.survey),
+        frame=ask.frame.iloc[rows].reset_index(drop=True),
+        cells=ask.cells[rows],
+        weights=None if ask.weights is None else ask.weights[rows],
+        people=None if ask.people is None else ask.people[rows],
         redrawing=None,
     )
 

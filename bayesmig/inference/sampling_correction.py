@@ -29,7 +29,7 @@ not corrected.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -62,6 +62,8 @@ _ROWS = 20_000
 _MOVED = 10_000_000
 #: Steps to the mode of groups' effects, and how small the last one is.
 _NEWTON, _STILL = 100, 1e-9
+#: Units beyond the first of a group, for every effect, from which a matrix of ratios is told.
+_UNITS_PER_EFFECT = 10
 #: Step of numerical derivatives over log scales and free vectors, which are of order one.
 _STEP = 1e-4
 
@@ -119,7 +121,8 @@ def corrected(
     theta = theta_of(density, posterior)
     mean = theta.mean(axis=0)
     before = np.atleast_2d(np.cov(theta, rowvar=False))
-    of_score = score_covariance(density, mean, sampling, seed=seed)
+    sums = score_sums(density, mean, sampling, seed=seed)
+    of_score = covariance_of(sums, sampling)
     informed = of_score + prior_curvature(density, mean)
     after = _scales_no_surer(before, before @ informed @ before, density.layout.n_coefficients)
     moved = mean + (theta - mean) @ transformation(before, after, sampling)
@@ -140,7 +143,12 @@ def corrected(
             "degrees_of_freedom": sampling.degrees_of_freedom,
         },
     )
-    return found, known.merge(Redrawing.of(sampling).to_dataset())
+    redrawing = Redrawing.of(sampling)
+    scales = 1.0 if sampling.scales is None else np.sqrt(sampling.scales)[:, None]
+    told = redrawing.loadings(sums * scales, sampling.psus) @ before
+    rest = _root(after - told.T @ told)
+    known = known.merge(replace(redrawing, away=moved - mean, told=told, rest=rest).to_dataset())
+    return found, known
 
 
 def _scales_no_surer(before: Array, after: Array, first: int) -> Array:
@@ -330,16 +338,15 @@ def effect_spreads(density: Density, theta: Array, sampling: Sampling) -> Array 
     place = -1 if factor.correlation is None else factor.correlation.start
     root = target.scaled_factor(theta, factor.log_sigma.start, place, factor.width)
     prior = np.linalg.inv(root @ root.T)
-    scores_, information = _at_mode(density, theta, factor, sampling.weights, prior)
-    covariance, told = _covariance_within(
-        scores_, density.design.columns.groups[factor.by][0], sampling, factor.groups
-    )
-    if not told.any():
-        return None
-    over = _root(np.linalg.pinv(information[told].sum(axis=0), hermitian=True))
-    half = _root(information)
+    scores_, of_rows = _at_mode(density, theta, factor, sampling.weights, prior)
+    groups = density.design.columns.groups[factor.by][0]
+    information = _summed(of_rows, groups, factor.groups)
     before = np.linalg.inv(information + prior)
-    after = before @ (half @ (over @ covariance @ over) @ half + prior) @ before
+    ratio = _ratio_within(scores_, of_rows, groups, sampling, before)
+    if ratio is None:
+        return None
+    half = _root(information)
+    after = before @ (half @ ratio @ half + prior) @ before
     upper = [np.linalg.cholesky(of).swapaxes(-1, -2) for of in (before, after)]
     turned = _directions(density, theta, factor).swapaxes(-1, -2)
     return np.asarray(turned @ np.linalg.solve(*upper) @ np.linalg.inv(turned))
@@ -358,9 +365,9 @@ def _directions(density: Density, theta: Array, factor: Factor) -> Array:
 def _at_mode(
     density: Density, theta: Array, factor: Factor, weights: Array, prior: Array
 ) -> tuple[Array, Array]:
-    """At the mode of a factor's effects: scores of rows, and their information in each group.
+    """At the mode of a factor's effects: scores of rows, and their information.
 
-    ``(row, effect)`` and ``(group, effect, effect)``, weighted.
+    ``(row, effect)`` and ``(row, effect, effect)``, weighted.
     """
     design = density.design
     persons, only, attributes = density.layout.split(theta[: density.layout.n_coefficients])
@@ -375,8 +382,8 @@ def _at_mode(
         p = chosen[design.choice] - residual
         spread = p[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :]) * weights[:, None, None]
         rows = np.einsum("rjk,rs,rt->rjskt", spread, terms, terms)
-        information = np.zeros((factor.groups, factor.width, factor.width))
-        np.add.at(information, groups, rows.reshape(-1, factor.width, factor.width))
+        rows = rows.reshape(-1, factor.width, factor.width)
+        information = _summed(rows, groups, factor.groups)
         scores_ = (residual[:, :, None] * terms[:, None, :]).reshape(-1, factor.width)
         scores_ *= weights[:, None]
         slope = -effects @ prior
@@ -388,7 +395,14 @@ def _at_mode(
         )
         if np.abs(step).max() < _STILL:
             break
-    return scores_, information
+    return scores_, rows
+
+
+def _summed(values: Array, codes: Codes, count: int) -> Array:
+    """Sums of values over codes, ``(code, ...)``."""
+    found = np.zeros((count, *values.shape[1:]))
+    np.add.at(found, codes, values)
+    return found
 
 
 def _root(matrices: Array) -> Array:
@@ -399,24 +413,53 @@ def _root(matrices: Array) -> Array:
     )
 
 
-def _covariance_within(
-    scores_: Array, groups: Codes, sampling: Sampling, n_groups: int
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Covariance of groups' weighted scores over samples of the same groups, summed over groups.
+def _ratio_within(
+    scores_: Array, of_rows: Array, groups: Codes, sampling: Sampling, spread: Array
+) -> Array | None:
+    """How much more weighted scores vary over samples of the same groups than rows drawn singly.
 
-    Also which groups have several units, as it takes.
+    Sums over groups of products of their units' scores, centred, over what they would be on
+    average if every row were drawn on its own and weights were one: scores at the mode vary less
+    than their information says, by ``I_c H^-1 I_c`` of a unit with information ``I_c``.
+
+    Parameters
+    ----------
+    scores_, of_rows
+        From `_at_mode`.
+    groups
+        Of rows, ``(row,)``.
+    sampling
+        The design.
+    spread
+        ``H^-1`` of every group.
+
+    Returns
+    -------
+    ndarray
+        ``(effect, effect)``; ``None`` where no group has several units. Where units are few for
+        so many numbers, one ratio of all effects that is at least one.
     """
+    n_groups, q = len(spread), scores_.shape[1]
     several = _psus_within(groups, sampling.psus)[groups] > 1
     units = np.where(several, sampling.psus, len(sampling.strata) + sampling.within)
     keys, of_row = np.unique(np.stack([groups, units], axis=1), axis=0, return_inverse=True)
-    totals = np.zeros((len(keys), scores_.shape[1]))
-    np.add.at(totals, of_row.ravel(), scores_)
+    sums = _summed(scores_, of_row.ravel(), len(keys))
+    known = _summed(of_rows, of_row.ravel(), len(keys))
     count = np.bincount(keys[:, 0], minlength=n_groups)
-    sums = np.zeros((n_groups, scores_.shape[1]))
-    np.add.at(sums, keys[:, 0], totals)
-    away = totals - (sums / np.maximum(count, 1)[:, None])[keys[:, 0]]
-    factor = (count / np.maximum(count - 1, 1))[keys[:, 0]]
-    return np.asarray((away * factor[:, None]).T @ away), count > 1
+    factor = np.where(count > 1, count / np.maximum(count - 1, 1), 0.0)
+    if not factor.any():
+        return None
+    away = sums - (_summed(sums, keys[:, 0], n_groups) / np.maximum(count, 1)[:, None])[keys[:, 0]]
+    found = (away * factor[keys[:, 0]][:, None]).T @ away
+    each = known - known @ spread[keys[:, 0]] @ known
+    whole = _summed(known, keys[:, 0], n_groups)
+    centre = (whole - whole @ spread @ whole) / np.maximum(count, 1)[:, None, None]
+    expected = ((_summed(each, keys[:, 0], n_groups) - centre) * factor[:, None, None]).sum(axis=0)
+    over = _root(np.linalg.pinv(expected, hermitian=True))
+    ratio = over @ found @ over
+    if (np.maximum(count - 1, 0)).sum() < _UNITS_PER_EFFECT * q:
+        return np.asarray(max(1.0, float(np.trace(ratio)) / q) * np.eye(q))
+    return np.asarray(ratio)
 
 
 def _psus_within(groups: Codes, psus: Codes) -> Codes:
@@ -462,6 +505,21 @@ def score_covariance(density: Density, theta: Array, sampling: Sampling, *, seed
     ndarray
         ``(theta, theta)``, positive semidefinite.
     """
+    return covariance_of(score_sums(density, theta, sampling, seed=seed), sampling)
+
+
+def covariance_of(sums: Array, sampling: Sampling) -> Array:
+    """Covariance over samples of what `score_sums` gives."""
+    if sampling.replicates is None:
+        return sampling.covariance(sums)
+    return sampling.covariance_of_replicates(sums)
+
+
+def score_sums(density: Density, theta: Array, sampling: Sampling, *, seed: int = 0) -> Array:
+    """Sums of the weighted score over every PSU, or their deviations in every replicate.
+
+    ``(psu or replicate, theta)``; arguments as for `score_covariance`.
+    """
     nodes = nodes_at(density, theta, seed=seed)
     w, replicates = sampling.weights, sampling.replicates
     count = len(sampling.strata) if replicates is None else replicates.shape[1]
@@ -480,9 +538,7 @@ def score_covariance(density: Density, theta: Array, sampling: Sampling, *, seed
             total += np.outer(ratios[0], whole)
         else:
             total += changes.T @ influences
-    if replicates is None:
-        return sampling.covariance(total)
-    return sampling.covariance_of_replicates(total)
+    return total
 
 
 def scores(

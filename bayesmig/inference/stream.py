@@ -76,7 +76,7 @@ def average_probabilities(
     """
     cells, weights = _all_rows(columns, cells, weights)
     if beyond_logit(columns):
-        return _cell_averages(probability_blocks(columns, coefficients), cells, weights)
+        return cell_averages(probability_blocks(columns, coefficients), cells, weights)
     if precision is None:
         precision = _precision(columns, coefficients, cells, weights)
     if precision == "single":
@@ -158,7 +158,7 @@ def average_slopes(
         def make(rows: slice, some: Coefficients) -> Array:
             return np.asarray(slopes(take_rows(columns, rows), take_rows(moving, rows), some))
 
-        return _cell_averages(_beyond(columns, coefficients, make), cells, weights)
+        return cell_averages(_beyond(columns, coefficients, make), cells, weights)
     moving, coefficients_moving = _only_moving(moving, coefficients)
     blocks = arrange(columns, _sizes(columns, coefficients), counts=weights, cells=cells)
     speeds = arrange(moving, _sizes(moving, coefficients_moving), order=blocks.order)
@@ -176,7 +176,7 @@ def average_slopes(
     return _over(out, mass)
 
 
-def _cell_averages(
+def cell_averages(
     blocks: Iterator[tuple[slice, Array]], cells: NDArray[np.int64], weights: Array
 ) -> Array:
     """Weighted averages over cells of blocks ``(draw, rows, alternative)``."""

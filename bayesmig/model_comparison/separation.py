@@ -235,9 +235,9 @@ def alike(found: Sequence[Estimate]) -> list[int]:
 
 
 def above_middle(elpd: Array) -> Array:
-    """By how much every theory's elpd exceeds that of the middle one, the largest first.
+    """By how much every theory's elpd exceeds that of one near the middle, the largest first.
 
-    Of an even number the upper of the two middle ones, as R's ``loo`` takes it.
+    The one that R's ``loo`` takes: the upper of two middle ones, or the one above a single one.
     """
     ordered = np.sort(elpd)[::-1]
     return np.asarray(ordered - ordered[max(len(ordered) // 2 - 1, 0)])

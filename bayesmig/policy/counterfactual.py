@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bayesmig.changes import Groups
 from bayesmig.choice.probabilities import beyond_logit
-from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
+from bayesmig.choice.utility import Coefficients, Columns, take_draws
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.inference.stream import probability_blocks
@@ -173,8 +173,8 @@ def counterfactual(
         totals=_totals(effect.summary, mass),
         gaps=_gaps(ask, arms, gaps),
         diversion=diversion(
-            _overall(baseline, mass),
-            _overall(changed, mass),
+            _overall(ask, without, baseline),
+            _overall(ask, within, changed),
             _reached(ask, without, within),
             posterior.design.alternatives,
             prob,
@@ -230,9 +230,11 @@ def _reached(ask: Ask, without: Prepared, within: Prepared) -> Array:
     one = [_row_probabilities(columns, take_draws(c, slice(1))) for columns, c in (without, within)]
     rows = np.flatnonzero((np.abs(one[1] - one[0]) > _SAME).any(axis=1))
     rows = rows if len(rows) else np.arange(len(ask.frame))
-    columns, coefficients = without
-    some = replace(ask.at(rows), cells=np.zeros(len(rows), dtype=np.int64))
-    return some.averages_of((take_rows(columns, rows), coefficients))[:, 0]
+    # All rows are kept: what is known of the population is known of all of them.
+    is_reached = np.zeros(len(ask.frame), dtype=np.int64)
+    is_reached[rows] = 1
+    cells = is_reached if len(rows) < len(is_reached) else np.zeros_like(is_reached)
+    return replace(ask, cells=cells).averages_of(without)[:, -1]
 
 
 def _row_probabilities(columns: Columns, coefficients: Coefficients) -> Array:
@@ -284,8 +286,12 @@ def _totals(summary: pd.DataFrame, mass: Array) -> pd.DataFrame:
     return summary.assign(**{name: summary[name] * scale for name in _NUMBERS})
 
 
-def _overall(averages: Array, mass: Array) -> Array:
-    """Averages over all cells from those of each, ``(draw, alternative)``."""
+def _overall(ask: Ask, arm: Prepared, averages: Array) -> Array:
+    """Averages over all cells, ``(draw, alternative)``: from those of each, where they suffice."""
+    if ask.redrawing is not None and averages.shape[1] > 1:
+        # Each draw's sample has its own people in every cell.
+        return replace(ask, cells=np.zeros(len(ask.frame), dtype=np.int64)).averages_of(arm)[:, 0]
+    mass = ask.mass
     present = mass > 0
     return np.asarray(
         np.einsum("sca,c->sa", averages[:, present], mass[present] / mass[present].sum())

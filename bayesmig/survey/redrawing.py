@@ -1,24 +1,33 @@
 """What averages over a sample's people would be in other samples of the same design.
 
 An average over a sample says of a population what this sample happens to hold. With weights ``w``
-and predictions ``p`` of one draw, ``a = sum_i w_i p_i / sum_i w_i``; in a sample where unit ``c``
-counts ``1 + m_c`` times it is, to first order,
+and predictions ``p`` of one draw it is ``sum_i w_i p_i / sum_i w_i``. Here every draw has a sample
+of its own: the sampling units of this one, unit ``c`` counting ``a_c`` times,
 
-    a + sum_c m_c e_c,    e_c = sum_{i in c} w_i (z_i - x_i'b),    z_i = (p_i - a) / sum_i w_i
+    sum_c a_c sum_{i in c} w_i p_i / sum_c a_c sum_{i in c} w_i
 
-(linearisation: Deville 1999, Survey Methodology 25, 193-203). ``x`` indicates the cells of the
-population tables to which weights were calibrated, whose people do not vary over samples, and
-``b`` is the weighted regression of ``z`` on them (Deville and Sarndal 1992,
-doi 10.1080/01621459.1992.10475217); without a table there is none. ``m`` is drawn once for every
-draw, normal, with the covariance that sampling units within strata or replicate weights imply, and
-the same for all averages, so that contrasts stay paired. Software for surveys calls an
-interval with this part unconditional: it speaks of the population, not of the people asked.
+Within a stratum of ``m`` units ``a / m`` is Dirichlet, as in the Bayesian bootstrap (Rubin 1981,
+doi 10.1214/aos/1176345338), its concentration such that ``a`` has the variance ``1 - f`` that the
+design gives it (Rao and Wu 1988, doi 10.1080/01621459.1988.10478591). With replicate weights each
+``a_c`` is gamma with mean one, and goes with the others as replicates do. All are positive: shares
+stay between 0 and 1, and what nobody's prediction could be, no average is.
+
+Coefficients came from the same units, so that they go with them: ``a`` is made from normal
+numbers ``z`` that are drawn given the deviation ``d`` of a draw's parameters from their mean. To
+first order ``d = B'z + e``, with ``B`` what units add (`bayesmig.inference.sampling_correction`)
+and ``e`` what priors do, and given ``d`` a draw is ``z0 + B V^-1 (d - B'z0 - e0)``, ``V`` being the
+covariance of ``d`` (conditioning by kriging; Journel and Huijbregts 1978). All averages of a
+posterior share one set of ``a``, so that contrasts are paired. Where weights are calibrated to
+tables of a population, each draw's are anew: what the tables hold does not vary.
+
+Software for surveys calls intervals of this kind unconditional: they speak of the population.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,170 +40,241 @@ Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 #: From cells of rows, and some draws, to averages ``(draw, cell, quantity)``.
 Averages = Callable[[Codes, slice], Array]
-#: Draws x units x quantities that are held at a time (64 MB).
+#: Draws x parts of the sample x quantities that are held at a time (64 MB).
 _BLOCK_SIZE = 8_000_000
-#: Decimals to which replicate weights over weights are the same.
-_DIGITS = 9
-#: Of the draws of multipliers: one stream for all answers of a posterior.
+#: Units that are told apart; more are put together at random within strata, which estimates the
+#: same variance (random groups; Wolter 2007, ch. 2).
+MOST_UNITS = 2_000
+#: Decimals to which replicate weights over weights are the same, the first that leaves so few.
+_DECIMALS = (9, 4, 3, 2, 1)
+#: Least concentration: that of two units, one of which is nearly the whole stratum, would be 0.
+_LEAST = 0.05
+#: Rounds of raking, and the change of a weight that is none.
+_ROUNDS, _CLOSE = 200, 1e-8
 _SEED = 20_240_229
 
 
 @dataclass(frozen=True, eq=False)
 class Redrawing:
-    """How the parts of a sample vary over samples.
+    """How the parts of a sample vary over samples, and with them the draws of a posterior.
 
     Attributes
     ----------
     units
-        Unit of every row, ``(obs,)``: PSUs, or rows with the same replicate weights over weight.
+        Unit of every row, ``(obs,)``.
     strata
         Stratum of every unit, ``(unit,)``.
-    spread
-        By how much units of a stratum vary, ``(stratum,)``: ``sqrt((1 - f) m / (m - 1))``.
+    left
+        Part of the variance that a finite population leaves, ``(stratum,)``: ``1 - f``.
     replicates
-        ``(unit, replicate)``: what a unit counts in each, less one, times the root of the scale;
+        ``(unit, replicate)``: what a unit counts in each, less one, times the root of its scale;
         ``None`` where units and strata say how samples vary.
-    margins
-        Cells of every population table that weights were calibrated to, ``(obs,)`` each.
+    away
+        Parameters of every draw less their mean, ``(draw, parameter)``.
+    told
+        What ``z`` adds to that: of every unit, or replicate, ``(z, parameter)``.
+    rest
+        Root of the covariance of what is not of the sample, ``(parameter, parameter)``.
     """
 
     units: Codes = field(repr=False)
     strata: Codes = field(repr=False)
-    spread: Array = field(repr=False)
+    left: Array = field(repr=False)
     replicates: Array | None = field(default=None, repr=False)
-    margins: tuple[Codes, ...] = field(default=(), repr=False)
+    away: Array | None = field(default=None, repr=False)
+    told: Array | None = field(default=None, repr=False)
+    rest: Array | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, sampling: Sampling) -> Redrawing:
         """Of a sampling design."""
         if sampling.replicates is None or sampling.scales is None:
-            drawn = np.bincount(sampling.strata, minlength=len(sampling.names))
-            spread = np.sqrt((1 - sampling.fractions) * drawn / np.maximum(drawn - 1, 1))
-            return cls(sampling.psus, sampling.strata, spread)
+            units, strata = sampling.psus, sampling.strata
+            if len(strata) > MOST_UNITS:
+                groups = _random_groups(strata)
+                units, strata = groups[units], _first(groups, strata)
+            return cls(units, strata, 1 - sampling.fractions)
         w = sampling.weights[:, None]
-        ratios = np.divide(
-            sampling.replicates, w, out=np.ones_like(sampling.replicates), where=w > 0
-        )
-        patterns, units = np.unique(ratios.round(_DIGITS), axis=0, return_inverse=True)
-        return cls(
-            units.ravel().astype(np.int64),
-            np.zeros(len(patterns), dtype=np.int64),
-            np.ones(1),
-            (patterns - 1) * np.sqrt(sampling.scales),
-        )
+        ones = np.ones_like(sampling.replicates)
+        ratios = np.divide(sampling.replicates, w, out=ones, where=w > 0)
+        for decimals in _DECIMALS:
+            patterns, units = np.unique(ratios.round(decimals), axis=0, return_inverse=True)
+            if len(patterns) <= MOST_UNITS:
+                break
+        alone = np.zeros(len(patterns), dtype=np.int64)
+        factors = (patterns - 1) * np.sqrt(sampling.scales)
+        return cls(units.ravel().astype(np.int64), alone, np.ones(1), factors)
+
+    def loadings(self, scores: Array, psus: Codes) -> Array:
+        """What ``z`` adds to sums of scores, ``(z, parameter)``.
+
+        Parameters
+        ----------
+        scores
+            Sums over every PSU, or deviations of every replicate times the root of its scale,
+            ``(psu or replicate, parameter)``.
+        psus
+            PSU of every row, ``(obs,)``.
+        """
+        if self.replicates is not None:
+            return scores
+        of_unit = np.zeros((len(self.strata), scores.shape[1]))
+        first = np.zeros(int(psus.max()) + 1, dtype=np.int64)
+        first[psus] = self.units
+        np.add.at(of_unit, first, scores)
+        drawn = np.bincount(self.strata)
+        sums = np.zeros((len(drawn), scores.shape[1]))
+        np.add.at(sums, self.strata, of_unit)
+        spread = np.sqrt(self.left * drawn / np.maximum(drawn - 1, 1))
+        return (of_unit - (sums / drawn[:, None])[self.strata]) * spread[self.strata, None]
+
+    def to_dataset(self) -> xr.Dataset:
+        """All of it, but parameters less their mean, which draws have."""
+        known: dict[str, Any] = {
+            "units": ("obs", self.units),
+            "strata": ("unit", self.strata),
+            "left": ("stratum", self.left),
+            "told": (("z", "global"), self.told),
+            "rest": (("global", "global_other"), self.rest),
+            "away": (("chain_draw", "global"), self.away),
+            "replicates": (("unit", "replicate"), self.replicates),
+        }
+        return xr.Dataset({k: v for k, v in known.items() if v[1] is not None})
 
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset) -> Redrawing:
         """What `to_dataset` made."""
-        replicates = dataset["replicates"].to_numpy() if "replicates" in dataset else None
-        units, strata, spread = (dataset[k].to_numpy() for k in ("units", "strata", "spread"))
-        return cls(units.astype(np.int64), strata.astype(np.int64), spread, replicates)
+        names = ("units", "strata", "left", "replicates", "away", "told", "rest")
+        of = {k: dataset[k].to_numpy() for k in names if k in dataset}
+        return cls(**of | {k: of[k].astype(np.int64) for k in ("units", "strata")})
 
-    def at(self, rows: Codes) -> Redrawing:
-        """Of some of the rows."""
-        return replace(self, units=self.units[rows], margins=tuple(m[rows] for m in self.margins))
-
-    def to_dataset(self) -> xr.Dataset:
-        """Units, strata and spread, over ``obs``, ``unit``, ``stratum`` and ``replicate``."""
-        known: dict[str, Any] = {
-            "units": ("obs", self.units),
-            "strata": ("unit", self.strata),
-            "spread": ("stratum", self.spread),
-        }
-        if self.replicates is not None:
-            known["replicates"] = (("unit", "replicate"), self.replicates)
-        return xr.Dataset(known)
+    @cached_property
+    def _multipliers(self) -> dict[int, Array]:
+        return {}
 
     def multipliers(self, n_draws: int) -> Array:
-        """How much more than once every unit counts, ``(draw, unit)``; the same at each call."""
+        """How often every unit counts, ``(draw, unit)``; the same at each call."""
+        if n_draws not in self._multipliers:
+            self._multipliers[n_draws] = self._counted(self._normal(n_draws))
+        return self._multipliers[n_draws]
+
+    def _normal(self, n_draws: int) -> Array:
+        """Standard normal numbers, those that go with each draw's parameters."""
         rng = np.random.default_rng(_SEED)
+        width = len(self.strata) if self.replicates is None else self.replicates.shape[1]
+        z = rng.normal(size=(n_draws, width))
+        if self.away is None or self.told is None or self.rest is None or len(self.away) != n_draws:
+            return z
+        without = z @ self.told + rng.normal(size=(n_draws, len(self.rest))) @ self.rest
+        covariance = self.told.T @ self.told + self.rest.T @ self.rest
+        return np.asarray(z + (self.away - without) @ np.linalg.pinv(covariance) @ self.told.T)
+
+    def _counted(self, z: Array) -> Array:
+        """From normal numbers to counts with mean one."""
         if self.replicates is not None:
-            return rng.normal(size=(n_draws, self.replicates.shape[1])) @ self.replicates.T
-        z = rng.normal(size=(n_draws, len(self.strata)))
+            return _gamma(z @ self.replicates.T, np.square(self.replicates).sum(axis=1))
         drawn = np.bincount(self.strata)
+        room = np.where(self.left > 0, (drawn - 1) / np.maximum(self.left, 1e-12) - 1, 0.0) / drawn
+        concentration = np.maximum(room, _LEAST)[self.strata]
+        found = _gamma(z * np.sqrt(1 / concentration), 1 / concentration)
         order = np.argsort(self.strata, kind="stable")
         starts = np.concatenate([[0], np.cumsum(drawn)[:-1]])
-        means = np.add.reduceat(z[:, order], starts, axis=1) / drawn
-        return (z - means[:, self.strata]) * self.spread[self.strata]
+        means = np.add.reduceat(found[:, order], starts, axis=1) / drawn
+        whole = ((self.left <= 0) | (drawn < 2))[self.strata]
+        return np.where(whole, 1.0, found / means[:, self.strata])
 
-    def deviations(
-        self, make: Averages, averages: Array, cells: Codes, weights: Array | None
+    def averages(
+        self,
+        make: Averages,
+        cells: Codes,
+        weights: Array | None,
+        n_draws: int,
+        margins: Sequence[Codes] = (),
     ) -> Array:
-        """What is added to the averages of every draw.
+        """Averages over cells, each draw's over a sample of its own.
 
         Parameters
         ----------
         make
             Averages over cells of the same rows, with the same weights.
-        averages
-            Those over ``cells``, ``(draw, cell, quantity)``.
         cells, weights
-            ``(obs,)``; weights calibrated to the margins, where there are any.
+            ``(obs,)``.
+        n_draws
+            How many draws there are.
+        margins
+            Cells of every population table that weights are calibrated to, ``(obs,)`` each.
 
         Returns
         -------
         ndarray
-            ``(draw, cell, quantity)``; zero where a cell lies within one unit, unless its people
-            are calibrated.
+            ``(draw, cell, quantity)``; NaN where the weights of a cell sum to zero.
         """
         w = np.ones(len(cells)) if weights is None else weights
-        if not self.margins and len(_pairs(cells, self.units)[1][0]) == averages.shape[1]:
-            return np.zeros_like(averages)
-        multipliers = self.multipliers(len(averages))
-        pairs, of_pair = _pairs(cells, self.units)
-        mass = np.bincount(cells, w, averages.shape[1])
-        share = np.bincount(pairs, w) / mass[of_pair[0]]
-        starts = np.flatnonzero(np.diff(of_pair[0], prepend=-1))
-        found = np.zeros_like(averages)
-        step = max(1, _BLOCK_SIZE // (len(share) * averages.shape[2]))
-        for k in range(0, len(averages), step):
-            part = slice(k, k + step)
-            residuals = make(pairs, part) - averages[part][:, of_pair[0]]
-            residuals = np.where(share[:, None] > 0, residuals, 0.0) * share[:, None]
-            residuals *= multipliers[part][:, of_pair[1], None]
-            found[part][:, of_pair[0][starts]] = np.add.reduceat(residuals, starts, axis=1)
-            if self.margins:
-                found[part] -= self._known(
-                    make, averages[part], cells, w, mass, multipliers[part], part
-                )
-        return found
-
-    def _known(
-        self,
-        make: Averages,
-        averages: Array,
-        cells: Codes,
-        w: Array,
-        mass: Array,
-        multipliers: Array,
-        part: slice,
-    ) -> Array:
-        """What of the deviations calibration takes away, ``(draw, cell, quantity)``."""
-        n_draws, n_cells, quantities = averages.shape
-        sums = []
-        for margin in self.margins:
-            width = margin.max() + 1
-            pairs, of_pair = _pairs(cells, margin)
-            share = (np.bincount(pairs, w) / mass[of_pair[0]])[:, None]
-            away = np.where(share > 0, make(pairs, part) - averages[:, of_pair[0]], 0.0) * share
-            of_margin = np.zeros((n_draws, n_cells, width, quantities))
-            of_margin[:, of_pair[0], of_pair[1]] = away
-            sums.append(of_margin)
-        indicators = _indicators(self.margins)
-        gram = np.asarray(indicators.T @ (indicators * w[:, None]))
-        slopes = np.einsum("xy,dcyq->dcxq", np.linalg.pinv(gram), np.concatenate(sums, axis=2))
-        of_units = np.zeros((multipliers.shape[1], indicators.shape[1]))
-        np.add.at(of_units, self.units, indicators * w[:, None])
-        return np.asarray(np.einsum("dx,dcxq->dcq", multipliers @ of_units, slopes))
+        keys = np.stack([cells, *margins, self.units], axis=1)
+        parts, of_row = np.unique(keys, axis=0, return_inverse=True)
+        of_row = of_row.ravel().astype(np.int64)
+        starts = np.flatnonzero(np.diff(parts[:, 0], prepend=-1))
+        if len(starts) == len(parts) and not margins:
+            return make(cells, slice(None))
+        mass = np.bincount(of_row, w)
+        known = [(parts[:, 1 + k], np.bincount(of, w)) for k, of in enumerate(margins)]
+        multipliers, blocks = self.multipliers(n_draws), []
+        step = max(1, _BLOCK_SIZE // (4 * len(parts)))
+        for k in range(0, n_draws, step):
+            part = slice(k, min(k + step, n_draws))
+            counts = _calibrated(multipliers[part][:, parts[:, -1]] * mass, known)
+            values = np.where(mass[:, None] > 0, make(of_row, part), 0.0)
+            sums = np.add.reduceat(values * counts[:, :, None], starts, axis=1)
+            with np.errstate(invalid="ignore"):
+                blocks.append(sums / np.add.reduceat(counts, starts, axis=1)[:, :, None])
+        return np.concatenate(blocks)
 
 
-def _pairs(cells: Codes, others: Codes) -> tuple[Codes, tuple[Codes, Codes]]:
-    """Codes of the pairs that rows have, and both members of every pair, ordered by the first."""
-    width = int(others.max()) + 1
-    keys, pairs = np.unique(cells * width + others, return_inverse=True)
-    return pairs.astype(np.int64), (keys // width, keys % width)
+def _gamma(normal: Array, variance: Array) -> Array:
+    """Gamma numbers with mean one, from normal ones with mean zero and the same variances."""
+    from scipy.special import gammaincinv, ndtr
+
+    found, places = np.ones_like(normal), np.linspace(-8, 8, 3201)
+    for one in np.unique(variance.round(6)):
+        if one <= 0:
+            continue
+        # Of few shapes, quantiles are looked up.
+        quantiles = gammaincinv(1 / one, np.minimum(ndtr(places), 1 - 1e-15)) * one
+        alike = variance.round(6) == one
+        found[:, alike] = np.interp(normal[:, alike] / np.sqrt(one), places, quantiles)
+    # A unit that does not count at all may be all that a cell has.
+    return np.maximum(found, 1e-12)
 
 
-def _indicators(margins: Sequence[Codes]) -> Array:
-    """Indicators of the cells of all margins, ``(obs, cell)``."""
-    return np.concatenate([np.eye(int(of.max()) + 1)[of] for of in margins], axis=1)
+def _calibrated(counts: Array, known: Sequence[tuple[Codes, Array]]) -> Array:
+    """Raked to margins, draw by draw; ``(draw, part)``."""
+    for _ in range(_ROUNDS if len(known) > 1 else len(known)):
+        before = counts
+        for of_part, people in known:
+            sums = np.zeros((len(counts), len(people)))
+            np.add.at(sums.T, of_part, counts.T)
+            factor = np.divide(people, sums, out=np.zeros_like(sums), where=sums > 0)
+            counts = counts * factor[:, of_part]
+        if np.abs(counts - before).max() <= _CLOSE * counts.max():
+            break
+    return counts
+
+
+def _random_groups(strata: Codes) -> Codes:
+    """Group of every unit: at random within strata, in proportion to their sizes."""
+    rng = np.random.default_rng(_SEED)
+    drawn = np.bincount(strata)
+    wanted = np.minimum(drawn, np.maximum(2, drawn * MOST_UNITS // len(strata)))
+    starts = np.concatenate([[0], np.cumsum(wanted)[:-1]])
+    groups = np.empty(len(strata), dtype=np.int64)
+    for stratum, (start, width) in enumerate(zip(starts, wanted, strict=True)):
+        inside = rng.permutation(np.flatnonzero(strata == stratum))
+        groups[inside] = start + np.arange(len(inside)) % width
+    return groups
+
+
+def _first(groups: Codes, strata: Codes) -> Codes:
+    """Stratum of every group."""
+    found = np.zeros(int(groups.max()) + 1, dtype=np.int64)
+    found[groups] = strata
+    return found

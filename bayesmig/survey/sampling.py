@@ -58,9 +58,9 @@ class Sampling:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Rank of the replicate weights less one, or PSUs less strata."""
+        """Rank of the replicate weights (rounded as they are) less one, or PSUs less strata."""
         if self.replicates is not None:
-            return int(np.linalg.matrix_rank(self.replicates)) - 1
+            return int(np.linalg.matrix_rank(self.replicates, rtol=1e-5)) - 1
         return len(self.strata) - len(self.names)
 
     def covariance(self, totals: Array) -> Array:

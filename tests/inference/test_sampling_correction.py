@@ -293,6 +293,34 @@ def _mode_of_effects(of: Design, theta: np.ndarray, rows: np.ndarray) -> tuple[A
     return u, curvature, (scores, prior)
 
 
+def _expected(
+    of: Design, theta: np.ndarray, rows: np.ndarray, units: np.ndarray, prior: np.ndarray
+) -> np.ndarray:
+    """What products of units' centred scores at the mode are, if rows are drawn on their own."""
+    u, curvature, _ = _mode_of_effects(of, theta, rows)
+    v = np.exp(
+        np.column_stack(
+            [np.zeros(len(rows)), of.columns.persons[rows] @ theta[:6].reshape(3, 2) + u]
+        )
+    )
+    p = (v / v.sum(axis=1, keepdims=True))[:, 1:]
+    labels = np.unique(units)
+    blocks = np.zeros((len(labels), 2, 2))
+    for k, unit in enumerate(labels):
+        for i in np.flatnonzero(units == unit):
+            blocks[k] += of.weights[rows[i]] * (np.diag(p[i]) - np.outer(p[i], p[i]))
+    n = len(labels)
+    tall = blocks.reshape(2 * n, 2)
+    covariance = -tall @ np.linalg.inv(curvature + prior) @ tall.T
+    for k in range(n):
+        covariance[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] += blocks[k]
+    centre = np.kron(np.eye(n) - 1 / n, np.eye(2))
+    centred = centre @ covariance @ centre
+    return np.asarray(
+        n / (n - 1) * sum(centred[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] for k in range(n))
+    )
+
+
 def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(matrix)
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T)
@@ -317,7 +345,7 @@ def test_effects_have_the_sandwich_of_their_own_units(psu: str) -> None:
         )
         away = sums - sums.mean(axis=0)
         total += len(sums) / (len(sums) - 1) * away.T @ away
-        information += curvature
+        information += _expected(of, theta, rows, household[rows], prior)
         found.append((curvature, prior))
     over = np.linalg.inv(_symmetric_root(information))
     ratio = over @ total @ over
