@@ -27,8 +27,8 @@ from bayesmig.survey.survey import Survey, read_survey
 
 Array = NDArray[np.float64]
 _NUMBERS = ("estimate", "sd", "lower", "upper")
-#: How much longer intervals would be by Rubin's rules before it is said.
-_SHORT = 0.05
+#: How much longer intervals would be by Rubin's rules before it is said, and where they end.
+_SHORT, _TAIL = 0.05, 0.975
 _MEANING = (
     "{} imputed surveys, draws stacked; between_imputations is the variance of their means as a "
     "share of the variance of all draws"
@@ -138,7 +138,10 @@ class Imputed:
         return pd.DataFrame(rows)
 
     def summary(self) -> pd.DataFrame:
-        """Mean, sd, 95 % HDI and share between imputations of every parameter but groups'."""
+        """Mean, sd, 95 % HDI and share between imputations of every parameter but groups'.
+
+        Its ``attrs`` say under ``imputations`` what the numbers are.
+        """
         named = [
             {k: v for k, v in labelled_draws(p.draws) if not k.startswith(("u_", "taste_"))}
             for p in self.posteriors
@@ -150,7 +153,10 @@ class Imputed:
                 between = _between([of[..., None] for of in each])[0]
                 rows.append((name, *summarise(np.concatenate(each).ravel()), between))
         columns = ["parameter", "mean", "sd", "lower", "upper", "between_imputations"]
-        return pd.DataFrame(rows, columns=columns)
+        found = pd.DataFrame(rows, columns=columns)
+        together = [np.stack([of[name] for name in found["parameter"]], axis=-1) for of in named]
+        found.attrs["imputations"] = _MEANING.format(len(named)) + _short_of_rubin(together)
+        return found
 
 
 def fit_imputed(
@@ -257,14 +263,18 @@ def _short_of_rubin(draws: list[Array]) -> str:
     """By how much stacked draws fall short of Rubin's rules, in words; empty where they hardly do.
 
     Of few imputations the variance of means is too small, stacked: ``(M - 1) / M`` of the
-    unbiased one, where Rubin (1987, ch. 3) takes ``1 + 1 / M``.
+    unbiased one, where Rubin (1987, ch. 3) takes ``1 + 1 / M``, and Student's t for the normal.
     """
+    from scipy.stats import norm, t
+
     flat = np.stack([of.reshape(-1, of.shape[-1]) for of in draws])
     between = flat.mean(axis=1).var(axis=0, ddof=1)
     within, m = flat.var(axis=1).mean(axis=0), len(flat)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (within + (1 + 1 / m) * between) / (within + (1 - 1 / m) * between)
-    longer = float(np.sqrt(np.nanmax(ratio, initial=1.0))) - 1
+        freedom = (m - 1) * np.square(1 + within / ((1 + 1 / m) * between))
+        ratio = np.sqrt(ratio) * t.ppf(_TAIL, freedom) / norm.ppf(_TAIL)
+    longer = float(np.nanmax(ratio, initial=1.0)) - 1
     if longer < _SHORT:
         return ""
     return (

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import bayesmig as bm
 from bayesmig.errors import QuestionError, SurveyError
@@ -85,9 +86,12 @@ def test_few_imputations_are_said_to_fall_short_of_rubins_rules() -> None:
     draws = [bm.comparisons(p, "wealth").draws.to_numpy() for p in imputed(6.0).posteriors]
     within = np.mean([d.reshape(-1, 3).var(axis=0) for d in draws], axis=0)
     between = means.var(axis=0, ddof=1)
-    longer = np.sqrt((within + 4 / 3 * between) / (within + 2 / 3 * between)).max() - 1
+    freedom = 2 * (1 + within / (4 / 3 * between)) ** 2
+    wider = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
+    longer = (wider * np.sqrt((within + 4 / 3 * between) / (within + 2 / 3 * between))).max() - 1
     assert longer > 0.05
     assert f"up to {100 * longer:.0f} % longer" in answer.header["imputations"]
+    assert "Rubin" in imputed(6.0).summary().attrs["imputations"]
     assert "Rubin" not in imputed(0.0).ask(bm.comparisons, "wealth").header["imputations"]
 
 

@@ -256,7 +256,7 @@ def fit_design(
     warnings = design.support.warnings
     if sampling is not None:
         _correct(outcome, design, sampling, seed)
-        warnings += (*few_units(outcome.tree, sampling), *uncorrected(design))
+        warnings += (*few_units(outcome.tree, sampling), *uncorrected(design, sampling))
     if shares:
         before = outcome.tree["posterior"].to_dataset()
         corrected, note = choice_sample.corrected(design, before, shares)
@@ -711,15 +711,21 @@ def _correct(outcome: _Outcome, design: Design, sampling: Sampling, seed: int) -
     outcome.tree["sampling"] = xr.DataTree(known)
 
 
-def uncorrected(design: Design) -> tuple[str, ...]:
-    """That effects of groups within groups keep the spread of rows that are drawn one by one."""
-    if len(design.labelled) < 2:
-        return ()
+def uncorrected(design: Design, sampling: Sampling) -> tuple[str, ...]:
+    """What of a sampling design effects of groups are not corrected for, given their scales."""
     names = " and ".join(layout.by for layout in design.labelled)
-    return (
-        f"given their scales, effects of {names} are not corrected for the sampling design: "
-        "where people of one sampling unit are alike, or weights vary, they are too sure",
-    )
+    said = f"given their scales, effects of {names} are not corrected for"
+    if len(design.labelled) > 1:
+        return (
+            f"{said} the sampling design: where people of one sampling unit are alike, or weights "
+            "vary, they are too sure",
+        )
+    if design.labelled and sampling.replicates is not None and "psu" not in design.roles:
+        return (
+            f"{said} people who were drawn together: replicate weights do not say who they are; "
+            "declare the role psu, if the survey has it",
+        )
+    return ()
 
 
 def few_units(tree: xr.DataTree, sampling: Sampling) -> tuple[str, ...]:

@@ -388,9 +388,14 @@ def test_groups_in_groups_are_warned_of() -> None:
     read = survey(240, psu="origin")
     density = Density(design(read, groups=NESTED))
     assert room.effect_spreads(density, density.expansion.centre, sampling_of(read)) is None
-    [said] = routes.uncorrected(design(read, groups=NESTED))
+    known = sampling_of(read)
+    [said] = routes.uncorrected(design(read, groups=NESTED), known)
     assert "are not corrected for the sampling design" in said
-    assert routes.uncorrected(design(read, groups=ORIGIN)) == ()
+    assert routes.uncorrected(design(read, groups=ORIGIN), known) == ()
+    of_replicates = replace(known, replicates=known.weights[:, None])
+    assert routes.uncorrected(design(read, groups=ORIGIN), of_replicates) == ()
+    [said] = routes.uncorrected(design(survey(240), groups=ORIGIN), of_replicates)
+    assert "replicate weights do not say who they are" in said
 
 
 # ------------------------------------------------------------------ moving the draws
