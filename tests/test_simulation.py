@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 
 from bayesmig.errors import SpecError, SurveyError
 from bayesmig.simulation import SimulatedSurvey, simulate
-from bayesmig.simulation.worlds import COVARIATES, effects_root, true_parameters
+from bayesmig.simulation.worlds import COVARIATES, GROUP_UNITS, effects_root, true_parameters
 from bayesmig.survey.networks import community_exposure, household_exposure
 from bayesmig.survey.survey import read_survey
 from bayesmig.tomlfile import read_toml
@@ -656,12 +656,32 @@ def test_kin_are_the_other_two_of_three_households(make: Callable[..., Simulated
     assert frame["kin_internal"].max() > 1
 
 
+@pytest.mark.parametrize("stream", ["internal", "international"])
+def test_shares_of_groups_by_loops(make: Callable[..., SimulatedSurvey], stream: str) -> None:
+    """Every third household of an origin, in the order of the file, is of the smaller group."""
+    names = f"own_group_{stream}", f"other_group_{stream}"
+    frame = pd.read_csv(make(persons=900, effects=named(*names)).data)
+    unit, expected = GROUP_UNITS[stream], []
+    for _, here in frame.groupby("community", sort=False):
+        number = {home: i for i, home in enumerate(dict.fromkeys(here["household_id"]))}
+        few = here["household_id"].map(number) % 3 == 0
+        for home, is_few in zip(here["household_id"], few, strict=True):
+            others = here["household_id"] != home
+            both = [
+                here.loc[others & (few == side), f"prior_{stream}"] for side in (is_few, not is_few)
+            ]
+            expected.append([of.mean() / unit if len(of) else 0.0 for of in both])
+    found = frame[list(names)].to_numpy()
+    assert found == pytest.approx(np.array(expected), abs=1e-3)
+    assert (found[:, 0] != found[:, 1]).mean() > 0.5
+
+
 def test_covariates_vary_over_what_they_say(make: Callable[..., SimulatedSurvey]) -> None:
     made = make(persons=6_000, periods=2, effects=named(*COVARIATES))
     frame = pd.read_csv(made.data)
     of_rows = ("relative_deprivation", "remittances", "border_enforcement")
     of_places = [c for c in COVARIATES if c in frame and c not in of_rows]
-    fixed = [c for c in of_places if not c.startswith(("jobs_", "kin_"))]
+    fixed = [c for c in of_places if not c.startswith(("jobs_", "kin_", "own_", "other_"))]
     assert frame.groupby("community")[fixed].nunique().max().max() == 1
     jobs = frame.groupby(["community", "sex"])[["jobs_internal", "jobs_international"]]
     assert jobs.nunique().max().max() == 1

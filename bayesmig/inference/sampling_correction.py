@@ -144,11 +144,12 @@ def corrected(
         },
     )
     redrawing = Redrawing.of(sampling)
-    scales = 1.0 if sampling.scales is None else np.sqrt(sampling.scales)[:, None]
-    told = redrawing.loadings(sums * scales, sampling.psus) @ before
-    rest = _root(after - told.T @ told)
-    known = known.merge(replace(redrawing, away=moved - mean, told=told, rest=rest).to_dataset())
-    return found, known
+    if not density.layout.factors:
+        scales = 1.0 if sampling.scales is None else np.sqrt(sampling.scales)[:, None]
+        told = redrawing.loadings(sums * scales, sampling.psus) @ before
+        rest = _root(after - told.T @ told)
+        redrawing = replace(redrawing, away=moved - mean, told=told, rest=rest)
+    return found, known.merge(redrawing.to_dataset())
 
 
 def _scales_no_surer(before: Array, after: Array, first: int) -> Array:

@@ -35,6 +35,7 @@ from bayesmig.simulation.worlds import (
     ALTERNATIVES,
     ATTRIBUTES,
     BEYOND,
+    GROUP_UNITS,
     STREAMS,
     Measures,
     Unit,
@@ -308,6 +309,9 @@ def _covariates(
                 columns[name] = np.round(np.where(is_woman, women, men), 4)
             case _ if name.startswith("kin_"):
                 columns[name] = _moved_kin(deciders, everyone, prior[name.removeprefix("kin_")])
+            case _ if "_group_" in name:
+                side, _, stream = name.split("_")
+                columns[name] = _share_of_group(deciders, everyone, prior[stream], stream, side)
             case _ if name.startswith("network_"):
                 _, stream, who = name.split("_")
                 of = everyone.female if who == "women" else ~everyone.female
@@ -337,6 +341,17 @@ def _moved_kin(deciders: Deciders, everyone: People, moved: Booleans) -> Integer
     of_home = np.bincount(homes, moved, len(place))
     _, code = np.unique(kin, return_inverse=True)
     return (np.bincount(code, of_home)[code] - of_home)[homes].astype(np.int64)
+
+
+def _share_of_group(
+    deciders: Deciders, everyone: People, moved: Booleans, stream: str, side: str
+) -> Floats:
+    """Share of earlier movers among the own or the other group, every third household's."""
+    homes, place = deciders.household, deciders.community[everyone.homes.heads]
+    few = ((np.arange(len(place)) - np.searchsorted(place, place)) % 3 == 0)[homes]
+    shares = [_share_among(deciders, moved, of) for of in (few, ~few)]
+    mine = few if side == "own" else ~few
+    return np.round(np.where(mine, *shares) / GROUP_UNITS[stream], 4)
 
 
 def _share_among(deciders: Deciders, moved: Booleans, of: Booleans) -> Floats:

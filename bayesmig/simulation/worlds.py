@@ -148,6 +148,8 @@ _TYPICAL: Mapping[str, Pair] = {
     "language": (0.18, 0.80),
 }
 
+#: Of shares of earlier movers within a group: ten percentage points, and a few.
+GROUP_UNITS: Mapping[str, float] = {"internal": 0.1, "international": 0.06}
 #: Columns that a survey has where a parameter names them: column -> what it is. Those of
 #: places and periods are standard normal unless it says otherwise; persons only. They stand
 #: beside the other columns in any world, with coefficients of their own in each stream. What
@@ -177,6 +179,12 @@ COVARIATES: Mapping[str, str] = {
     **{
         f"kin_{stream}": f"relatives in other households of the origin who moved before, {stream}"
         for stream in STREAMS
+    },
+    **{
+        f"{side}_group_{stream}": f"share of earlier movers, {stream}, among the {side} of two "
+        f"groups of the origin's other households, in units of {unit:g}"
+        for side in ("own", "other")
+        for stream, unit in GROUP_UNITS.items()
     },
     **{
         f"network_{stream}_{who}": f"network_{stream} among {who} alone"

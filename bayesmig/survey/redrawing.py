@@ -16,8 +16,11 @@ Coefficients came from the same units, so that they go with them: ``a`` is made 
 numbers ``z`` that are drawn given the deviation ``d`` of a draw's parameters from their mean. To
 first order ``d = B'z + e``, with ``B`` what units add (`bayesmig.inference.sampling_correction`)
 and ``e`` what priors do, and given ``d`` a draw is ``z0 + B V^-1 (d - B'z0 - e0)``, ``V`` being the
-covariance of ``d`` (conditioning by kriging; Journel and Huijbregts 1978). All averages of a
-posterior share one set of ``a``, so that contrasts are paired. Where weights are calibrated to
+covariance of ``d`` (conditioning by kriging; Journel and Huijbregts 1978). Where groups have
+effects it is drawn on its own: draws of effects vary around what the units tell of them, in what
+is averaged and in the average, by as much as that would add (of groups that are units, with means
+of variance ``V`` shrunk by ``B``, by ``2 B (1 - B) V``, which is the covariance). All averages of
+a posterior share one set of ``a``, so that contrasts are paired. Where weights are calibrated to
 tables of a population, each draw's are anew: what the tables hold does not vary.
 
 Software for surveys calls intervals of this kind unconditional: they speak of the population.
