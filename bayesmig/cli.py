@@ -77,7 +77,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except BayesmigError as err:
-        _say(f"error: {err}")
+        _say(f"error: {_in_options(str(err))}")
         code = 1
     except KeyboardInterrupt:
         _say("stopped; finished chains and steps are kept")
@@ -89,6 +89,30 @@ def main() -> None:
         _say(f"error: {message()}\n  mend:  see bayesmig --help")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+#: Arguments of functions that commands have as options by themselves, or with a value.
+_SWITCHES = {
+    "allow_unconverged=True": "--allow-unconverged",
+    "wts=False": "--unweighted",
+    "folds='all'": "--one-by-one",
+    "total=True": "--total",
+}
+_VALUES = (
+    r"\b(draws|chains|tune|method|groups|folds|question|target_accept)=['\"]?([\w.,]*\w)['\"]?"
+)
+
+
+def _in_options(text: str) -> str:
+    """A message whose mend names options of commands, not arguments of functions."""
+    said, mend, advice = text.partition("mend:")
+    for argument, option in _SWITCHES.items():
+        advice = advice.replace(argument, option)
+
+    def option_of(found: re.Match[str]) -> str:
+        return f"--{found[1].replace('_', '-')} {found[2].replace(',', '')}"
+
+    return said + mend + re.sub(_VALUES, option_of, advice)
 
 
 @app.callback(invoke_without_command=True)

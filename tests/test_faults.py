@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from bayesmig.cli import main
+from bayesmig.cli import _in_options, main
 
 CODEBOOK = """
 file = "data.csv"
@@ -850,3 +850,19 @@ def test_a_demo_replaces_a_demo_and_nothing_else(
         assert run(["demo", "--out", str(out)], monkeypatch) == 1
         assert "holds something else" in capsys.readouterr().err
         assert contents(out) == before
+
+
+@pytest.mark.parametrize(
+    ("advice", "shown"),
+    [
+        ("fit with draws=1,500 in each of 4 chains", "fit with --draws 1500 in each of 4 chains"),
+        ("or pass allow_unconverged=True to look", "or pass --allow-unconverged to look"),
+        ("or with method='nuts'", "or with --method nuts"),
+        ("say wts=False, or folds='all'", "say --unweighted, or --one-by-one"),
+        ("a higher target_accept=0.95", "a higher --target-accept 0.95"),
+        ("state missing = 3", "state missing = 3"),
+    ],
+)
+def test_a_mend_on_the_command_line_names_its_options(advice: str, shown: str) -> None:
+    text = f"draws=3 are few\n  mend:  {advice}"
+    assert _in_options(text) == f"draws=3 are few\n  mend:  {shown}"
