@@ -124,7 +124,7 @@ class Posterior:
         chains, draws = self.n_draws
         problems = "; ".join(self.problems())
         lines = [
-            f"Posterior of {self.spec.name!r}: {chains} chains × {draws:,} draws on "
+            f"Posterior of {self.spec.name!r}: {chains} × {draws:,} draws on "
             f"{self.design.n_obs:,} rows, in {self.provenance.seconds:.1f} s",
             f"  route: {self.provenance.route}",
             f"  convergence: {problems or self.approximation or 'no problems'}",

@@ -164,8 +164,8 @@ def predictions(
         posterior, newdata, by, wts, groups, prob, seed, allow_unconverged, population, total
     )
     values = ask.averages(ask.frame)
-    question = "Average choice probabilities" + _by_text(ask.by)
-    return _effect(ask, question, [({}, values)], "probability", hypothesis)
+    question = "Numbers of people by choice" if ask.total else "Average choice probabilities"
+    return _effect(ask, question + _by_text(ask.by), [({}, values)], "probability", hypothesis)
 
 
 def comparisons(
@@ -895,12 +895,19 @@ def header_of(
 
 def _sample_note(ask: Ask) -> str:
     """Of whom intervals speak, where draws are of a pseudo-posterior."""
-    if ask.redrawing is not None:
-        return (
-            "one of many that the design could have drawn: intervals are of the population's "
-            "averages, not of the people asked"
-        )
-    return "taken as it is: intervals are of these people" if ask.posterior.is_corrected else ""
+    if not ask.posterior.is_corrected:
+        return ""
+    if ask.redrawing is None:
+        return "rows are taken as they are given: intervals are of parameters, for these rows"
+    pairs = np.unique(np.stack([ask.cells, ask.redrawing.units], axis=1), axis=0)
+    alone = int((np.bincount(pairs[:, 0]) == 1).sum())
+    if alone == len(ask.labels) and not ask.margins:
+        return "every cell lies within one sampling unit: intervals are of the people asked"
+    within = f"; {alone:,} cells within one sampling unit are of its people" if alone else ""
+    return (
+        "one of many that the design could have drawn: intervals are of the population's "
+        f"averages, not of the people asked{within}"
+    )
 
 
 def convergence_note(posterior: Posterior) -> str:

@@ -127,7 +127,7 @@ def test_the_survey_of_the_fit_is_taken_along(posterior: Posterior, saved: Path)
 def test_a_posterior_says_what_it_is(posterior: Posterior) -> None:
     first, *rest = str(posterior).splitlines()
     chains, draws = posterior.n_draws
-    assert first.startswith(f"Posterior of {posterior.spec.name!r}: {chains} chains × {draws:,}")
+    assert first.startswith(f"Posterior of {posterior.spec.name!r}: {chains} × {draws:,} draws")
     assert "  convergence: no problems" in rest
     assert any(line.split()[:2] == ["beta[asc,", "internal]"] for line in rest)
 

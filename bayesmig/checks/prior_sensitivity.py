@@ -121,8 +121,8 @@ def _text(posterior: Posterior, table: pd.DataFrame) -> str:
     if len(counted):
         said.append(_named(counted, WEAK))
     else:
-        which = " but scales and correlations of groups" if spared.any() else ""
-        said.append(f"None of {len(others):,} parameters{which} is said by the prior.")
+        which = " (scales and correlations of groups not counted)" if spared.any() else ""
+        said.append(f"The prior alone tells none of {len(others):,} parameters{which}.")
     said += [_named(others, word) for word in (LEANS, UNKNOWN)]
     scales = table[spared & table["identification"].isin([WEAK, LEANS])]
     if len(scales):

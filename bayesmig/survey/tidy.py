@@ -220,7 +220,7 @@ def _complete(
 ) -> tuple[npt.NDArray[np.bool_], dict[str, int], dict[str, int]]:
     """Mark complete rows; count the others by column, and those lost to one column alone.
 
-    What is made of a column lacks with it.
+    What is made of a column, or of the same ones, lacks with it.
     """
     book, where, roles = columns.book, columns.where, columns.book.roles.declared()
     absent = {name: required[name].isna().to_numpy() for name in required.columns}
@@ -229,17 +229,14 @@ def _complete(
     for rows in absent.values():
         lacking += rows
     missing = {name: int(rows.sum()) for name, rows in absent.items()}
-    made_of = {
-        name: book.sources(roles.get(name, name), network="of")
-        | book.sources(roles.get(name, name), network="prior")
-        for name in absent
-    }
+    made_of = {}
+    for name in absent:
+        column = roles.get(name, name)
+        ways = (book.sources(column, network="of"), book.sources(column, network="prior"))
+        made_of[name] = frozenset({column}).union(*ways)
     alone = {}
     for name, rows in absent.items():
-        column = roles.get(name, name)
-        with_it = sum(
-            absent[d].astype(np.int64) for d in absent if d == name or column in made_of[d]
-        )
+        with_it = sum(absent[d].astype(np.int64) for d in absent if made_of[d] & made_of[name])
         alone[name] = int((rows & (lacking == with_it)).sum())
     complete = lacking == 0
     if absent and book.missing.rule == "refuse":

@@ -27,8 +27,7 @@ _ASKED = "Asked: "
 def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     """What a referee asks, each with its answer and where the rest of it stands."""
     yield prose(
-        "Of the main theory, {}. A check that a true theory would fail now and then is adjusted "
-        "for all that was looked at.",
+        "Of the main theory, {}. P-values of checks are adjusted for how many were looked at.",
         code(study.main),
     )
     answers = (
@@ -96,7 +95,7 @@ def _left_out(study: StudyFolder) -> Markup:
     if table.empty or _ASKED not in said:
         return Markup("Theories were not compared.")
     high = float(table["pareto_k_high"].fillna(0).max())
-    reliable = "No Pareto k of a unit is too high for its weight."
+    reliable = "Pareto k of the importance weights is low enough for every unit."
     if high > 0:
         reliable = f"Pareto k is too high for {counted(high, 'unit')} of a theory at most."
     return Markup("{} {}").format(said[said.index(_ASKED) :], reliable)
@@ -107,7 +106,7 @@ def _priors(study: StudyFolder) -> Markup:
     claims = table.drop_duplicates("hypothesis") if len(table) else table
     said = claims["joint_identification"].astype(str) if len(claims) else pd.Series(dtype=str)
     leaning = int((~said.isin(("", "nan", "None"))).sum())
-    text = Markup(" Of {}, the prior has a say in {}, or the data add little to it.").format(
+    text = Markup(" Of {}, {} rest on the prior in part, or are hardly told by the data.").format(
         counted(len(claims), "claim"), leaning
     )
     return _one(study, "prior sensitivity") + (text if len(claims) else Markup())
