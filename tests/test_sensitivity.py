@@ -278,7 +278,7 @@ def test_parameters_that_the_data_tell_pass(told: Posterior) -> None:
     assert len(result.table) == 6
     assert (result.table["prior_sensitivity"] < SENSITIVE).all()
     assert (result.table["overlap"] < 0.5).all()
-    assert "None of 6 parameters" in result.text
+    assert "tells none of 6 parameters" in result.text
 
 
 def test_columns_that_are_nearly_one_are_flagged(untold: Posterior) -> None:
