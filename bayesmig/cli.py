@@ -574,7 +574,7 @@ def compare(
         typer.Option(min=2, help="Parts left out by refits; importance weights if none."),
     ] = None,
     one_by_one: Annotated[
-        bool, typer.Option("--one-by-one", help="Refit without each unit in turn, exactly.")
+        bool, typer.Option("--one-by-one", help="Refit without each unit in turn.")
     ] = False,
     unweighted: Annotated[bool, typer.Option("--unweighted", help="Count every row once.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of folds and refits.")] = 0,

@@ -46,7 +46,7 @@ from bayesmig.inference.approximate import Proposal, supports
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import Factor, parameter_coords, parameter_dims
 from bayesmig.survey.redrawing import Redrawing
-from bayesmig.survey.sampling import Sampling
+from bayesmig.survey.sampling import Sampling, summed
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -122,7 +122,7 @@ def corrected(
     mean = theta.mean(axis=0)
     before = np.atleast_2d(np.cov(theta, rowvar=False))
     sums = score_sums(density, mean, sampling, seed=seed)
-    of_score = covariance_of(sums, sampling)
+    of_score = sampling.covariance(sums)
     informed = of_score + prior_curvature(density, mean)
     after = _scales_no_surer(before, before @ informed @ before, density.layout.n_coefficients)
     moved = mean + (theta - mean) @ transformation(before, after, sampling)
@@ -145,8 +145,7 @@ def corrected(
     )
     redrawing = Redrawing.of(sampling)
     if not density.layout.factors:
-        scales = 1.0 if sampling.scales is None else np.sqrt(sampling.scales)[:, None]
-        told = redrawing.loadings(sums * scales, sampling.psus) @ before
+        told = redrawing.loadings(sums, sampling) @ before
         rest = _root(after - told.T @ told)
         redrawing = replace(redrawing, away=moved - mean, told=told, rest=rest)
     return found, known.merge(redrawing.to_dataset())
@@ -174,8 +173,7 @@ def _shared(density: Density, sampling: Sampling) -> str:
         return ""
     outer = density.layout.factors[density.problem.outer].by
     units = density.design.columns.groups[outer][0]
-    pairs = np.unique(np.stack([units, sampling.psus], axis=1), axis=0)
-    if len(pairs) == len(np.unique(units)):
+    if (_psus_within(units, sampling.psus) <= 1).all():
         return ""
     return f"; several share a group of {outer}: the spread is over samples from these same groups"
 
@@ -341,7 +339,7 @@ def effect_spreads(density: Density, theta: Array, sampling: Sampling) -> Array 
     prior = np.linalg.inv(root @ root.T)
     scores_, of_rows = _at_mode(density, theta, factor, sampling.weights, prior)
     groups = density.design.columns.groups[factor.by][0]
-    information = _summed(of_rows, groups, factor.groups)
+    information = summed(of_rows, groups, factor.groups)
     before = np.linalg.inv(information + prior)
     ratio = _ratio_within(scores_, of_rows, groups, sampling, before)
     if ratio is None:
@@ -384,7 +382,7 @@ def _at_mode(
         spread = p[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :]) * weights[:, None, None]
         rows = np.einsum("rjk,rs,rt->rjskt", spread, terms, terms)
         rows = rows.reshape(-1, factor.width, factor.width)
-        information = _summed(rows, groups, factor.groups)
+        information = summed(rows, groups, factor.groups)
         scores_ = (residual[:, :, None] * terms[:, None, :]).reshape(-1, factor.width)
         scores_ *= weights[:, None]
         slope = -effects @ prior
@@ -397,13 +395,6 @@ def _at_mode(
         if np.abs(step).max() < _STILL:
             break
     return scores_, rows
-
-
-def _summed(values: Array, codes: Codes, count: int) -> Array:
-    """Sums of values over codes, ``(code, ...)``."""
-    found = np.zeros((count, *values.shape[1:]))
-    np.add.at(found, codes, values)
-    return found
 
 
 def _root(matrices: Array) -> Array:
@@ -444,18 +435,18 @@ def _ratio_within(
     several = _psus_within(groups, sampling.psus)[groups] > 1
     units = np.where(several, sampling.psus, len(sampling.strata) + sampling.within)
     keys, of_row = np.unique(np.stack([groups, units], axis=1), axis=0, return_inverse=True)
-    sums = _summed(scores_, of_row.ravel(), len(keys))
-    known = _summed(of_rows, of_row.ravel(), len(keys))
+    sums = summed(scores_, of_row.ravel(), len(keys))
+    known = summed(of_rows, of_row.ravel(), len(keys))
     count = np.bincount(keys[:, 0], minlength=n_groups)
     factor = np.where(count > 1, count / np.maximum(count - 1, 1), 0.0)
     if not factor.any():
         return None
-    away = sums - (_summed(sums, keys[:, 0], n_groups) / np.maximum(count, 1)[:, None])[keys[:, 0]]
+    away = sums - (summed(sums, keys[:, 0], n_groups) / np.maximum(count, 1)[:, None])[keys[:, 0]]
     found = (away * factor[keys[:, 0]][:, None]).T @ away
     each = known - known @ spread[keys[:, 0]] @ known
-    whole = _summed(known, keys[:, 0], n_groups)
+    whole = summed(known, keys[:, 0], n_groups)
     centre = (whole - whole @ spread @ whole) / np.maximum(count, 1)[:, None, None]
-    expected = ((_summed(each, keys[:, 0], n_groups) - centre) * factor[:, None, None]).sum(axis=0)
+    expected = ((summed(each, keys[:, 0], n_groups) - centre) * factor[:, None, None]).sum(axis=0)
     over = _root(np.linalg.pinv(expected, hermitian=True))
     ratio = over @ found @ over
     if (np.maximum(count - 1, 0)).sum() < _UNITS_PER_EFFECT * q:
@@ -487,13 +478,13 @@ def _white(density: Density, theta: Array) -> Array:
 # ---------------------------------------------------------------------- their score
 
 
-def score_covariance(density: Density, theta: Array, sampling: Sampling, *, seed: int = 0) -> Array:
-    """Covariance over samples of the weighted score, effects integrated out.
+def score_sums(density: Density, theta: Array, sampling: Sampling, *, seed: int = 0) -> Array:
+    """Sums of the weighted score over every PSU, or their deviations in every replicate.
 
     Parameters
     ----------
     density
-        Of the weighted posterior.
+        Of the weighted posterior; effects are integrated out.
     theta
         Where, ``(theta,)``.
     sampling
@@ -504,22 +495,7 @@ def score_covariance(density: Density, theta: Array, sampling: Sampling, *, seed
     Returns
     -------
     ndarray
-        ``(theta, theta)``, positive semidefinite.
-    """
-    return covariance_of(score_sums(density, theta, sampling, seed=seed), sampling)
-
-
-def covariance_of(sums: Array, sampling: Sampling) -> Array:
-    """Covariance over samples of what `score_sums` gives."""
-    if sampling.replicates is None:
-        return sampling.covariance(sums)
-    return sampling.covariance_of_replicates(sums)
-
-
-def score_sums(density: Density, theta: Array, sampling: Sampling, *, seed: int = 0) -> Array:
-    """Sums of the weighted score over every PSU, or their deviations in every replicate.
-
-    ``(psu or replicate, theta)``; arguments as for `score_covariance`.
+        ``(psu or replicate, theta)``, as `Sampling.loadings` takes sums.
     """
     nodes = nodes_at(density, theta, seed=seed)
     w, replicates = sampling.weights, sampling.replicates

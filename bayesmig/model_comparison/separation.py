@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bayesmig.design.design import Design
 from bayesmig.model_comparison.integrals import lies_in
 from bayesmig.model_comparison.left_out import Estimate
+from bayesmig.survey.sampling import outer_of
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -117,20 +118,13 @@ def sums_of(design: Design, rows: Codes, units: Codes, what: str, weights: Array
             labels = labels + "\0" + pd.Series(strata.astype(str), index=labels.index)
         codes = _codes(labels)
         if role != what and 1 < codes.max() + 1 < n and lies_in(units, codes):
-            return Sums(of_units, _of(units, codes), _of(codes, strata), role)
+            return Sums(of_units, outer_of(units, codes), outer_of(codes, strata), role)
     # Units are their own clusters: what they are drawn within is not known.
     return Sums(of_units, np.arange(n), np.zeros(n, dtype=np.int64), "")
 
 
 def _codes(labels: pd.Series) -> Codes:
     return np.asarray(pd.factorize(labels, sort=True)[0], dtype=np.int64)
-
-
-def _of(inner: Codes, outer: Codes) -> Codes:
-    """The outer code of every inner one."""
-    found = np.zeros(int(inner.max()) + 1, dtype=np.int64)
-    found[inner] = outer
-    return found
 
 
 # ------------------------------------------------------------------------------ weights

@@ -101,7 +101,7 @@ def compare(
     folds
         Left out: importance weights, no refits. A number: units are left out in so many
         parts at random, and theories fitted again without each; ``"all"``: one unit at a
-        time, exactly. Does not apply to ``period``.
+        time. Does not apply to ``period``.
     effects
         Of groups. ``integrated``: the rest of a group tells of its effects, and what is
         left out does not (`bayesmig.model_comparison.integrals`). ``conditional``: as their

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from bayesmig.changes import Groups
 from bayesmig.choice.probabilities import beyond_logit
-from bayesmig.choice.utility import Coefficients, Columns, take_draws
+from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
-from bayesmig.inference.stream import probability_blocks
+from bayesmig.inference.stream import average_probabilities, probability_blocks
 from bayesmig.policy.diversion import diversion
 from bayesmig.policy.interventions import Step, World, columns_of, intervene
 from bayesmig.policy.support import warnings_of
@@ -230,6 +230,10 @@ def _reached(ask: Ask, without: Prepared, within: Prepared) -> Array:
     one = [_row_probabilities(columns, take_draws(c, slice(1))) for columns, c in (without, within)]
     rows = np.flatnonzero((np.abs(one[1] - one[0]) > _SAME).any(axis=1))
     rows = rows if len(rows) else np.arange(len(ask.frame))
+    columns, coefficients = without
+    if ask.redrawing is None:
+        weights = None if ask.weights is None else ask.weights[rows]
+        return average_probabilities(take_rows(columns, rows), coefficients, weights=weights)[:, 0]
     # All rows are kept: what is known of the population is known of all of them.
     is_reached = np.zeros(len(ask.frame), dtype=np.int64)
     is_reached[rows] = 1

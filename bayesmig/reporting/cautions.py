@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bayesmig.plots.numbers import number
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import code, count, counted, listed, percent, verdict
+from bayesmig.reporting.words import code, count, counted, listed, percent, verdict, without_weights
 
 LEVELS = ("problem", "caution", "note")
 
@@ -69,8 +69,7 @@ def _checks(study: StudyFolder) -> Iterator[Caution]:
             continue
         # That the prior has a say weakens what is said, and makes none of it wrong.
         level = "caution" if row["check"] == "prior sensitivity" else "problem"
-        # What became of weights is a note of its own.
-        said = str(row["text"]).split(" Weights: ")[0]
+        said = without_weights(row["text"])
         text = Markup("{} fails the check “{}”. {}").format(code(row["theory"]), row["check"], said)
         yield Caution(level, text, "checks")
     for theory, checks in failed.items():

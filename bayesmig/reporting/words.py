@@ -120,6 +120,11 @@ def badge(word: str) -> Markup:
     return Markup('<span class="badge {}">{}</span>').format(kind, word)
 
 
+def without_weights(text: Any) -> str:
+    """What a check found, without what became of weights, which is a note of its own."""
+    return str(text).split(" Weights: ")[0]
+
+
 def seconds(value: Any) -> str:
     """A duration."""
     value = float(value)

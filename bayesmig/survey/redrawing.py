@@ -37,7 +37,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesmig.survey.sampling import Sampling
+from bayesmig.survey.sampling import Sampling, centred, outer_of, summed
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -95,7 +95,7 @@ class Redrawing:
             units, strata = sampling.psus, sampling.strata
             if len(strata) > MOST_UNITS:
                 groups = _random_groups(strata)
-                units, strata = groups[units], _first(groups, strata)
+                units, strata = groups[units], outer_of(groups, strata)
             return cls(units, strata, 1 - sampling.fractions)
         w = sampling.weights[:, None]
         ones = np.ones_like(sampling.replicates)
@@ -108,28 +108,20 @@ class Redrawing:
         factors = (patterns - 1) * np.sqrt(sampling.scales)
         return cls(units.ravel().astype(np.int64), alone, np.ones(1), factors)
 
-    def loadings(self, scores: Array, psus: Codes) -> Array:
+    def loadings(self, scores: Array, sampling: Sampling) -> Array:
         """What ``z`` adds to sums of scores, ``(z, parameter)``.
 
         Parameters
         ----------
         scores
-            Sums over every PSU, or deviations of every replicate times the root of its scale,
-            ``(psu or replicate, parameter)``.
-        psus
-            PSU of every row, ``(obs,)``.
+            As `Sampling.loadings` takes sums.
+        sampling
+            What this was made of.
         """
         if self.replicates is not None:
-            return scores
-        of_unit = np.zeros((len(self.strata), scores.shape[1]))
-        first = np.zeros(int(psus.max()) + 1, dtype=np.int64)
-        first[psus] = self.units
-        np.add.at(of_unit, first, scores)
-        drawn = np.bincount(self.strata)
-        sums = np.zeros((len(drawn), scores.shape[1]))
-        np.add.at(sums, self.strata, of_unit)
-        spread = np.sqrt(self.left * drawn / np.maximum(drawn - 1, 1))
-        return (of_unit - (sums / drawn[:, None])[self.strata]) * spread[self.strata, None]
+            return sampling.loadings(scores)
+        units = outer_of(sampling.psus, self.units)
+        return centred(summed(scores, units, len(self.strata)), self.strata, self.left)
 
     def to_dataset(self) -> xr.Dataset:
         """All of it, but parameters less their mean, which draws have."""
@@ -274,10 +266,3 @@ def _random_groups(strata: Codes) -> Codes:
         inside = rng.permutation(np.flatnonzero(strata == stratum))
         groups[inside] = start + np.arange(len(inside)) % width
     return groups
-
-
-def _first(groups: Codes, strata: Codes) -> Codes:
-    """Stratum of every group."""
-    found = np.zeros(int(groups.max()) + 1, dtype=np.int64)
-    found[groups] = strata
-    return found

@@ -63,38 +63,63 @@ class Sampling:
             return int(np.linalg.matrix_rank(self.replicates, rtol=1e-5)) - 1
         return len(self.strata) - len(self.names)
 
-    def covariance(self, totals: Array) -> Array:
-        """Covariance of sums over all PSUs, from each PSU's part of them.
+    def loadings(self, sums: Array) -> Array:
+        """What sums of products, of PSUs or replicates, make a covariance over samples of.
 
         Parameters
         ----------
-        totals
-            Weighted sums over the rows of every PSU, ``(psu, quantity)``.
+        sums
+            Weighted sums over the rows of every PSU, or with replicate weights deviations of
+            every replicate's sums from those of the whole sample, ``(psu or replicate,
+            quantity)``.
 
         Returns
         -------
         ndarray
-            ``(quantity, quantity)``: the sum over strata of ``(1 - f) m / (m - 1)`` times the
-            products of deviations from the mean of the stratum's ``m`` PSUs.
+            Of the same shape: `centred`, or times the root of the replicate's scale.
         """
-        drawn = np.bincount(self.strata, minlength=len(self.names))
-        sums = np.zeros((len(self.names), totals.shape[1]))
-        np.add.at(sums, self.strata, totals)
-        away = totals - (sums / drawn[:, None])[self.strata]
-        # A stratum of which all PSUs were drawn adds nothing, one PSU or several.
-        factor = (1 - self.fractions) * drawn / np.maximum(drawn - 1, 1)
-        return np.asarray((away * factor[self.strata][:, None]).T @ away)
+        if self.scales is not None:
+            return np.asarray(np.sqrt(self.scales)[:, None] * sums)
+        return centred(sums, self.strata, 1 - self.fractions)
 
-    def covariance_of_replicates(self, deviations: Array) -> Array:
-        """Covariance of sums, from their deviations in every replicate.
+    def covariance(self, sums: Array) -> Array:
+        """Covariance of sums over all rows, ``(quantity, quantity)``, of what `loadings` takes."""
+        of = self.loadings(sums)
+        return np.asarray(of.T @ of)
 
-        Parameters
-        ----------
-        deviations
-            Of each replicate's sums from those of the whole sample, ``(replicate, quantity)``.
-        """
-        assert self.scales is not None
-        return np.asarray((deviations * self.scales[:, None]).T @ deviations)
+
+def centred(totals: Array, strata: Codes, left: Array) -> Array:
+    """Totals of units less the mean of their stratum, times ``sqrt(left m / (m - 1))``.
+
+    Their products sum to the covariance of sums over all units.
+
+    Parameters
+    ----------
+    totals
+        ``(unit, quantity)``.
+    strata
+        Of every unit; one with a single unit, or of which all were drawn, adds nothing.
+    left
+        What a finite population leaves of the variance, ``(stratum,)``: ``1 - f``.
+    """
+    drawn = np.bincount(strata, minlength=len(left))
+    means = summed(totals, strata, len(left)) / np.maximum(drawn, 1)[:, None]
+    spread = np.sqrt(left * drawn / np.maximum(drawn - 1, 1))
+    return np.asarray((totals - means[strata]) * spread[strata, None])
+
+
+def summed(values: Array, codes: Codes, count: int) -> Array:
+    """Sums of values over codes, ``(code, ...)``."""
+    found = np.zeros((count, *values.shape[1:]))
+    np.add.at(found, codes, values)
+    return found
+
+
+def outer_of(inner: Codes, outer: Codes) -> Codes:
+    """The outer code of every inner one, of which each lies in one."""
+    found = np.zeros(int(inner.max()) + 1, dtype=np.int64)
+    found[inner] = outer
+    return found
 
 
 def normalised(weights: Array) -> Array:
@@ -155,8 +180,7 @@ def _units(survey: Survey) -> tuple[Codes, Codes, tuple[str, ...], str]:
     # A label of a PSU is read within its stratum: two strata may both have a PSU 1.
     keys = pd.DataFrame({"stratum": in_stratum, "unit": pd.factorize(unit)[0]})
     psus = keys.groupby(["stratum", "unit"], sort=True).ngroup().to_numpy().astype(np.int64)
-    strata = np.zeros(psus.max() + 1, dtype=np.int64)
-    strata[psus] = in_stratum
+    strata = outer_of(psus, in_stratum)
     plural = {"psu": "PSUs", "household": "households", "person": "persons"}.get(role, "rows")
     words = plural if role == "psu" else f"{plural} (no PSU is declared)"
     return psus, strata, tuple(map(str, names)), words

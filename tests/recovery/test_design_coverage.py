@@ -55,6 +55,19 @@ def census(population: pd.DataFrame) -> np.ndarray:
     return np.asarray(minimize(loss, np.zeros(6), jac=True, method="BFGS").x.reshape(3, 2))
 
 
+def sample(population: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Places and people drawn by what was chosen."""
+    return draw_sample(
+        population,
+        psu="place",
+        psus=100,
+        persons=10,
+        seed=seed,
+        favour={"internal": 2.0, "international": 4.0},
+        favour_places={"international": 3.0},
+    )
+
+
 @dataclass(frozen=True)
 class Covered:
     """Whether intervals hold the population's values: six coefficients, three shares."""
@@ -71,15 +84,7 @@ def spec(weights: str) -> ModelSpec:
 def replicate(
     population: pd.DataFrame, truth: np.ndarray, shares: np.ndarray, seed: int
 ) -> Covered:
-    drawn = draw_sample(
-        population,
-        psu="place",
-        psus=100,
-        persons=10,
-        seed=seed,
-        favour={"internal": 2.0, "international": 4.0},
-        favour_places={"international": 3.0},
-    )
+    drawn = sample(population, seed)
     survey = read_survey(
         drawn,
         {"choice": "choice", "weight": "weight", "psu": "psu"},
@@ -172,15 +177,7 @@ def test_shares_of_theories_with_groups_cover_the_population(by: str, within: fl
     spec = theory("female + wealth", groups=[{"by": "origin"}], weights="pseudo")
     of_population, of_sample = [], []
     for seed in range(REPLICATIONS):
-        drawn = draw_sample(
-            population,
-            psu="place",
-            psus=100,
-            persons=10,
-            seed=seed,
-            favour={"internal": 2.0, "international": 4.0},
-            favour_places={"international": 3.0},
-        )
+        drawn = sample(population, seed)
         drawn["psu"] = drawn["psu"].map("d{:03d}".format)
         roles = {"choice": "choice", "weight": "weight", "psu": "psu", "origin": by}
         survey = read_survey(drawn, roles, alternatives={a: a for a in ALTERNATIVES})

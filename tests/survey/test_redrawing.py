@@ -189,7 +189,7 @@ def test_parameters_and_samples_go_together() -> None:
     w, plain = of.weights, Redrawing.of(of)
     # An estimate that is the weighted mean of the first quantity: its score is what units add.
     score = totals(linearised(p[:, :1], CELL, w, 0), of.psus)
-    told = plain.loadings(score, of.psus)
+    told = plain.loadings(score, of)
     variance = (told.T @ told)[0, 0]
     assert variance == pytest.approx(of.covariance(score)[0, 0])
     away = np.random.default_rng(7).normal(0, np.sqrt(variance), (DRAWS, 1))

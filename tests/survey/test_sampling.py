@@ -44,7 +44,7 @@ def mean_and_error(of: Sampling, x: np.ndarray) -> tuple[float, float]:
     score = (x - mean) / w.sum()
     if of.replicates is not None:
         found = of.replicates.T @ x / of.replicates.sum(axis=0)
-        return mean, float(np.sqrt(of.covariance_of_replicates((found - mean)[:, None])[0, 0]))
+        return mean, float(np.sqrt(of.covariance((found - mean)[:, None])[0, 0]))
     totals = np.zeros((len(of.strata), 1))
     np.add.at(totals[:, 0], of.psus, w * score)
     return mean, float(np.sqrt(of.covariance(totals)[0, 0]))
@@ -78,7 +78,7 @@ def test_a_jackknife_agrees_with_linearisation_of_a_total() -> None:
     of, x = sampling_of(read), data["x"].to_numpy()
     totals = of.replicates.T @ x - of.weights @ x
     linear = sampling_of(survey())
-    assert of.covariance_of_replicates(totals[:, None]) == pytest.approx(
+    assert of.covariance(totals[:, None]) == pytest.approx(
         linear.covariance((linear.weights * x)[:, None]), rel=1e-10
     )
     # One replicate for each of 8 PSUs, of rank 7: two strata, each with its weight kept.

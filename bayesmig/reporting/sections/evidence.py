@@ -11,7 +11,7 @@ from bayesmig.reporting.blocks import Block, HtmlTable, prose
 from bayesmig.reporting.figures import Numbered
 from bayesmig.reporting.findings import theory_of_hypotheses
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import badge, code, counted, listed, verdict
+from bayesmig.reporting.words import badge, code, counted, listed, verdict, without_weights
 
 #: Checks of the main theory that ask whether its surveys look like this one.
 _REPRODUCED = (
@@ -70,8 +70,7 @@ def _one(study: StudyFolder, name: str) -> Markup:
     """What one check found."""
     table = _checks(study)
     for row in table[table["check"] == name].to_dict("records"):
-        said = str(row["text"]).split(" Weights: ")[0]
-        return Markup("{} {}").format(badge(verdict(row["passed"])), said)
+        return Markup("{} {}").format(badge(verdict(row["passed"])), without_weights(row["text"]))
     return Markup("{} This check was not made.").format(badge("not asked"))
 
 
