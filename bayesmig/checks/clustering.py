@@ -168,7 +168,7 @@ def clustering(
     Returns
     -------
     CheckResult
-        ``passed`` is ``None`` where no role groups rows, or too few. Table: ``by``,
+        ``passed`` is ``None`` where no role groups rows, or choosers are too few. Table: ``by``,
         ``alternative``, ``observed`` and ``predicted`` gap, ``lower``, ``upper``,
         ``p_value``, ``p_adjusted``, ``groups`` (their number), ``fitted`` (whether the
         theory gives these groups effects).
@@ -205,7 +205,7 @@ def _fitted(design: Design, role: str) -> bool:
 def _text(table: pd.DataFrame, judgement: Judgement) -> str:
     roles = ", ".join(dict.fromkeys(table["by"]))
     if judgement.passed is None:
-        return f"Not asked: groups by {roles} are too few, or hold too few rows each."
+        return f"Not asked: no alternative has {_LEAST_CHOOSERS} choosers and as many others."
     if not judgement.failed.any():
         fitted = ", ".join(dict.fromkeys(table.loc[table["fitted"], "by"]))
         why = (

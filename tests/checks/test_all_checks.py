@@ -8,7 +8,7 @@ from bayesmig.errors import QuestionError
 from bayesmig.posterior import Posterior, load
 from bayesmig.survey.survey import Survey
 from tests.checks.worlds import laplace
-from tests.fabricate import TRUTH, fabricated, small_design, small_survey
+from tests.fabricate import TRUTH, fabricated, small_design, small_survey, theory
 
 EVERYTHING = " + ".join(name for name in TRUTH if name != "asc")
 NAMES = [
@@ -192,3 +192,19 @@ def test_unknown_column_is_refused_before_anything_is_drawn(posterior: Posterior
 
 def test_it_is_public() -> None:
     assert bm.check is check
+
+
+def test_reliability_of_a_preview_with_groups_is_not_judged() -> None:
+    survey = small_survey(900, seed=1, origins=60)
+    options = {"seed": 1, "method": "preview", "progress": False}
+    found = {
+        bool(groups): next(
+            r
+            for r in check(bm.fit(theory("female", groups=groups), survey, **options))
+            if r.name.startswith("reliability")
+        )
+        for groups in ([], [{"by": "origin"}])
+    }
+    assert found[True].passed is None
+    assert found[True].text.startswith("Not judged, since draws are an approximation")
+    assert found[False].passed is not None

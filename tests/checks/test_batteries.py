@@ -1,6 +1,7 @@
 """Statistics of whole surveys: against loops, in true worlds and in planted ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -218,6 +219,14 @@ def pairs_of(survey: Survey) -> dict[str, set[str]]:
     near = neighbours_of(laplace(design, survey=survey), of).toarray()
     assert np.allclose(near.sum(axis=1), 1)
     return {a: {of.labels[k] for k in np.flatnonzero(near[i])} for i, a in enumerate(of.labels)}
+
+
+def test_neighbours_are_not_taken_from_regions_where_the_survey_is_not_at_hand() -> None:
+    survey = small_survey(400, origins=30)
+    design = build_design(theory("female"), survey)
+    posterior = laplace(design, survey=survey)
+    assert neighbours_of(posterior, places(design)) is not None
+    assert neighbours_of(replace(posterior, survey=None), places(design)) is None
 
 
 def test_neighbours_by_coordinates_are_the_nearest() -> None:

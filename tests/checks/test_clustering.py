@@ -115,6 +115,14 @@ def test_only_roles_with_several_rows_are_looked_at() -> None:
     assert [g.by for g in groups] == ["origin", "region", "household"]
 
 
+def test_too_few_choosers_are_not_asked() -> None:
+    """Eight rows in two origins: whatever they chose, nothing is told of their likeness."""
+    survey = survey_of(small_frame(8, seed=1, origins=2).drop(columns=["region", "weight"]))
+    found = asked(laplace(small_design("1", survey=survey, groups=[]), survey=survey))
+    assert found.passed is None
+    assert found.text.startswith("Not asked: no alternative has")
+
+
 def test_survey_without_groups_is_not_asked() -> None:
     frame = small_frame(200).drop(columns=["origin", "region", "household", "person"])
     result = asked(fitted(survey_of(frame), groups=[]))  # type: ignore[arg-type]

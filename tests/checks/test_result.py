@@ -7,6 +7,7 @@ import pytest
 from bayesmig.checks.result import (
     ALARM,
     CheckResult,
+    Judgement,
     adjust,
     freed_scores,
     group_scores,
@@ -165,6 +166,13 @@ def test_values_without_spread_or_number_are_not_tested() -> None:
     assert not found.failed.any()
     assert found.smallest == 1.0
     assert np.isnan(found.p_value[1])
+
+
+def test_nothing_tested_is_neither_passed_nor_failed() -> None:
+    nan = np.full(2, np.nan)
+    assert Judgement(nan, nan).passed is None
+    assert Judgement(nan, np.array([np.nan, 0.2])).passed is True
+    assert Judgement(nan, np.array([0.01, np.nan])).passed is False
 
 
 def test_result_is_frozen() -> None:

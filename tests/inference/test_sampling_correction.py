@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy.optimize import minimize
@@ -520,6 +521,43 @@ def test_the_rule_is_said_in_every_answer(tmp_path: Any) -> None:
     assert bm.predictions(again).header == answer.header
     assert bm.predictions(again).summary.equals(answer.summary)
     assert again.data["sampling"].equals(pseudo().data["sampling"])
+
+
+@pytest.mark.parametrize("by", [None, "region", "origin"])
+def test_averages_are_over_samples_of_the_design_by_hand(by: str | None) -> None:
+    """Units count as often as each draw's sample has them; a unit alone counts once."""
+    posterior, frame = pseudo(), pseudo().frame
+    rows = bm.predictions(posterior, by="obs").draws.to_numpy().reshape(-1, len(frame), 3)
+    assert posterior.redrawing is not None
+    counts = posterior.redrawing.multipliers(len(rows))[:, posterior.redrawing.units]
+    weights = counts * frame["weight"].to_numpy()
+    cells = pd.Series("all", frame.index) if by is None else frame[by]
+    answer = bm.predictions(posterior, by=by)
+    found = answer.draws.to_numpy().reshape(len(rows), -1, 3)
+    for k, label in enumerate(sorted(cells.unique())):
+        here = (cells == label).to_numpy()
+        w = weights[:, here, None]
+        by_hand = (w * rows[:, here]).sum(axis=1) / w.sum(axis=1)
+        assert found[:, k] == pytest.approx(by_hand, abs=1e-9)
+    says = "the population's averages" if by != "origin" else "within one sampling unit"
+    assert says in answer.header["sample"]
+    # The negative control: of the rows as they are given the intervals are shorter.
+    given = bm.predictions(posterior, by=by, newdata=frame)
+    assert "as they are given" in given.header["sample"]
+    shorter = given.summary["sd"] < 0.95 * answer.summary["sd"]
+    assert shorter.all() if by is None else (by == "region" or not shorter.any())
+
+
+def test_what_is_drawn_anew_or_unweighted_is_not_redrawn() -> None:
+    for options in ({"groups": "new"}, {"wts": False}, {"wts": "weight"}):
+        assert "as they are given" in bm.predictions(pseudo(), **options).header["sample"]
+
+
+def test_diversion_is_the_same_whatever_the_cells() -> None:
+    one, other = (
+        bm.counterfactual(pseudo(), "border_closure", by=by).diversion for by in (None, "region")
+    )
+    pd.testing.assert_frame_equal(one, other)
 
 
 def test_every_shared_parameter_shows_its_design_effect() -> None:
