@@ -4,7 +4,8 @@ What the other rows of a group say of one is a sum over points of the effects, f
 (`bayesmig.model_comparison.integrals`). With the odds of every alternative to the chosen one
 at no effects, ``odds = exp(V_j - V_y)``, the inverse of a row's probability at effects ``u``
 is ``sum_j odds_j f_j / f_y`` with ``f = exp(z'u)``: no exponential or logarithm of a row is
-taken where effects are constants, and one logarithm for a product of many rows.
+taken where effects are constants, and one logarithm for a product of many rows. Loops over
+points are the inner ones, so that they are vectors.
 
 ``odds`` is ``(draw, row, alternative)`` with the base first and zero where an alternative is
 not available; ``chosen (row,)`` numbers alternatives so; ``terms`` is ``(row, term)``, without
@@ -14,90 +15,234 @@ columns where effects are constants; effects at point ``k`` are ``centre + sprea
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bayesmig.inference.compiled import njit
+from bayesmig.inference.kernel import as_bits, exp_near_zero
 
-#: A product is put away as a logarithm before it is larger; of so few it need not be.
+#: A product is put away as a logarithm before it is larger; of so few rows it need not be.
 _LARGE, _FEW = 1e40, 20
 #: Log odds that count as no further, so that no inverse of a probability is infinite.
 FAR = 200.0
-_SUMS = {"reassoc", "contract", "nsz"}
+_SUMS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}}
+_SHARED: dict[str, Any] = {"forceinline": True, **_SUMS}
+_EXACT: dict[str, Any] = {"forceinline": True, "fastmath": {"contract"}}
 
 
-@njit(forceinline=True)
-def _multipliers(f, inverse, u, s, g, centre, spread, z, constant):
-    """Effects of a group at every point and, of constants, ``f`` and its inverse."""
-    width = centre.shape[2]
-    for k in range(z.shape[0]):
-        for a in range(width):
+@njit(**_EXACT)
+def _exponentiate(values, power):
+    """Replace values within `FAR` by their exponentials, as the kernel does."""
+    bits = as_bits(power)
+    for k in range(values.shape[0]):
+        v = values[k]
+        n = v * 1.4426950408889634 + 6755399441055744.0
+        power[k] = n
+        n = n - 6755399441055744.0
+        r = (v - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
+        values[k] = exp_near_zero(r)
+    for k in range(values.shape[0]):
+        bits[k] = (bits[k] + 1023) << 52
+    for k in range(values.shape[0]):
+        values[k] *= power[k]
+
+
+@njit(**_SHARED)
+def _group_effects(u, s, g, centre, spread, z):
+    """Effects of a group at every point, ``(width, point)``."""
+    for a in range(centre.shape[2]):
+        row = u[a]
+        for k in range(z.shape[0]):
             value = centre[s, g, a]
-            for b in range(width):
+            for b in range(centre.shape[2]):
                 value += spread[s, g, a, b] * z[k, b]
-            value = min(max(value, -FAR), FAR)
-            u[k, a] = value
-            if constant:
-                f[k, a + 1] = np.exp(value)
-                inverse[k, a + 1] = np.exp(-value)
+            row[k] = min(max(value, -FAR), FAR)
 
 
-@njit(forceinline=True, fastmath=_SUMS)
-def _of_constants(odds, s, first, stop, chosen, f, inverse, k):
-    """Product over rows of inverse probabilities of what they chose, and logs put away."""
-    total, product = 0.0, 1.0
+@njit(**_SHARED)
+def _group_multipliers(f, inverse, u, power):
+    """``f`` and its inverse where effects are constants, ``(alternative, point)``."""
+    for j in range(1, f.shape[0]):
+        f[j], inverse[j] = u[j - 1], -u[j - 1]
+        _exponentiate(f[j], power)
+        _exponentiate(inverse[j], power)
+
+
+@njit(**_SHARED)
+def _row_multipliers(f, inverse, u, x, y, power):
+    """The same of one row, where effects are coefficients of columns; the chosen one's inverse."""
+    q = x.shape[0]
+    for j in range(1, f.shape[0]):
+        index = f[j]
+        index[:] = 0.0
+        for t in range(q):
+            column = u[(j - 1) * q + t]
+            for k in range(index.shape[0]):
+                index[k] += column[k] * x[t]
+        for k in range(index.shape[0]):
+            index[k] = min(max(index[k], -FAR), FAR)
+        if j == y:
+            inverse[j] = -index
+            _exponentiate(inverse[j], power)
+        _exponentiate(index, power)
+
+
+@njit(**_SHARED)
+def _multiply_row(product, logs, value, odds, f, inverse):
+    """Multiply by a row's inverse probability at every point; large products are put away."""
+    value[:] = odds[0]
+    for j in range(1, odds.shape[0]):
+        row, ratio = f[j], odds[j]
+        for k in range(value.shape[0]):
+            value[k] += ratio * row[k]
+    total = 0.0
+    for k in range(value.shape[0]):
+        product[k] *= value[k] * inverse[k]
+        total += product[k]
+    if total > _LARGE:
+        for k in range(value.shape[0]):
+            logs[k] += np.log(product[k])
+            product[k] = 1.0
+
+
+@njit(**_SHARED)
+def _multiply_constants(product, logs, odds, s, first, stop, chosen, f, inverse):
+    """Of rows whose multipliers are their group's: four points at a time, in registers."""
+    for k in range(0, product.shape[0], 4):
+        p0 = p1 = p2 = p3 = 1.0
+        for i in range(first, stop):
+            y = chosen[i]
+            v0 = v1 = v2 = v3 = odds[s, i, 0]
+            for j in range(1, odds.shape[2]):
+                ratio = odds[s, i, j]
+                v0 += ratio * f[j, k]
+                v1 += ratio * f[j, k + 1]
+                v2 += ratio * f[j, k + 2]
+                v3 += ratio * f[j, k + 3]
+            p0 *= v0 * inverse[y, k]
+            p1 *= v1 * inverse[y, k + 1]
+            p2 *= v2 * inverse[y, k + 2]
+            p3 *= v3 * inverse[y, k + 3]
+            if p0 + p1 + p2 + p3 > _LARGE:
+                logs[k] += np.log(p0)
+                logs[k + 1] += np.log(p1)
+                logs[k + 2] += np.log(p2)
+                logs[k + 3] += np.log(p3)
+                p0 = p1 = p2 = p3 = 1.0
+        product[k], product[k + 1], product[k + 2], product[k + 3] = p0, p1, p2, p3
+
+
+@njit(**_SHARED)
+def _multiply_rows(product, logs, odds, s, first, stop, chosen, terms, u, f, inverse, work):
+    """Inverse probabilities of rows, multiplied: ``exp(logs) product`` at every point."""
+    logs[:] = 0.0
+    if terms.shape[1] == 0:
+        _multiply_constants(product, logs, odds, s, first, stop, chosen, f, inverse)
+        return
+    product[:] = 1.0
     for i in range(first, stop):
-        value = odds[s, i, 0]
-        for j in range(1, odds.shape[2]):
-            value += odds[s, i, j] * f[k, j]
-        product *= value * inverse[k, chosen[i]]
-        if product > _LARGE:
-            total += np.log(product)
-            product = 1.0
-    return total, product
+        y = chosen[i]
+        _row_multipliers(f, inverse, u, terms[i], y, work[0])
+        _multiply_row(product, logs, work[1], odds[s, i], f, inverse[y])
 
 
-@njit(forceinline=True, fastmath=_SUMS)
-def _of_terms(odds, s, first, stop, chosen, u, k, terms):
-    """The same, where effects are coefficients of columns."""
-    total, product, q = 0.0, 1.0, terms.shape[1]
-    for i in range(first, stop):
-        top, y = 0.0, chosen[i]
-        if y > 0:
-            for t in range(q):
-                top += u[k, (y - 1) * q + t] * terms[i, t]
-        top = min(max(top, -FAR), FAR)
-        value = odds[s, i, 0] * np.exp(-top)
-        for j in range(1, odds.shape[2]):
-            index = 0.0
-            for t in range(q):
-                index += u[k, (j - 1) * q + t] * terms[i, t]
-            value += odds[s, i, j] * np.exp(min(max(index, -FAR), FAR) - top)
-        product *= value
-        if product > _LARGE:
-            total += np.log(product)
-            product = 1.0
-    return total, product
+@njit(**_SHARED)
+def _scratch(n_alt, width, points):
+    """``f``, its inverse, effects, products, their logs, and two more; points in fours."""
+    n = (points + 3) // 4 * 4
+    return (
+        np.ones((n_alt, n)),
+        np.ones((n_alt, n)),
+        np.zeros((width, n)),
+        np.empty(n),
+        np.empty(n),
+        np.empty((2, n)),
+    )
 
 
-@njit(fastmath=_SUMS)
+@njit(**_SUMS)
 def group_sums(odds, chosen, terms, group_at, centre, spread, z, out):
     """Log-likelihoods of groups, whose rows begin at ``group_at``, ``(draw, point, group)``."""
-    n, constant, points = odds.shape[1], terms.shape[1] == 0, z.shape[0]
-    f, u = np.ones((points, odds.shape[2])), np.empty((points, centre.shape[2]))
-    inverse = np.ones_like(f)
+    n, n_alt, points = odds.shape[1], odds.shape[2], z.shape[0]
+    f, inverse, u, product, logs, work = _scratch(n_alt, centre.shape[2], points)
     for s in range(odds.shape[0]):
         for g in range(group_at.shape[0]):
             first, stop = group_at[g], group_at[g + 1] if g + 1 < group_at.shape[0] else n
-            _multipliers(f, inverse, u, s, g, centre, spread, z, constant)
+            _group_effects(u, s, g, centre, spread, z)
+            if terms.shape[1] == 0:
+                _group_multipliers(f, inverse, u, work[0])
+            _multiply_rows(product, logs, odds, s, first, stop, chosen, terms, u, f, inverse, work)
             for k in range(points):
-                if constant:
-                    total, product = _of_constants(odds, s, first, stop, chosen, f, inverse, k)
-                else:
-                    total, product = _of_terms(odds, s, first, stop, chosen, u, k, terms)
-                out[s, k, g] = -(total + np.log(product))
+                out[s, k, g] = -(logs[k] + np.log(product[k]))
 
 
-@njit(fastmath=_SUMS)
+@njit(**_SHARED)
+def _add_row(slope, bend, share, y, terms, i, constant):
+    """Add a row's derivatives by the effects of its group, of probabilities ``share``."""
+    q = 1 if constant else terms.shape[1]
+    for a in range(slope.shape[0]):
+        j, x = a // q + 1, 1.0 if constant else terms[i, a % q]
+        slope[a] += ((1.0 if y == j else 0.0) - share[j]) * x
+        for b in range(a + 1):
+            k, w = b // q + 1, 1.0 if constant else terms[i, b % q]
+            bend[a, b] -= ((share[j] if j == k else 0.0) - share[j] * share[k]) * x * w
+
+
+@njit(**_SUMS)
+def group_derivatives(odds, chosen, terms, group_at, at, going, slope, bend):
+    """Derivatives of the log-likelihoods of groups by their effects, in one pass.
+
+    Parameters
+    ----------
+    at
+        The effects, ``(draw, group, width)``.
+    going
+        Of which draws and groups; others stay as they are, ``(draw, group)``.
+    slope, bend
+        First and second derivatives, overwritten, ``(draw, group, width)`` and
+        ``(draw, group, width, width)``.
+    """
+    n, constant, q = odds.shape[1], terms.shape[1] == 0, max(terms.shape[1], 1)
+    share, width = np.ones(odds.shape[2]), at.shape[2]
+    f = np.ones(odds.shape[2])
+    for s in range(odds.shape[0]):
+        for g in range(group_at.shape[0]):
+            if not going[s, g]:
+                continue
+            first, stop = group_at[g], group_at[g + 1] if g + 1 < group_at.shape[0] else n
+            slope[s, g], bend[s, g] = 0.0, 0.0
+            for a in range(width if constant else 0):
+                f[a + 1] = np.exp(min(max(at[s, g, a], -FAR), FAR))
+            for i in range(first, stop):
+                total = odds[s, i, 0]
+                for j in range(1, odds.shape[2]):
+                    if not constant:
+                        index = 0.0
+                        for t in range(q):
+                            index += at[s, g, (j - 1) * q + t] * terms[i, t]
+                        f[j] = np.exp(min(max(index, -FAR), FAR))
+                    share[j] = odds[s, i, j] * f[j]
+                    total += share[j]
+                for j in range(1, odds.shape[2]):
+                    share[j] /= total
+                _add_row(slope[s, g], bend[s, g], share, chosen[i], terms, i, constant)
+            for a in range(width):
+                for b in range(a):
+                    bend[s, g, b, a] = bend[s, g, a, b]
+
+
+@njit(**_SHARED)
+def _average_multipliers(average, f, inverse, weights):
+    """Of the odds of each alternative to each chosen one, ``(chosen, alternative)``."""
+    average[:] = 0.0
+    for y in range(f.shape[0]):
+        for j in range(f.shape[0]):
+            for k in range(weights.shape[0]):
+                average[y, j] += weights[k] * f[j, k] * inverse[y, k]
+
+
+@njit(**_SUMS)
 def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, weights, out):
     """``log sum_k w_k / p_c(u_k)`` of cells of rows, each in one of the groups.
 
@@ -110,31 +255,34 @@ def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, weight
     out
         Overwritten, ``(draw, cell)``.
     """
-    n, constant, points = odds.shape[1], terms.shape[1] == 0, z.shape[0]
-    f, u = np.ones((points, odds.shape[2])), np.empty((points, centre.shape[2]))
-    inverse, logs = np.ones_like(f), np.empty(points)
+    n, n_alt, points = odds.shape[1], odds.shape[2], z.shape[0]
+    f, inverse, u, product, logs, work = _scratch(n_alt, centre.shape[2], points)
+    constant, average = terms.shape[1] == 0, np.empty((n_alt, n_alt))
     for s in range(odds.shape[0]):
         for c in range(cell_at.shape[0]):
             g, first = groups[c], cell_at[c]
             stop = cell_at[c + 1] if c + 1 < cell_at.shape[0] else n
             if c == 0 or g != groups[c - 1]:
-                _multipliers(f, inverse, u, s, g, centre, spread, z, constant)
-            found, top = 0.0, -1e308
-            for k in range(points):
+                _group_effects(u, s, g, centre, spread, z)
                 if constant:
-                    total, product = _of_constants(odds, s, first, stop, chosen, f, inverse, k)
-                else:
-                    total, product = _of_terms(odds, s, first, stop, chosen, u, k, terms)
-                if stop - first <= _FEW:
-                    if total > 0.0:
-                        product *= np.exp(total)
-                    found += weights[s, k, g] * product
-                else:
-                    logs[k] = total + np.log(product) + np.log(max(weights[s, k, g], 1e-300))
-                    top = max(top, logs[k])
-            if stop - first <= _FEW:
+                    _group_multipliers(f, inverse, u, work[0])
+                    _average_multipliers(average, f, inverse, weights[s, :, g])
+            found, top = 0.0, -1e308
+            if constant and stop - first == 1:
+                # The inverse probability of one row is linear in its odds.
+                for j in range(n_alt):
+                    found += odds[s, first, j] * average[chosen[first], j]
                 out[s, c] = np.log(found)
                 continue
+            _multiply_rows(product, logs, odds, s, first, stop, chosen, terms, u, f, inverse, work)
+            if stop - first <= _FEW:
+                for k in range(points):
+                    found += weights[s, k, g] * product[k] * np.exp(logs[k])
+                out[s, c] = np.log(found)
+                continue
+            for k in range(points):
+                logs[k] += np.log(product[k]) + np.log(max(weights[s, k, g], 1e-300))
+                top = max(top, logs[k])
             for k in range(points):
                 found += np.exp(logs[k] - top)
             out[s, c] = top + np.log(found)

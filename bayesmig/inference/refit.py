@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -29,8 +30,8 @@ Array = NDArray[np.float64]
 _DRAWS, _LEAST = 400, 100
 #: Share of all weight that the lightest draws have, a few of which stand for all of them.
 _LIGHT, _FEW, _LIGHT_STREAM = 0.002, 8, 2**21
-#: Chains where they are run, their draws, and what will do of them.
-_CHAINS, _CHAIN_DRAWS, _MAX_R_HAT = 4, 250, 1.05
+#: Chains where they are run, what will do of them, and their draws: the next where fewer will not.
+_CHAINS, _MAX_R_HAT, _CHAIN_DRAWS = 4, 1.05, (250, 1000)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,20 +157,27 @@ def _worthy(log_weights: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
 
 
 def _chains(design: Design, seed: int, progress: Progress) -> Refit:
-    """Chains of the route that a fit would take."""
-    tree = routes.chains_of(design, seed, _CHAINS, _CHAIN_DRAWS, progress)
-    draws, of = tree["posterior"].to_dataset(), tree["diagnostics"].to_dataset()
+    """Chains of the route that a fit would take, longer ones where short ones do not converge."""
+    for n_draws in _CHAIN_DRAWS:
+        tree = routes.chains_of(design, seed, _CHAINS, n_draws, progress)
+        problems = _problems(tree["diagnostics"].to_dataset())
+        if not problems:
+            break
+    draws, n = tree["posterior"].to_dataset(), _CHAINS * n_draws
     named = {
-        str(name): values.transpose("chain", "draw", ...).to_numpy().reshape(-1, *values.shape[2:])
+        str(name): values.transpose("chain", "draw", ...).to_numpy().reshape(n, *values.shape[2:])
         for name, values in draws.data_vars.items()
     }
-    n = _CHAINS * _CHAIN_DRAWS
-    problems = []
-    if not (worst := float(of["r_hat"].max())) <= _MAX_R_HAT:
-        problems.append(f"R-hat {worst:.2f} > {_MAX_R_HAT}")
-    if not (least := float(of["ess_bulk"].min())) >= _LEAST:
-        problems.append(f"bulk ESS {least:.0f} < {_LEAST}")
-    return Refit(_coefficients(design, named), named, np.full(n, -np.log(n)), tuple(problems))
+    return Refit(_coefficients(design, named), named, np.full(n, -np.log(n)), problems)
+
+
+def _problems(diagnostics: xr.Dataset) -> tuple[str, ...]:
+    found = []
+    if not (worst := float(diagnostics["r_hat"].max())) <= _MAX_R_HAT:
+        found.append(f"R-hat {worst:.2f} > {_MAX_R_HAT}")
+    if not (least := float(diagnostics["ess_bulk"].min())) >= _LEAST:
+        found.append(f"bulk ESS {least:.0f} < {_LEAST}")
+    return tuple(found)
 
 
 def _coefficients(design: Design, named: Mapping[str, Any]) -> Coefficients:

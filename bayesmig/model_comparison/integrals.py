@@ -38,9 +38,11 @@ from bayesmig.inference.stream import RowLogLikelihood, shared
 from bayesmig.model_comparison.quadrature import (
     NEAR,
     STEP,
+    Derivatives,
     Placed,
     Rule,
     Sums,
+    differences,
     log_sum_exp,
     placed_at_mode,
     rules,
@@ -56,8 +58,8 @@ points: Any = compiled
 EXACT = 0.4
 #: Draws, and rows at most, by which the number of points is chosen.
 _PILOT_DRAWS, _PILOT_ROWS = 12, 20_000
-#: Rounds that are usual, by which passes are counted.
-_USUAL = 3
+#: Rounds that are usual, by which passes are counted, and passes that exact derivatives cost.
+_USUAL, _EXACTLY = 3, 2
 #: Numbers (points × draws × rows) that stand beside each other, 120 MB, of so many draws.
 _BLOCK_SIZE, _TOGETHER = 15_000_000, 400
 
@@ -244,10 +246,12 @@ class Densities:
     @property
     def passes(self) -> int:
         """How often rows are passed over, for every draw."""
-        found = 1
+        found, exact = 1, not _by_differences(self._factors, self._columns)
         for factor, of in zip(reversed(self._factors), reversed(self._rules), strict=True):
             w = factor.width
-            found *= _USUAL * (1 + 2 * w + w * (w - 1) // 2) + len(of[self.level].z)
+            derivatives = _EXACTLY if exact else 1 + 2 * w + w * (w - 1) // 2
+            found *= _USUAL * derivatives + len(of[self.level].z)
+            exact = False  # those of an outer factor are differences
         return found
 
     def _enough(self) -> tuple[int, float]:
@@ -332,7 +336,7 @@ class _Piece:
 
     def _likelihood(self, others: Coefficients) -> _Logit | _Any:
         """Of some draws, by effects."""
-        if any(f.of_tastes for f in self.factors) or beyond_logit(self.columns):
+        if _by_differences(self.factors, self.columns):
             return _Any(self.factors, self.codes, self.columns, self.choice, others)
         return _Logit(self.factors, self.codes, self.columns, self.choice, others)
 
@@ -354,10 +358,12 @@ class _Piece:
         steps = [factor.steps for factor in self.factors]
         if len(self.factors) == 1:
             sums = partial(of.group_sums, at=self.whole_at)
-            return [placed_at_mode(sums, starts[0], roots[0], steps[0])], sums
+            slopes = of.derivatives(self.whole_at, steps[0])
+            return [placed_at_mode(slopes, starts[0], roots[0], steps[0])], sums
         of.set_outer(turned(roots[0], starts[0]))
         inner_sums: Sums = partial(of.group_sums, at=self.inner_at)
-        inside = placed_at_mode(inner_sums, starts[1], roots[1], steps[1])
+        slopes = of.derivatives(self.inner_at, steps[1])
+        inside = placed_at_mode(slopes, starts[1], roots[1], steps[1])
         where, log_weights = inside.effects, inside.log_weights(rule)
 
         def outer_sums(centre: Array, spread: Array, z: Array) -> Array:
@@ -369,7 +375,8 @@ class _Piece:
                 found.append(np.add.reduceat(integrals, self.inner_in_whole, axis=1))
             return np.stack(found, axis=1)
 
-        return [placed_at_mode(outer_sums, starts[0], roots[0], steps[0]), inside], outer_sums
+        slopes = differences(outer_sums, steps[0])
+        return [placed_at_mode(slopes, starts[0], roots[0], steps[0]), inside], outer_sums
 
     def densities(self, draws: Codes, of_rules: Sequence[Rule]) -> Array:
         """``(draw, cell)``; of nested factors ``(draw, group)``."""
@@ -387,6 +394,11 @@ class _Piece:
         rest = of.rest(*where, rule.z, shares, self.cell_at, self.inner_of_cell)
         several = np.bincount(self.inner_of_cell)[self.inner_of_cell] > 1
         return np.where(several, -rest, whole[:, self.inner_of_cell])
+
+
+def _by_differences(factors: Sequence[Factor], columns: Columns) -> bool:
+    """Whether slopes of likelihoods by effects are differences."""
+    return any(f.of_tastes for f in factors) or bool(beyond_logit(columns))
 
 
 class _Any:
@@ -425,6 +437,10 @@ class _Any:
         found = [np.add.reduceat(self._at(centre + spread @ of), at, axis=1) for of in z]
         return np.stack(found, axis=1)
 
+    def derivatives(self, at: Codes, steps: Array) -> Derivatives:
+        """Of log-likelihoods of groups whose rows begin so."""
+        return differences(partial(self.group_sums, at=at), steps)
+
     def rest(
         self, centre: Array, spread: Array, z: Array, shares: Array, at: Codes, groups: Codes
     ) -> Array:
@@ -449,15 +465,22 @@ class _Logit:
         names = {factor.by for factor in factors}
         terms = [columns.groups[factor.by][1] for factor in factors]
         left = {by: of for by, of in columns.groups.items() if by not in names}
-        utility = utilities(np, replace(columns, groups=left), others)
         order = [columns.base, *(j for j in range(columns.n_alternatives) if j != columns.base)]
         self.chosen = np.argsort(order)[choice]
-        relative = utility - np.take_along_axis(utility, choice[None, :, None], axis=2)
-        if columns.available is not None:
-            relative = np.where(columns.available, relative, -np.inf)
-        relative = np.minimum(relative[:, :, order], points.FAR / 2)
-        self._base = np.ascontiguousarray(np.exp(relative))
+        plain, n_draws = replace(columns, groups=left), len(others.persons)
+        self._base = np.empty((n_draws, len(choice), columns.n_alternatives))
+
+        def work(draws: slice) -> None:
+            utility = utilities(np, plain, take_draws(others, draws))
+            utility -= np.take_along_axis(utility, choice[None, :, None], axis=2)
+            if columns.available is not None:
+                utility[:, ~columns.available] = -np.inf
+            np.minimum(utility, points.FAR / 2, out=utility)
+            np.exp(utility[:, :, order], out=self._base[draws])
+
+        shared(work, n_draws)
         self.odds, self._outer_codes, self._outer_terms = self._base, codes[0], terms[0]
+        self._width = (columns.n_alternatives - 1) * terms[-1].shape[1]
         constant = terms[-1].shape[1] == 1 and bool((terms[-1] == 1).all())
         self.terms = terms[-1][:, :0] if constant else np.ascontiguousarray(terms[-1])
 
@@ -479,6 +502,21 @@ class _Logit:
 
         shared(work, len(out))
         return out
+
+    def derivatives(self, at: Codes, steps: Array) -> Derivatives:
+        """As of `_Any`, exact."""
+        shape = len(self.odds), len(at), self._width
+        slope, bend = np.zeros(shape), np.zeros((*shape, self._width))
+
+        def derivatives(effects: Array, going: NDArray[np.bool_]) -> tuple[Array, Array]:
+            def work(draws: slice) -> None:
+                found = effects[draws], going[draws], slope[draws], bend[draws]
+                points.group_derivatives(self.odds[draws], self.chosen, self.terms, at, *found)
+
+            shared(work, len(effects))
+            return slope, bend
+
+        return derivatives
 
     def rest(
         self, centre: Array, spread: Array, z: Array, shares: Array, at: Codes, groups: Codes

@@ -28,7 +28,7 @@ Codes = NDArray[np.int64]
 #: Numbers in one block of draws × rows.
 _BLOCK_SIZE = 8_000_000
 #: Passes over rows, times draws, that integrals are given; and draws at least.
-_PASSES, _LEAST_DRAWS = 800_000_000, 400
+_PASSES, _LEAST_DRAWS = 400_000_000, 400
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Adaptive Gauss-Hermite quadrature (Liu and Pierce 1994, doi 10.1093/biomet/81.3.624) for up to
 two effects a group, and importance sampling by quasi-random normals around the same centre for
 more. A group's density is found by Newton steps in coordinates whose prior is standard normal;
-slopes and curvatures are differences, so that any likelihood will do.
+where a likelihood has no slopes and curvatures of its own they are differences.
 """
 
 from __future__ import annotations
@@ -113,6 +113,9 @@ def log_sum_exp(values: Array) -> Array:
 #: Centre ``(draw, group, width)``, spread ``(draw, group, width, width)`` and points ``z``
 #: -> log-likelihoods ``(draw, point, group)`` at effects ``centre + spread z``.
 Sums = Callable[[Array, Array, Array], Array]
+#: Effects ``(draw, group, width)``, and whether they are asked for, ``(draw, group)`` -> slopes
+#: ``(draw, group, width)`` and second derivatives of log-likelihoods; others may hold anything.
+Derivatives = Callable[[Array, NDArray[np.bool_]], tuple[Array, Array]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,30 +147,33 @@ class Placed:
         return found
 
 
-def placed_at_mode(sums: Sums, v: Array, prior_root: Array, steps: Array) -> Placed:
+def placed_at_mode(derivatives: Derivatives, v: Array, prior_root: Array, steps: Array) -> Placed:
     """Newton steps to the mode of a group's log-likelihood less ``|v|^2 / 2``, and its curvature.
 
     Parameters
     ----------
-    sums
-        Log-likelihoods of groups.
+    derivatives
+        Of log-likelihoods of groups.
     v
         Where to start, in coordinates whose prior is standard normal.
     prior_root
         ``(draw, width, width)``.
     steps
-        Of differences.
+        How far effects move utilities by `STEP`.
     """
     one, most = np.eye(v.shape[-1]), _FAR / STEP * steps
+    going, root = np.ones(v.shape[:-1], dtype=bool), np.broadcast_to(one, (*v.shape, len(steps)))
     for _ in range(_ROUNDS):
-        slope, bend = _derivatives(sums, turned(prior_root, v), steps)
+        slope, bend = derivatives(turned(prior_root, v), going)
         pull = np.einsum("sji,sgj->sgi", prior_root, slope) - v
         curvature = -np.einsum("sji,sgjk,skl->sgil", prior_root, bend, prior_root, optimize=True)
-        root = _cholesky(_convex(curvature) + one)
-        move = _solve_upper(root, solve_lower(root, pull))
+        there = _cholesky(_convex(curvature) + one)
+        move = _solve_upper(there, solve_lower(there, pull))
         far = (np.abs(turned(prior_root, move)) / most).max(axis=-1, keepdims=True)
-        v = v + move / np.maximum(far, 1.0)
-        if not ((pull * move).sum(axis=-1) > _GAIN).any():
+        v = np.where(going[..., None], v + move / np.maximum(far, 1.0), v)
+        root = np.where(going[..., None, None], there, root)
+        going = going & ((pull * move).sum(axis=-1) > _GAIN)
+        if not going.any():
             break
     return Placed(prior_root, v, root)
 
@@ -187,22 +193,26 @@ def _convex(curvature: Array) -> Array:
     return curvature
 
 
-def _derivatives(sums: Sums, at: Array, steps: Array) -> tuple[Array, Array]:
-    """Slope ``(draw, group, width)`` and second derivatives, by differences."""
+def differences(sums: Sums, steps: Array) -> Derivatives:
+    """Derivatives of log-likelihoods by differences, effects moved by so much."""
     width = len(steps)
     pairs = [(a, b) for a in range(width) for b in range(a)]
     unit = np.eye(width)
     moves = np.concatenate(
         [np.zeros((1, width)), unit, -unit, *(unit[[a]] + unit[[b]] for a, b in pairs)]
     )
-    spread = np.broadcast_to(np.diag(steps), (*at.shape, width)).copy()
-    values = np.moveaxis(sums(at, spread, moves), 1, 0)
-    here, up, down = values[0], values[1 : width + 1], values[width + 1 : 2 * width + 1]
-    slope = np.moveaxis(up - down, 0, -1) / (2 * steps)
-    bend = np.empty((*here.shape, width, width))
-    for a in range(width):
-        bend[..., a, a] = (up[a] + down[a] - 2 * here) / steps[a] ** 2
-    for both, (a, b) in zip(values[2 * width + 1 :], pairs, strict=True):
-        mixed = (both - up[a] - up[b] + here) / (steps[a] * steps[b])
-        bend[..., a, b] = bend[..., b, a] = mixed
-    return slope, bend
+
+    def derivatives(at: Array, _: NDArray[np.bool_]) -> tuple[Array, Array]:
+        spread = np.broadcast_to(np.diag(steps), (*at.shape, width)).copy()
+        values = np.moveaxis(sums(at, spread, moves), 1, 0)
+        here, up, down = values[0], values[1 : width + 1], values[width + 1 : 2 * width + 1]
+        slope = np.moveaxis(up - down, 0, -1) / (2 * steps)
+        bend = np.empty((*here.shape, width, width))
+        for a in range(width):
+            bend[..., a, a] = (up[a] + down[a] - 2 * here) / steps[a] ** 2
+        for both, (a, b) in zip(values[2 * width + 1 :], pairs, strict=True):
+            mixed = (both - up[a] - up[b] + here) / (steps[a] * steps[b])
+            bend[..., a, b] = bend[..., b, a] = mixed
+        return slope, bend
+
+    return derivatives

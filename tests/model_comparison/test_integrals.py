@@ -1,13 +1,14 @@
 """Integrals over effects of groups, against dense sums over grids, row by row in loops."""
 
 import math
+from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bayesmig.choice.utility import take_draws
+from bayesmig.choice.utility import take_draws, take_rows
 from bayesmig.errors import QuestionError
 from bayesmig.model_comparison import compare, integrals
 from bayesmig.model_comparison.integrals import (
@@ -16,7 +17,7 @@ from bayesmig.model_comparison.integrals import (
     factors_of,
     to_integrate,
 )
-from bayesmig.model_comparison.quadrature import rules
+from bayesmig.model_comparison.quadrature import differences, rules
 from bayesmig.posterior import Posterior
 from tests.fabricate import fabricated, small_design, small_frame, survey_of
 
@@ -170,9 +171,42 @@ def test_four_effects_a_group_by_quasi_random_points() -> None:
 def test_compiled_and_general_likelihoods_agree(
     posterior: Posterior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Points are placed alike, by differences.
+    monkeypatch.setattr(integrals._Logit, "derivatives", integrals._Any.derivatives)
     compiled = densities(posterior, np.arange(90))
     monkeypatch.setattr(integrals, "beyond_logit", lambda columns: ("made up",))
     np.testing.assert_allclose(densities(posterior, np.arange(90)), compiled, atol=1e-9)
+
+
+@pytest.mark.parametrize("terms", ["1", "1 + wealth"])
+def test_slopes_and_curvatures_are_those_of_differences(terms: str) -> None:
+    design = small_design(
+        survey=survey_of(small_frame(60, seed=5, origins=6)),
+        groups=[{"by": "origin", "terms": terms}],
+    )
+    posterior = fabricated(design, spread=0.4)
+    [factor] = factors_of(design).values()
+    rows = np.argsort(factor.codes, kind="stable")
+    codes = np.unique(factor.codes[rows], return_inverse=True)[1]
+    likelihood = integrals._Logit(
+        [factor],
+        [codes],
+        take_rows(design.columns, rows),
+        design.choice[rows],
+        take_draws(posterior.coefficients(), DRAWS),
+    )
+    starts = np.searchsorted(codes, np.arange(codes.max() + 1))
+    effects = np.random.default_rng(1).normal(size=(len(DRAWS), len(starts), factor.width))
+    going = np.ones(effects.shape[:2], dtype=bool)
+    going[1, 2] = False
+    steps = np.full(factor.width, 1e-3)
+    found = likelihood.derivatives(starts, steps)(effects, going)
+    wanted = differences(partial(likelihood.group_sums, at=starts), steps)(effects, going)
+    # Mixed differences are one-sided, and off by as much as the steps.
+    for one, other, off in zip(found, wanted, (1e-5, 2e-3), strict=True):
+        np.testing.assert_allclose(one[going], other[going], atol=off)
+        assert (one[1, 2] == 0).all()
+    assert np.ptp(found[0][going]) > 1
 
 
 @pytest.mark.usefixtures("finely")
