@@ -42,6 +42,9 @@ _LEAST_GROUPS, _MOST_ROWS, _MOST_CHOSEN = 200, 6.0, 0.05
 _MOST_WIDTH = 2
 _SCALE_KINDS = {"exponential": 0, "half_normal": 1, "half_student_t": 2}
 
+#: Theta, and all effects, flat.
+Mode = tuple[Array, Array]
+
 
 class Density:
     """Log density of a design's posterior and its gradient.
@@ -52,6 +55,8 @@ class Density:
         A checked design.
     precision
         Of the loops over rows: ``single`` or ``double``.
+    start
+        The `mode` of nearly the same density, near which this one's is looked for.
 
     Attributes
     ----------
@@ -61,7 +66,9 @@ class Density:
         The rows that are looped over: those of the design, or its distinct ones.
     """
 
-    def __init__(self, design: Design, precision: Precision = "double") -> None:
+    def __init__(
+        self, design: Design, precision: Precision = "double", start: Mode | None = None
+    ) -> None:
         self.design = design
         self.precision = precision
         self.layout = layout_of(design)
@@ -71,7 +78,8 @@ class Density:
         rows = rows_of(design, precision)
         self.columns, self.blocks, self.chosen = rows.columns, rows.blocks, rows.chosen
         self.problem = self._problem(rows)
-        self._settle(expand(self.problem, self._thinned()))
+        thinned = self._thinned() if start is None else None
+        self._settle(expand(self.problem, thinned, start))
 
     def _settle(self, expansion: Expansion) -> None:
         """Take coordinates from an expansion."""
@@ -125,6 +133,14 @@ class Density:
         if not np.isfinite(value):
             return -np.inf, np.zeros(self.size)
         return value, gradient
+
+    @property
+    def mode(self) -> Mode:
+        """Theta and effects that the expansion is around."""
+        theta, effects = np.empty((1, self.layout.n_theta)), np.empty((1, self.layout.n_effects))
+        zero = np.zeros((1, self.size))
+        target.locations(zero, self._whitening, *self._map, theta, effects)
+        return theta[0], effects[0]
 
     def start(self, rng: np.random.Generator) -> Array:
         """A starting point, near the posterior's bulk."""

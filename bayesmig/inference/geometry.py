@@ -370,7 +370,9 @@ def _part(flat: Array, start: int, *shape: int) -> Array:
     return flat[start : start + int(np.prod(shape))].reshape(shape)
 
 
-def expand(problem: Problem, thinned: Problem | None = None) -> Expansion:
+def expand(
+    problem: Problem, thinned: Problem | None = None, start: tuple[Array, Array] | None = None
+) -> Expansion:
     """Expand a posterior around its approximate mode.
 
     Newton steps find the mode of coefficients and effects given scales; the scales then
@@ -382,6 +384,9 @@ def expand(problem: Problem, thinned: Problem | None = None) -> Expansion:
         The posterior.
     thinned
         That of a part of the rows, whose mode the steps then start from.
+    start
+        Theta and effects from which they start instead, such as the mode of nearly the same
+        rows.
 
     Raises
     ------
@@ -393,7 +398,9 @@ def expand(problem: Problem, thinned: Problem | None = None) -> Expansion:
     theta[: layout.n_coefficients] = np.where(problem.prior.dist > 0, problem.prior.loc, 0.0)
     for factor in layout.factors:
         factor.log_sigma.of(theta)[...] = _START
-    if thinned is not None:
+    if start is not None:
+        theta, effects = start
+    elif thinned is not None:
         # A part may be short of a rank that the whole has.
         with suppress(np.linalg.LinAlgError):
             _, theta, effects = _mode(thinned, theta, effects)

@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_limits
 from bayesmig.choice.utility import Coefficients, take_rows
 from bayesmig.design.design import Design
 from bayesmig.inference import approximate, routes
-from bayesmig.inference.density import worth_integrating
+from bayesmig.inference.density import Mode, worth_integrating
 from bayesmig.inference.refine import refined
-from bayesmig.inference.sample import generator
+from bayesmig.inference.sample import Plan, generator
 from bayesmig.posterior import MAX_PARETO_K, Posterior
 from bayesmig.progress import Progress, silent
 
@@ -74,7 +74,12 @@ def some_rows(design: Design, rows: NDArray[np.int64]) -> Design:
 
 @threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def refit(
-    posterior: Posterior, rows: NDArray[np.int64], *, seed: int, progress: Progress = silent
+    posterior: Posterior,
+    rows: NDArray[np.int64],
+    *,
+    seed: int,
+    start: Mode | None = None,
+    progress: Progress = silent,
 ) -> Refit:
     """Fit the theory of a posterior to some of its rows.
 
@@ -86,6 +91,8 @@ def refit(
         Positions of those that are kept.
     seed
         Of everything random.
+    start
+        `mode_of` the posterior, from which the mode without some rows is soon found.
     progress
         Told of chains where they are run.
 
@@ -95,13 +102,19 @@ def refit(
         As `bayesmig.fit`.
     """
     design = some_rows(posterior.design, rows)
-    found = _weighted(design, seed)
-    return _chains(design, seed, progress) if found is None else found
+    found = _weighted(design, seed, start)
+    return _chains(design, seed, progress, start) if found is None else found
 
 
-def _weighted(design: Design, seed: int) -> Refit | None:
-    """Weighted draws, where they will do."""
-    plan = routes.plan_fit(
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
+def mode_of(posterior: Posterior) -> Mode | None:
+    """Where refits start: the mode of the posterior's own density, where it has coordinates."""
+    plan = _plan(posterior.design, 0)
+    return routes.density_of(posterior.design, plan).mode if plan.route == "map" else None
+
+
+def _plan(design: Design, seed: int) -> Plan:
+    return routes.plan_fit(
         design,
         seed,
         method="auto",
@@ -110,9 +123,14 @@ def _weighted(design: Design, seed: int) -> Refit | None:
         tune=None,
         target_accept=None,
     )
+
+
+def _weighted(design: Design, seed: int, start: Mode | None) -> Refit | None:
+    """Weighted draws, where they will do."""
+    plan = _plan(design, seed)
     if plan.route != "map":
         return None
-    density = routes.density_of(design, plan)
+    density = routes.density_of(design, plan, start)
     if worth_integrating(density) or not approximate.supports(density):
         return None
     try:
@@ -156,10 +174,10 @@ def _worthy(log_weights: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
     return kept, found[kept]
 
 
-def _chains(design: Design, seed: int, progress: Progress) -> Refit:
+def _chains(design: Design, seed: int, progress: Progress, start: Mode | None) -> Refit:
     """Chains of the route that a fit would take, longer ones where short ones do not converge."""
     for n_draws in _CHAIN_DRAWS:
-        tree = routes.chains_of(design, seed, _CHAINS, n_draws, progress)
+        tree = routes.chains_of(design, seed, _CHAINS, n_draws, progress, start)
         problems = _problems(tree["diagnostics"].to_dataset())
         if not problems:
             break

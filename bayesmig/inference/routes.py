@@ -41,7 +41,7 @@ from bayesmig.errors import InferenceError, nearest
 from bayesmig.inference import approximate, choice_sample, stream
 from bayesmig.inference.blocks import DTYPES, Precision, rows_of
 from bayesmig.inference.compiled import nothing_compiled
-from bayesmig.inference.density import Density, worth_integrating
+from bayesmig.inference.density import Density, Mode, worth_integrating
 from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
@@ -414,12 +414,13 @@ def _take(
     cores: int | None,
     folder: Path | None,
     progress: Progress,
+    start: Mode | None = None,
 ) -> _Outcome:
     """Take the route asked for, or the best."""
     if plan.route != "map":
         precision: Precision = "double"
         if plan.precision != "double":
-            precision = density_of(design, plan).precision
+            precision = density_of(design, plan, start).precision
         sampler, why = graph_sampler(design, plan.route, precision), "was asked for"
         if method != plan.route:
             why = f"the map does not cover {', '.join(beyond_logit(design.columns))}"
@@ -427,7 +428,7 @@ def _take(
         numbers = {} if plan.route == "plain" else _numbers_of_kernel(design, precision)
         return _chains(sampler, design, plan, chains, cores, folder, progress, why, numbers)
     progress("expansion", 0, 1, _FIRST if nothing_compiled() else "")
-    density, tried = density_of(design, plan), ""
+    density, tried = density_of(design, plan, start), ""
     if method in ("auto", "nuts") and (by := worth_integrating(density)):
         # Its machine code is loaded, and most theories have no such groups.
         from bayesmig.inference.integration import integrated
@@ -455,7 +456,12 @@ def _take(
 
 
 def chains_of(
-    design: Design, seed: int, chains: int, draws: int, progress: Progress
+    design: Design,
+    seed: int,
+    chains: int,
+    draws: int,
+    progress: Progress,
+    start: Mode | None = None,
 ) -> xr.DataTree:
     """Chains on a design, by the route that a fit takes where weighted draws will not do.
 
@@ -465,6 +471,8 @@ def chains_of(
         As of `fit`.
     progress
         Told of what is done.
+    start
+        As of `bayesmig.inference.density.Density`.
 
     Returns
     -------
@@ -481,7 +489,7 @@ def chains_of(
         tune=None,
         target_accept=None,
     )
-    return _take(method, design, plan, chains, None, None, progress).tree
+    return _take(method, design, plan, chains, None, None, progress, start).tree
 
 
 def _integrated(
@@ -506,17 +514,17 @@ def _integrated(
     )
 
 
-def density_of(design: Design, plan: Plan) -> Density:
+def density_of(design: Design, plan: Plan, start: Mode | None = None) -> Density:
     """The density of a design, in the precision asked for or that will do."""
     if plan.precision == "double":
-        return _finite(design, "double", plan.seed)
+        return _finite(design, "double", plan.seed, start)
     asked = plan.precision == "single"
     try:
-        density = _finite(design, "single", plan.seed)
+        density = _finite(design, "single", plan.seed, start)
     except InferenceError:
         if asked:
             raise
-        return _finite(design, "double", plan.seed)
+        return _finite(design, "double", plan.seed, start)
     enough = stream.single_is_enough(design.columns, _at_mode(density))
     if asked and not enough:
         raise InferenceError(
@@ -527,14 +535,14 @@ def density_of(design: Design, plan: Plan) -> Density:
         )
     if asked or (enough and len(density.columns.persons) >= _MANY_ROWS):
         return density
-    return _finite(design, "double", plan.seed)
+    return _finite(design, "double", plan.seed, start)
 
 
-def _finite(design: Design, precision: Precision, seed: int) -> Density:
+def _finite(design: Design, precision: Precision, seed: int, start: Mode | None = None) -> Density:
     """The density of a design, seen to be finite where chains start."""
     mend = "look for columns with extreme values; scale them in the theory or codebook"
     try:
-        density = Density(design, precision)
+        density = Density(design, precision, start)
     except np.linalg.LinAlgError as err:
         raise InferenceError(
             "the log density has no curvature in some direction around its mode", mend=mend

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bayesmig.choice.utility import take_rows
 from bayesmig.design.design import Design, label_text
 from bayesmig.errors import ConvergenceError, QuestionError
-from bayesmig.inference.refit import Refit, refit
+from bayesmig.inference.refit import Refit, mode_of, refit
 from bayesmig.inference.stream import RowLogLikelihood
 from bayesmig.model_comparison.integrals import (
     Densities,
@@ -110,8 +110,9 @@ def refitted(
     n = int(units[np.concatenate([f.left for f in folds])].max()) + 1
     elpd, worth, problems, error = np.full(n, np.nan), [], [], 0.0
     texts: dict[str, None] = {}
+    start = mode_of(posterior)
     for number, fold in enumerate(folds):
-        again = refit(posterior, fold.kept, seed=seed + number)
+        again = refit(posterior, fold.kept, seed=seed + number, start=start)
         problems += again.problems
         which, of_units = np.unique(units[fold.left], return_inverse=True)
         held = _Held(posterior.design, fold, of_units.astype(np.int64), again)

@@ -14,6 +14,7 @@ from bayesmig.inference import density as density_module
 from bayesmig.inference import geometry
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import Layout
+from bayesmig.inference.refit import some_rows
 from tests.fabricate import small_frame, survey_of, theory
 from tests.inference.theories import THEORIES, design_of, wide_survey
 
@@ -166,3 +167,25 @@ def test_under_flat_priors_no_part_is_looked_at(monkeypatch: pytest.MonkeyPatch)
     usual = Density(design).expansion.centre
     monkeypatch.setattr(density_module, "_THINNED", 300)
     np.testing.assert_array_equal(Density(design).expansion.centre, usual)
+
+
+def test_the_mode_of_more_rows_is_where_that_of_some_is_soon_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    survey = survey_of(small_frame(300, seed=4, origins=15))
+    design = build_design(theory("wealth"), survey)
+    whole = Density(design)
+    some = some_rows(design, np.flatnonzero(design.columns.groups["origin"][0] > 0))
+    steps = []
+    expanded = geometry.Problem.expanded
+    monkeypatch.setattr(
+        geometry.Problem, "expanded", lambda *of: (steps.append(1), expanded(*of))[1]
+    )
+    cold = Density(some)
+    n_cold = len(steps)
+    warm = Density(some, start=whole.mode)
+    assert len(steps) - n_cold < n_cold
+    np.testing.assert_allclose(warm.mode[0], cold.mode[0], atol=0.05)
+    # Nothing is left in the effects of the place that is not there.
+    assert np.abs(warm.mode[1].reshape(-1, 2)[0]).max() < 1e-6
+    assert np.abs(whole.mode[1].reshape(-1, 2)[0]).max() > 1e-3
