@@ -68,6 +68,7 @@ def main(codebook: str, folder: str | None = None) -> None:
                 fit = bm.fit(theory, survey, seed=7, draws=LONGER, keep=keep)
             seconds = time.perf_counter() - started
             fits[theory.name] = fit
+            say(f"{theory.name}: fitted in {seconds:.0f} s")
             known = fit.data["diagnostics"].to_dataset()
             told.append(
                 {
@@ -106,6 +107,11 @@ def main(codebook: str, folder: str | None = None) -> None:
     # Labels of places are the survey's.
     text = re.sub(r", such as u_\w+\[[^\]]*\]", "", text)
     PAGE.write_text(text, encoding="utf-8")
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -14,9 +14,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -41,7 +42,9 @@ WORLDS = ("true", "false", "null")
 RESULTS = Path(__file__).parent / "results.jsonl"
 #: Simulated worlds other than Albania's, for theories of what only they have: theory -> world.
 SETTINGS: Mapping[str, Setting] = {"substitution": "regimes"}
-PERSONS, REPLICATIONS = 4_000, 10
+#: Theories of choosing households, of which there are fewer than persons.
+HOUSEHOLDS = ("household_strategies",)
+PERSONS, REPLICATIONS, PER_HOUSEHOLD = 4_000, 10, 4
 #: Theories that are compared with each other, none of them a special case of another.
 RIVALS = (
     "wealth_and_liquidity",
@@ -93,7 +96,7 @@ def effects_of(theory: str, world: str) -> Effects:
     labels += spec.utility.shared_columns
     labels += [column for pool in spec.pools for column in pool.columns]
     kept = {same("asc"), *(same(term_of(label)) for label in labels)}
-    known = true_parameters(SETTINGS.get(theory, "albania"), "person")
+    known = true_parameters(SETTINGS.get(theory, "albania"), unit_of(theory))
     zero = {
         name: 0.0
         for name in known
@@ -102,7 +105,7 @@ def effects_of(theory: str, world: str) -> Effects:
     zero |= {name: 0.0 for name in known if name.startswith("alternatives.")}
     # At no exposure, coefficients of education hold what its product does at typical
     # exposure; where the product is gone, so is that.
-    zero |= {"utility.international.education": 0.0}
+    zero |= {n: 0.0 for n in ("utility.international.education",) if n in known}
     formulas = [spec.utility.persons_formula, *spec.utility.only_formulas.values()]
     own = [term_of(":".join(f.name for f in term)) for of in formulas for term in of.terms]
     own = [term for term in own if not term.startswith("C(")]
@@ -110,7 +113,17 @@ def effects_of(theory: str, world: str) -> Effects:
     zero |= {n: 0.0 for s in STREAMS for term in own if (n := f"utility.{s}.{term}") not in known}
     stated = claims()[theory]
     own = dict(stated["true"]) if world == "null" else {}
-    return zero | dict(claims()["common"]) | own | dict(stated[world])
+    common = {
+        name: value
+        for name, value in claims()["common"].items()
+        if name in known or theory not in HOUSEHOLDS
+    }
+    return zero | common | own | dict(stated[world])
+
+
+def unit_of(theory: str) -> Literal["person", "household"]:
+    """Who chooses in the worlds of a theory."""
+    return "household" if theory in HOUSEHOLDS else "person"
 
 
 def declared(effects: Effects, names: Iterable[str]) -> Effects:
@@ -122,15 +135,35 @@ def declared(effects: Effects, names: Iterable[str]) -> Effects:
 
 
 def survey_of(
-    effects: Effects, persons: int, seed: int, world: Setting = "albania"
+    effects: Effects,
+    persons: int,
+    seed: int,
+    world: Setting = "albania",
+    unit: Literal["person", "household"] = "person",
 ) -> tuple[Survey, dict[str, Any]]:
     """A survey of a world, and what is true in it: ``utility`` -> stream -> term -> value."""
     with TemporaryDirectory() as folder:
         made = simulate(
-            Path(folder) / "survey", persons=persons, seed=seed, effects=effects, world=world
+            Path(folder) / "survey",
+            persons=persons * (PER_HOUSEHOLD if unit == "household" else 1),
+            seed=seed,
+            effects=effects,
+            world=world,
+            unit=unit,
         )
         truth: dict[str, Any] = tomllib.loads(made.truth.read_text())["true"]
-        return read_survey(made.codebook), truth
+        return read_survey(made.codebook), with_both(truth)
+
+
+def with_both(truth: dict[str, Any]) -> dict[str, Any]:
+    """The truth with the utility of both streams at once, their sum and what they add to it."""
+    utility = truth["utility"]
+    if "both" not in utility:
+        return truth
+    parts, more = [utility[stream] for stream in STREAMS], utility["both"]["association"]
+    both = {term: sum(of[term] for of in parts) for term in parts[0]}
+    both["asc"] += more
+    return truth | {"utility": {**utility, "both": both}}
 
 
 def true_values(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -220,8 +253,11 @@ def at_the_truth(design: Design, truth: Mapping[str, Any], world: str) -> dict[s
             ]
         )
         if layout.correlated and layout.terms == ("asc",):
-            r = truth[f"corr_{unit}"][":".join(design.nonbase)]
-            centre[f"corr_{by}"] = np.array([[1.0, r], [r, 1.0]])
+            known = truth[f"corr_{unit}"]
+            pairs = np.eye(len(design.nonbase))
+            for (i, a), (j, b) in combinations(enumerate(design.nonbase), 2):
+                pairs[i, j] = pairs[j, i] = known[f"{a}:{b}"]
+            centre[f"corr_{by}"] = pairs
     certain = fabricated(design, centre=centre, spread=1e-9, chains=2, draws=100)
     results = hypotheses.test(certain, groups="new", allow_unconverged=True)
     stated = design.spec.hypotheses
@@ -247,7 +283,8 @@ def replicate(theory: str, world: str, seed: int, persons: int = PERSONS) -> dic
     """Simulate, fit and ask: what the theory says of its claims, and what is covered."""
     begun = time.perf_counter()
     setting = SETTINGS.get(theory, "albania")
-    survey, truth = survey_of(effects_of(theory, world), persons, seed, setting)
+    effects, unit = effects_of(theory, world), unit_of(theory)
+    survey, truth = survey_of(effects, persons, seed, setting, unit)
     spec = load_model(theory)
     design = build_design(spec, survey)
     posterior = fit(spec, survey, seed=seed, progress=False)

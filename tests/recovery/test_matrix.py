@@ -29,6 +29,7 @@ from tests.recovery.matrix import (
     term_of,
     theories,
     true_values,
+    unit_of,
     with_table,
 )
 
@@ -41,9 +42,9 @@ LEFT_OPEN = {
     "language_counts_alike",
 }
 
-#: Without worlds: they claim next to nothing, claim what networks does, are about households,
-#: which the worlds of persons do not have, or are sampled on the plain graph for minutes.
-WITHOUT = {"baseline", "unobserved_origins", "household_strategies", "liquidity_constraint"}
+#: Without worlds: they claim next to nothing, claim what networks does, or are sampled on the
+#: plain graph for minutes.
+WITHOUT = {"baseline", "unobserved_origins", "liquidity_constraint"}
 #: False in all worlds: cells have no effects in any.
 NOWHERE_TRUE = {"cells_hold_more_than_the_sum"}
 
@@ -61,7 +62,8 @@ def test_every_claim_comes_out_both_ways(theory: str) -> None:
     held = {}
     for world in WORLDS:
         setting = SETTINGS.get(theory, "albania")
-        survey, truth = survey_of(effects_of(theory, world), 1500, 0, setting)
+        effects, unit = effects_of(theory, world), unit_of(theory)
+        survey, truth = survey_of(effects, 1500, 0, setting, unit)
         design = build_design(load_model(theory), survey)
         validate_hypotheses(design)
         held[world] = at_the_truth(design, truth, world)
