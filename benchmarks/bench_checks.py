@@ -55,12 +55,14 @@ def ours(case: str, posterior: Any) -> None:
 
 def measure(case: str, file: str) -> dict[str, float]:
     """One case, in this process."""
+    # Modules are loaded before seconds are counted, ours and theirs.
+    import arviz_stats
+
     from bayesmig.posterior import load
 
     posterior = load(file)
     few = [0, 1]
     if case == "ArviZ, loo":
-        import arviz_stats
         import xarray as xr
 
         import bayesmig

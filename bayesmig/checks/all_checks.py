@@ -173,7 +173,8 @@ def _against_replicates(
     design, some = posterior.design, thinned(posterior.coefficients(), n_draws)
     world = _world(design.columns, some)
     pairs = crossed.crossed(posterior, parts, named)
-    groups, bins = clustered.clusters(design, world.expected), calibrated.bins_of(design, some)
+    groups = clustered.clusters(design, world.expected)
+    bins = calibrated.bins_of(design, some, world.expected)
     renewed = _of_new_groups(posterior, n_draws, seed) if design.labelled else world
     batteries = _batteries(posterior, parts, world.expected, renewed.expected)
     statistics = (

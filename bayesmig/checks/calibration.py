@@ -72,7 +72,7 @@ class Bins:
         return self.cells.share(choices, self.alternative)
 
 
-def bins_of(design: Design, coefficients: Coefficients) -> list[Bins]:
+def bins_of(design: Design, coefficients: Coefficients, expected: Array) -> list[Bins]:
     """Ten bins of equal size per alternative; fewer where few choosers are expected.
 
     Rows are put into bins by the probability that their columns give them, with effects
@@ -87,10 +87,13 @@ def bins_of(design: Design, coefficients: Coefficients) -> list[Bins]:
         Theory × survey.
     coefficients
         Draws.
+    expected
+        Posterior mean of every row's probabilities, ``(obs, alternative)``.
     """
-    by = mean_probabilities(*design.without_groups(design.columns, coefficients))
-    predicted = mean_probabilities(design.columns, coefficients) if design.labelled else by
-    return [_bins(j, by[:, j], predicted[:, j]) for j in range(by.shape[1])]
+    by = expected
+    if design.labelled:
+        by = mean_probabilities(*design.without_groups(design.columns, coefficients))
+    return [_bins(j, by[:, j], expected[:, j]) for j in range(by.shape[1])]
 
 
 def bin_statistics(bins: Sequence[Bins]) -> dict[str, Statistic]:

@@ -21,7 +21,10 @@ origin), both are integrated: the inner one at every point of the outer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -60,8 +63,10 @@ EXACT = 0.4
 _PILOT_DRAWS, _PILOT_ROWS = 12, 20_000
 #: Rounds that are usual, by which passes are counted, and passes that exact derivatives cost.
 _USUAL, _EXACTLY = 3, 2
-#: Numbers (points × draws × rows) that stand beside each other, 120 MB, of so many draws.
-_BLOCK_SIZE, _TOGETHER = 15_000_000, 400
+#: Numbers (points × draws × rows) that stand beside each other, 64 MB, of so many draws.
+_BLOCK_SIZE, _TOGETHER = 8_000_000, 400
+#: Units or cells, and ``(draw, cell)``.
+Part = tuple[Codes, Array]
 
 
 @dataclass(frozen=True)
@@ -292,8 +297,8 @@ class Densities:
         """Units in blocks: which, and ``(draw, unit)`` of some draws."""
         groups = np.arange(len(self._at) - 1)
         total = None if self.unit_in_group else np.zeros((len(draws), self.n_units))
-        for part in self._parts(groups, min(len(draws), _TOGETHER), self.level):
-            cells, values = self._of_groups(part, draws, self.level)
+        parts = self._parts(groups, min(len(draws), _TOGETHER), self.level)
+        for cells, values in _ahead(lambda part: self._of_groups(part, draws, self.level), parts):
             if total is None:
                 yield cells, values
             else:
@@ -530,6 +535,18 @@ class _Logit:
 
         shared(work, len(out))
         return out
+
+
+def _ahead(work: Callable[[Codes], Part], parts: Iterable[Codes]) -> Iterator[Part]:
+    """Work at parts in turn, the next ones begun in threads meanwhile."""
+    threads, begun = os.cpu_count() or 1, deque[Future[Part]]()
+    with ThreadPoolExecutor(threads) as pool:
+        for part in parts:
+            begun.append(pool.submit(work, part))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 def _started(u: Array, roots: Array) -> Array:

@@ -15,6 +15,7 @@ from bayesmig.checks.calibration import (
 from bayesmig.checks.replicate import replicate, thinned
 from bayesmig.checks.result import CheckResult
 from bayesmig.choice.utility import Coefficients
+from bayesmig.inference.stream import mean_probabilities
 from bayesmig.posterior import Posterior
 from bayesmig.survey.survey import Survey
 from tests.checks.worlds import laplace
@@ -27,9 +28,13 @@ def fitted(survey: Survey, persons: str = EVERYTHING, **keys: object) -> Posteri
     return laplace(small_design(persons, survey=survey, **keys), survey=survey)
 
 
+def expected(posterior: Posterior, some: Coefficients) -> np.ndarray:
+    return mean_probabilities(posterior.design.columns, some)
+
+
 def asked(posterior: Posterior, draws: int = 200, **changes: object) -> CheckResult:
     some = replace(thinned(posterior.coefficients(), draws), **changes)  # type: ignore[arg-type]
-    bins = bins_of(posterior.design, some)
+    bins = bins_of(posterior.design, some, expected(posterior, some))
     replicated = replicate(posterior.design.columns, some, bin_statistics(bins), seed=1)
     return calibration(posterior, bins, frequencies(posterior.design, bins, replicated))
 
@@ -146,7 +151,8 @@ def test_own_choice_hardly_moves_a_row_to_another_bin() -> None:
     """Rows that chose an alternative are not sorted by that they did."""
     survey = small_origins(3, straight)
     posterior = fitted(survey, "wealth")
-    rows = bins_of(posterior.design, thinned(posterior.coefficients(), 200))[1].cells.codes
+    some = thinned(posterior.coefficients(), 200)
+    rows = bins_of(posterior.design, some, expected(posterior, some))[1].cells.codes
     order = survey.frame["wealth"].to_numpy().argsort()
     steps = np.diff(rows[order])
     assert (steps >= 0).all() or (steps <= 0).all()
