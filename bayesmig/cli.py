@@ -206,7 +206,10 @@ def report(
 
 @app.command()
 def validate(
-    file: Annotated[Path, typer.Argument(help="Study, codebook, model or scenario (.toml).")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Study, codebook, model or scenario (.toml), or a theory's name."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Check a file in seconds, before anything is sampled.
@@ -770,11 +773,13 @@ def _wrong_output(out: Path, inputs: tuple[Path, ...]) -> str:
 
 def _kind_of(file: Path) -> tuple[str, Callable[[Path], Any]]:
     """What a declarative file is, by the keys that only it has."""
-    from bayesmig.spec.library import load_model, load_scenario
+    from bayesmig.spec.library import load_model, load_scenario, model_names
     from bayesmig.study import read_study
     from bayesmig.survey.survey import read_survey
     from bayesmig.tomlfile import read_toml
 
+    if str(file) in model_names():
+        return "model", lambda name: load_model(str(name))
     keys = read_toml(file, "file").keys()
     if "theories" in keys or "survey" in keys:
         return "study", read_study
@@ -874,9 +879,8 @@ def _show_checks(results: Sequence[CheckResult], strict: bool, as_json: bool) ->
             ]
         )
     else:
-        words = {True: "passed", False: "FAILED", None: "not asked"}
         for r in results:
-            print(_filled(f"{words[r.passed]:<10}{r.name}: {r.text}", " " * 10))
+            print(_filled(f"{r.verdict:<10}{r.name}: {r.text}", " " * 10))
     if strict and any(r.passed is False for r in results):
         raise typer.Exit(2)
 

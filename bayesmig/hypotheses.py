@@ -163,6 +163,15 @@ class HypothesisResult:
         return "\n".join([*head, *(_wrapped(label, text, columns) for label, text in rows)])
 
 
+class HypothesisResults(dict[str, HypothesisResult]):
+    """Results by the names of their hypotheses; printed one under the other."""
+
+    def __repr__(self) -> str:
+        headers = [result.header for result in self.values()]
+        said = [f"  {k}: {v}" for k, v in (headers[0] if headers else {}).items()]
+        return "\n\n".join([*(r.at_width(100) for r in self.values()), "\n".join(said)]).strip()
+
+
 class _Options(TypedDict, total=False):
     newdata: pd.DataFrame | None
     wts: bool | str
@@ -180,7 +189,7 @@ def test(
     posterior: Posterior,
     name: list[str] | tuple[str, ...] | None = None,
     **options: Unpack[_Options],
-) -> dict[str, HypothesisResult]: ...
+) -> HypothesisResults: ...
 def test(
     posterior: Posterior,
     name: str | list[str] | tuple[str, ...] | None = None,
@@ -192,7 +201,7 @@ def test(
     prob: float = INTERVAL,
     seed: int = 0,
     allow_unconverged: bool = False,
-) -> HypothesisResult | dict[str, HypothesisResult]:
+) -> HypothesisResult | HypothesisResults:
     """Posterior probability of hypotheses that a theory states.
 
     Averages that several hypotheses need are computed once.
@@ -209,7 +218,7 @@ def test(
 
     Returns
     -------
-    HypothesisResult or dict
+    HypothesisResult or HypothesisResults
         One result for one name; else a dictionary of them, by name.
 
     Raises
@@ -244,10 +253,10 @@ def test(
         return _side_by_side(before)
 
     told = _of_each(held, identified(ask, _side_by_side(held), earlier))
-    results = {
-        key: _result(ask, key, h, held[key], before.get(key), told[key])
+    results = HypothesisResults(
+        (key, _result(ask, key, h, held[key], before.get(key), told[key]))
         for key, h in hypotheses.items()
-    }
+    )
     return results[name] if isinstance(name, str) else results
 
 

@@ -10,7 +10,8 @@ would find out; nothing about what it found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from itertools import product
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesmig.choice.probabilities import beyond_kernel
+from bayesmig.choice.utility import Columns
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.hypotheses import CONTRADICTED, SUPPORTED, in_draws, validate_hypotheses
@@ -36,6 +38,8 @@ Method = Literal["preview", "auto"]
 _BATCH, _MOST_TRUTHS = 400, 4000
 #: A survey decides what it decides rightly so often, where it decides wrongly no more than that.
 DECIDES, WRONGLY = 0.8, 0.1
+#: Rows of tables that are remembered, some hundred MB.
+_MOST_REMEMBERED = 2_000_000
 #: Worlds without which a rate is not said.
 _LEAST_WORLDS = 10
 HOLDS, FAILS = "holds", "does not hold"
@@ -141,6 +145,7 @@ def rehearse(
             where="codebook, key population_shares",
             mend="leave population_shares out of the codebook for the rehearsal",
         )
+    design = _remembering(design)
     method = method or ("auto" if beyond_kernel(design.columns) else "preview")
     truths, holds = _truths(design, worlds, dict(effects or {}), seed)
     found = np.empty((len(holds), holds.shape[1]))
@@ -197,6 +202,30 @@ def validate_rehearsal(design: Design, effects: Mapping[str, float]) -> None:
                 where="key effects",
                 mend="state coefficients, whose names begin with beta or gamma",
             )
+
+
+@dataclass(frozen=True)
+class _Remembering(Design):
+    """A design that remembers tables: hypotheses ask about the same ones in every world."""
+
+    applied: dict[tuple[str, bytes], Columns] = field(default_factory=dict, repr=False)
+
+    def apply(
+        self, frame: pd.DataFrame, *, unseen: str = "refuse", where: str = "new data"
+    ) -> Columns:
+        """As of `Design`."""
+        rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+        key = (unseen, sha256(" ".join(frame.columns).encode() + rows.tobytes()).digest())
+        if key in self.applied:
+            return self.applied[key]
+        columns = super().apply(frame, unseen=unseen, where=where)
+        if len(frame) * len(self.applied) < _MOST_REMEMBERED:
+            self.applied[key] = columns
+        return columns
+
+
+def _remembering(design: Design) -> Design:
+    return _Remembering(**{of.name: getattr(design, of.name) for of in fields(design)})
 
 
 def _check(seed: int, worlds: int, draws: int, method: str | None) -> None:

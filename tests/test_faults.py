@@ -655,6 +655,13 @@ def test_the_sound_project_is_valid(
     assert code == 0, capsys.readouterr().err
 
 
+def test_a_packaged_theory_is_validated_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["validate", "networks"], monkeypatch) == 0
+    assert "networks: a valid model" in capsys.readouterr().out
+
+
 def test_a_derived_column_may_change_alone(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -739,6 +746,7 @@ COMMANDS = {
     "output folder of an impossible name": (["run", "study.toml", "--out", "x" * 300], "too long"),
     "too few persons": (["simulate", "made", "--persons", "3"], "persons"),
     "file of no known kind": (["validate", "pyproject.toml"], "pyproject.toml"),
+    "a theory that there is not": (["validate", "netwrks"], "netwrks"),
     "fit into the codebook": ([*FIT, "survey.toml"], "ends in .nc, not to 'survey.toml'"),
     "fit into the data": ([*FIT, "data.csv"], "ends in .nc, not to 'data.csv'"),
     "fit into a folder": ([*FIT, "folder.nc"], "is a folder"),

@@ -863,3 +863,14 @@ def test_claims_of_liquidity_are_about_ability_not_about_willingness(
     if not of_wealth:
         assert abs(gaps["lift"]) < 0.01 and abs(gaps["kept"]) < 0.01
         assert abs(gaps["odds"]) > 0.1 and gaps["unable"] > 0.1
+
+
+def test_several_results_print_one_under_the_other(posterior: Posterior) -> None:
+    results = hypotheses.test(posterior)
+    assert len(results) > 1
+    text = str(results)
+    for name, result in results.items():
+        assert text.count(f"{name}: {result.verdict}") == 1
+    # What the numbers are is the same of all.
+    assert text.count("theory: ") == 1
+    assert str(hypotheses.test(posterior, [])) == ""

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import bayesmig as bm
+from bayesmig import rehearsal
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError, QuestionError
 from bayesmig.hypotheses import in_draws
@@ -14,7 +15,7 @@ from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.simulated import as_posterior
 from bayesmig.rehearsal import FAILS, HOLDS, Rehearsal, _truths, rehearse
 from bayesmig.spec.model import ModelSpec
-from tests.fabricate import fabricated, small_frame, survey_of, theory
+from tests.fabricate import fabricated, small_design, small_frame, survey_of, theory
 
 #: Easy to tell, hard to tell, and never untrue.
 CLAIMS = {
@@ -173,3 +174,17 @@ def test_same_seed_same_numbers() -> None:
     one, two = (asked(120, worlds=3, seed=4) for _ in range(2))
     pd.testing.assert_frame_equal(one.summary, two.summary)
     assert not asked(120, worlds=3, seed=5).worlds().equals(one.worlds())
+
+
+def test_tables_are_put_through_a_theory_once_and_others_anew() -> None:
+    design = small_design()
+    remembering = rehearsal._remembering(design)
+    table = design.frame.copy()
+    first = remembering.apply(table)
+    assert remembering.apply(table.copy()) is first
+    np.testing.assert_array_equal(first.persons, design.apply(table).persons)
+    moved = table.assign(wealth=table["wealth"] + 1)
+    assert remembering.apply(moved) is not first
+    np.testing.assert_array_equal(remembering.apply(moved).persons, design.apply(moved).persons)
+    renamed = table.rename(columns={"wealth": "education", "education": "wealth"})
+    assert remembering.apply(renamed) is not first

@@ -21,7 +21,7 @@ from bayesmig.checks import transitions as moved
 from bayesmig.checks.convergence import convergence
 from bayesmig.checks.prior_shares import prior_group_shares, prior_shares, with_prior
 from bayesmig.checks.replicate import replicate, thinned
-from bayesmig.checks.result import CheckResult, Scores, not_asked, peak_of
+from bayesmig.checks.result import CheckResult, CheckResults, Scores, not_asked, peak_of
 from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError
@@ -63,7 +63,7 @@ def check(
     seed: int = 0,
     prior: bool = True,
     allow_unconverged: bool = False,
-) -> list[CheckResult]:
+) -> CheckResults:
     """Ask whether draws can be trusted and whether the theory reproduces the data.
 
     In this order: convergence; prior predictive shares, of all and by group; prior
@@ -104,8 +104,8 @@ def check(
 
     Returns
     -------
-    list of CheckResult
-        Convergence itself is always judged. ``passed`` is ``None`` for what does not apply:
+    CheckResults
+        A list. Convergence itself is always judged. ``passed`` is ``None`` for what does not apply:
         transitions without periods, say, and replicated surveys under ``weights = "pseudo"``.
 
     Raises
@@ -129,20 +129,20 @@ def check(
         if usable:
             results.append(sensitive.prior_sensitivity(drawn, draws=DRAWS, seed=seed))
     if not usable:
-        return [*results, *_refused(posterior, prior)]
+        return CheckResults([*results, *_refused(posterior, prior)])
     if posterior.design.is_pseudo:
-        return [*results, *_none_asked(_PSEUDO)]
+        return CheckResults([*results, *_none_asked(_PSEUDO)])
     results += _against_replicates(posterior, parts, columns is not None, n_draws, seed)
     return _marked(posterior, results)
 
 
-def _marked(posterior: Posterior, results: list[CheckResult]) -> list[CheckResult]:
+def _marked(posterior: Posterior, results: list[CheckResult]) -> CheckResults:
     """Of a preview, every text says that it is of one."""
     said = posterior.approximation
-    return [
+    return CheckResults(
         r if not said or said in r.text else replace(r, text=f"Of {said}. {r.text}")
         for r in results
-    ]
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,8 +123,24 @@ def breakdowns(posterior: Posterior, by: Sequence[str] | None) -> list[Breakdown
     if by is None:
         columns = _default(posterior, frame)
     else:
+        _refuse_absent(posterior, frame, by)
         columns = [_breakdown(design, frame, name) for name in dict.fromkeys(by)]
     return [*found, *columns, *_sizes(design, frame)]
+
+
+def _refuse_absent(posterior: Posterior, frame: pd.DataFrame, by: Sequence[str]) -> None:
+    mend = "name a column of the survey, as the codebook has or derives it"
+    if posterior.survey is None:
+        mend = (
+            "a loaded posterior holds the columns of its theory; load it with survey=... for others"
+        )
+    for name in by:
+        if name not in frame.columns:
+            raise QuestionError(
+                f"there is no column {name!r}; {nearest(name, list(map(str, frame.columns)))}",
+                where="by",
+                mend=mend,
+            )
 
 
 def _default(posterior: Posterior, frame: pd.DataFrame) -> list[Breakdown]:
@@ -155,13 +171,6 @@ def _tells_choice(codes: NDArray[np.int64], choice: NDArray[np.int64]) -> bool:
 
 
 def _breakdown(design: Design, frame: pd.DataFrame, name: str) -> Breakdown:
-    if name not in frame.columns:
-        raise QuestionError(
-            f"there is no column {name!r}; {nearest(name, list(map(str, frame.columns)))}",
-            where="by",
-            mend="a loaded posterior holds the columns of its theory; load it with survey=... "
-            "for others",
-        )
     codes, labels = make_cells(pd.DataFrame({_LEVEL: frame[name]}), (_LEVEL,))
     if len(labels) > _LEVELS_BOUND:
         raise QuestionError(

@@ -16,6 +16,7 @@ from bayesmig.checks.replicate import Cells, generator, replicate, stacked, thin
 from bayesmig.checks.result import (
     NAMED,
     CheckResult,
+    CheckResults,
     judge,
     not_asked,
     percent,
@@ -57,7 +58,7 @@ def check_prior(
     by: str | Sequence[str] | None = None,
     draws: int = 500,
     seed: int = 0,
-) -> list[CheckResult]:
+) -> CheckResults:
     """Ask before any fit whether a theory's priors make absurd shares on a survey.
 
     Parameters
@@ -74,8 +75,8 @@ def check_prior(
 
     Returns
     -------
-    list of CheckResult
-        `prior_shares` and `prior_group_shares`.
+    CheckResults
+        A list: `prior_shares` and `prior_group_shares`.
 
     Raises
     ------
@@ -94,10 +95,12 @@ def check_prior(
         drawn = prior_draws(design, seed=seed, draws=draws)
         nothing = replace(nothing, data=xr.DataTree.from_dict({"prior": drawn}))
     parts = breakdowns(nothing, columns)
-    return [
-        prior_shares(nothing, draws=draws, seed=seed),
-        prior_group_shares(nothing, parts, draws=draws, seed=seed),
-    ]
+    return CheckResults(
+        [
+            prior_shares(nothing, draws=draws, seed=seed),
+            prior_group_shares(nothing, parts, draws=draws, seed=seed),
+        ]
+    )
 
 
 def prior_shares(posterior: Posterior, *, draws: int, seed: int) -> CheckResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,21 @@ class CheckResult:
     passed: bool | None
     table: pd.DataFrame = field(repr=False)
     text: str
+
+    @property
+    def verdict(self) -> str:
+        """``passed``, ``FAILED`` or ``not asked``."""
+        return {True: "passed", False: "FAILED", None: "not asked"}[self.passed]
+
+
+class CheckResults(list[CheckResult]):
+    """Results in the order of the checks; printed one under the other."""
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            fill(f"{r.verdict:<10}{r.name}: {r.text}", 100, subsequent_indent=" " * 10)
+            for r in self
+        )
 
 
 def not_asked(name: str, kind: str, columns: Sequence[str], reason: str) -> CheckResult:

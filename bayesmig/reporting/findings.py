@@ -151,7 +151,7 @@ def _hypotheses(study: StudyFolder) -> Iterator[Finding]:
     for word in STANDINGS:
         rows = [row for stands, row in found if stands == word]
         open_ = word in _OPEN and len(rows) > 1
-        parts += [_undecided(word, rows)] if open_ else [_claim(row) for row in rows]
+        parts += [_undecided(word, rows)] if open_ else [_claim(study, row) for row in rows]
     text = Markup(
         "{} tested under {}. A verdict and its posterior probability (supported from 0.95 on, "
         "contradicted up to 0.05, weakly identified where the data add little to what the prior "
@@ -166,15 +166,35 @@ def _standing(row: Mapping[Any, Any]) -> str:
     return standing(row["joint_probability"], row["joint_identification"])
 
 
-def _claim(row: Mapping[Any, Any]) -> Markup:
+def _claim(study: StudyFolder, row: Mapping[Any, Any]) -> Markup:
     stands, said = _standing(row), str(row["joint_identification"])
     beside = f"; {said}" if said and stands != "weakly identified" else ""
-    return Markup("{} {} ({}{}). Tested: {}.").format(
+    return Markup("{} {} ({}{}). Tested: {}.{}").format(
         badge(stands),
         quoted(row["claim"]),
         probability(row["joint_probability"]),
         beside,
         reading(str(row["statement"])),
+        _rehearsed(study, row, stands),
+    )
+
+
+def _rehearsed(study: StudyFolder, row: Mapping[Any, Any], stands: str) -> str:
+    """How often simulated surveys give this verdict where it is right, and where it is wrong."""
+    verb = {"supported": "support", "contradicted": "contradict"}.get(stands.split(" ")[0])
+    table = study.table("rehearsal", theory=row["theory"], hypothesis=row["hypothesis"])
+    if verb is None or table.empty or (table["can"] == "not known").any():
+        return ""
+    holds = table["truth"] == "holds"
+    right = holds if verb == "support" else ~holds
+    shares = (
+        percent(table.loc[right, "rightly"].iloc[0], 0),
+        percent(table.loc[~right, "wrongly"].iloc[0], 0),
+    )
+    where = ("where it holds", "where it does not")[:: 1 if verb == "support" else -1]
+    return (
+        f" Rehearsed, surveys like this one {verb} it in {shares[0]} of worlds {where[0]}, and in "
+        f"{shares[1]} {where[1]}."
     )
 
 

@@ -1,9 +1,11 @@
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 import bayesmig as bm
 from bayesmig.checks import CheckResult, check
+from bayesmig.checks.result import CheckResults
 from bayesmig.errors import QuestionError
 from bayesmig.posterior import Posterior, load
 from bayesmig.survey.survey import Survey
@@ -208,3 +210,11 @@ def test_reliability_of_a_preview_with_groups_is_not_judged() -> None:
     assert found[True].passed is None
     assert found[True].text.startswith("Not judged, since draws are an approximation")
     assert found[False].passed is not None
+
+
+def test_results_print_one_under_the_other() -> None:
+    table = pd.DataFrame()
+    results = CheckResults(
+        [CheckResult("one", True, table, "Fine."), CheckResult("two", None, table, "No.")]
+    )
+    assert str(results) == "passed    one: Fine.\nnot asked two: No."

@@ -197,6 +197,29 @@ def test_claims_are_sorted_by_what_may_be_said(study: StudyFolder) -> None:
         assert f">{word}<" not in none["Hypotheses"]
 
 
+def test_a_verdict_says_how_often_rehearsed_surveys_give_it(study: StudyFolder) -> None:
+    table, tried = study.tables["hypotheses"], study.tables["rehearsal"]
+    told = table[(table["theory"] == "networks") & (table["joint_identification"] == "")]
+    one = tried.assign(
+        hypothesis=told["hypothesis"].iloc[0],
+        rightly=[0.85, 0.6],
+        wrongly=[0.05, 0.2],
+    )
+    rehearsed = with_table(study, rehearsal=one)
+    said = "Rehearsed, surveys like this one"
+    for_it = with_table(rehearsed, hypotheses=table.assign(joint_probability=0.99))
+    text = text_of(for_it)["Hypotheses"].replace("\u202f", " ").replace("\xa0", " ")
+    assert f"{said} support it in 85 % of worlds where it holds, and in 20 % where it does" in text
+    assert text.count(said) == 1
+    against = with_table(rehearsed, hypotheses=table.assign(joint_probability=0.01))
+    text = text_of(against)["Hypotheses"].replace("\u202f", " ").replace("\xa0", " ")
+    assert f"{said} contradict it in 60 % of worlds where it does not, and in 5 % where it" in text
+    few = with_table(for_it, rehearsal=one.assign(can="not known"))
+    assert said not in text_of(few)["Hypotheses"]
+    undecided = with_table(rehearsed, hypotheses=table.assign(joint_probability=0.5))
+    assert said not in text_of(undecided)["Hypotheses"]
+
+
 def test_no_sentence_of_ours_claims_a_cause(study: StudyFolder) -> None:
     """Claims are the theories', and stand in quotation marks; all other words are ours."""
     page = Page(render(study)).text
