@@ -873,4 +873,3 @@ def test_several_results_print_one_under_the_other(posterior: Posterior) -> None
         assert text.count(f"{name}: {result.verdict}") == 1
     # What the numbers are is the same of all.
     assert text.count("theory: ") == 1
-    assert str(hypotheses.test(posterior, [])) == ""
