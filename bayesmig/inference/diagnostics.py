@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from bayesmig.posterior import labelled_draws
 
@@ -178,8 +179,16 @@ def _normal_scores(values: Array) -> Array:
     if (in_order[:, 1:] == in_order[:, :-1]).any():
         ranks = np.stack([_mean_ranks(of) for of in in_order])
     scores = np.empty_like(flat)
-    np.put_along_axis(scores, order, ndtri((ranks - 3 / 8) / (n + 1 / 4)), axis=1)
+    halves = np.rint(2 * ranks).astype(np.int64) - 2
+    np.put_along_axis(scores, order, _scores_of_halves(n)[halves], axis=1)
     return np.where(np.isfinite(flat).all(axis=1)[:, None], scores, np.nan).reshape(values.shape)
+
+
+@cache
+def _scores_of_halves(n: int) -> Array:
+    """Of the ranks 1, 1.5, ..., n, which are the same for every parameter."""
+    quantile, ranks = NormalDist().inv_cdf, np.arange(2, 2 * n + 1) / 2
+    return np.array([quantile(p) for p in ((ranks - 3 / 8) / (n + 1 / 4)).tolist()])
 
 
 def _mean_ranks(in_order: Array) -> Array:

@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from bayesmig.design.priors import PriorArray
 from bayesmig.inference import kernel as compiled_kernel
@@ -49,6 +48,8 @@ _ROUNDS = 5
 _NEWTON_STEPS = 50
 #: Nats that a Newton step must gain to be followed by another.
 _GAIN = 1e-6
+#: The same of a step of the scales, and such steps at most.
+_GAIN_OF_SCALES, _DESCENTS = 1e-6, 100
 #: Range of log sigma, and of correlations' free vectors, in which the mode is looked for.
 _LOG_SIGMA, _FREE = (-5.0, 3.0), (-3.0, 3.0)
 _START = np.log(0.5)
@@ -454,8 +455,41 @@ def _best_scales(at: Quadratic, theta: Array) -> Array:
         value, slope = at.marginal(at.best(np.concatenate([theta[:c], hyper])))
         return -value, -slope[c:]
 
-    found = minimize(objective, theta[c:], jac=True, method="L-BFGS-B", bounds=bounds)
-    return at.best(np.concatenate([theta[:c], found.x]))
+    low, high = np.array(bounds).T
+    return at.best(np.concatenate([theta[:c], _lowest(objective, theta[c:], low, high)]))
+
+
+def _lowest(
+    objective: Callable[[Array], tuple[float, Array]], x: Array, low: Array, high: Array
+) -> Array:
+    """Where a function is lowest within bounds, by BFGS steps that are cut off at them.
+
+    SciPy's would do as well; loading it takes as long as many a fit.
+    """
+    x = x.clip(low, high)
+    value, slope = objective(x)
+    inverse = np.eye(len(x)) / max(1.0, float(np.linalg.norm(slope)))
+    for step in range(_DESCENTS):
+        held = ((x <= low) & (slope > 0)) | ((x >= high) & (slope < 0))
+        aim = -np.where(held, 0.0, inverse @ np.where(held, 0.0, slope))
+        size, gain = 1.0, -1.0
+        while not gain > 0 and size > 1e-6:
+            move = (x + size * aim).clip(low, high) - x
+            after, there = objective(x + move)
+            gain = value - after + 1e-4 * float(slope @ move)
+            size /= 2
+        if not gain > 0:
+            break
+        turn, known = there - slope, float((there - slope) @ move)
+        if known > 1e-12:
+            if not step:
+                inverse = np.eye(len(x)) * known / float(turn @ turn)
+            left = np.eye(len(x)) - np.outer(move, turn) / known
+            inverse = left @ inverse @ left.T + np.outer(move, move) / known
+        x, value, slope = x + move, after, there
+        if gain < _GAIN_OF_SCALES:
+            break
+    return x
 
 
 def _whitening(at: Quadratic, theta: Array) -> Array:

@@ -208,8 +208,8 @@ def test_the_expansion_does_not_change_the_target(
     usual = Density(design)
     rng = np.random.default_rng(2)
 
-    def bad(problem: Problem, thinned: None) -> Expansion:
-        at = expand(problem, thinned)
+    def bad(problem: Problem, thinned: None, start: None) -> Expansion:
+        at = expand(problem, thinned, start)
         coefficients, pull, own, cross, links, members = at.arrays
         t = len(at.centre)
         # Large enough for what the inner groups take from the outer.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize, rosen, rosen_der
 
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
@@ -189,3 +190,17 @@ def test_the_mode_of_more_rows_is_where_that_of_some_is_soon_found(
     # Nothing is left in the effects of the place that is not there.
     assert np.abs(warm.mode[1].reshape(-1, 2)[0]).max() < 1e-6
     assert np.abs(whole.mode[1].reshape(-1, 2)[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3.0, 3.0), (-3.0, 0.5), (0.2, 3.0)])
+def test_the_lowest_point_within_bounds_is_that_of_scipy(low: float, high: float) -> None:
+    start, bounds = np.array([-1.2, 1.0, 0.4]), (np.full(3, low), np.full(3, high))
+
+    def valley(x: np.ndarray) -> tuple[float, np.ndarray]:
+        return float(rosen(x)), np.asarray(rosen_der(x))
+
+    wanted = minimize(valley, start.clip(low, high), jac=True, bounds=[(low, high)] * 3)
+    found = geometry._lowest(valley, start, *bounds)
+    assert ((found >= low) & (found <= high)).all()
+    assert valley(found)[0] == pytest.approx(wanted.fun, abs=1e-4)
+    np.testing.assert_allclose(found, wanted.x, atol=0.02)
