@@ -37,6 +37,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayesmig.errors import QuestionError
 from bayesmig.survey.sampling import Sampling, centred, outer_of, summed
 
 Array = NDArray[np.float64]
@@ -54,6 +55,8 @@ _DECIMALS = (9, 4, 3, 2, 1)
 _LEAST = 0.05
 #: Rounds of raking, and the change of a weight that is none.
 _ROUNDS, _CLOSE = 200, 1e-8
+#: Part of a population by which a margin may be missed in the end.
+_FAR = 0.01
 _SEED = 20_240_229
 
 
@@ -252,7 +255,25 @@ def _calibrated(counts: Array, known: Sequence[tuple[Codes, Array]]) -> Array:
             counts = counts * factor[:, of_part]
         if np.abs(counts - before).max() <= _CLOSE * counts.max():
             break
+    _refuse_far(counts, known)
     return counts
+
+
+def _refuse_far(counts: Array, known: Sequence[tuple[Codes, Array]]) -> None:
+    """Refuse samples, ``(draw, part)``, whose margins miss what is known of them."""
+    for of_part, people in known:
+        sums = np.zeros((len(counts), len(people)))
+        np.add.at(sums.T, of_part, counts.T)
+        missed = np.abs(sums - people).max(axis=1) / people.sum()
+        if far := int((missed > _FAR).sum()):
+            raise QuestionError(
+                f"in {far:,} of {len(counts):,} redrawn samples the weights do not settle at the "
+                f"margins of the population: after {_ROUNDS:,} rounds they miss up to "
+                f"{100 * missed.max():.1f} % of its people",
+                where="population",
+                mend="cells of few sampling units can be all but empty in a redrawn sample: merge "
+                "cells, or leave a margin out",
+            )
 
 
 def _random_groups(strata: Codes) -> Codes:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bayesmig.errors import QuestionError
 from bayesmig.survey import redrawing as room
 from bayesmig.survey.population import weigh_to
 from bayesmig.survey.redrawing import Averages, Redrawing
@@ -213,3 +214,13 @@ def test_it_is_kept_with_the_draws() -> None:
             again = Redrawing.from_dataset(one.to_dataset())
             assert (again.multipliers(7) == one.multipliers(7)).all()
             assert (again.units == one.units).all()
+
+
+def test_samples_that_cannot_be_raked_are_refused() -> None:
+    """Of two parts, one in the first cell of both margins: the margins must agree, and do not."""
+    counts, part = np.array([[3.0, 7.0], [5.0, 5.0]]), np.array([0, 1])
+    agree = [(part, np.array([20.0, 80.0])), (part, np.array([20.0, 80.0]))]
+    np.testing.assert_allclose(room._calibrated(counts, agree), [[20, 80], [20, 80]])
+    differ = [(part, np.array([20.0, 80.0])), (part, np.array([30.0, 70.0]))]
+    with pytest.raises(QuestionError, match=r"in 2 of 2 redrawn samples .* up to 10.0 % of its"):
+        room._calibrated(counts, differ)
