@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,9 @@ class SurveyDescription:
     def __str__(self) -> str:
         parts = [self.title or "survey"]
         for name, table in self.tables.items():
-            parts.append(f"{name}\n{_text(table)}")
+            short = _heads(table) if name.startswith("shares by") else {}
+            said = f"{name} (w: weighted)" if any(h.startswith("w ") for h in short.values()) else name
+            parts.append(f"{said}\n{_text(table, short)}")
         if self.warnings:
             said = [
                 fill(w, _WIDTH, initial_indent="  ! ", subsequent_indent="    ")
@@ -62,9 +65,14 @@ class SurveyDescription:
         return "\n\n".join(parts)
 
 
-def _text(table: pd.DataFrame) -> str:
+def _heads(table: pd.DataFrame) -> dict[Any, str]:
+    """Heads of columns that hold nothing but shares, short enough to stand in one line."""
+    return {n: str(n).removeprefix("share ").replace("weighted ", "w ", 1) for n in table}
+
+
+def _text(table: pd.DataFrame, heads: Mapping[Any, str]) -> str:
     columns = {name: _column_text(name, values) for name, values in table.items()}
-    shown = pd.DataFrame(columns)
+    shown = pd.DataFrame(columns).rename(columns=heads)
     return shown.to_string(index=False, max_colwidth=40, line_width=_WIDTH)
 
 
