@@ -54,8 +54,8 @@ class SurveyDescription:
         parts = [self.title or "survey"]
         for name, table in self.tables.items():
             short = _heads(table) if name.startswith("shares by") else {}
-            said = f"{name} (w: weighted)" if any(h.startswith("w ") for h in short.values()) else name
-            parts.append(f"{said}\n{_text(table, short)}")
+            note = " (w: weighted)" if any(h.startswith("w ") for h in short.values()) else ""
+            parts.append(f"{name}{note}\n{_text(table, short)}")
         if self.warnings:
             said = [
                 fill(w, _WIDTH, initial_indent="  ! ", subsequent_indent="    ")
