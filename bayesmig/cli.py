@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -412,6 +412,7 @@ def rehearse(
     Example: bayesmig rehearse bayesmig-demo/study.toml --worlds 20
     """
     from bayesmig.errors import nearest
+    from bayesmig.hypotheses import notes_of
     from bayesmig.rehearsal import rehearse as rehearse_theory
     from bayesmig.spec.study import RehearsalPlan
     from bayesmig.study import read_study
@@ -441,7 +442,7 @@ def rehearse(
     print(_filled(found.text))
     for sentence in found.verdicts["sentence"]:
         print(_filled(f"- {sentence}", "  "))
-    print(_notes_of([found.header]))
+    print(notes_of([found.header], _columns()))
 
 
 @app.command()
@@ -649,9 +650,7 @@ def test(
             }
         )
         return
-    for r in results.values():
-        print(r.at_width(_columns()) + "\n")
-    print(_notes_of([r.header for r in results.values()]))
+    print(results.at_width(_columns()))
 
 
 @app.command()
@@ -773,12 +772,12 @@ def _wrong_output(out: Path, inputs: tuple[Path, ...]) -> str:
 
 def _kind_of(file: Path) -> tuple[str, Callable[[Path], Any]]:
     """What a declarative file is, by the keys that only it has."""
-    from bayesmig.spec.library import load_model, load_scenario, model_names
+    from bayesmig.spec.library import load_model, load_scenario
     from bayesmig.study import read_study
     from bayesmig.survey.survey import read_survey
     from bayesmig.tomlfile import read_toml
 
-    if str(file) in model_names():
+    if not file.suffix and not file.exists():
         return "model", lambda name: load_model(str(name))
     keys = read_toml(file, "file").keys()
     if "theories" in keys or "survey" in keys:
@@ -940,17 +939,6 @@ def _show(table: pd.DataFrame, text: str, as_json: bool) -> None:
     else:
         print(_text(table))
         print(_filled(text))
-
-
-def _notes_of(headers: list[Mapping[str, str]]) -> str:
-    """What the numbers of several answers are, each thing once."""
-    keys = dict.fromkeys(key for header in headers for key in header)
-    said = {k: [part for h in headers if k in h for part in h[k].split("; ")] for k in keys}
-    # Units of claims differ by what they add at the end.
-    if "unit" in said:
-        said["unit"] = [max(said["unit"], key=len)]
-    notes = [f"{key}: {'; '.join(dict.fromkeys(parts))}" for key, parts in said.items()]
-    return "\n".join(_filled(note, "  ") for note in notes)
 
 
 def _text(table: pd.DataFrame) -> str:

@@ -13,9 +13,9 @@ rests on an estimand of which the data tell little is neither supported nor cont
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from textwrap import wrap
+from textwrap import fill, wrap
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
@@ -167,9 +167,23 @@ class HypothesisResults(dict[str, HypothesisResult]):
     """Results by the names of their hypotheses; printed one under the other."""
 
     def __repr__(self) -> str:
-        headers = [result.header for result in self.values()]
-        said = [f"  {k}: {v}" for k, v in (headers[0] if headers else {}).items()]
-        return "\n\n".join([*(r.at_width(100) for r in self.values()), "\n".join(said)]).strip()
+        return self.at_width(100) if self else super().__repr__()
+
+    def at_width(self, columns: int) -> str:
+        """All of them, and what their numbers are."""
+        notes = notes_of([result.header for result in self.values()], columns)
+        return "\n\n".join([*(result.at_width(columns) for result in self.values()), notes])
+
+
+def notes_of(headers: Sequence[Mapping[str, str]], columns: int) -> str:
+    """What the numbers of several answers are, each thing once."""
+    keys = dict.fromkeys(key for header in headers for key in header)
+    said = {k: [part for h in headers if k in h for part in h[k].split("; ")] for k in keys}
+    # Units of claims differ by what they add at the end.
+    if "unit" in said:
+        said["unit"] = [max(said["unit"], key=len)]
+    notes = [f"{key}: {'; '.join(dict.fromkeys(parts))}" for key, parts in said.items()]
+    return "\n".join(fill(note, columns, subsequent_indent="  ") for note in notes)
 
 
 class _Options(TypedDict, total=False):

@@ -208,14 +208,17 @@ def validate_rehearsal(design: Design, effects: Mapping[str, float]) -> None:
 class _Remembering(Design):
     """A design that remembers tables: hypotheses ask about the same ones in every world."""
 
-    applied: dict[tuple[str, bytes], Columns] = field(default_factory=dict, repr=False)
+    applied: dict[Any, Columns] = field(default_factory=dict, repr=False)
 
     def apply(
         self, frame: pd.DataFrame, *, unseen: str = "refuse", where: str = "new data"
     ) -> Columns:
         """As of `Design`."""
         rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
-        key = (unseen, sha256(" ".join(frame.columns).encode() + rows.tobytes()).digest())
+        kinds = "\0".join(f"{name} {kind}" for name, kind in frame.dtypes.items())
+        # What was learnt on the survey may have been replaced since.
+        learnt = tuple(map(id, (self.spec, self.attributes, self.encoders, self.layouts)))
+        key = (unseen, learnt, sha256(kinds.encode() + rows.tobytes()).digest())
         if key in self.applied:
             return self.applied[key]
         columns = super().apply(frame, unseen=unseen, where=where)

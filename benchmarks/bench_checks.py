@@ -55,7 +55,7 @@ def ours(case: str, posterior: Any) -> None:
 
 def measure(case: str, file: str) -> dict[str, float]:
     """One case, in this process."""
-    # Modules are loaded before seconds are counted, ours and theirs.
+    # Its modules are loaded before seconds are counted, which ours ask for too.
     import arviz_stats
 
     from bayesmig.posterior import load

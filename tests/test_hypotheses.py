@@ -865,11 +865,19 @@ def test_claims_of_liquidity_are_about_ability_not_about_willingness(
         assert abs(gaps["odds"]) > 0.1 and gaps["unable"] > 0.1
 
 
-def test_several_results_print_one_under_the_other(posterior: Posterior) -> None:
+def test_several_results_print_with_all_that_is_said_of_any(posterior: Posterior) -> None:
     results = hypotheses.test(posterior)
     assert len(results) > 1
     text = str(results)
+    together = "".join(text.split())
     for name, result in results.items():
         assert text.count(f"{name}: {result.verdict}") == 1
-    # What the numbers are is the same of all.
+        for key, said in result.header.items():
+            parts = said.split("; ") if key != "unit" else []
+            assert all("".join(part.split()) in together for part in parts), key
     assert text.count("theory: ") == 1
+    headers = [
+        {"theory": "t", "support": "age is out"},
+        {"theory": "t", "support": "wealth is out"},
+    ]
+    assert hypotheses.notes_of(headers, 80) == "theory: t\nsupport: age is out; wealth is out"

@@ -1,5 +1,6 @@
 """What a survey could decide: truths, verdicts, and worlds in which the answer is known."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -188,3 +189,6 @@ def test_tables_are_put_through_a_theory_once_and_others_anew() -> None:
     np.testing.assert_array_equal(remembering.apply(moved).persons, design.apply(moved).persons)
     renamed = table.rename(columns={"wealth": "education", "education": "wealth"})
     assert remembering.apply(renamed) is not first
+    # What was learnt on the survey is part of the question.
+    with pytest.raises(KeyError):
+        replace(remembering, encoders={}).apply(table)

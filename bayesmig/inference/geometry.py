@@ -462,34 +462,51 @@ def _best_scales(at: Quadratic, theta: Array) -> Array:
 def _lowest(
     objective: Callable[[Array], tuple[float, Array]], x: Array, low: Array, high: Array
 ) -> Array:
-    """Where a function is lowest within bounds, by BFGS steps that are cut off at them.
+    """Where a function is lowest within bounds, by BFGS steps of what is not held at them.
 
     SciPy's would do as well; loading it takes as long as many a fit.
     """
     x = x.clip(low, high)
     value, slope = objective(x)
-    inverse = np.eye(len(x)) / max(1.0, float(np.linalg.norm(slope)))
-    for step in range(_DESCENTS):
-        held = ((x <= low) & (slope > 0)) | ((x >= high) & (slope < 0))
-        aim = -np.where(held, 0.0, inverse @ np.where(held, 0.0, slope))
+    plain = np.eye(len(x)) * max(1.0, float(np.linalg.norm(slope)))
+    curvature, fresh = plain, True
+    for _ in range(_DESCENTS):
+        free = ~(((x <= low) & (slope >= 0)) | ((x >= high) & (slope <= 0)))
+        if not free.any():
+            break
+        aim = np.zeros(len(x))
+        aim[free] = -np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
         size, gain = 1.0, -1.0
         while not gain > 0 and size > 1e-6:
             move = (x + size * aim).clip(low, high) - x
             after, there = objective(x + move)
             gain = value - after + 1e-4 * float(slope @ move)
             size /= 2
-        if not gain > 0:
-            break
-        turn, known = there - slope, float((there - slope) @ move)
-        if known > 1e-12:
-            if not step:
-                inverse = np.eye(len(x)) * known / float(turn @ turn)
-            left = np.eye(len(x)) - np.outer(move, turn) / known
-            inverse = left @ inverse @ left.T + np.outer(move, move) / known
+        if not gain > 0 or (gain < _GAIN_OF_SCALES and size < 0.5):
+            if fresh:
+                break
+            # Curvature that was learnt elsewhere, or across a bound, leads nowhere here.
+            curvature, fresh = plain, True
+            continue
+        turn = there - slope
+        curvature, fresh = _learnt(curvature, move, turn, fresh), False
         x, value, slope = x + move, after, there
         if gain < _GAIN_OF_SCALES:
             break
     return x
+
+
+def _learnt(curvature: Array, move: Array, turn: Array, first: bool) -> Array:
+    """BFGS's curvature after a step, which stays positive definite."""
+    known = float(turn @ move)
+    if known <= 1e-10 * float(move @ move):
+        return curvature
+    if first:
+        curvature = np.eye(len(move)) * float(turn @ turn) / known
+    along = curvature @ move
+    return np.asarray(
+        curvature - np.outer(along, along) / float(move @ along) + np.outer(turn, turn) / known
+    )
 
 
 def _whitening(at: Quadratic, theta: Array) -> Array:

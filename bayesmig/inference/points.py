@@ -22,8 +22,8 @@ import numpy as np
 from bayesmig.inference.compiled import njit
 from bayesmig.inference.kernel import as_bits, exp_near_zero
 
-#: A product is put away as a logarithm before it is larger; of so few rows it need not be.
-_LARGE, _FEW = 1e40, 20
+#: A product is put away as a logarithm before it is larger.
+_LARGE = 1e40
 #: Log odds that count as no further, so that no inverse of a probability is infinite.
 FAR = 200.0
 _SUMS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}}
@@ -49,15 +49,15 @@ def _exponentiate(values, power):
 
 
 @njit(**_SHARED)
-def _group_effects(u, s, g, centre, spread, z):
-    """Effects of a group at every point, ``(width, point)``."""
+def _group_effects(u, s, g, centre, spread, z, most):
+    """Effects of a group at every point, ``(width, point)``, no further out than ``most``."""
     for a in range(centre.shape[2]):
         row = u[a]
         for k in range(z.shape[0]):
             value = centre[s, g, a]
             for b in range(centre.shape[2]):
                 value += spread[s, g, a, b] * z[k, b]
-            row[k] = min(max(value, -FAR), FAR)
+            row[k] = min(max(value, -most), most)
 
 
 @njit(**_SHARED)
@@ -166,10 +166,12 @@ def group_sums(odds, chosen, terms, group_at, centre, spread, z, out):
     """Log-likelihoods of groups, whose rows begin at ``group_at``, ``(draw, point, group)``."""
     n, n_alt, points = odds.shape[1], odds.shape[2], z.shape[0]
     f, inverse, u, product, logs, work = _scratch(n_alt, centre.shape[2], points)
+    # Of coefficients of columns it is their sum that is kept within bounds.
+    most = FAR if terms.shape[1] == 0 else np.inf
     for s in range(odds.shape[0]):
         for g in range(group_at.shape[0]):
             first, stop = group_at[g], group_at[g + 1] if g + 1 < group_at.shape[0] else n
-            _group_effects(u, s, g, centre, spread, z)
+            _group_effects(u, s, g, centre, spread, z, most)
             if terms.shape[1] == 0:
                 _group_multipliers(f, inverse, u, work[0])
             _multiply_rows(product, logs, odds, s, first, stop, chosen, terms, u, f, inverse, work)
@@ -257,13 +259,15 @@ def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, weight
     """
     n, n_alt, points = odds.shape[1], odds.shape[2], z.shape[0]
     f, inverse, u, product, logs, work = _scratch(n_alt, centre.shape[2], points)
+    # Of coefficients of columns it is their sum that is kept within bounds.
+    most = FAR if terms.shape[1] == 0 else np.inf
     constant, average = terms.shape[1] == 0, np.empty((n_alt, n_alt))
     for s in range(odds.shape[0]):
         for c in range(cell_at.shape[0]):
             g, first = groups[c], cell_at[c]
             stop = cell_at[c + 1] if c + 1 < cell_at.shape[0] else n
             if c == 0 or g != groups[c - 1]:
-                _group_effects(u, s, g, centre, spread, z)
+                _group_effects(u, s, g, centre, spread, z, most)
                 if constant:
                     _group_multipliers(f, inverse, u, work[0])
                     _average_multipliers(average, f, inverse, weights[s, :, g])
@@ -275,14 +279,17 @@ def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, weight
                 out[s, c] = np.log(found)
                 continue
             _multiply_rows(product, logs, odds, s, first, stop, chosen, terms, u, f, inverse, work)
-            if stop - first <= _FEW:
-                for k in range(points):
-                    found += weights[s, k, g] * product[k] * np.exp(logs[k])
+            for k in range(points):
+                found += weights[s, k, g] * product[k]
+                top = max(top, logs[k])
+            if top <= 0.0:
+                # Nothing was put away.
                 out[s, c] = np.log(found)
                 continue
+            found = 0.0
             for k in range(points):
                 logs[k] += np.log(product[k]) + np.log(max(weights[s, k, g], 1e-300))
-                top = max(top, logs[k])
+            top = np.max(logs[:points])
             for k in range(points):
                 found += np.exp(logs[k] - top)
             out[s, c] = top + np.log(found)

@@ -30,8 +30,9 @@ Array = NDArray[np.float64]
 _DRAWS, _LEAST = 400, 100
 #: Share of all weight that the lightest draws have, a few of which stand for all of them.
 _LIGHT, _FEW, _LIGHT_STREAM = 0.002, 8, 2**21
-#: Chains where they are run, what will do of them, and their draws: the next where fewer will not.
-_CHAINS, _MAX_R_HAT, _CHAIN_DRAWS = 4, 1.05, (250, 1000)
+#: Chains where they are run, and what will do of them. Their draws, and as many times more where
+#: that is missed by so little that more may help; as many are kept.
+_CHAINS, _MAX_R_HAT, _CHAIN_DRAWS, _TIMES, _HOPELESS = 4, 1.05, 250, 4, 1.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,17 +177,19 @@ def _worthy(log_weights: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
 
 def _chains(design: Design, seed: int, progress: Progress, start: Mode | None) -> Refit:
     """Chains of the route that a fit would take, longer ones where short ones do not converge."""
-    for n_draws in _CHAIN_DRAWS:
-        tree = routes.chains_of(design, seed, _CHAINS, n_draws, progress, start)
-        problems = _problems(tree["diagnostics"].to_dataset())
-        if not problems:
-            break
-    draws, n = tree["posterior"].to_dataset(), _CHAINS * n_draws
+    tree = routes.chains_of(design, seed, _CHAINS, _CHAIN_DRAWS, progress, start)
+    of, every = tree["diagnostics"].to_dataset(), 1
+    if _problems(of) and float(of["r_hat"].max()) < _HOPELESS:
+        every = _TIMES
+        tree = routes.chains_of(design, seed, _CHAINS, every * _CHAIN_DRAWS, progress, start)
+        of = tree["diagnostics"].to_dataset()
+    draws = tree["posterior"].to_dataset().isel(draw=slice(None, None, every))
+    n = _CHAINS * _CHAIN_DRAWS
     named = {
         str(name): values.transpose("chain", "draw", ...).to_numpy().reshape(n, *values.shape[2:])
         for name, values in draws.data_vars.items()
     }
-    return Refit(_coefficients(design, named), named, np.full(n, -np.log(n)), problems)
+    return Refit(_coefficients(design, named), named, np.full(n, -np.log(n)), _problems(of))
 
 
 def _problems(diagnostics: xr.Dataset) -> tuple[str, ...]:

@@ -9,9 +9,11 @@ the kernel does not cover a theory, blocks are made by `bayesmig.choice.probabil
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -426,9 +428,32 @@ def _parameters(columns: Columns, coefficients: Coefficients) -> list[Array]:
     ]
 
 
+#: Whether a thread is one of `ahead`, which has others beside it already.
+_BESIDE = local()
+#: Threads of `ahead` at most, each of which holds a part.
+_MOST_AHEAD = 8
+
+
+def ahead[Part, Found](work: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Found]:
+    """Work at parts in turn, the next ones begun in threads meanwhile, a few at a time."""
+
+    def alone(part: Part) -> Found:
+        _BESIDE.others = True
+        return work(part)
+
+    threads, begun = min(os.cpu_count() or 1, _MOST_AHEAD), deque[Future[Found]]()
+    with ThreadPoolExecutor(threads) as pool:
+        for part in parts:
+            begun.append(pool.submit(alone, part))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+
 def shared(work: Callable[[slice], None], n_draws: int) -> None:
-    """Do the draws in equal parts, one thread each."""
-    threads = os.cpu_count() or 1
+    """Do the draws in equal parts, one thread each; at once where threads are at work already."""
+    threads = 1 if getattr(_BESIDE, "others", False) else os.cpu_count() or 1
     parts = pieces(n_draws, threads)
     if len(parts) == 1:
         work(parts[0])

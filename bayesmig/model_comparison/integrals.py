@@ -21,10 +21,7 @@ origin), both are integrated: the inner one at every point of the outer.
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -37,7 +34,7 @@ from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError
 from bayesmig.inference import points as compiled
-from bayesmig.inference.stream import RowLogLikelihood, shared
+from bayesmig.inference.stream import RowLogLikelihood, ahead, shared
 from bayesmig.model_comparison.quadrature import (
     NEAR,
     STEP,
@@ -65,8 +62,6 @@ _PILOT_DRAWS, _PILOT_ROWS = 12, 20_000
 _USUAL, _EXACTLY = 3, 2
 #: Numbers (points × draws × rows) that stand beside each other, 64 MB, of so many draws.
 _BLOCK_SIZE, _TOGETHER = 8_000_000, 400
-#: Units or cells, and ``(draw, cell)``.
-Part = tuple[Codes, Array]
 
 
 @dataclass(frozen=True)
@@ -298,7 +293,7 @@ class Densities:
         groups = np.arange(len(self._at) - 1)
         total = None if self.unit_in_group else np.zeros((len(draws), self.n_units))
         parts = self._parts(groups, min(len(draws), _TOGETHER), self.level)
-        for cells, values in _ahead(lambda part: self._of_groups(part, draws, self.level), parts):
+        for cells, values in ahead(lambda part: self._of_groups(part, draws, self.level), parts):
             if total is None:
                 yield cells, values
             else:
@@ -535,18 +530,6 @@ class _Logit:
 
         shared(work, len(out))
         return out
-
-
-def _ahead(work: Callable[[Codes], Part], parts: Iterable[Codes]) -> Iterator[Part]:
-    """Work at parts in turn, the next ones begun in threads meanwhile."""
-    threads, begun = os.cpu_count() or 1, deque[Future[Part]]()
-    with ThreadPoolExecutor(threads) as pool:
-        for part in parts:
-            begun.append(pool.submit(work, part))
-            if len(begun) > threads:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
 
 
 def _started(u: Array, roots: Array) -> Array:

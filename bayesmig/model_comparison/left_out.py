@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from bayesmig.choice.utility import Coefficients, take_rows
 from bayesmig.design.design import Design
@@ -65,6 +66,7 @@ class Estimate:
         return max(float(np.nansum(self.p_loo)), 0.0) / self.draws
 
 
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def leave_out(
     name: str,
     posterior: Posterior,

@@ -110,7 +110,7 @@ def refitted(
     n = int(units[np.concatenate([f.left for f in folds])].max()) + 1
     elpd, worth, problems, error = np.full(n, np.nan), [], [], 0.0
     texts: dict[str, None] = {}
-    start = mode_of(posterior)
+    start = mode_of(posterior) if len(folds) > 1 else None
     for number, fold in enumerate(folds):
         again = refit(posterior, fold.kept, seed=seed + number, start=start)
         problems += again.problems

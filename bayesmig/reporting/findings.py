@@ -19,6 +19,7 @@ from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.networks import Family, families
 from bayesmig.reporting.readings import reading
 from bayesmig.reporting.words import (
+    SPACE,
     STANDINGS,
     badge,
     code,
@@ -187,14 +188,14 @@ def _rehearsed(study: StudyFolder, row: Mapping[Any, Any], stands: str) -> str:
         return ""
     holds = table["truth"] == "holds"
     right = holds if verb == "support" else ~holds
-    shares = (
-        percent(table.loc[right, "rightly"].iloc[0], 0),
-        percent(table.loc[~right, "wrongly"].iloc[0], 0),
-    )
+    known, error = (100 * table.loc[right, c].iloc[0] for c in ("rightly", "rightly_error"))
+    shares = f"{known:.0f} ± {error:.0f}{SPACE}%", percent(table.loc[~right, "wrongly"].iloc[0], 0)
+    stated = study.header("rehearsal").get("truths", "").startswith("coefficients as stated")
+    worlds = "worlds of the stated effects" if stated else "worlds"
     where = ("where it holds", "where it does not")[:: 1 if verb == "support" else -1]
     return (
-        f" Rehearsed, surveys like this one {verb} it in {shares[0]} of worlds {where[0]}, and in "
-        f"{shares[1]} {where[1]}."
+        f" Rehearsed, surveys like this one {verb} it, by the probability alone, in {shares[0]} of "
+        f"{worlds} {where[0]}, and in {shares[1]} {where[1]}."
     )
 
 

@@ -192,6 +192,25 @@ def test_the_mode_of_more_rows_is_where_that_of_some_is_soon_found(
     assert np.abs(whole.mode[1].reshape(-1, 2)[0]).max() > 1e-3
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_bounds_that_cut_steps_off_do_not_end_the_descent(seed: int) -> None:
+    """Correlated parabolas, half of whose lowest points lie outside."""
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 7))
+    turned = np.linalg.qr(rng.normal(size=(size, size)))[0]
+    curvature = turned * 10 ** rng.uniform(0, 4, size) @ turned.T
+    centre, bounds = rng.normal(0, 4, size), (np.full(size, -5.0), np.full(size, 3.0))
+
+    def parabola(x: np.ndarray) -> tuple[float, np.ndarray]:
+        gap = x - centre
+        return float(gap @ curvature @ gap) / 2, curvature @ gap
+
+    start = rng.uniform(-5, 3, size)
+    options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 5000, "maxfun": 50000}
+    wanted = minimize(parabola, start, jac=True, bounds=[(-5, 3)] * size, options=options)
+    assert parabola(geometry._lowest(parabola, start, *bounds))[0] <= wanted.fun + 1e-3
+
+
 @pytest.mark.parametrize(("low", "high"), [(-3.0, 3.0), (-3.0, 0.5), (0.2, 3.0)])
 def test_the_lowest_point_within_bounds_is_that_of_scipy(low: float, high: float) -> None:
     start, bounds = np.array([-1.2, 1.0, 0.4]), (np.full(3, low), np.full(3, high))

@@ -10,6 +10,7 @@ import pytest
 
 from bayesmig.choice.utility import take_draws, take_rows
 from bayesmig.errors import QuestionError
+from bayesmig.inference import points
 from bayesmig.model_comparison import compare, integrals
 from bayesmig.model_comparison.integrals import (
     Densities,
@@ -176,6 +177,23 @@ def test_compiled_and_general_likelihoods_agree(
     compiled = densities(posterior, np.arange(90))
     monkeypatch.setattr(integrals, "beyond_logit", lambda columns: ("made up",))
     np.testing.assert_allclose(densities(posterior, np.arange(90)), compiled, atol=1e-9)
+
+
+def test_a_long_unit_that_a_far_point_all_but_excludes_has_a_density() -> None:
+    """The inverse probability there is beyond numbers, and its weight below them."""
+    rows, z = 20, np.array([[-7.4], [0.0], [7.4]])
+    odds, chosen = np.ones((1, rows, 2)), np.ones(rows, dtype=np.int64)
+    where = np.zeros((1, 1, 1)), np.full((1, 1, 1, 1), 6.0), z
+    starts, groups, no_terms = np.array([0]), np.array([0]), np.empty((rows, 0))
+    sums, out = np.empty((1, 3, 1)), np.empty((1, 1))
+    points.group_sums(odds, chosen, no_terms, starts, *where, sums)
+    wanted = -rows * np.logaddexp(0, -6 * z[:, 0])
+    np.testing.assert_allclose(sums[0, :, 0], wanted, rtol=1e-12)
+    shares = np.exp(sums - sums.max())
+    assert shares[0, 0, 0] == 0
+    points.inverse_sums(odds, chosen, no_terms, starts, groups, *where, shares, out)
+    terms = np.log(np.maximum(shares[0, :, 0], 1e-300)) - wanted
+    assert out[0, 0] == pytest.approx(np.logaddexp.reduce(terms), rel=1e-12)
 
 
 @pytest.mark.parametrize("terms", ["1", "1 + wealth"])

@@ -295,7 +295,7 @@ def replicate(theory: str, world: str, seed: int, persons: int = PERSONS) -> dic
         "theory": theory,
         "world": world,
         "seed": seed,
-        "persons": persons,
+        "persons": persons * (PER_HOUSEHOLD if unit == "household" else 1),
         "route": posterior.provenance.route,
         "problems": posterior.problems(),
         "covered": int(sum(inside)),

@@ -209,11 +209,12 @@ def test_a_verdict_says_how_often_rehearsed_surveys_give_it(study: StudyFolder) 
     said = "Rehearsed, surveys like this one"
     for_it = with_table(rehearsed, hypotheses=table.assign(joint_probability=0.99))
     text = text_of(for_it)["Hypotheses"].replace("\u202f", " ").replace("\xa0", " ")
-    assert f"{said} support it in 85 % of worlds where it holds, and in 20 % where it does" in text
+    way = "by the probability alone, in"
+    assert f"{said} support it, {way} 85 ± 7 % of worlds where it holds, and in 20 %" in text
     assert text.count(said) == 1
     against = with_table(rehearsed, hypotheses=table.assign(joint_probability=0.01))
     text = text_of(against)["Hypotheses"].replace("\u202f", " ").replace("\xa0", " ")
-    assert f"{said} contradict it in 60 % of worlds where it does not, and in 5 % where it" in text
+    assert f"{said} contradict it, {way} 60 ± 7 % of worlds where it does not, and in 5 %" in text
     few = with_table(for_it, rehearsal=one.assign(can="not known"))
     assert said not in text_of(few)["Hypotheses"]
     undecided = with_table(rehearsed, hypotheses=table.assign(joint_probability=0.5))
