@@ -245,15 +245,15 @@ def _average_multipliers(average, f, inverse, weights):
 
 
 @njit(**_SUMS)
-def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, weights, out):
+def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, log_weights, out):
     """``log sum_k w_k / p_c(u_k)`` of cells of rows, each in one of the groups.
 
     Parameters
     ----------
     cell_at, groups
         Where a cell's rows begin, and its group.
-    weights
-        ``(draw, point, group)``.
+    log_weights
+        ``log w_k``, which may lie beyond what numbers hold, ``(draw, point, group)``.
     out
         Overwritten, ``(draw, cell)``.
     """
@@ -262,15 +262,18 @@ def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, weight
     # Of coefficients of columns it is their sum that is kept within bounds.
     most = FAR if terms.shape[1] == 0 else np.inf
     constant, average = terms.shape[1] == 0, np.empty((n_alt, n_alt))
+    weights = np.empty(points)
     for s in range(odds.shape[0]):
         for c in range(cell_at.shape[0]):
             g, first = groups[c], cell_at[c]
             stop = cell_at[c + 1] if c + 1 < cell_at.shape[0] else n
             if c == 0 or g != groups[c - 1]:
                 _group_effects(u, s, g, centre, spread, z, most)
+                for k in range(points):
+                    weights[k] = np.exp(log_weights[s, k, g])
                 if constant:
                     _group_multipliers(f, inverse, u, work[0])
-                    _average_multipliers(average, f, inverse, weights[s, :, g])
+                    _average_multipliers(average, f, inverse, weights)
             found, top = 0.0, -1e308
             if constant and stop - first == 1:
                 # The inverse probability of one row is linear in its odds.
@@ -280,7 +283,7 @@ def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, weight
                 continue
             _multiply_rows(product, logs, odds, s, first, stop, chosen, terms, u, f, inverse, work)
             for k in range(points):
-                found += weights[s, k, g] * product[k]
+                found += weights[k] * product[k]
                 top = max(top, logs[k])
             if top <= 0.0:
                 # Nothing was put away.
@@ -288,7 +291,7 @@ def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, weight
                 continue
             found = 0.0
             for k in range(points):
-                logs[k] += np.log(product[k]) + np.log(max(weights[s, k, g], 1e-300))
+                logs[k] += np.log(product[k]) + log_weights[s, k, g]
             top = np.max(logs[:points])
             for k in range(points):
                 found += np.exp(logs[k] - top)

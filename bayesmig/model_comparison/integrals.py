@@ -390,8 +390,8 @@ class _Piece:
         if len(self.factors) == 2 or len(self.cell_at) == len(self.whole_at):
             return whole
         # Without a whole group nothing is left, and the prior's integral is one.
-        shares = np.exp(terms - whole[:, None])
-        rest = of.rest(*where, rule.z, shares, self.cell_at, self.inner_of_cell)
+        log_shares = terms - whole[:, None]
+        rest = of.rest(*where, rule.z, log_shares, self.cell_at, self.inner_of_cell)
         several = np.bincount(self.inner_of_cell)[self.inner_of_cell] > 1
         return np.where(several, -rest, whole[:, self.inner_of_cell])
 
@@ -442,12 +442,10 @@ class _Any:
         return differences(partial(self.group_sums, at=at), steps)
 
     def rest(
-        self, centre: Array, spread: Array, z: Array, shares: Array, at: Codes, groups: Codes
+        self, centre: Array, spread: Array, z: Array, log_shares: Array, at: Codes, groups: Codes
     ) -> Array:
         """``log sum_k share_k / p_c`` of cells that begin so, in groups, ``(draw, cell)``."""
-        inverse = -self.group_sums(centre, spread, z, at=at)
-        with np.errstate(divide="ignore"):
-            terms = np.log(shares)[:, :, groups] + inverse
+        terms = log_shares[:, :, groups] - self.group_sums(centre, spread, z, at=at)
         return log_sum_exp(terms.swapaxes(0, 1))
 
 
@@ -519,13 +517,13 @@ class _Logit:
         return derivatives
 
     def rest(
-        self, centre: Array, spread: Array, z: Array, shares: Array, at: Codes, groups: Codes
+        self, centre: Array, spread: Array, z: Array, log_shares: Array, at: Codes, groups: Codes
     ) -> Array:
         """As of `_Any`."""
         out = np.empty((len(centre), len(at)))
 
         def work(draws: slice) -> None:
-            where = groups, centre[draws], spread[draws], z, shares[draws]
+            where = groups, centre[draws], spread[draws], z, log_shares[draws]
             points.inverse_sums(self.odds[draws], self.chosen, self.terms, at, *where, out[draws])
 
         shared(work, len(out))
