@@ -4,7 +4,7 @@
 
 Fits every packaged theory of persons whose columns the survey has, on the compiled routes; those
 that need the PyMC graph on tens of thousands of rows are named and left out. Results only.
-Finished chains are kept in the folder and found there again; seconds are then of what was left.
+Finished chains are kept in the folder and found there again.
 """
 
 import re
@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 import bayesmig as bm
@@ -83,8 +84,9 @@ def main(codebook: str, folder: str | None = None) -> None:
                     "theory": theory.name,
                     "about": family,
                     "route": fit.provenance.route,
-                    "seconds": f"{seconds:.0f}",
-                    "ESS/s": f"{float(known['ess_bulk'].min()) / seconds:.0f}",
+                    "draws": f"{np.prod(fit.n_draws):,}",
+                    "least ESS": f"{float(known['ess_bulk'].min()):,.0f}",
+                    "largest R-hat": f"{float(known['r_hat'].max()):.3f}",
                     "problems": "; ".join(fit.problems()) or "none",
                 }
             )
