@@ -117,7 +117,8 @@ WORLDS = {
     "small": World(balanced(1_500, 75)),
     # So many groups of few rows have refined coordinates and two pairs of candidates each.
     "many": World(balanced(6_000, 600), draws=2500),
-    "rare households": World(balanced(2_100, 50), asc=(-1.0, -5.0), homes=0.8),
+    # Scales of what hardly anyone chooses mix slowly in the plain model.
+    "rare households": World(balanced(2_100, 50), asc=(-1.0, -5.0), homes=0.8, draws=6000),
 }
 
 
