@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -25,7 +25,7 @@ from bayesmig.errors import BayesmigError, PosteriorError, QuestionError, SpecEr
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bayesmig.checks import CheckResult
+    from bayesmig.checks.result import CheckResults
     from bayesmig.study import StudyResult
 
 app = typer.Typer(
@@ -869,7 +869,7 @@ def _show_mechanisms(as_json: bool) -> None:
         print(mechanisms_text(rows, _columns()))
 
 
-def _show_checks(results: Sequence[CheckResult], strict: bool, as_json: bool) -> None:
+def _show_checks(results: CheckResults, strict: bool, as_json: bool) -> None:
     if as_json:
         _print_json(
             [
@@ -878,8 +878,7 @@ def _show_checks(results: Sequence[CheckResult], strict: bool, as_json: bool) ->
             ]
         )
     else:
-        for r in results:
-            print(_filled(f"{r.verdict:<10}{r.name}: {r.text}", " " * 10))
+        print(results.at_width(_columns()))
     if strict and any(r.passed is False for r in results):
         raise typer.Exit(2)
 

@@ -55,8 +55,12 @@ class CheckResults(list[CheckResult]):
     """Results in the order of the checks; printed one under the other."""
 
     def __repr__(self) -> str:
+        return self.at_width(100) if self else super().__repr__()
+
+    def at_width(self, columns: int) -> str:
+        """All of them, in so many columns."""
         return "\n".join(
-            fill(f"{r.verdict:<10}{r.name}: {r.text}", 100, subsequent_indent=" " * 10)
+            fill(f"{r.verdict:<10}{r.name}: {r.text}", columns, subsequent_indent=" " * 10)
             for r in self
         )
 

@@ -126,6 +126,11 @@ def unit_of(theory: str) -> Literal["person", "household"]:
     return "household" if theory in HOUSEHOLDS else "person"
 
 
+def simulated(persons: int, unit: Literal["person", "household"]) -> int:
+    """Persons that are simulated for so many who choose, or about as many households."""
+    return persons * (PER_HOUSEHOLD if unit == "household" else 1)
+
+
 def declared(effects: Effects, names: Iterable[str]) -> Effects:
     """The effects, and zeros that bring the columns of other theories into the survey."""
     of_theories = [claims()[name]["true"] for name in names]
@@ -145,7 +150,7 @@ def survey_of(
     with TemporaryDirectory() as folder:
         made = simulate(
             Path(folder) / "survey",
-            persons=persons * (PER_HOUSEHOLD if unit == "household" else 1),
+            persons=simulated(persons, unit),
             seed=seed,
             effects=effects,
             world=world,
@@ -295,7 +300,7 @@ def replicate(theory: str, world: str, seed: int, persons: int = PERSONS) -> dic
         "theory": theory,
         "world": world,
         "seed": seed,
-        "persons": persons * (PER_HOUSEHOLD if unit == "household" else 1),
+        "persons": simulated(persons, unit),
         "route": posterior.provenance.route,
         "problems": posterior.problems(),
         "covered": int(sum(inside)),
