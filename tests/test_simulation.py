@@ -676,12 +676,27 @@ def test_shares_of_groups_by_loops(make: Callable[..., SimulatedSurvey], stream:
     assert (found[:, 0] != found[:, 1]).mean() > 0.5
 
 
+def test_returnees_and_those_away_by_loops(make: Callable[..., SimulatedSurvey]) -> None:
+    names = "returned_international", "away_international"
+    frame = pd.read_csv(make(persons=900, effects=named(*names)).data)
+    expected = []
+    for _, here in frame.groupby("community", sort=False):
+        for home in here["household_id"]:
+            others = here[here["household_id"] != home]
+            back = others["age"] >= 30
+            of = [(others["prior_international"] * side).mean() for side in (back, ~back)]
+            expected.append([0.0 if np.isnan(share) else share / 0.06 for share in of])
+    assert frame[list(names)].to_numpy() == pytest.approx(np.array(expected), abs=1e-3)
+    assert frame[list(names)].std().min() > 0.1
+
+
 def test_covariates_vary_over_what_they_say(make: Callable[..., SimulatedSurvey]) -> None:
     made = make(persons=6_000, periods=2, effects=named(*COVARIATES))
     frame = pd.read_csv(made.data)
     of_rows = ("relative_deprivation", "remittances", "border_enforcement")
     of_places = [c for c in COVARIATES if c in frame and c not in of_rows]
-    fixed = [c for c in of_places if not c.startswith(("jobs_", "kin_", "own_", "other_"))]
+    of_homes = ("jobs_", "kin_", "own_", "other_", "returned_", "away_")
+    fixed = [c for c in of_places if not c.startswith(of_homes)]
     assert frame.groupby("community")[fixed].nunique().max().max() == 1
     jobs = frame.groupby(["community", "sex"])[["jobs_internal", "jobs_international"]]
     assert jobs.nunique().max().max() == 1

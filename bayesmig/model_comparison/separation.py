@@ -228,29 +228,38 @@ def alike(found: Sequence[Estimate]) -> list[int]:
     return groups
 
 
-def above_middle(elpd: Array) -> Array:
-    """By how much every theory's elpd exceeds that of one near the middle, the largest first.
+def middle_of(n: int) -> int:
+    """Position of the middle theory among ``n``, the best first, as R's ``loo`` takes it.
 
-    The one that R's ``loo`` takes: the upper of two middle ones, or the one above a single one.
+    The upper of two middle ones, or the one above a single one.
     """
+    return max(n // 2 - 1, 0)
+
+
+def above_middle(elpd: Array) -> Array:
+    """By how much every theory's elpd exceeds that of the middle one, the largest first."""
     ordered = np.sort(elpd)[::-1]
-    return np.asarray(ordered - ordered[max(len(ordered) // 2 - 1, 0)])
+    return np.asarray(ordered - ordered[middle_of(len(ordered))])
 
 
-def by_chance(elpd: Array) -> float:
+def by_chance(elpd: Array, errors: Array) -> float:
     """By how much the best of theories that are alike would exceed their middle one.
 
-    The expected largest of as many normal differences, whose spread is taken from the
-    better half, in nats (McLatchie and Vehtari 2024, as R's ``loo`` computes it).
+    The expected largest of as many normal differences, in nats (McLatchie and Vehtari 2024). Their
+    spread is that of the better half, as R's ``loo`` has it; but where theories are not alike
+    it holds what sets them apart, and what chance does to a difference is its standard error:
+    the spread is at most the largest of these.
 
     Parameters
     ----------
     elpd
         Of every theory, ``(theory,)``.
+    errors
+        Standard errors of their differences from the middle one, ``(theory,)``.
     """
     from scipy.stats import norm
 
     gap = above_middle(elpd)
     better = gap[gap >= np.median(gap)]
-    spread = float(np.sqrt(np.mean(np.square(better))))
+    spread = min(float(np.sqrt(np.mean(np.square(better)))), float(errors.max()))
     return float(spread * norm.ppf(1 - 1 / (2 * (len(elpd) - 1))))

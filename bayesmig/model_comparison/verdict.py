@@ -11,7 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmig.model_comparison.left_out import Estimate
-from bayesmig.model_comparison.separation import MANY, Sums, above_middle, by_chance
+from bayesmig.model_comparison.separation import (
+    MANY,
+    Sums,
+    above_middle,
+    by_chance,
+    middle_of,
+)
 from bayesmig.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -72,7 +78,7 @@ def verdict(
     ]
     says += dict.fromkeys(text for estimate in found.values() for text in estimate.cautions)
     says += _claims(summary, found, good_k, sums)
-    says += _selection(summary)
+    says += _selection(summary, found, sums)
     says += _few(n_units, sums, asked)
     if "importance weights" in asked.method:
         says += _conditional(found, posteriors, asked)
@@ -138,11 +144,14 @@ def times_as_many(difference: float, error: float, needed: float) -> float:
     return float(max((needed * error / difference) ** 2, SMALL / difference, 1.0))
 
 
-def _selection(summary: pd.DataFrame) -> Iterator[str]:
+def _selection(summary: pd.DataFrame, found: Mapping[str, Estimate], sums: Sums) -> Iterator[str]:
+    """What the best of many owes to being chosen; theories of ``summary`` stand best first."""
     if len(summary) <= MANY:
         return
     elpd = summary["elpd"].to_numpy()
-    chance, lead = by_chance(elpd), float(above_middle(elpd)[0])
+    middle = found[str(summary["theory"].iloc[middle_of(len(summary))])].elpd
+    errors = np.array([sums.error(found[str(t)].elpd - middle) for t in summary["theory"]])
+    chance, lead = by_chance(elpd, errors), float(above_middle(elpd)[0])
     says = (
         f"The best of {len(summary)} theories owes part of its elpd to being chosen: of theories "
         f"that all predict alike the best would exceed the middle one by about {chance:.1f} by "

@@ -36,6 +36,7 @@ from bayesmig.simulation.worlds import (
     ATTRIBUTES,
     BEYOND,
     GROUP_UNITS,
+    HOME_AGAIN,
     STREAMS,
     Measures,
     Unit,
@@ -312,6 +313,11 @@ def _covariates(
             case _ if "_group_" in name:
                 side, _, stream = name.split("_")
                 columns[name] = _share_of_group(deciders, everyone, prior[stream], stream, side)
+            case "returned_international" | "away_international":
+                back = everyone.age >= HOME_AGAIN
+                there = prior["international"] & (back == name.startswith("returned"))
+                share = _share_among(deciders, there, np.ones_like(back))
+                columns[name] = np.round(share / GROUP_UNITS["international"], 4)
             case _ if name.startswith("network_"):
                 _, stream, who = name.split("_")
                 of = everyone.female if who == "women" else ~everyone.female

@@ -150,6 +150,8 @@ _TYPICAL: Mapping[str, Pair] = {
 
 #: Of shares of earlier movers within a group: ten percentage points, and a few.
 GROUP_UNITS: Mapping[str, float] = {"internal": 0.1, "international": 0.06}
+#: Who moved abroad before is back from this age on.
+HOME_AGAIN = 30
 #: Columns that a survey has where a parameter names them: column -> what it is. Those of
 #: places and periods are standard normal unless it says otherwise; persons only. They stand
 #: beside the other columns in any world, with coefficients of their own in each stream. What
@@ -185,6 +187,11 @@ COVARIATES: Mapping[str, str] = {
         f"groups of the origin's other households, in units of {unit:g}"
         for side in ("own", "other")
         for stream, unit in GROUP_UNITS.items()
+    },
+    **{
+        f"{who}_international": f"share of the origin's others who moved abroad before and are "
+        f"{now}, in units of {GROUP_UNITS['international']:g}"
+        for who, now in (("returned", "back"), ("away", "still there"))
     },
     **{
         f"network_{stream}_{who}": f"network_{stream} among {who} alone"

@@ -152,10 +152,19 @@ def test_the_best_of_many_alike_is_no_better_than_chance() -> None:
     rng, held = np.random.default_rng(3), 0
     for _ in range(300):
         elpd = rng.normal(0.0, 5.0, 30)
-        held += above_middle(elpd)[0] <= by_chance(elpd)
+        held += above_middle(elpd)[0] <= by_chance(elpd, np.full(30, 5.0 * 2**0.5))
     assert held / 300 > 0.5
     elpd = np.append(rng.normal(0.0, 1.0, 29), 30.0)
-    assert above_middle(elpd)[0] > by_chance(elpd)
+    assert above_middle(elpd)[0] > by_chance(elpd, np.full(30, 1.0))
+
+
+def test_what_sets_theories_apart_is_no_chance() -> None:
+    """Seven of fifteen theories lead the middle by eight standard errors: their spread alone
+    would call the best a matter of chance."""
+    elpd = -np.array([0, 16, 51, 53, 162, 173, 174, 175, 177, 180, 184, 185, 187, 207, 1977.0])
+    lead = above_middle(elpd)[0]
+    assert lead < by_chance(elpd, np.full(15, np.inf))
+    assert lead > 3 * by_chance(elpd, np.full(15, 23.0))
 
 
 @pytest.mark.parametrize("n", [11, 12, 13, 30])
@@ -167,7 +176,8 @@ def test_the_middle_theory_is_that_of_loo(n: int) -> None:
     kept = [a for a in away if a >= np.median(away)]
     spread = np.sqrt(sum(a**2 for a in kept) / len(kept))
     assert above_middle(elpd) == pytest.approx(away)
-    assert by_chance(elpd) == pytest.approx(norm.ppf(1 - 1 / (2 * (n - 1)), scale=spread))
+    wide = np.full(n, np.inf)
+    assert by_chance(elpd, wide) == pytest.approx(norm.ppf(1 - 1 / (2 * (n - 1)), scale=spread))
 
 
 def test_more_than_ten_theories_are_warned_of_selection() -> None:
