@@ -233,7 +233,9 @@ def with_effects_of_everyone(design: Design, truth: Mapping[str, Any]) -> dict[s
         found[f"u_{pool.by}"] = (values - values.mean(axis=1, keepdims=True))[None]
     if shared := design.spec.utility.shared_columns:
         values = np.array([[utility[s][name] for name in shared] for s in design.nonbase])
-        found["u_deviation"] = (values - values.mean(axis=0))[None]
+        encoder = design.layouts["deviation"].encoder
+        apart = (values - values.mean(axis=0)) * encoder.sizes
+        found["u_deviation"] = apart[None]
     return found
 
 
