@@ -11,7 +11,7 @@ of which the denominator is one where the whole group is left out. The effects' 
 which have seen the part, are not in it: this is what importance weights over draws of
 ``theta`` are then made of (Vehtari et al. 2016, JMLR 17:103; Merkle, Furr and Rabe-Hesketh
 2019, doi 10.1007/s11336-019-09679-0). Integrals are adaptive Gauss-Hermite quadrature (Liu
-and Pierce 1994, doi 10.1093/biomet/81.3.624) for up to two effects a group, and importance
+and Pierce 1994, doi 10.1093/biomet/81.3.624) for up to four effects a group, and importance
 sampling by quasi-random normals around the same centre for more, draw by draw and group by
 group, over as few points as leave the sum over units within `EXACT` of that of more.
 
@@ -56,8 +56,8 @@ Codes = NDArray[np.int64]
 points: Any = compiled
 #: Nats by which the sum over units may change with more points: a tenth of what says nothing.
 EXACT = 0.4
-#: Draws, and rows at most, by which the number of points is chosen.
-_PILOT_DRAWS, _PILOT_ROWS = 12, 20_000
+#: Draws, and rows at most, by which the number of points is chosen; and rows times points.
+_PILOT_DRAWS, _PILOT_ROWS, _PILOT_PASSES = 12, 20_000, 12_000_000
 #: Rounds that are usual, by which passes are counted, and passes that exact derivatives cost.
 _USUAL, _EXACTLY = 3, 2
 #: Numbers (points × draws × rows) that stand beside each other, 64 MB, of so many draws.
@@ -256,21 +256,31 @@ class Densities:
 
     def _enough(self) -> tuple[int, float]:
         """Number of the rule that is enough, and what more points would change."""
-        few = self._some_draws()
-        groups = np.arange(len(self._at) - 1)
-        share = min(1.0, _PILOT_ROWS / len(self._units))
-        if share < 1:
-            some = np.random.default_rng(0).permutation(groups)[: max(1, int(share * len(groups)))]
-            groups = np.sort(some)
-        last = min(map(len, self._rules)) - 1
-        before = self._pilot(few, groups, 0)
+        few, last = self._some_draws(), min(map(len, self._rules)) - 1
+        before: tuple[Codes, Array] | None = None
         for level in range(last):
-            after = self._pilot(few, groups, level + 1)
-            error = float(np.abs((after - before).mean(axis=0)).sum()) / share
+            some, share = self._some_groups(level + 1)
+            if before is None or len(before[0]) != len(some):
+                before = some, self._pilot(few, some, level)
+            after = self._pilot(few, some, level + 1)
+            error = float(np.abs((after - before[1]).mean(axis=0)).sum()) / share
             if error <= EXACT:
-                return level, error
-            before = after
-        return last, error
+                break
+            before = some, after
+        return level, error
+
+    def _some_groups(self, level: int) -> tuple[Codes, float]:
+        """Groups by which a rule is judged, as many as it can be asked for; their share of rows."""
+        groups = np.arange(len(self._at) - 1)
+        rows = min(
+            _PILOT_ROWS, _PILOT_PASSES // int(np.prod([len(of[level].z) for of in self._rules]))
+        )
+        if len(self._units) <= rows:
+            return groups, 1.0
+        order = np.random.default_rng(0).permutation(groups)
+        sizes = np.cumsum(np.diff(self._at)[order])
+        some = np.sort(order[: max(1, int(np.searchsorted(sizes, rows, side="right")))])
+        return some, float(np.diff(self._at)[some].sum() / len(self._units))
 
     def _some_draws(self) -> Codes:
         """From those with the smallest to those with the largest scales."""

@@ -46,6 +46,9 @@ class Estimate:
         What was done with effects of groups, in words.
     cautions
         What makes the estimates unreliable beside Pareto k, in words.
+    inexact
+        Nats by which more points of integrals over effects would still move the sum of
+        ``elpd``, changes of units added up without their signs.
     """
 
     elpd: Array
@@ -55,6 +58,7 @@ class Estimate:
     draws: float
     effects: str
     cautions: tuple[str, ...] = ()
+    inexact: float = 0.0
 
     @property
     def noise(self) -> float:
@@ -102,12 +106,14 @@ def leave_out(
     n_draws, efficiency = int(np.prod(posterior.n_draws)), relative_efficiency(posterior)
     n_units = int(units.max()) + 1
     cautions: tuple[str, ...] = ()
+    inexact = 0.0
     blocks: Iterator[tuple[Codes | slice, Array]]
     if chosen:
         densities = _integrated(posterior, chosen, units)
         draws, efficiency = _thinned(n_draws, len(units) * densities.passes, efficiency)
         n_draws, blocks = len(draws), densities.blocks(draws)
-        cautions = inexact_text(name, densities.error)
+        inexact = densities.error
+        cautions = inexact_text(name, inexact)
     else:
         blocks = _conditional(posterior.design, posterior.coefficients(), units)
     tail, numbers, done = tail_length(n_draws, efficiency), np.empty((3, n_units)), 0
@@ -117,7 +123,8 @@ def leave_out(
         progress(f"leave-one-out, {name}", done, n_units)
     effects = effects_text(tuple(factors), tuple(f.by for f in chosen))
     elpd, p_loo, pareto_k = numbers
-    return Estimate(elpd, p_loo, pareto_k, n_draws, n_draws * efficiency, effects, cautions)
+    worth = n_draws * efficiency
+    return Estimate(elpd, p_loo, pareto_k, n_draws, worth, effects, cautions, inexact)
 
 
 def _integrated(posterior: Posterior, factors: tuple[Factor, ...], units: Codes) -> Densities:

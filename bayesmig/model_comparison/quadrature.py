@@ -1,7 +1,7 @@
 """Integrals over the effects of many groups at once: points, and where to put them.
 
 Adaptive Gauss-Hermite quadrature (Liu and Pierce 1994, doi 10.1093/biomet/81.3.624) for up to
-two effects a group, and importance sampling by quasi-random normals around the same centre for
+four effects a group, and importance sampling by quasi-random normals around the same centre for
 more. A group's density is found by Newton steps in coordinates whose prior is standard normal;
 where a likelihood has no slopes and curvatures of its own they are differences.
 """
@@ -17,9 +17,10 @@ from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-#: Points along each of one or two effects, and in all for more of them, from few to many.
-_ALONG = {1: (5, 9, 15, 25), 2: (3, 5, 7, 11, 17)}
-_POINTS = (32, 128, 512)
+#: Points along each of up to four effects, and in all for more of them, from few to many. The
+#: last are for telling what those before them leave.
+_ALONG = {1: (5, 9, 15, 25, 41), 2: (3, 5, 7, 11, 17, 25), 3: (3, 5, 7, 9), 4: (3, 5, 7)}
+_POINTS = (32, 128, 512, 2048)
 #: How much wider than normal quasi-random points lie: densities fall more slowly than it.
 _WIDER = 1.2
 #: Utility by which effects are moved for differences.
@@ -41,7 +42,7 @@ class Rule:
 
 
 def rules(width: int) -> list[Rule]:
-    """Points for so many effects, from few to many."""
+    """Points for so many effects, from few to many; the last to hold those before them to."""
     if width in _ALONG:
         return [_product(n, width) for n in _ALONG[width]]
     return [_quasi_random(n, width) for n in _POINTS]

@@ -135,7 +135,7 @@ def refitted(
     nothing = np.full(n, np.nan)
     effects = "; ".join(texts)
     draws = round(float(np.mean(worth)))
-    return Estimate(elpd, nothing, nothing, draws, draws, effects, tuple(cautions))
+    return Estimate(elpd, nothing, nothing, draws, draws, effects, tuple(cautions), error)
 
 
 class _Held:

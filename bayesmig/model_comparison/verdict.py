@@ -99,9 +99,10 @@ def _claims(
     for row in summary.iloc[1:].itertuples():
         name = str(row.theory)
         gap = found[name].elpd - found[best].elpd
+        inexact = found[name].inexact + found[best].inexact
         if _cannot_separate(row.elpd_diff, row.diff_se, needed):
             close.append(row)
-        elif rests_on(gap, high[best] | high[name], sums):
+        elif _inexact(gap, inexact, sums) or rests_on(gap, high[best] | high[name], sums):
             unknown.append(row)
         else:
             behind.append(row)
@@ -247,6 +248,11 @@ def rests_on(gap: Array, high: NDArray[np.bool_], sums: Sums) -> bool:
     weighted = sums.weighted(gap)
     left, error = weighted[~high].sum(), sums.error(gap, ~high)
     return _cannot_separate(left, error, errors_needed(sums)) or bool(left * weighted.sum() < 0)
+
+
+def _inexact(gap: Array, inexact: float, sums: Sums) -> bool:
+    """Whether a difference is no more than what integrals of both theories leave open."""
+    return bool(abs(sums.weighted(gap).sum()) <= inexact)
 
 
 def _cannot_separate(difference: Any, error: Any, needed: float) -> bool:

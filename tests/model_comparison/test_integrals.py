@@ -11,7 +11,7 @@ import pytest
 from bayesmig.choice.utility import take_draws, take_rows
 from bayesmig.errors import QuestionError
 from bayesmig.inference import points
-from bayesmig.model_comparison import compare, integrals
+from bayesmig.model_comparison import compare, integrals, quadrature
 from bayesmig.model_comparison.integrals import (
     Densities,
     covariance_roots,
@@ -25,10 +25,10 @@ from tests.fabricate import fabricated, small_design, small_frame, survey_of
 DRAWS = np.array([0, 17, 500])
 
 
-def densities(
+def prepared(
     posterior: Posterior, units: np.ndarray, by: tuple[str, ...] | None = None, **keys: Any
-) -> np.ndarray:
-    """``(draw, unit)`` at some draws."""
+) -> Densities:
+    """Densities of all draws."""
     design, factors = posterior.design, factors_of(posterior.design)
     chosen = (
         to_integrate(factors, units, "obs") if by is None else tuple(factors[name] for name in by)
@@ -36,7 +36,7 @@ def densities(
     named = {
         str(k): v.to_numpy().reshape(-1, *v.shape[2:]) for k, v in posterior.draws.data_vars.items()
     }
-    found = Densities(
+    return Densities(
         design.columns,
         design.choice,
         posterior.coefficients(),
@@ -45,6 +45,13 @@ def densities(
         units,
         **keys,
     )
+
+
+def densities(
+    posterior: Posterior, units: np.ndarray, by: tuple[str, ...] | None = None, **keys: Any
+) -> np.ndarray:
+    """``(draw, unit)`` at some draws."""
+    found = prepared(posterior, units, by, **keys)
     out = np.full((len(DRAWS), found.n_units), np.nan)
     for which, block in found.blocks(DRAWS):
         out[:, which] = block
@@ -153,20 +160,6 @@ def test_slopes_and_closed_alternatives() -> None:
     whole = of_grid(posterior, 17, rows, "origin", 2)
     rest = of_grid(posterior, 17, rows[rows != 11], "origin", 2)
     assert found[1, 11] == pytest.approx(whole - rest, abs=1e-4)
-
-
-@pytest.mark.usefixtures("finely")
-def test_four_effects_a_group_by_quasi_random_points() -> None:
-    design = small_design(
-        "female",
-        survey=survey_of(small_frame(60, seed=5, origins=6)),
-        groups=[{"by": "origin", "terms": "1 + wealth"}],
-    )
-    posterior = fabricated(design, spread=0.1)
-    rows = np.flatnonzero(design.columns.groups["origin"][0] == 2)
-    wanted = of_grid(posterior, 17, rows, "origin", 4, along=11)
-    found = densities(posterior, design.columns.groups["origin"][0])
-    assert found[1, 2] == pytest.approx(wanted, abs=0.02)
 
 
 def test_compiled_and_general_likelihoods_agree(
@@ -283,11 +276,73 @@ def test_factors_that_cross_are_not_integrated_together() -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 def test_points_integrate_polynomials_of_a_normal(width: int) -> None:
-    for rule in rules(width)[-1:]:
+    for rule in rules(width)[-2:]:
         w = np.exp(rule.log_weights)
         assert w.sum() == pytest.approx(1.0, abs=0.02)
         second = np.einsum("k,ki,kj->ij", w, rule.z, rule.z)
         np.testing.assert_allclose(second, np.eye(width), atol=0.06)
+
+
+def test_what_is_said_to_be_missing_is_missing_of_the_rule_that_is_used(
+    posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last rule is never used: it tells what the one before leaves."""
+    monkeypatch.setattr(quadrature, "_ALONG", {2: (1, 2, 25)})
+    monkeypatch.setattr(integrals, "EXACT", 0.0)
+    few = prepared(posterior, np.arange(90))
+    assert few.level == 1
+    assert few.passes < 25**2
+    draws = few._some_draws()
+    groups = np.arange(9)
+    left = few._pilot(draws, groups, 2) - few._pilot(draws, groups, 1)
+    assert few.error == pytest.approx(np.abs(left.mean(axis=0)).sum())
+    monkeypatch.setattr(quadrature, "_ALONG", {2: (1, 2, 5, 25)})
+    assert prepared(posterior, np.arange(90)).error < few.error / 5
+
+
+def test_rules_of_many_points_are_judged_by_some_groups(
+    posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What these leave is scaled to all rows."""
+    monkeypatch.setattr(quadrature, "_ALONG", {2: (2, 3)})
+    whole = prepared(posterior, np.arange(90)).error
+    monkeypatch.setattr(integrals, "_PILOT_PASSES", 9 * 45)
+    some = prepared(posterior, np.arange(90))
+    assert some._some_groups(1)[1] <= 0.5
+    assert some.error == pytest.approx(whole, rel=0.8)
+
+
+@pytest.mark.usefixtures("finely")
+@pytest.mark.parametrize(("along", "error"), [({4: (3, 5, 7)}, 2e-3), ({}, 0.02)])
+def test_four_effects_a_group_by_a_grid(
+    along: dict[int, tuple[int, ...]], error: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two constants and two slopes, by products and by quasi-random points."""
+    monkeypatch.setattr(quadrature, "_ALONG", along)
+    survey = survey_of(small_frame(60, seed=3, origins=6))
+    groups = [{"by": "origin", "terms": "1 + wealth"}]
+    design = small_design("female + wealth", survey=survey, groups=groups)
+    posterior = fabricated(design, spread=0.2, survey=survey)
+    codes, terms = design.columns.groups["origin"]
+    rows = np.flatnonzero(codes == codes[4])
+    draws, at = posterior.draws, int(DRAWS[1])
+    sigma = draws["sigma_origin"].to_numpy().reshape(-1, 4)[at]
+    corr = draws["corr_origin"].to_numpy().reshape(-1, 4, 4)[at]
+    z = np.linspace(-6, 6, 25)
+    points_ = np.stack(np.meshgrid(z, z, z, z, indexing="ij"), axis=-1).reshape(-1, 4)
+    prior = -np.square(points_).sum(axis=1) / 2
+    prior -= np.logaddexp.reduce(prior)
+    u = (points_ @ np.linalg.cholesky(corr * np.outer(sigma, sigma)).T).reshape(-1, 2, 2)
+    beta, likelihoods = posterior.coefficients().persons[at], []
+    for i in rows:
+        v = np.zeros((len(u), 3))
+        v[:, 1:] = design.columns.persons[i] @ beta + u @ terms[i]
+        likelihoods.append(v[:, design.choice[i]] - np.logaddexp.reduce(v, axis=1))
+    whole = np.logaddexp.reduce(prior + np.sum(likelihoods, axis=0))
+    others = [of for of, i in zip(likelihoods, rows, strict=True) if i != 4]
+    rest = np.logaddexp.reduce(prior + np.sum(others, axis=0))
+    assert densities(posterior, np.arange(60))[1, 4] == pytest.approx(whole - rest, abs=error)
+    assert densities(posterior, codes)[1, codes[4]] == pytest.approx(whole, abs=2 * error)
 
 
 def test_draws_do_not_depend_on_each_other(posterior: Posterior) -> None:

@@ -10,6 +10,7 @@ from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import utilities
 from bayesmig.errors import ConvergenceError, QuestionError
 from bayesmig.model_comparison import Comparison, compare
+from bayesmig.model_comparison.integrals import Densities
 from bayesmig.model_comparison.psis import (
     fit_pareto,
     leave_one_out,
@@ -325,6 +326,20 @@ def test_identical_theories_tie(theories: dict[str, Posterior]) -> None:
     assert found.summary["weight"].to_numpy() == pytest.approx(0.5)
     assert "The data cannot separate 'one' from 'other'" in found.text
     assert "predicts better" not in found.text
+
+
+def test_what_integrals_leave_open_is_claimed_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    survey = survey_of(small_frame(600, seed=1))
+    names = ("female", EVERYTHING)
+    fits = {n: laplace(small_design(n, survey=survey), survey=survey) for n in names}
+    text = compare(fits, wts=False).text
+    assert f"{EVERYTHING!r} predicts better than 'female'" in text
+    assert "not exact" not in text
+    monkeypatch.setattr(Densities, "_enough", lambda self: (2, 1000.0))
+    text = compare(fits, wts=False).text
+    assert "Integrals over effects of 'female' are not exact" in text
+    assert f"Whether {EVERYTHING!r} predicts better than 'female' (" in text
+    assert "is not known" in text
 
 
 def test_a_tie_is_not_lower_by_minus_nothing(theories: dict[str, Posterior]) -> None:
