@@ -318,7 +318,7 @@ def _of_left_out(posterior: Posterior, n_draws: int, seed: int) -> dict[str, _Qu
         reliable.KIND: _Question(
             curves.scores, partial(reliable.reliability, posterior, of, curves)
         ),
-        reliable.INFLUENCE_KIND: _Question(None, lambda _: reliable.influence(posterior, some)),
+        reliable.INFLUENCE_KIND: _Question(None, lambda _: reliable.influence(posterior)),
     }
 
 

@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,15 +30,13 @@ from bayesmig.checks.result import (
 from bayesmig.choice.drawn import Choices, draw_choices
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design
-from bayesmig.inference.stream import log_likelihood_blocks, probability_blocks
-from bayesmig.model_comparison.integrals import lies_in
-from bayesmig.model_comparison.psis import (
-    good_k,
-    leave_one_out,
-    smoothed_weights,
-    tail_length,
-)
+from bayesmig.errors import QuestionError
+from bayesmig.inference.stream import probability_blocks
+from bayesmig.model_comparison.integrals import factors_of
+from bayesmig.model_comparison.left_out import leave_out
+from bayesmig.model_comparison.psis import good_k, smoothed_weights, tail_length
 from bayesmig.posterior import Posterior
+from bayesmig.progress import silent
 
 Array = NDArray[np.float64]
 NAME, KIND = "reliability, each row left out", "reliability"
@@ -55,8 +54,8 @@ _DEGREE = 3
 _THREAD_SIZE = 400_000
 #: Draws × rows of surveys that are drawn at a time.
 _BLOCK_SIZE = 4_000_000
-#: Origins that a text names.
-_NAMED = 3
+#: Origins that a text names, and draws by which they are left out.
+_NAMED, _SOME = 3, 500
 
 
 # --------------------------------------------------------------------------- reliability
@@ -312,11 +311,17 @@ def reliability(
     tested = np.isfinite(adjusted)
     passed = not bool((adjusted <= ALARM).any()) if tested.any() else None
     text = _text(design, of, found, adjusted, passed)
-    if posterior.is_preview and design.grouped and passed is not None:
-        # An approximation tells small groups' effects too surely: true theories would fail.
-        passed, text = None, f"Not judged, since draws are {posterior.approximation}. {text}"
+    if passed is not None:
+        passed, text = _unless_rough(posterior, passed, text)
     table = tabled(pd.concat(parts, ignore_index=True), KIND, UNWEIGHTED)
     return CheckResult(NAME, passed, table, f"{text} Weights: {UNWEIGHTED}.")
+
+
+def _unless_rough(posterior: Posterior, passed: bool, text: str) -> tuple[bool | None, str]:
+    """No verdict where an approximation tells effects of groups, or scales, too surely."""
+    if posterior.is_preview and posterior.design.grouped:
+        return None, f"Not judged, since draws are {posterior.approximation}. {text}"
+    return passed, text
 
 
 def _text(
@@ -349,20 +354,19 @@ def _text(
 # ----------------------------------------------------------------------------- influence
 
 
-def influence(posterior: Posterior, coefficients: Coefficients) -> CheckResult:
+def influence(posterior: Posterior) -> CheckResult:
     """Which origins the draws hang on: Pareto k of leaving out all rows of one.
 
-    Where the theory gives origins no effects, an origin without which the posterior would be
-    another one has a large k: fails where any exceeds what so many draws can bear. Where it
-    does, the effect of every origin rests upon its own rows, k is large for that alone, and
-    nothing is judged.
+    An origin without which the posterior would be another one has a large k: fails where any
+    exceeds what so many draws can bear by more than twice its own standard error,
+    ``(1 + k) / sqrt(tail)`` (Smith 1987, doi 10.1214/aos/1176350499). Effects of an origin, and
+    of groups within it, rest upon its own rows whatever these are: they are integrated out, and
+    k is of what all origins share.
 
     Parameters
     ----------
     posterior
         Draws of a theory.
-    coefficients
-        Those used, nearly independent.
 
     Returns
     -------
@@ -377,62 +381,45 @@ def influence(posterior: Posterior, coefficients: Coefficients) -> CheckResult:
         reason = "Not asked. The survey declares no two origins."
         return not_asked(INFLUENCE, INFLUENCE_KIND, INFLUENCE_COLUMNS, reason)
     codes, names = pd.factorize(labels, sort=True)
-    sums = _sums_of_groups(design, coefficients, codes.astype(np.int64), len(names))
-    elpd, _, k = leave_one_out(sums, tail_length(sums.shape[1], 1.0))
-    factors = design.columns.groups
-    within = [lies_in(factors[by][0], codes) for by in design.grouped]
-    bound, fitted = good_k(sums.shape[1]), any(within) or design.has_effects_of("origin")
+    within = [f for f in factors_of(design).values() if f.in_units(codes)]
+    options: dict[str, Any] = {"integrate": bool(within), "progress": silent, "at_most": _SOME}
+    try:
+        of = leave_out(design.spec.name, posterior, codes.astype(np.int64), "origin", **options)
+    except QuestionError as err:
+        reason = f"Not asked. {err.what[0].upper()}{err.what[1:]}."
+        return not_asked(INFLUENCE, INFLUENCE_KIND, INFLUENCE_COLUMNS, reason)
+    bound, tail = good_k(of.n_draws), tail_length(of.n_draws, 1.0)
+    errors = (1 + of.pareto_k) / np.sqrt(tail)
     table = pd.DataFrame(
         {
             "origin": names,
             "rows": np.bincount(codes),
-            "elpd": elpd,
-            "pareto_k": k,
+            "elpd": of.elpd,
+            "pareto_k": of.pareto_k,
             "bound": bound,
-            "passed": pd.Series([None if fitted else bool(v <= bound) for v in k], dtype=object),
+            "passed": of.pareto_k - 2 * errors <= bound,
         }
     ).sort_values("pareto_k", ascending=False, kind="stable", ignore_index=True)
-    passed = None if fitted else bool((k <= bound).all())
-    return CheckResult(
-        INFLUENCE,
-        passed,
-        tabled(table, INFLUENCE_KIND, UNWEIGHTED),
-        f"{_influence_text(table, bound, fitted)} Weights: {UNWEIGHTED}.",
-    )
+    text = _influence_text(table, bound, of.effects)
+    passed, text = _unless_rough(posterior, bool(table["passed"].all()), text)
+    table = tabled(table, INFLUENCE_KIND, UNWEIGHTED)
+    return CheckResult(INFLUENCE, passed, table, f"{text} Weights: {UNWEIGHTED}.")
 
 
-def _sums_of_groups(
-    design: Design, coefficients: Coefficients, codes: NDArray[np.int64], n_groups: int
-) -> Array:
-    """Log-likelihood of the rows of every group, ``(group, draw)``."""
-    from scipy.sparse import csr_array
-
-    sums = np.zeros((n_groups, len(coefficients.persons)))
-    for rows, block in log_likelihood_blocks(design.columns, coefficients, design.choice):
-        n = rows.stop - rows.start
-        sums += csr_array((np.ones(n), (codes[rows], np.arange(n))), (n_groups, n)) @ block.T
-    return sums
-
-
-def _influence_text(table: pd.DataFrame, bound: float, fitted: bool) -> str:
+def _influence_text(table: pd.DataFrame, bound: float, effects: str) -> str:
     worst = ", ".join(
         f"{r.origin} ({r.rows:,} rows, k {r.pareto_k:.2f})" for r in table.head(_NAMED).itertuples()
     )
-    high = int((table["pareto_k"] > bound).sum())
-    if fitted:
-        return (
-            f"Not judged: effects of origins, or of groups within them, rest upon their own rows. "
-            f"Pareto k of leaving out an origin is above {bound:.2f} for {high:,} of "
-            f"{len(table):,}; the largest are those of {worst}."
-        )
+    high, what = int((~table["passed"]).sum()), f"{effects[0].upper()}{effects[1:]}."
     if not high:
         return (
             f"No origin decides what the draws are: leaving out one has a Pareto k of at most "
-            f"{table['pareto_k'].max():.2f} (up to {bound:.2f} is fine; the largest are those of "
-            f"{worst})."
+            f"{table['pareto_k'].max():.2f} (up to {bound:.2f} is fine, beyond it what its own "
+            f"error explains; the largest are those of {worst}). {what}"
         )
     return (
         f"Without single origins the posterior would be another one: leaving out one has a Pareto "
-        f"k above {bound:.2f} for {high:,} of {len(table):,}, most of all {worst}. Fit without "
-        "them, or give origins effects."
+        f"k above {bound:.2f} by more than its own error explains for {high:,} of "
+        f"{len(table):,}, most of all {worst}. Fit without "
+        f"them, and see what changes. {what}"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from bayesmig.choice.utility import Coefficients, take_rows
+from bayesmig.choice.utility import Coefficients, take_draws, take_rows
 from bayesmig.design.design import Design
 from bayesmig.inference.stream import log_likelihood_blocks
 from bayesmig.model_comparison.integrals import (
@@ -79,6 +79,7 @@ def leave_out(
     *,
     integrate: bool,
     progress: Progress,
+    at_most: int | None = None,
 ) -> Estimate:
     """Leave units out.
 
@@ -95,6 +96,8 @@ def leave_out(
         `bayesmig.model_comparison.integrals`; else they are as their draws have them.
     progress
         Told of every block of units.
+    at_most
+        Draws that are used, evenly spaced; left out, as many as integrals can be given.
 
     Raises
     ------
@@ -110,12 +113,16 @@ def leave_out(
     blocks: Iterator[tuple[Codes | slice, Array]]
     if chosen:
         densities = _integrated(posterior, chosen, units)
-        draws, efficiency = _thinned(n_draws, len(units) * densities.passes, efficiency)
-        n_draws, blocks = len(draws), densities.blocks(draws)
+        some = max(_LEAST_DRAWS, _PASSES // (len(units) * densities.passes))
+        draws, efficiency = _thinned(n_draws, min(some, at_most or some), efficiency)
+        blocks = densities.blocks(draws)
         inexact = densities.error
         cautions = inexact_text(name, inexact)
     else:
-        blocks = _conditional(posterior.design, posterior.coefficients(), units)
+        draws, efficiency = _thinned(n_draws, at_most or n_draws, efficiency)
+        coefficients = take_draws(posterior.coefficients(), draws)
+        blocks = _conditional(posterior.design, coefficients, units)
+    n_draws = len(draws)
     tail, numbers, done = tail_length(n_draws, efficiency), np.empty((3, n_units)), 0
     for which, block in blocks:
         numbers[:, which] = smoothed_in_threads(block, tail)
@@ -144,9 +151,9 @@ def _integrated(posterior: Posterior, factors: tuple[Factor, ...], units: Codes)
     )
 
 
-def _thinned(n_draws: int, passes: int, efficiency: float) -> tuple[Codes, float]:
-    """Draws that are taken, evenly spaced, and what one of them is worth."""
-    some = min(n_draws, max(_LEAST_DRAWS, _PASSES // passes))
+def _thinned(n_draws: int, some: int, efficiency: float) -> tuple[Codes, float]:
+    """Some draws, evenly spaced, and what one of them is worth."""
+    some = min(n_draws, some)
     draws = np.unique(np.linspace(0, n_draws - 1, some).astype(np.int64))
     return draws, min(efficiency * n_draws / len(draws), max(efficiency, 1.0))
 

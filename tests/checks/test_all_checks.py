@@ -84,10 +84,10 @@ def results(posterior: Posterior) -> list[CheckResult]:
 
 def test_true_theory_passes_every_check(results: list[CheckResult]) -> None:
     assert [r.name for r in results] == NAMES
-    # One period: nothing follows upon anything; and every origin has an effect of its own.
+    # One period: nothing follows upon anything.
     idle = [r.name for r in results if r.passed is None]
-    assert idle == ["transitions", "influential origins"]
-    assert [r.passed for r in results if r.name not in idle] == [True] * 13
+    assert idle == ["transitions"]
+    assert [r.passed for r in results if r.name not in idle] == [True] * 14
 
 
 def test_false_alarms_are_rare() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bayesmig as bm
 from bayesmig.checks import check
 from bayesmig.checks.all_checks import _of_new_groups
 from bayesmig.checks.composition import composition
@@ -24,7 +25,6 @@ from tests.checks.worlds import laplace
 from tests.fabricate import (
     ALTERNATIVES,
     TRUTH,
-    fabricated,
     small_design,
     small_frame,
     small_survey,
@@ -147,15 +147,35 @@ def test_periods_with_another_between_them_do_not_follow_each_other() -> None:
     assert labels.groupby("before")["rows"].first().sum() == 118
 
 
-@pytest.mark.parametrize("groups", [[], [{"by": "household"}], [{"by": "origin"}]])
-def test_origins_are_judged_only_where_no_effects_rest_on_their_rows(groups: Any) -> None:
-    """Effects of households in an origin are told by its rows alone, as its own are."""
-    frame = panel(300, periods=1)
-    frame["household"] = frame["origin"] + [f"h{i // 90}" for i in range(len(frame))]
-    posterior = fabricated(small_design("wealth", survey=survey_of(frame), groups=groups))
-    result = influence(posterior, posterior.coefficients())
-    assert (result.passed is None) == bool(groups)
-    assert ("Not judged" in result.text) == bool(groups)
+@pytest.mark.parametrize("by", ["", "origin"])
+def test_origins_are_judged_by_what_all_share(by: str) -> None:
+    """Effects of an origin rest upon its rows: they are integrated out.
+
+    A large origin decides the slope where its rich all go abroad.
+    """
+    rng, frame = np.random.default_rng(6), panel(1800, periods=1)
+    frame["origin"] = frame["origin"].replace([f"o{i}" for i in range(3)], "o0")
+    effects = rng.normal(0, 0.7, (30, 3)) if by == "origin" else np.zeros((30, 3))
+    utility = np.array([0.0, -1.0, -1.6]) + effects[frame["origin"].str[1:].astype(int)]
+    calm = frame.assign(
+        choice=np.array(ALTERNATIVES)[(utility + rng.gumbel(size=(1800, 3))).argmax(axis=1)]
+    )
+    strange, here = calm.copy(), calm["origin"] == "o0"
+    strange.loc[here & (strange["wealth"] > 0), "choice"] = "international"
+    spec = theory("wealth", groups=[{"by": by}] if by else [])
+
+    def asked(made: pd.DataFrame, method: str = "auto") -> CheckResult:
+        fit = bm.fit(spec, survey_of(made), seed=1, method=method, draws=500, progress=False)
+        return influence(fit)
+
+    found = [asked(calm), asked(strange)]
+    assert [of.passed for of in found] == [True, False], [of.text for of in found]
+    assert found[1].table["origin"].iloc[0] == "o0"
+    assert ("integrated out" in found[0].text) == (by == "origin")
+    if by:
+        rough = asked(calm, "preview")
+        assert rough.passed is None
+        assert rough.text.startswith("Not judged, since draws are")
 
 
 def test_dispersion_and_moran_are_those_of_loops() -> None:

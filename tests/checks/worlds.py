@@ -51,6 +51,10 @@ def laplace(
     moved["beta"].data = values[:, :, :n_coefficients]
     if design.layouts:
         moved["u_origin"].data = values[:, :, n_coefficients:, :, None]
+        # Given their scales: these hardly vary, and say nothing of the data.
+        scales = moved["sigma_origin"]
+        jitter = np.random.default_rng(seed + 1).normal(0, 0.01, scales.shape)
+        scales.data = np.reshape(sigma, (width, 1)) * np.exp(jitter)
     tree = posterior.data.copy()
     tree["posterior"] = xr.DataTree(moved)
     return replace(posterior, data=tree)

@@ -1,9 +1,10 @@
 """How often every check fails a true theory, and one that leaves something out.
 
-Worlds are simulated, a theory is fitted to each (a preview, within a second), and every
-check is asked: `.venv/bin/python tests/recovery/check_power.py --worlds 60` appends what is
-missing to check_power.jsonl and writes the tables of docs/checks.md from it (`--table` only
-writes them). What counts is one call of `bayesmig.check`: its checks are judged together.
+Worlds are simulated, a theory is fitted to each (a preview, within a second, where that is
+enough), and every check is asked: `.venv/bin/python tests/recovery/check_power.py --worlds 60`
+appends what is missing to check_power.jsonl and writes the tables of docs/checks.md from it
+(`--table` only writes them). What counts is one call of `bayesmig.check`: its checks are
+judged together.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class World:
         The theory.
     seen_by
         Checks that are made for it; none of a true theory.
+    prior
+        Whether what is made of priors is asked too.
+    method
+        How it is fitted: rows and origins left out are not judged of previews with groups.
     """
 
     text: str
@@ -58,6 +63,7 @@ class World:
     keys: dict[str, Any] = field(default_factory=dict)
     seen_by: tuple[str, ...] = ()
     prior: bool = False
+    method: str = "preview"
 
 
 def rows(seed: int) -> tuple[pd.DataFrame, np.random.Generator]:
@@ -185,11 +191,11 @@ def whole_households_gone(seed: int) -> pd.DataFrame:
     return made[abroad < 2].reset_index(drop=True)
 
 
-def one_strange_origin(seed: int) -> pd.DataFrame:
-    """In one large origin nearly all are said to have gone abroad."""
+def one_strange_origin(seed: int, spread: np.ndarray = SPREAD) -> pd.DataFrame:
+    """In one large origin nearly all who are well off are said to have gone abroad."""
     frame, rng = rows(seed)
     frame.loc[frame.index[:250], "origin"] = "o00"
-    made = chosen(frame, systematic(frame, rng, spread=np.zeros(2)), rng)
+    made = chosen(frame, systematic(frame, rng, spread=spread), rng)
     wrong = (made["origin"] == "o00") & (rng.random(len(made)) < 0.9) & (made["wealth"] > 0.5)
     made.loc[wrong, "choice"] = "international"
     return made
@@ -227,11 +233,18 @@ ALONE: dict[str, Any] = {"groups": []}
 WIDE = {"priors": {"persons": {"scale": 30.0}, "asc": {"loc": 0.0, "scale": 30.0}}}
 TIGHT = {"priors": {"asc": {"loc": 3.0, "scale": 0.3}}}
 WORLDS = {
-    "true": World("nothing: the theory is true, with effects of origins", true_world, prior=True),
+    "true": World(
+        "nothing: the theory is true, with effects of origins",
+        true_world,
+        prior=True,
+        method="auto",
+    ),
     "true, no groups": World(
         "nothing: there are no groups, and the theory has none", no_origins, keys=ALONE, prior=True
     ),
-    "true, periods": World("nothing: a panel of three periods", lambda s: panel(s, 0.0)),
+    "true, periods": World(
+        "nothing: a panel of three periods", lambda s: panel(s, 0.0), method="auto"
+    ),
     "interaction": World("a product of two of its columns", interaction, seen_by=(CROSSED,)),
     "bend": World("that wealth has a hump", bend, seen_by=(SHARES,)),
     "column": World("a column of the survey (age)", left_out_column, seen_by=(SHARES, COMPOSITION)),
@@ -239,13 +252,15 @@ WORLDS = {
         "that two in five cannot move: the link is no logit",
         unable,
         seen_by=(RELIABILITY,),
+        method="auto",
     ),
     "steep link": World(
         "the same, with slopes three times as steep",
         lambda s: unable(s, 3.0),
         seen_by=(CALIBRATION, RELIABILITY),
+        method="auto",
     ),
-    "nest": World("a nest of the two ways to move", nest, seen_by=(RELIABILITY,)),
+    "nest": World("a nest of the two ways to move", nest, seen_by=(RELIABILITY,), method="auto"),
     "origins": World(
         "all differences between origins", true_world, keys=ALONE, seen_by=(CLUSTERING, DISPERSION)
     ),
@@ -264,9 +279,15 @@ WORLDS = {
     ),
     "contamination": World(
         "that one large origin is coded wrongly",
-        one_strange_origin,
+        lambda s: one_strange_origin(s, np.zeros(2)),
         keys=ALONE,
         seen_by=(INFLUENCE,),
+    ),
+    "contamination, groups": World(
+        "the same, where origins have effects",
+        one_strange_origin,
+        seen_by=(INFLUENCE,),
+        method="auto",
     ),
     "wide priors": World(
         "nothing, but its priors are thirty times too wide",
@@ -299,7 +320,7 @@ def outcome(world: World, seed: int) -> dict[str, bool | None]:
         theory(world.persons, **world.keys),
         survey,
         seed=seed,
-        method="preview",
+        method=world.method,
         chains=2,
         draws=500,
         progress=False,

@@ -248,8 +248,7 @@ def _influence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     yield figures.block(
         plots.influence_plot(table),
         "How far the draws would have to move if all rows of an origin were left out (Pareto k "
-        "of the weights). Where the theory gives every origin an effect, large values are the "
-        "rule: an effect rests upon its own rows.",
+        "of the weights). Effects that rest upon an origin's own rows are integrated out.",
         "influential_origins",
     )
 
