@@ -16,14 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmig.design.design import Design
-from bayesmig.model_comparison.integrals import lies_in
 from bayesmig.model_comparison.left_out import Estimate
 from bayesmig.survey.sampling import outer_of
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
-#: Roles whose labels are drawn, or live, together: the first that there is.
+#: Roles whose labels are drawn, or live, together: the first that groups units.
 _CLUSTERS = ("psu", "origin", "household", "person")
+#: Share of units in several labels of a role above which it does not group units: they are wider.
+_MOSTLY = 0.5
 #: Theories are alike that differ by at most so many times what another seed makes.
 _ALIKE = 2.0
 #: Draws of the Bayesian bootstrap.
@@ -44,12 +45,18 @@ class Sums:
         Cluster of every unit, and stratum of every cluster, from 0.
     by
         What clusters are; empty where every unit is one.
+    n_split
+        Units that lie in several clusters, counted with that of most of their rows.
+    unused
+        Why a declared PSU is none of this; empty where it is used, or none is declared.
     """
 
     weights: Array | None = field(repr=False)
     clusters: Codes = field(repr=False)
     strata: Codes = field(repr=False)
     by: str
+    n_split: int = 0
+    unused: str = ""
 
     @property
     def n_clusters(self) -> int:
@@ -103,24 +110,57 @@ def sums_of(design: Design, rows: Codes, units: Codes, what: str, weights: Array
         Of all rows; a unit has the mean of its rows' weights.
     """
     n, frame = int(units.max()) + 1, design.frame.iloc[rows]
-    of_units = None
+    of_units, unused = None, ""
     if weights is not None:
         of_units = np.bincount(units, weights[rows]) / np.bincount(units)
         of_units = of_units / of_units.mean()
     for role in _CLUSTERS:
         if role not in design.roles:
             continue
-        labels = frame[design.roles[role]].astype(str)
-        strata = np.zeros(len(units), dtype=np.int64)
-        if role == "psu" and "strata" in design.roles:
-            strata = _codes(frame[design.roles["strata"]].astype(str))
-            # A label of a psu may stand in several strata.
-            labels = labels + "\0" + pd.Series(strata.astype(str), index=labels.index)
-        codes = _codes(labels)
-        if role != what and 1 < codes.max() + 1 < n and lies_in(units, codes):
-            return Sums(of_units, outer_of(units, codes), outer_of(codes, strata), role)
+        codes, strata = _labels(design, frame, role)
+        found, n_split = mostly_in(units, codes)
+        used, clusters = np.unique(found, return_inverse=True)
+        why_not = _no_clusters(len(used), n, n_split, role == what)
+        if not why_not:
+            return Sums(of_units, clusters, outer_of(codes, strata)[used], role, n_split, unused)
+        unused = why_not if role == "psu" else unused
     # Units are their own clusters: what they are drawn within is not known.
-    return Sums(of_units, np.arange(n), np.zeros(n, dtype=np.int64), "")
+    return Sums(of_units, np.arange(n), np.zeros(n, dtype=np.int64), "", unused=unused)
+
+
+def _labels(design: Design, frame: pd.DataFrame, role: str) -> tuple[Codes, Codes]:
+    """Label of a role and stratum of every row, from 0; a label lies in one stratum."""
+    labels = frame[design.roles[role]].astype(str)
+    if role != "psu" or "strata" not in design.roles:
+        return _codes(labels), np.zeros(len(frame), dtype=np.int64)
+    strata = _codes(frame[design.roles["strata"]].astype(str))
+    # A label of a psu may stand in several strata.
+    return _codes(labels + "\0" + pd.Series(strata.astype(str), index=labels.index)), strata
+
+
+def mostly_in(units: Codes, codes: Codes) -> tuple[Codes, int]:
+    """The code of most rows of every unit, the first of several, and how many have several.
+
+    Parameters
+    ----------
+    units, codes
+        Of rows, from 0; there is every unit.
+    """
+    width = int(codes.max()) + 1
+    pairs, first, counts = np.unique(units * width + codes, return_index=True, return_counts=True)
+    owners = pairs // width
+    order = np.lexsort((first, -counts, owners))
+    heads = order[np.flatnonzero(np.diff(owners[order], prepend=-1))]
+    return pairs[heads] % width, int((np.bincount(owners) > 1).sum())
+
+
+def _no_clusters(n_clusters: int, n: int, n_split: int, is_unit: bool) -> str:
+    """Why labels do not group units; empty where they do."""
+    if is_unit or n_clusters == n:
+        return "each unit is one of its own"
+    if n_split > _MOSTLY * n:
+        return "units lie in several"
+    return "all units are in one" if n_clusters == 1 else ""
 
 
 def _codes(labels: pd.Series) -> Codes:

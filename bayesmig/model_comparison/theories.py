@@ -161,7 +161,7 @@ def compare(
         labels = labels[some]
         found = {name: _of_period(posteriors[name], of, some) for name, of in found.items()}
     sums = sums_of(first.design, rows, units, unit, weights)
-    asked = Asked(question, unit, method, said)
+    asked = Asked(question, unit, method, said + _idle(first.design, sums))
     return _comparison(found, posteriors, sums, labels, asked, seed)
 
 
@@ -323,7 +323,7 @@ def _weights(posteriors: Mapping[str, Posterior], wts: bool) -> tuple[Array | No
     has = {name: design.weights is not None for name, design in designs.items()}
     if not wts:
         said = "Of the sample: every row counts once, survey weights are not used, as asked."
-        return None, said + _idle(next(iter(designs.values())))
+        return None, said
     if len(set(has.values())) > 1:
         one, other = (next(n for n, h in has.items() if h is what) for what in (True, False))
         raise QuestionError(
@@ -333,17 +333,18 @@ def _weights(posteriors: Mapping[str, Posterior], wts: bool) -> tuple[Array | No
         )
     design = next(iter(designs.values()))
     if design.weights is None:
-        note = design.weights_note
-        return None, f"Of the sample: survey weights are not used ({note}).{_idle(design)}"
+        return None, f"Of the sample: survey weights are not used ({design.weights_note})."
     said = f"Of the population: units are weighted by {design.roles['weight']}, draws are not."
-    return design.weights, said + _idle(design)
+    return design.weights, said
 
 
-def _idle(design: Design) -> str:
+def _idle(design: Design, sums: Sums) -> str:
     """What of a sampling design standard errors leave out, in words."""
     idle = []
     if "strata" in design.roles and "psu" not in design.roles:
         idle.append("strata (no psu is declared)")
+    elif sums.unused:
+        idle.append(f"{'strata, ' if 'strata' in design.roles else ''}psu ({sums.unused})")
     if "fpc" in design.roles:
         idle.append("fpc (errors are those of drawing with replacement)")
     return f" Declared and not used here: {', '.join(idle)}." if idle else ""

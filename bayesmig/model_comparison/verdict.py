@@ -209,6 +209,11 @@ def _said(found: Mapping[str, Estimate], n_units: int, sums: Sums, asked: Asked)
     yield asked.weights
     if sums.by:
         yield f"Standard errors take units of one {sums.by} together ({sums.n_clusters:,} in all)."
+    if sums.n_split:
+        yield (
+            f"Units in several are counted with that of most of their rows ({sums.n_split:,} of "
+            f"{n_units:,})."
+        )
 
 
 def of_question(asked: Asked) -> str:

@@ -13,6 +13,7 @@ from bayesmig.model_comparison.separation import (
     Sums,
     above_middle,
     by_chance,
+    mostly_in,
     pseudo_bma_weights,
     stacking_weights,
     sums_of,
@@ -77,6 +78,78 @@ def test_clusters_are_the_widest_that_units_lie_in() -> None:
     assert (of_places.by, of_places.n_clusters) == ("", 10)
     region = np.unique(design.frame["region"], return_inverse=True)[1]
     assert sums_of(design, rows, region, "region", None).by == ""
+
+
+def panel(movers: int = 0, **columns: Any) -> tuple[Any, np.ndarray]:
+    """120 persons of three rows each in ten villages of two strata, and the person of each row.
+
+    The last row of every mover is in the other stratum; persons of a village are alike.
+    """
+    person = np.repeat(np.arange(120), 3)
+    village = person % 10
+    village[3 * np.arange(movers) + 2] = (village[3 * np.arange(movers) + 2] + 5) % 10
+    frame = small_frame(360, seed=1).assign(
+        person=[f"p{i}" for i in person],
+        period=np.tile([1, 2, 3], 120),
+        village=[f"v{v}" for v in village],
+        stratum=[f"s{v // 5}" for v in village],
+    )
+    roles = {role: role for role in ("choice", "person", "period", "weight")}
+    frame = frame.assign(**columns)
+    roles |= {"psu": "village", "strata": "stratum"}
+    alternatives = {a: a for a in ALTERNATIVES}
+    survey = read_survey(frame, roles, alternatives=alternatives)
+    return small_design("female", survey=survey, groups=[]), person
+
+
+@pytest.mark.parametrize("movers", [1, 20])
+def test_who_moves_does_not_change_what_clusters_are(movers: int) -> None:
+    """Each belongs to the village of most rows, and errors are those of a survey without moves."""
+    rows = np.arange(360)
+    still, moved = (sums_of(panel(n)[0], rows, panel()[1], "person", None) for n in (0, movers))
+    assert (still.by, still.n_clusters, still.n_split) == ("psu", 10, 0)
+    assert (moved.by, moved.n_clusters, moved.n_split) == ("psu", 10, movers)
+    np.testing.assert_array_equal(moved.strata, still.strata)
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=10)[np.arange(120) % 10] + rng.normal(size=120)
+    assert moved.error(values) == pytest.approx(still.error(values))
+    assert moved.error(values) > 1.5 * alone(120).error(values)
+
+
+def test_units_are_mostly_in_one() -> None:
+    """Counted row by row; of equally many the first."""
+    rng = np.random.default_rng(0)
+    units, codes = rng.permuted(np.repeat(np.arange(50), 4)), rng.integers(3, size=200)
+    wanted, several = [], 0
+    for unit in range(50):
+        own = [int(c) for u, c in zip(units, codes, strict=True) if u == unit]
+        wanted.append(max(own, key=own.count))
+        several += len(set(own)) > 1
+    found, n_split = mostly_in(units, codes)
+    assert (found.tolist(), n_split) == (wanted, several)
+
+
+@pytest.mark.parametrize(
+    ("village", "why"),
+    [
+        ([f"v{i // 3}" for i in range(360)], "each unit is one of its own"),
+        (["v"] * 360, "all units are in one"),
+        ([f"v{i % 4}" for i in range(360)], "units lie in several"),
+    ],
+)
+def test_a_sampling_unit_that_groups_nothing_is_named(village: list[str], why: str) -> None:
+    design, _ = panel(village=village, stratum="s")
+    found = compare({"a": laplace(design, seed=1), "b": laplace(design, seed=2)})
+    assert f"Declared and not used here: strata, psu ({why})." in found.text
+    assert "Units in several" not in found.text
+
+
+def test_a_comparison_says_how_many_moved() -> None:
+    design, _ = panel(movers=3)
+    found = compare({"a": laplace(design, seed=1), "b": laplace(design, seed=2)})
+    assert "Standard errors take units of one psu together (10 in all)." in found.text
+    assert "Units in several are counted with that of most of their rows (3 of 120)." in found.text
+    assert "not used here" not in found.text
 
 
 def test_units_weigh_what_their_rows_do_on_average() -> None:
