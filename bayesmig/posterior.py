@@ -383,6 +383,7 @@ class Posterior:
             "roles": json.dumps(dict(self.design.roles)),
             "attributes": json.dumps({k: dict(v) for k, v in self.design.attributes.items()}),
             "derived": json.dumps(dict(self.design.derived)),
+            "has_replicates": int(self.design.has_replicates),
             "provenance": json.dumps(asdict(self.provenance)),
             "checksum": checksum(tree),
         }
@@ -583,6 +584,7 @@ def load(path: str | Path, survey: Survey | None = None) -> Posterior:
         attributes=json.loads(tree.attrs["attributes"]),
         derived={k: tuple(v) for k, v in json.loads(tree.attrs["derived"]).items()},
         survey_fingerprint=provenance.survey,
+        has_replicates=bool(tree.attrs.get("has_replicates", 0)),
     )
     if design.fingerprint != provenance.design:
         raise PosteriorError(

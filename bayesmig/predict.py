@@ -691,13 +691,14 @@ def _weights(
 ) -> tuple[Array | None, str]:
     design = posterior.design
     if isinstance(wts, str):
-        return _checked_weights(_column(frame, wts, "wts")), f"averages weighted by {wts}"
+        said = f"averages are weighted by {wts}{design.sampling_rule}"
+        return _checked_weights(_column(frame, wts, "wts")), said
     if not isinstance(wts, bool | np.bool_):
         raise QuestionError(
             f"wts must be True, False or the name of a column, got {wts!r}", where="wts"
         )
     if not wts:
-        return None, "every row counts once, as asked (wts=False)"
+        return None, f"every row counts once, as asked (wts=False){design.sampling_rule}"
     if not is_new or design.weights is None:
         return design.weights, design.weights_note
     column = design.roles["weight"]

@@ -233,7 +233,7 @@ def test_shape_of_the_result(posterior: Posterior) -> None:
         "rests_on",
     ]
     assert result.draws.dims == ("chain", "draw", "part")
-    assert result.header["weights"].startswith("averages weighted by weight")
+    assert result.header["weights"].startswith("averages are weighted by weight")
     assert "new groups" in hypotheses.test(posterior, "both", groups="new").header["groups"]
     assert "0.95" in result.header["verdict"]
     assert result.summary["part"][0] in " ".join(str(result).split())

@@ -200,7 +200,7 @@ def test_shares_of_cells_add_up_to_totals_and_headers_say_of_whom() -> None:
     assert whole.header["totals"] == "people of the population table (3,800 in all)"
     assert whole.header["weights"].startswith(
         "poststratified by female, region to 6 cells of 3,800 people; within cells: averages "
-        "weighted by weight"
+        "are weighted by weight"
     )
     parts = bm.predictions(posterior(), by="female", total=True, population=CELLS)
     sums = numbers(parts).reshape(SOME, 2, 3).sum(axis=1)

@@ -407,7 +407,7 @@ def test_weights_of_new_rows(posterior: Posterior) -> None:
     frame = posterior.frame
     weighted = predictions(posterior, newdata=frame)
     np.testing.assert_allclose(flat(weighted), flat(predictions(posterior)), **NEAR)
-    assert weighted.header["weights"].startswith("averages weighted by weight")
+    assert weighted.header["weights"].startswith("averages are weighted by weight")
     bare = frame.drop(columns="weight")
     with pytest.raises(QuestionError, match="no column 'weight' of weights") as caught:
         predictions(posterior, newdata=bare)

@@ -147,8 +147,8 @@ class Design:
     weights
         Survey weights scaled to mean one (exactly one where all are equal), ``(obs,)``;
         ``None`` where there are none or the theory says ``ignore``.
-    weights_note
-        What was done with weights, for the header of every result.
+    weights_rule
+        What was done with weights.
     persons, only, attribute_terms
         Labels of the coefficients. ``only`` holds (alternative, name).
     layouts
@@ -167,6 +167,8 @@ class Design:
         Labels and priors of the parameters of response curves; ``None`` where there are none.
     feasibility
         Those of the coefficients of consideration.
+    has_replicates
+        Whether the survey declares replicate weights.
     """
 
     spec: ModelSpec
@@ -176,7 +178,7 @@ class Design:
     columns: Columns = field(repr=False)
     choice: np.ndarray = field(repr=False)
     weights: np.ndarray | None = field(repr=False)
-    weights_note: str
+    weights_rule: str
     persons: tuple[str, ...]
     only: tuple[tuple[str, str], ...]
     attribute_terms: tuple[str, ...]
@@ -189,6 +191,7 @@ class Design:
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     responses: Responses | None = field(default=None, repr=False)
     feasibility: Feasibility | None = field(default=None, repr=False)
+    has_replicates: bool = False
 
     @property
     def n_obs(self) -> int:
@@ -219,6 +222,25 @@ class Design:
     def is_pseudo(self) -> bool:
         """Whether the likelihood is weighted as averages are."""
         return self.spec.weights == "pseudo"
+
+    @property
+    def weights_note(self) -> str:
+        """What was done with weights and the sampling design, for the header of every result."""
+        return self.weights_rule + self.sampling_rule
+
+    @property
+    def sampling_rule(self) -> str:
+        """What of a declared sampling design is not used, or by comparisons alone; it ends a note.
+
+        Empty where there is no such thing, and where draws are corrected for the design.
+        """
+        if self.is_pseudo:
+            return ""
+        used = [r for r in ("strata", "psu") if {r, "psu"} <= self.roles.keys()]
+        idle = [r for r in ("strata", "fpc") if r in self.roles and r not in used]
+        idle += ["replicate weights"] if self.has_replicates else []
+        said = f"; only comparisons of theories use {', '.join(used)}" if used else ""
+        return f"{said}; declared and not used: {', '.join(idle)}" if idle else said
 
     @property
     def likelihood_weights(self) -> np.ndarray | None:
@@ -522,6 +544,7 @@ def build_design(spec: ModelSpec, survey: Survey) -> Design:
             attributes=survey.attributes,
             derived={c: sources for c, sources in survey.derived.items() if c in frame},
             survey_fingerprint=survey.fingerprint,
+            has_replicates=survey.replicates is not None,
         )
     except (DesignError, SpecError) as err:
         raise _of_survey(err, spec, survey) from None
@@ -601,6 +624,7 @@ def design_from_frame(
     attributes: Mapping[str, Mapping[str, str | float]],
     survey_fingerprint: str,
     derived: Mapping[str, tuple[str, ...]] | None = None,
+    has_replicates: bool = False,
 ) -> Design:
     """As `build_design`, from the columns themselves (used when a fit is loaded).
 
@@ -622,9 +646,7 @@ def design_from_frame(
     layouts, groups = _factors(spec, frame, roles)
     known = encoders["alternatives"].names if "alternatives" in encoders else ()
     tastes = {t.by: _taste(i, t, frame, roles, known) for i, t in enumerate(spec.tastes)}
-    weights, note = _weights(spec, frame, roles, choice)
-    if spec.weights != "pseudo" and (idle := [r for r in ("strata", "psu", "fpc") if r in roles]):
-        note += f"; declared and used by comparisons of theories alone: {', '.join(idle)}"
+    weights, rule = _weights(spec, frame, roles, choice)
     columns = Columns(
         n_alternatives=len(spec.choice.alternatives),
         base=spec.choice.alternatives.index(spec.choice.base),
@@ -657,7 +679,7 @@ def design_from_frame(
         columns=columns,
         choice=choice,
         weights=weights,
-        weights_note=note,
+        weights_rule=rule,
         layouts=layouts,
         tastes=tastes,
         priors=priors,
@@ -670,6 +692,7 @@ def design_from_frame(
         attribute_terms=labels.attribute_terms,
         responses=responses(spec, columns.doses),
         feasibility=feasibility(spec, columns.feasible, encoders),
+        has_replicates=has_replicates,
     )
 
 
@@ -1209,7 +1232,7 @@ def _weights(
     if spec.weights == "pseudo":
         return _weights_of_likelihood(spec, weights, choice, roles["weight"])
     return normalised(weights), (
-        f"averages weighted by {roles['weight']}; the likelihood is unweighted"
+        f"averages are weighted by {roles['weight']}, the likelihood is not"
     )
 
 

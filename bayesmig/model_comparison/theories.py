@@ -333,7 +333,7 @@ def _weights(posteriors: Mapping[str, Posterior], wts: bool) -> tuple[Array | No
         )
     design = next(iter(designs.values()))
     if design.weights is None:
-        return None, f"Of the sample: survey weights are not used ({design.weights_note})."
+        return None, f"Of the sample: survey weights are not used ({design.weights_rule})."
     said = f"Of the population: units are weighted by {design.roles['weight']}, draws are not."
     return design.weights, said
 
@@ -347,6 +347,8 @@ def _idle(design: Design, sums: Sums) -> str:
         idle.append(f"{'strata, ' if 'strata' in design.roles else ''}psu ({sums.unused})")
     if "fpc" in design.roles:
         idle.append("fpc (errors are those of drawing with replacement)")
+    if design.has_replicates:
+        idle.append("replicate weights")
     return f" Declared and not used here: {', '.join(idle)}." if idle else ""
 
 

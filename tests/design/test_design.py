@@ -513,13 +513,35 @@ def test_weights_are_scaled_to_mean_one_or_left_out_and_a_note_says_which() -> N
     assert built.weights.mean() == pytest.approx(1)
     weight = people()["weight"]
     np.testing.assert_allclose(built.weights, weight / weight.mean())
-    assert "weighted by weight; the likelihood is unweighted" in built.weights_note
+    assert "averages are weighted by weight, the likelihood is not" in built.weights_note
     ignored = design(theory(weights="ignore"), roles=("weight",))
     assert ignored.weights is None
     assert "ignored, as the theory says" in ignored.weights_note
     undeclared = design(theory())
     assert undeclared.weights is None
     assert "none declared" in undeclared.weights_note
+
+
+def test_a_note_says_what_of_the_sampling_design_is_used_and_by_what() -> None:
+    frame = people().assign(strata="s", psu=np.arange(300) // 5, fpc=0.1)
+    weighted = "averages are weighted by weight, the likelihood is not"
+    for roles, replicates, said in (
+        ((), False, ""),
+        (("strata", "psu"), False, "; only comparisons of theories use strata, psu"),
+        (("strata",), False, "; declared and not used: strata"),
+        ((), True, "; declared and not used: replicate weights"),
+        (
+            ("psu", "fpc"),
+            True,
+            "; only comparisons of theories use psu; declared and not used: fpc, replicate weights",
+        ),
+    ):
+        built = replace(
+            design(theory(), frame, roles=("weight", *roles)), has_replicates=replicates
+        )
+        assert built.weights_note == weighted + said
+    pseudo = design(theory(weights="pseudo", groups=[]), frame, roles=("weight", "psu"))
+    assert replace(pseudo, has_replicates=True).sampling_rule == ""
 
 
 def test_weights_that_sum_to_zero_are_refused_unless_ignored() -> None:

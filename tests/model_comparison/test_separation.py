@@ -1,5 +1,6 @@
 """Errors by cluster, weights of units and theories, and what the verdict says of them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from bayesmig import hypotheses
 from bayesmig.errors import QuestionError
 from bayesmig.model_comparison import compare
 from bayesmig.model_comparison.separation import (
@@ -19,6 +21,8 @@ from bayesmig.model_comparison.separation import (
     sums_of,
 )
 from bayesmig.model_comparison.verdict import errors_needed, times_as_many
+from bayesmig.posterior import load
+from bayesmig.predict import predictions
 from bayesmig.survey.survey import read_survey
 from tests.checks.worlds import laplace
 from tests.fabricate import ALTERNATIVES, fabricated, small_design, small_frame, survey_of
@@ -203,6 +207,30 @@ def test_what_of_a_design_is_not_used_is_said() -> None:
         design = small_design("female", survey=survey, groups=[])
         found = compare({"a": laplace(design, seed=1), "b": laplace(design, seed=2)})
         assert said in found.text
+
+
+def test_replicate_weights_that_are_not_used_are_named(tmp_path: Path) -> None:
+    """By every answer that has a header, by comparisons, and after loading."""
+    rng = np.random.default_rng(0)
+    columns = {f"rw{k}": rng.gamma(4.0, 0.25, 200) for k in range(8)}
+    frame = small_frame(200, seed=1).assign(**columns)
+    survey = survey_of(frame, replicates={"columns": "rw*", "method": "brr"})
+    hypothesis = {"claim": "It does.", "statement": "comparison(female, internal) > 0"}
+    design = small_design("female", survey=survey, groups=[], hypotheses={"more": hypothesis})
+    fit = laplace(design, seed=1)
+    loaded = load(fit.save(tmp_path / "fit.nc"))
+    said = "declared and not used: replicate weights"
+    for posterior in (fit, loaded):
+        for answer in (predictions(posterior), hypotheses.test(posterior, "more")):
+            assert said in answer.header["weights"]
+        for wts in (False, "weight"):
+            assert said in predictions(posterior, wts=wts).header["weights"]
+    both = {"a": fit, "b": laplace(design, seed=2)}
+    for wts in (True, False):
+        text = compare(both, wts=wts).text
+        assert "Declared and not used here: replicate weights." in text
+    plain = laplace(small_design("female", survey=survey_of(small_frame(200, seed=1)), groups=[]))
+    assert "not used" not in predictions(plain).header["weights"]
 
 
 def test_theories_that_disagree_about_weights_are_not_compared() -> None:

@@ -570,7 +570,7 @@ def test_shape_and_words_of_the_answer(posterior: Posterior) -> None:
     assert result.header["kind"] == "static: networks and prior moves do not respond"
     assert result.header["interventions"] == "close international"
     text = str(result)
-    for words in ("static", "averages weighted by weight", "Diversion", "close international"):
+    for words in ("static", "averages are weighted by weight", "Diversion", "close international"):
         assert words in text
     matched, changed = result.steps.loc[0, ["matched", "changed"]]
     assert (matched, changed) == (60, int((posterior.frame["open"] == 1).sum()))

@@ -585,7 +585,7 @@ def _diversion(names: tuple[str, ...]) -> pd.DataFrame:
 def _results(
     title: str, theories: tuple[str, ...], scenarios: tuple[str, ...], converged: bool
 ) -> dict[str, Any]:
-    weights = "averages weighted by weight; the likelihood is unweighted"
+    weights = "averages are weighted by weight, the likelihood is not"
     header = {
         "unit": "probability",
         "theory": theories[-1],
