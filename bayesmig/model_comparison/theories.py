@@ -56,7 +56,7 @@ class Comparison:
         theories that differ by no more than another seed of one of them would),
         ``pseudo_bma`` (pseudo-BMA+ weights), ``pareto_k_max``, ``pareto_k_high`` (units
         above the bound up to which smoothing is reliable). Refits have no ``p_loo`` and
-        no Pareto k: these are NaN.
+        no Pareto k: these are missing.
     pointwise
         ``elpd`` and ``pareto_k`` over ``(theory, unit)``; attributes ``question``,
         ``unit``, ``method``, ``effects`` (theory: what was done with them), ``weights``,
@@ -442,9 +442,14 @@ def _summary(
             "weight": stacking_weights(elpd, alike(list(found.values())), sums.weights),
             "pseudo_bma": pseudo_bma_weights(sums.of_clusters(elpd), seed),
             "pareto_k_max": [float(of.max()) for of in k],
-            "pareto_k_high": [
-                int((of > good_k[name]).sum()) for name, of in zip(found, k, strict=True)
-            ],
+            "pareto_k_high": pd.array(
+                [_n_high(of, good_k[name]) for name, of in zip(found, k, strict=True)], "Int64"
+            ),
         }
     )
     return table.sort_values("elpd", ascending=False, kind="stable", ignore_index=True)
+
+
+def _n_high(pareto_k: Array, good_k: float) -> int | None:
+    """Units whose Pareto k is too high; ``None`` of refits, which have none."""
+    return None if np.isnan(pareto_k).all() else int((pareto_k > good_k).sum())

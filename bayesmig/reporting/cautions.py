@@ -81,13 +81,15 @@ def _checks(study: StudyFolder) -> Iterator[Caution]:
 
 
 def _pareto(study: StudyFolder) -> Iterator[Caution]:
-    for row in study.table("comparison").to_dict("records"):
-        high = float(row["pareto_k_high"])
-        if high > 0:
-            text = Markup(
-                "{}: the leave-one-out estimate is unreliable for {} (Pareto k up to {})."
-            ).format(code(row["theory"]), counted(high, "unit"), number(row["pareto_k_max"]))
-            yield Caution("caution", text, "comparison")
+    table = study.table("comparison")
+    # Of refits there is no Pareto k.
+    for row in table[table["pareto_k_high"].fillna(0) > 0].to_dict("records"):
+        text = Markup(
+            "{}: the leave-one-out estimate is unreliable for {} (Pareto k up to {})."
+        ).format(
+            code(row["theory"]), counted(row["pareto_k_high"], "unit"), number(row["pareto_k_max"])
+        )
+        yield Caution("caution", text, "comparison")
 
 
 def _support(study: StudyFolder) -> Iterator[Caution]:

@@ -36,6 +36,8 @@ from bayesmig.reporting.words import (
 
 #: Verdicts that leave a claim open, whose claims are listed together.
 _OPEN = ("undecided", "weakly identified", "undecided and weakly identified", "cannot be asked")
+#: The question of a study that asks none.
+_FIRST = "person"
 #: Associations named per alternative.
 MOST_NAMED = 4
 #: The words of `bayesmig.model_comparison`: a smaller difference of elpd, or one of fewer
@@ -120,6 +122,16 @@ def _theories(study: StudyFolder) -> Iterator[Finding]:
         if "question" in table:
             table = table[table["question"] == table["question"].iloc[0]]
         yield Finding("Which theory", separation(table), ("comparison",))
+
+
+def compared(study: StudyFolder) -> Iterator[tuple[str, pd.DataFrame, str]]:
+    """Every question that theories were compared by, its table, and what was found in words."""
+    table, texts = study.table("comparison"), study.results.get("texts", {})
+    said = texts.get("comparisons") or {_FIRST: texts.get("comparison", "")}
+    if "question" not in table:
+        table = table.assign(question=_FIRST)
+    for question, part in table.groupby("question", sort=False):
+        yield str(question), part, said.get(question) or separation(part)
 
 
 def separation(table: pd.DataFrame) -> Markup:

@@ -433,6 +433,49 @@ def test_a_referee_finds_every_answer_in_one_section(study: StudyFolder) -> None
         assert f'href="#{anchor}">more' in page and f'id="{anchor}"' in page
 
 
+def left_out(study: StudyFolder, table: pd.DataFrame, **said: str) -> str:
+    """What a referee is told of leave-one-out, of a comparison and its texts by question."""
+    texts = {**study.results["texts"], "comparisons": said, "comparison": next(iter(said.values()))}
+    changed = with_results(with_table(study, comparison=table), texts=texts)
+    return answers_of(changed)["Which leave-one-out, and is it reliable?"]
+
+
+def test_cautions_of_a_comparison_reach_the_referee(study: StudyFolder) -> None:
+    said = "Refits of 'networks' have not converged. Not separated. Asked: who moves. Weighted."
+    answer = left_out(study, study.tables["comparison"], person=said)
+    assert answer.startswith("Refits of &#39;networks&#39; have not converged. Not separated.")
+    assert "Asked: who moves. Weighted. Pareto k is too high for 2 units" in answer
+
+
+def test_refits_have_no_pareto_k_that_could_be_low(study: StudyFolder) -> None:
+    table = study.tables["comparison"].assign(pareto_k_max=float("nan"))
+    none = table.assign(pareto_k_high=pd.array([pd.NA] * len(table), "Int64"))
+    changed = with_table(study, comparison=none)
+    assert "low enough" not in (answer := left_out(changed, none, person="Asked: it."))
+    assert answer.endswith("left out by refits: there are no importance weights and no Pareto k.")
+    page = render(changed)
+    assert "leave-one-out estimate is unreliable" not in page
+
+
+def test_every_question_has_its_own_pareto_k(study: StudyFolder) -> None:
+    table = study.tables["comparison"]
+    both = pd.concat(
+        [
+            table.assign(question="person", pareto_k_high=0),
+            table.assign(question="origin", pareto_k_high=9),
+            table.assign(question="period", pareto_k_high=pd.NA, pareto_k_max=float("nan")),
+        ]
+    )
+    both["pareto_k_high"] = both["pareto_k_high"].astype("Int64")
+    answer = left_out(study, both, person="Of persons.", origin="Of places.", period="Of time.")
+    assert answer == (
+        "<code>person</code>: Of persons. Pareto k of the importance weights is low enough for "
+        "every unit. <code>origin</code>: Of places. Pareto k is too high for 9 units of a theory "
+        "at most. <code>period</code>: Of time. Units were left out by refits: there are no "
+        "importance weights and no Pareto k."
+    )
+
+
 def test_answers_are_those_of_the_tables(study: StudyFolder) -> None:
     told = {
         "theory": "networks",
@@ -453,7 +496,9 @@ def test_answers_are_those_of_the_tables(study: StudyFolder) -> None:
     assert "Weights: none" not in found["Calibrated?"]
     assert "Alike." in found["Clustering?"] and "one psu together" in found["Clustering?"]
     left_out = found["Which leave-one-out, and is it reliable?"]
-    assert left_out == "Asked: who moves. Pareto k is too high for 7 units of a theory at most."
+    assert left_out == (
+        "A is best. Asked: who moves. Pareto k is too high for 7 units of a theory at most."
+    )
     assert "Flat priors." in found["Sensitive to priors?"]
     assert found["Could this survey even tell?"] == "It could decide 2 of 3."
     assert "This check was not made" in found["Does the theory reproduce the survey?"]

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from bayesmig.reporting.blocks import Block, HtmlTable, prose
 from bayesmig.reporting.figures import Numbered
-from bayesmig.reporting.findings import theory_of_hypotheses
+from bayesmig.reporting.findings import compared, theory_of_hypotheses
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.words import badge, code, counted, listed, verdict, without_weights
 
@@ -20,8 +20,6 @@ _REPRODUCED = (
     *("streams of households", "transitions"),
 )
 _CALIBRATED = ("calibration", "reliability, each row left out")
-#: Where a sentence of `bayesmig.model_comparison` says what was left out.
-_ASKED = "Asked: "
 
 
 def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -89,15 +87,22 @@ def _several(study: StudyFolder, names: tuple[str, ...]) -> Markup:
 
 
 def _left_out(study: StudyFolder) -> Markup:
-    table = study.table("comparison")
-    said = str(study.results.get("texts", {}).get("comparison", ""))
-    if table.empty or _ASKED not in said:
+    if study.table("comparison").empty:
         return Markup("Theories were not compared.")
-    high = float(table["pareto_k_high"].fillna(0).max())
-    reliable = "Pareto k of the importance weights is low enough for every unit."
+    answers = [(q, Markup("{} {}").format(said, _reliable(t))) for q, t, said in compared(study)]
+    if len(answers) == 1:
+        return answers[0][1]
+    return Markup(" ").join(Markup("{}: {}").format(code(q), text) for q, text in answers)
+
+
+def _reliable(table: pd.DataFrame) -> str:
+    """What Pareto k says of the importance weights of one question, where there are any."""
+    if table["pareto_k_max"].isna().all():
+        return "Units were left out by refits: there are no importance weights and no Pareto k."
+    high = int(table["pareto_k_high"].fillna(0).max())
     if high > 0:
-        reliable = f"Pareto k is too high for {counted(high, 'unit')} of a theory at most."
-    return Markup("{} {}").format(said[said.index(_ASKED) :], reliable)
+        return f"Pareto k is too high for {counted(high, 'unit')} of a theory at most."
+    return "Pareto k of the importance weights is low enough for every unit."
 
 
 def _priors(study: StudyFolder) -> Markup:

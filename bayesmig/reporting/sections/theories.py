@@ -10,7 +10,7 @@ from bayesmig import plots
 from bayesmig.plots.numbers import number
 from bayesmig.reporting.blocks import Block, Layout, absent, html_table, prose
 from bayesmig.reporting.figures import Numbered
-from bayesmig.reporting.findings import separation
+from bayesmig.reporting.findings import compared
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.words import count, quoted
 
@@ -34,13 +34,8 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             else "The theories were not compared."
         )
         return
-    texts = study.results.get("texts", {})
-    said_of = texts.get("comparisons") or {_FIRST: texts.get("comparison", "")}
-    if "question" not in table:
-        table = table.assign(question=_FIRST)
-    for question, part in table.groupby("question", sort=False):
-        name = str(question)
-        yield prose("{}", said_of.get(name) or separation(part))
+    for name, part, verdict in compared(study):
+        yield prose("{}", verdict)
         yield figures.block(
             plots.comparison_plot(part, title=_title(name)),
             f"Expected log predictive density (elpd) of {_predicted(name)}. A difference of less "
@@ -102,6 +97,4 @@ def _references(said: pd.DataFrame) -> Iterator[Block]:
         yield html_table(table, layout, "References of the theories", folded=True)
 
 
-#: The question of a study that asks none.
-_FIRST = "person"
 _THEORY = ("name", "title", "claim", "references")
