@@ -26,17 +26,22 @@ from bayesmig.design.design import Design
 from bayesmig.design.formula import CONSTANT
 from bayesmig.errors import DesignError
 
+#: By how much weighted shares may differ from those of the population: half a per cent point,
+#: to which shares in whole per cents are rounded, and no more than a tenth of a share, of which
+#: that would be much. Weights are made of these shares: all else that they differ by is a mistake.
+_ROUNDING, _PART = 0.005, 0.1
 #: Part of a variance that stays, at least.
 _LEAST = 1e-6
 
 
 def refuse_invalid(design: Design, shares: Mapping[str, float]) -> None:
-    """Refuse theories whose constants population shares do not correct.
+    """Refuse theories whose constants population shares do not correct, and weights of others.
 
     Raises
     ------
     DesignError
-        With the reason.
+        With the reason; of weights by which the sample has other shares than the population,
+        with both.
     """
     mend = 'weigh people by population over sample share of their choice and say weights = "pseudo"'
     reasons = {
@@ -69,6 +74,23 @@ def refuse_invalid(design: Design, shares: Mapping[str, float]) -> None:
                 where=("key population_shares", f"theory {design.spec.name!r}"),
                 mend=mends.get(reason, mend),
             )
+    _refuse_other_shares(design, shares)
+
+
+def _refuse_other_shares(design: Design, shares: Mapping[str, float]) -> None:
+    """Refuse weights by which averages over the sample are not those of the population."""
+    mass = np.bincount(design.choice, design.weights, len(design.alternatives))
+    found = dict(zip(design.alternatives, mass / mass.sum(), strict=True))
+    if all(abs(found[a] - q) <= min(_ROUNDING, _PART * q) for a, q in shares.items()):
+        return
+    listed = ", ".join(f"{a} {found[a]:.3g} instead of {q:.3g}" for a, q in shares.items())
+    raise DesignError(
+        f"weighted, the sample does not have the population's shares ({listed}): averages over it "
+        "would not be the population's",
+        where=("key population_shares", f"column {design.roles['weight']}"),
+        mend="weigh people by population over sample share of their choice, times what else made "
+        "their chances unequal, so that weighted shares are those that are declared",
+    )
 
 
 def shifts(design: Design, shares: Mapping[str, float]) -> np.ndarray:

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 import bayesmig as bm
+from bayesmig.design.design import build_design
 from bayesmig.errors import DesignError, QuestionError, SpecError
+from bayesmig.inference.choice_sample import refuse_invalid
 from bayesmig.survey.survey import Survey, read_survey
 from tests.fabricate import ALTERNATIVES, theory
 
@@ -31,9 +33,9 @@ def shares() -> dict[str, float]:
     return population()["choice"].value_counts(normalize=True).to_dict()
 
 
-def survey(**keys: Any) -> Survey:
-    """As many of each choice, with the weights that undo it."""
-    of, parts = shares(), []
+def survey(weighted: dict[str, float] | None = None, **keys: Any) -> Survey:
+    """As many of each choice, with the weights that undo it, or other shares."""
+    of, parts = weighted or shares(), []
     for k, name in enumerate(ALTERNATIVES):
         some = population()[population()["choice"] == name].sample(700, random_state=k)
         parts.append(some.assign(weight=3 * of[name], origin=[f"o{i % 9}" for i in range(700)]))
@@ -131,6 +133,26 @@ def test_weights_in_the_likelihood_find_them_too() -> None:
 def test_where_shares_correct_nothing(keys: dict[str, Any], says: str) -> None:
     with pytest.raises(DesignError, match=says):
         fit(survey(population_shares=shares()), **keys)
+
+
+def test_weights_that_are_not_of_the_declared_shares_are_refused() -> None:
+    """Each alone, rare ones too; the digits to which shares are rounded are no mistake."""
+    stated = {"stay": 0.9, "internal": 0.08, "international": 0.02}
+    spec = theory("female + wealth", groups=[])
+    for wrong in (
+        dict.fromkeys(ALTERNATIVES, 1 / 3),
+        {"stay": 0.89, "internal": 0.09, "international": 0.02},
+        {"stay": 0.9, "internal": 0.077, "international": 0.023},
+    ):
+        of = survey(wrong, population_shares=stated)
+        with pytest.raises(DesignError, match="does not have the population's shares") as caught:
+            refuse_invalid(build_design(spec, of), stated)
+        assert f"internal {wrong['internal']:.3g} instead of 0.08" in caught.value.what
+        with pytest.raises(DesignError, match="does not have the population's shares"):
+            bm.fit(spec, of, seed=1, progress=False)
+    for right in (stated, {"stay": 0.8965, "internal": 0.0817, "international": 0.0218}):
+        of = survey(right, population_shares=stated)
+        refuse_invalid(build_design(spec, of), stated)
 
 
 @pytest.mark.parametrize(
