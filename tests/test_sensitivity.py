@@ -414,6 +414,23 @@ def test_flat_priors_have_no_overlap() -> None:
     assert "no overlap" in found.header["prior"]
 
 
+def test_what_cannot_be_scaled_has_not_passed() -> None:
+    """Draws of a weighted likelihood; those of an unweighted one pass, and overlaps fail both."""
+    verdicts = {}
+    for rule in ("estimand", "pseudo"):
+        posterior = fabricated(small_design("female", groups=[], weights=rule), draws=250)
+        verdicts[rule] = prior_sensitivity(posterior, draws=500, seed=0)
+        widest = float(posterior.design.priors["persons"].scale.max())
+        of_prior = fabricated(posterior.design, draws=250, spread=widest)
+        assert prior_sensitivity(of_prior, draws=500, seed=0).passed is False
+    assert verdicts["estimand"].passed is True
+    assert verdicts["pseudo"].passed is None
+    assert verdicts["pseudo"].verdict == "not asked"
+    assert "Not asked: none of 4 parameters can be power-scaled." in verdicts["pseudo"].text
+    assert "corrected for how the survey was drawn" in verdicts["pseudo"].text
+    assert "The prior alone tells none" not in verdicts["pseudo"].text
+
+
 @pytest.mark.parametrize("method", ["nuts", "surrogate", "preview"])
 def test_every_route_and_a_file_say_the_same(method: str, tmp_path: Any) -> None:
     survey = twins()

@@ -48,7 +48,9 @@ def prior_sensitivity(posterior: Posterior, *, draws: int, seed: int) -> CheckRe
     identified; and where a scale or correlation is, at a level that a hypothesis is about, or
     of which the survey tells little (`bayesmig.design.identification.weakly_told_levels`).
     Other scales and correlations of groups are told, but fail no theory: with few groups, the
-    prior always has a say in them.
+    prior always has a say in them. Where none of what counts can be power-scaled, as draws that
+    were corrected for how a survey was drawn, and overlaps fail none, nothing is passed: half of
+    the check was not made.
 
     Parameters
     ----------
@@ -79,7 +81,15 @@ def prior_sensitivity(posterior: Posterior, *, draws: int, seed: int) -> CheckRe
     badness = np.nan_to_num(np.fmax(shared / OVERLAP, moved / SENSITIVE))
     table = table.iloc[np.lexsort((-badness, table["passed"]))]
     table = tabled(table.reset_index(drop=True), KIND)
-    return CheckResult(NAME, bool(table["passed"].all()), table, _text(posterior, table))
+    passed: bool | None = bool(table["passed"].all())
+    if passed and _is_unscaled(table[~_spared(posterior, table)]):
+        passed = None
+    return CheckResult(NAME, passed, table, _text(posterior, table))
+
+
+def _is_unscaled(counted: pd.DataFrame) -> bool:
+    """Whether there is a power-scaling sensitivity of no parameter that counts."""
+    return bool(counted["prior_sensitivity"].isna().all())
 
 
 def _spared(posterior: Posterior, table: pd.DataFrame) -> pd.Series:
@@ -122,7 +132,11 @@ def _text(posterior: Posterior, table: pd.DataFrame) -> str:
         said.append(_named(counted, WEAK))
     else:
         which = " (scales and correlations of groups not counted)" if spared.any() else ""
-        said.append(f"The prior alone tells none of {len(others):,} parameters{which}.")
+        counts = f"none of {len(others):,} parameters{which}"
+        if _is_unscaled(others):
+            said.append(f"Not asked: {counts} can be power-scaled. By overlap alone none fails.")
+        else:
+            said.append(f"The prior alone tells {counts}.")
     said += [_named(others, word) for word in (LEANS, UNKNOWN)]
     scales = table[spared & table["identification"].isin([WEAK, LEANS])]
     if len(scales):

@@ -288,7 +288,8 @@ def by_chance(elpd: Array, errors: Array) -> float:
     The expected largest of as many normal differences, in nats (McLatchie and Vehtari 2024). Their
     spread is that of the better half, as R's ``loo`` has it; but where theories are not alike
     it holds what sets them apart, and what chance does to a difference is its standard error:
-    the spread is at most the largest of these.
+    the spread is at most the largest of these in the better half. One that predicts far worse
+    differs by more, and knows less of it, than any that could be best.
 
     Parameters
     ----------
@@ -299,7 +300,8 @@ def by_chance(elpd: Array, errors: Array) -> float:
     """
     from scipy.stats import norm
 
-    gap = above_middle(elpd)
-    better = gap[gap >= np.median(gap)]
-    spread = min(float(np.sqrt(np.mean(np.square(better)))), float(errors.max()))
+    order = np.argsort(-elpd, kind="stable")
+    gap, errors = above_middle(elpd), errors[order]
+    better = gap >= np.median(gap)
+    spread = min(float(np.sqrt(np.mean(np.square(gap[better])))), float(errors[better].max()))
     return float(spread * norm.ppf(1 - 1 / (2 * (len(elpd) - 1))))

@@ -261,11 +261,16 @@ def test_the_best_of_many_alike_is_no_better_than_chance() -> None:
 
 def test_what_sets_theories_apart_is_no_chance() -> None:
     """Seven of fifteen theories lead the middle by eight standard errors: their spread alone
-    would call the best a matter of chance."""
+    would call the best a matter of chance, and so would the error of the hopeless one."""
     elpd = -np.array([0, 16, 51, 53, 162, 173, 174, 175, 177, 180, 184, 185, 187, 207, 1977.0])
     lead = above_middle(elpd)[0]
     assert lead < by_chance(elpd, np.full(15, np.inf))
-    assert lead > 3 * by_chance(elpd, np.full(15, 23.0))
+    errors = np.append(np.full(14, 23.0), 67.0)
+    assert lead > 3 * by_chance(elpd, errors)
+    # Whichever way theories stand, errors are theirs; those of the better half count.
+    assert by_chance(elpd[::-1], errors[::-1]) == by_chance(elpd, errors)
+    errors[1] = 67.0
+    assert by_chance(elpd, errors) == pytest.approx(67 / 23 * by_chance(elpd, np.full(15, 23.0)))
 
 
 @pytest.mark.parametrize("n", [11, 12, 13, 30])
