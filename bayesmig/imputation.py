@@ -114,7 +114,8 @@ class Imputed:
         DataFrame
             One row per hypothesis: ``hypothesis``, ``claim``, ``probability``, its ``lowest``
             and ``highest`` in one imputed survey, ``prior_probability``, the worst
-            ``identification`` of any, and the ``verdict`` on all draws.
+            ``identification`` of any, and the ``verdict`` on all draws. Its ``attrs`` say under
+            ``weights`` what was done with weights.
         """
         asked = [name] if isinstance(name, str) else name if name is None else [*name]
         answers = [test(posterior, asked, **options) for posterior in self.posteriors]
@@ -135,7 +136,9 @@ class Imputed:
                     "verdict": verdict_of(float(of_each.mean()), said),
                 }
             )
-        return pd.DataFrame(rows)
+        found = pd.DataFrame(rows)
+        found.attrs["weights"] = next(iter(answers[0].values())).header["weights"]
+        return found
 
     def summary(self) -> pd.DataFrame:
         """Mean, sd, 95 % HDI and share between imputations of every parameter but groups'.

@@ -330,10 +330,11 @@ class Posterior:
         Returns
         -------
         DataFrame
-            One row per parameter that varies. Of a preview, its ``attrs`` say so under
-            ``convergence``. Of a pseudo-posterior ``design_effect`` is what the correction for
-            the sampling design multiplied the variance by (of a scale's logarithm, and of a
-            correlation's free vector), and R-hat and ESS are those before it.
+            One row per parameter that varies. Its ``attrs`` say under ``weights`` what was done
+            with weights, and of a preview under ``convergence`` that it is one. Of a
+            pseudo-posterior ``design_effect`` is what the correction for the sampling design
+            multiplied the variance by (of a scale's logarithm, and of a correlation's free
+            vector), and R-hat and ESS are those before it.
         """
         table = self.data["diagnostics"].to_dataset()[["r_hat", "ess_bulk", "ess_tail"]]
         frame = table.to_dataframe().reset_index()
@@ -348,6 +349,7 @@ class Posterior:
             # A correlation is there from both sides.
             of |= {_other_side(str(name)): value for name, value in of.items()}
             found["design_effect"] = found["parameter"].map(of)
+        found.attrs["weights"] = self.design.weights_note
         if self.is_preview:
             found.attrs["convergence"] = self.approximation
         return found

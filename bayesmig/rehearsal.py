@@ -333,6 +333,7 @@ def _result(
         "fits": "previews (integrated Laplace, an approximation)"
         if method == "preview"
         else "as by bayesmig fit",
+        "weights": design.weights_note,
         "verdict": f"supported from a probability of {SUPPORTED:g} on, contradicted up to "
         f"{CONTRADICTED:g}, by the probability alone",
     }
@@ -343,7 +344,17 @@ def _result(
         },
         {"hypothesis": list(names)},
     )
-    return Rehearsal(summary, verdicts, draws, _text(verdicts), header)
+    return Rehearsal(summary, verdicts, draws, _text(verdicts) + _independent(design), header)
+
+
+def _independent(design: Design) -> str:
+    """That rows are taken as drawn independently, where the survey says how they were drawn."""
+    if "psu" not in design.roles:
+        return ""
+    return (
+        " Rows are taken as drawn independently, though the survey declares a psu: what people of "
+        "one share beyond the theory makes hypotheses harder to decide."
+    )
 
 
 def _first(which: NDArray[np.bool_], worlds: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ single parameter shows (Modrák et al. 2023, doi 10.1214/23-BA1404).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -183,7 +183,8 @@ def _calibrated(
         coords={"parameter": names},
         attrs={"draws": len(range(0, draws, thin))},
     )
-    return of_ranks(table, tuple(routes), seed)
+    found = of_ranks(table, tuple(routes), seed)
+    return replace(found, text=found.text + design.weights_sentence)
 
 
 def ranks(

@@ -129,19 +129,22 @@ def check(
         if usable:
             results.append(sensitive.prior_sensitivity(drawn, draws=DRAWS, seed=seed))
     if not usable:
-        return CheckResults([*results, *_refused(posterior, prior)])
+        return _marked(posterior, [*results, *_refused(posterior, prior)])
     if posterior.design.is_pseudo:
-        return CheckResults([*results, *_none_asked(_PSEUDO)])
+        return _marked(posterior, [*results, *_none_asked(_PSEUDO)])
     results += _against_replicates(posterior, parts, columns is not None, n_draws, seed)
     return _marked(posterior, results)
 
 
 def _marked(posterior: Posterior, results: list[CheckResult]) -> CheckResults:
-    """Of a preview, every text says that it is of one."""
-    said = posterior.approximation
-    return CheckResults(
-        r if not said or said in r.text else replace(r, text=f"Of {said}. {r.text}")
+    """Every text with numbers says what was done with weights, and of a preview that it is one."""
+    said, weights = posterior.approximation, posterior.design.weights_sentence
+    found = [
+        r if not len(r.table) or " Weights: " in r.text else replace(r, text=r.text + weights)
         for r in results
+    ]
+    return CheckResults(
+        r if not said or said in r.text else replace(r, text=f"Of {said}. {r.text}") for r in found
     )
 
 

@@ -144,7 +144,7 @@ def crossed_shares(
         NAME,
         judgement.passed,
         tabled(table, KIND, design.weights_note),
-        f"{text} Weights: {design.weights_note}.",
+        text + design.weights_sentence,
     )
 
 

@@ -429,7 +429,7 @@ def _text(
     tested = table[enough]
     n = tested["by"].nunique()
     family = f"{len(tested):,} shares, overall and by {n - 1} columns"
-    weights = f" Weights: {posterior.design.weights_note}."
+    weights = posterior.design.weights_sentence
     if judgement.passed is None:
         return f"Not asked: no cell has {_LEAST_EXPECTED} expected choosers and others.{weights}"
     if not judgement.failed.any():

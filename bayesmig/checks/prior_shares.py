@@ -154,7 +154,7 @@ def prior_shares(posterior: Posterior, *, draws: int, seed: int) -> CheckResult:
         NAME,
         bool(inside.all() and doubt >= least),
         tabled(table, KIND, design.weights_note),
-        _text(table, doubt, least),
+        _text(table, doubt, least) + design.weights_sentence,
     )
 
 
@@ -229,7 +229,7 @@ def prior_group_shares(
         GROUPS,
         bool(table["passed"].all()),
         tabled(table, GROUPS_KIND, design.weights_note),
-        _groups_text(table, far, np.repeat(sure, width)) + f" Weights: {design.weights_note}.",
+        _groups_text(table, far, np.repeat(sure, width)) + design.weights_sentence,
     )
 
 

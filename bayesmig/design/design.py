@@ -229,6 +229,11 @@ class Design:
         return self.weights_rule + self.sampling_rule
 
     @property
+    def weights_sentence(self) -> str:
+        """`weights_note` as a sentence that ends the text of a result."""
+        return f" Weights: {self.weights_note}."
+
+    @property
     def sampling_rule(self) -> str:
         """What of a declared sampling design is not used, or by comparisons alone; it ends a note.
 

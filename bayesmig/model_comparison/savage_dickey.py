@@ -118,7 +118,7 @@ def evidence_ratio(
             log_ratio = height - float(_log_normal(np.array(value), loc, times * scale))
         rows.append((times, log_ratio, error, shape))
     summary = pd.DataFrame(rows, columns=["prior_scale", "log_ratio", "error", "pareto_k"])
-    text = _text(parameter, value, summary)
+    text = _text(parameter, value, summary) + posterior.design.weights_sentence
     said = posterior.approximation
     return EvidenceRatio(parameter, value, summary, f"Of {said}. {text}" if said else text)
 
