@@ -315,7 +315,7 @@ def _of_left_out(posterior: Posterior, n_draws: int, seed: int) -> dict[str, _Qu
             for name, kind, columns in REPLICATING
             if kind in (reliable.KIND, reliable.INFLUENCE_KIND)
         }
-    of = reliable.left_out(posterior.design, some)
+    of = reliable.left_out(posterior, some)
     curves = reliable.recalibrated(posterior.design, of, draws=n_draws, seed=seed)
     return {
         reliable.KIND: _Question(

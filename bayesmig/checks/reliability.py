@@ -31,10 +31,11 @@ from bayesmig.choice.drawn import Choices, draw_choices
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError
+from bayesmig.inference.pareto import smoothed_units
 from bayesmig.inference.stream import probability_blocks
 from bayesmig.model_comparison.integrals import factors_of
 from bayesmig.model_comparison.left_out import leave_out
-from bayesmig.model_comparison.psis import good_k, smoothed_weights, tail_length
+from bayesmig.model_comparison.psis import good_k, relative_efficiency, tail_length
 from bayesmig.posterior import Posterior
 from bayesmig.progress import silent
 
@@ -80,7 +81,7 @@ class LeftOut:
     good_k: float
 
 
-def left_out(design: Design, coefficients: Coefficients) -> LeftOut:
+def left_out(posterior: Posterior, coefficients: Coefficients) -> LeftOut:
     """Leave-one-out probabilities of all alternatives by Pareto-smoothed weights.
 
     Weights are the inverse of what a draw gives to the row's own choice (Vehtari, Gelman
@@ -88,13 +89,13 @@ def left_out(design: Design, coefficients: Coefficients) -> LeftOut:
 
     Parameters
     ----------
-    design
-        Theory × survey.
+    posterior
+        Draws of a theory.
     coefficients
-        Draws, nearly independent.
+        Those used, taken evenly of all.
     """
-    n_draws = len(coefficients.persons)
-    tail = tail_length(n_draws, 1.0)
+    design, n_draws = posterior.design, len(coefficients.persons)
+    tail = tail_length(n_draws, relative_efficiency(posterior, n_draws))
     found = np.empty((design.n_obs, len(design.alternatives)))
     shapes = np.empty(design.n_obs)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -114,7 +115,9 @@ def _of_rows(
 ) -> tuple[Array, Array]:
     some, own = block[:, part], chosen[part]
     with np.errstate(divide="ignore"):
-        weights, k = smoothed_weights(-np.log(some[:, np.arange(len(own)), own]).T, tail)
+        log_weights, k = smoothed_units(-np.log(some[:, np.arange(len(own)), own]).T, tail)
+    weights = np.exp(log_weights)
+    weights /= weights.sum(axis=1, keepdims=True)
     return np.einsum("rs,srj->rj", weights, some), k
 
 
@@ -388,7 +391,7 @@ def influence(posterior: Posterior) -> CheckResult:
     except QuestionError as err:
         reason = f"Not asked. {err.what[0].upper()}{err.what[1:]}."
         return not_asked(INFLUENCE, INFLUENCE_KIND, INFLUENCE_COLUMNS, reason)
-    bound, tail = good_k(of.n_draws), tail_length(of.n_draws, 1.0)
+    bound, tail = good_k(of.n_draws), tail_length(of.n_draws, of.draws / of.n_draws)
     errors = (1 + of.pareto_k) / np.sqrt(tail)
     table = pd.DataFrame(
         {

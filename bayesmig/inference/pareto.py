@@ -30,24 +30,71 @@ def smoothed(log_weights: Array) -> tuple[Array, float]:
     -------
     tuple
         ``(draw,)``, and the shape: infinite where there is no tail to fit or a weight is
-        no number, which says that nothing can be relied on.
+        no number, which says that nothing can be relied on; zero where weights do not vary.
     """
     n = len(log_weights)
     if n < _LEAST or not np.isfinite(log_weights).all():
         return np.full(n, -np.log(n)), float("inf")
-    out = log_weights - log_weights.max()
-    size = int(3 * n**0.5) if n > 225 else n // 5
-    tail = np.argsort(out, kind="stable")[-size - 1 :]
-    below, above = np.exp(out[tail[0]]), np.exp(out[tail[1:]])
-    shape, scale = (float(of[0]) for of in fit_pareto((above - below)[None]))
-    if np.isfinite(shape):
-        p = (np.arange(size) + 0.5) / size
-        quantiles = below - scale * np.log1p(-p)
-        if shape != 0:
-            quantiles = below + scale * np.expm1(-shape * np.log1p(-p)) / shape
-        # The largest raw weight stays the largest.
-        out[tail[1:]] = np.minimum(np.log(quantiles), 0.0)
-    return out - np.logaddexp.reduce(out), shape if np.isfinite(shape) else float("inf")
+    of_one, (k,) = smoothed_units(log_weights[None], int(3 * n**0.5) if n > 225 else n // 5)
+    return of_one[0] - np.logaddexp.reduce(of_one[0]), float(k)
+
+
+def smoothed_units(log_weights: Array, tail: int) -> tuple[Array, Array]:
+    """Pareto-smoothed log weights of many units at once, and the shapes of their tails.
+
+    Parameters
+    ----------
+    log_weights
+        ``(unit, draw)``.
+    tail
+        Number of largest weights that are smoothed.
+
+    Returns
+    -------
+    tuple
+        ``(unit, draw)``, not normalised, each unit's largest raw one zero; and the shapes,
+        ``(unit,)``, as of `smoothed_tails`.
+    """
+    log = log_weights - log_weights.max(axis=1, keepdims=True)
+    order = np.argpartition(log, log.shape[1] - tail - 1, axis=1)[:, -tail - 1 :]
+    ends = np.take_along_axis(log, order, axis=1)
+    inner = np.argsort(ends, axis=1, kind="stable")
+    order = np.take_along_axis(order, inner, axis=1)
+    ends = np.take_along_axis(ends, inner, axis=1)
+    smooth, k = smoothed_tails(ends[:, 1:], ends[:, :1])
+    np.put_along_axis(log, order[:, 1:], smooth, axis=1)
+    return log, k
+
+
+def smoothed_tails(ends: Array, cutoff: Array) -> tuple[Array, Array]:
+    """Tails of log weights replaced by the quantiles of a fitted distribution.
+
+    Parameters
+    ----------
+    ends
+        The largest log weights of every unit, ascending, ``(unit, tail)``.
+    cutoff
+        The largest of the others, ``(unit, 1)``.
+
+    Returns
+    -------
+    tuple
+        ``(unit, tail)``, and the shapes, ``(unit,)``: of a tail that cannot be fitted the
+        weights stay and the shape is infinite; it is zero where weights do not vary. The
+        largest raw weight stays the largest.
+    """
+    n = ends.shape[1]
+    low = np.exp(cutoff)
+    k, scale = fit_pareto(np.exp(ends) - low)
+    probability = (np.arange(n) + 0.5) / n
+    with np.errstate(all="ignore"):
+        shape = k[:, None]
+        grown = np.expm1(-shape * np.log1p(-probability)) / shape
+        fitted = np.log(low + scale[:, None] * grown)
+    usable = np.isfinite(k) & np.isfinite(fitted).all(axis=1)
+    smooth = np.where(usable[:, None], np.minimum(fitted, ends[:, -1:]), ends)
+    k = np.where(usable, k, np.inf)
+    return smooth, np.where(ends[:, -1] - cutoff[:, 0] > 0, k, 0.0)
 
 
 def fit_pareto(excess: Array) -> tuple[Array, Array]:

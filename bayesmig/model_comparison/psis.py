@@ -2,20 +2,19 @@
 
 Vehtari, Gelman and Gabry 2017 (doi 10.1007/s11222-016-9696-4) for the estimate; Vehtari
 et al. 2024 (JMLR 25:72) for Pareto smoothing. The estimates are ArviZ's
-(``arviz_stats.loo``, the relative efficiency that it assumes included).
+(``arviz_stats.loo``) for draws of the same efficiency.
 """
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bayesmig.errors import QuestionError
-from bayesmig.inference.pareto import fit_pareto
+from bayesmig.inference.pareto import smoothed_tails
 from bayesmig.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -38,23 +37,27 @@ def smoothed_in_threads(log_likelihood: Array, tail: int) -> Array:
         return np.concatenate(list(pool.map(work, parts)), axis=1)
 
 
-def relative_efficiency(posterior: Posterior) -> float:
-    """Effective share of the draws, as ``arviz_stats.loo`` takes it.
+def relative_efficiency(posterior: Posterior, n_draws: int | None = None) -> float:
+    """What one draw is worth: the effective number of draws over their number.
 
-    The mean over all parameters of the effective sample size of their means, over the
-    number of draws; one where there is a single chain.
+    The posterior's own diagnostics tell it, the mean over all parameters that vary of their
+    bulk ESS. That of chains knows how draws hang together, and that of weighted draws how
+    often one of them is repeated, which no order of the draws would tell.
+
+    Parameters
+    ----------
+    posterior
+        Draws.
+    n_draws
+        Number of draws that are taken of all, evenly; all where left out. What their mean is
+        off by is what that of all is, and what some, taken at random, are off from all.
     """
-    from arviz_stats import base
-
-    estimators: Any = base.array_stats  # type: ignore[attr-defined]
-    chains, per_chain = posterior.n_draws
-    if chains == 1:
-        return 1.0
-    sizes = []
-    for variable in posterior.draws.data_vars.values():
-        values = variable.transpose("chain", "draw", ...).to_numpy().reshape(chains, per_chain, -1)
-        sizes.append(estimators.ess(values, chain_axis=0, draw_axis=1, method="mean"))
-    return float(np.concatenate(sizes).mean() / (chains * per_chain))
+    of_all = int(np.prod(posterior.n_draws))
+    n = of_all if n_draws is None else n_draws
+    effective = float(posterior.data["diagnostics"]["ess_bulk"].mean())
+    # Chains that do not move have none.
+    effective = effective if effective > 1 else 1.0
+    return 1 / (1 + n * (1 / effective - 1 / of_all))
 
 
 def tail_length(n_draws: int, efficiency: float) -> int:
@@ -99,7 +102,7 @@ def leave_one_out(log_likelihood: Array, tail: int) -> tuple[Array, Array, Array
     # Log weights, the largest being zero: weight times likelihood is exp(-top) for each.
     ratios = np.partition(-log_likelihood - top, n_draws - tail - 1, axis=1)
     rest, ends = ratios[:, : n_draws - tail], np.sort(ratios[:, n_draws - tail :], axis=1)
-    smoothed, k = _smooth_tails(ends, rest[:, -1:])
+    smoothed, k = smoothed_tails(ends, rest[:, -1:])
     with np.errstate(over="ignore"):
         total = np.exp(rest).sum(axis=1) + np.exp(smoothed).sum(axis=1)
         reached = (n_draws - tail) + np.exp(smoothed - ends).sum(axis=1)
@@ -107,51 +110,3 @@ def leave_one_out(log_likelihood: Array, tail: int) -> tuple[Array, Array, Array
     best = log_likelihood.max(axis=1, keepdims=True)
     lppd = np.log(np.exp(log_likelihood - best).mean(axis=1)) + best[:, 0]
     return elpd, lppd - elpd, k
-
-
-def smoothed_weights(log_weights: Array, tail: int) -> tuple[Array, Array]:
-    """Pareto-smoothed weights of many units at once, and the shapes of their tails.
-
-    Parameters
-    ----------
-    log_weights
-        ``(unit, draw)``.
-    tail
-        Number of largest weights that are smoothed.
-
-    Returns
-    -------
-    tuple
-        Weights ``(unit, draw)`` that sum to one, and ``(unit,)``; of a tail that cannot be
-        fitted the weights stay, and the shape is infinite; zero where weights do not vary.
-    """
-    log = log_weights - log_weights.max(axis=1, keepdims=True)
-    order = np.argpartition(log, log.shape[1] - tail - 1, axis=1)[:, -tail - 1 :]
-    ends = np.take_along_axis(log, order, axis=1)
-    inner = np.argsort(ends, axis=1, kind="stable")
-    order = np.take_along_axis(order, inner, axis=1)
-    ends = np.take_along_axis(ends, inner, axis=1)
-    smooth, k = _smooth_tails(ends[:, 1:], ends[:, :1])
-    np.put_along_axis(log, order[:, 1:], smooth, axis=1)
-    weights = np.exp(log)
-    return weights / weights.sum(axis=1, keepdims=True), k
-
-
-def _smooth_tails(ends: Array, cutoff: Array) -> tuple[Array, Array]:
-    """Tails ``(unit, tail)`` of log weights, ascending, replaced by fitted quantiles; and k.
-
-    Where a tail cannot be fitted it stays as it is, and k is infinite; where weights do
-    not vary, k is zero.
-    """
-    n = ends.shape[1]
-    low = np.exp(cutoff)
-    k, scale = fit_pareto(np.exp(ends) - low)
-    probability = (np.arange(n) + 0.5) / n
-    with np.errstate(all="ignore"):
-        shape = k[:, None]
-        grown = np.expm1(-shape * np.log1p(-probability)) / shape
-        fitted = np.log(low + scale[:, None] * grown)
-    usable = np.isfinite(k) & np.isfinite(fitted).all(axis=1)
-    smoothed = np.where(usable[:, None], np.minimum(fitted, ends[:, -1:]), ends)
-    k = np.where(usable, k, np.inf)
-    return smoothed, np.where(ends[:, -1] - cutoff[:, 0] > 0, k, 0.0)

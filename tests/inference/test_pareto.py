@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayesmig.inference.pareto import smoothed
-from bayesmig.model_comparison.psis import smoothed_weights, tail_length
+from bayesmig.inference.pareto import smoothed, smoothed_units
+from bayesmig.model_comparison.psis import tail_length
 
 
 @pytest.mark.parametrize("draws", [100, 226, 1000, 4000])
@@ -34,7 +34,8 @@ def test_weights_of_many_units_are_those_of_arviz(draws: int) -> None:
 
     rng = np.random.default_rng(draws)
     log_weights = np.stack([rng.normal(size=draws), 3 * rng.normal(size=draws), np.zeros(draws)])
-    weights, k = smoothed_weights(log_weights, tail_length(draws, 1.0))
+    smooth, k = smoothed_units(log_weights, tail_length(draws, 1.0))
+    weights = np.exp(smooth - np.logaddexp.reduce(smooth, axis=1, keepdims=True))
     for row in range(2):
         theirs, k_of_theirs = array_stats.psislw(-log_weights[row])
         expected = np.exp(theirs - np.logaddexp.reduce(theirs))
@@ -45,7 +46,16 @@ def test_weights_of_many_units_are_those_of_arviz(draws: int) -> None:
 
 
 def test_weights_that_do_not_vary_have_no_tail() -> None:
-    assert smoothed(np.zeros(500))[1] == np.inf
+    """They are as good as draws without weights."""
+    log_weights, k = smoothed(np.full(500, 3.0))
+    assert k == 0.0
+    np.testing.assert_allclose(np.exp(log_weights), 1 / 500)
+
+
+def test_a_weight_that_outdoes_all_others_is_never_relied_on() -> None:
+    """The others are zero in its units, and their tail cannot be fitted."""
+    log_weights = np.append(np.random.default_rng(0).normal(-2000.0, 1.0, 499), 0.0)
+    assert smoothed(log_weights)[1] == np.inf
 
 
 @pytest.mark.parametrize("k", [0.2, 0.8])

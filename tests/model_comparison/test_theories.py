@@ -4,15 +4,19 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.signal import lfilter
 
 import bayesmig as bm
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import utilities
 from bayesmig.errors import ConvergenceError, QuestionError
+from bayesmig.inference.approximate import resampled
+from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
+from bayesmig.inference.pareto import fit_pareto
 from bayesmig.model_comparison import Comparison, compare
 from bayesmig.model_comparison.integrals import Densities
+from bayesmig.model_comparison.left_out import leave_out
 from bayesmig.model_comparison.psis import (
-    fit_pareto,
     leave_one_out,
     relative_efficiency,
     tail_length,
@@ -91,7 +95,8 @@ def arviz_loo(theories: dict[str, Posterior]) -> dict[str, Any]:
     from arviz_stats import loo
 
     return {
-        name: loo(arviz_data(p, log_likelihood(p)), pointwise=True) for name, p in theories.items()
+        name: loo(arviz_data(p, log_likelihood(p)), pointwise=True, reff=relative_efficiency(p))
+        for name, p in theories.items()
     }
 
 
@@ -143,14 +148,88 @@ def test_smoothing_equals_arviz(spread: float, draws: int, efficiency: float) ->
     np.testing.assert_allclose(p_loo, np.log(np.exp(values).mean(axis=1)) - wanted, atol=1e-10)
 
 
-def test_relative_efficiency_is_arviz(theories: dict[str, Posterior]) -> None:
-    from arviz_stats.loo.loo_helper import _get_r_eff
+# -------------------------------------------------------------- what a draw is worth
 
-    posterior = theories["people"]
-    theirs = _get_r_eff(arviz_data(posterior, log_likelihood(posterior)), 400)
-    assert relative_efficiency(posterior) == pytest.approx(theirs, rel=1e-12)
-    alone = fabricated(small_design("female", groups=[]), chains=1)
-    assert relative_efficiency(alone) == 1.0
+
+def with_draws(values: np.ndarray, **weights: Any) -> Posterior:
+    """Draws ``(chain, draw)`` of one constant, with the diagnostics of a fit."""
+    design = small_design("1", groups=[])
+    posterior = fabricated(design, chains=values.shape[0], draws=values.shape[1])
+    draws = posterior.draws
+    draws["beta"].data[:] = values[:, :, None, None]
+    found = (
+        diagnose_weighted(weights["of"], weights["shares"], 0.2, 1.0)
+        if weights
+        else diagnose(draws, posterior.data["sample_stats"].to_dataset())
+    )
+    tree = posterior.data.copy()
+    tree["posterior"], tree["diagnostics"] = xr.DataTree(draws), xr.DataTree(found)
+    return replace(posterior, data=tree)
+
+
+def weighted_world(rng: np.random.Generator, n: int) -> tuple[Posterior, np.ndarray]:
+    """Independent draws, resampled by uneven weights to chains that are none; and which."""
+    log_weights = 1.2 * rng.normal(size=n)
+    chosen = resampled(log_weights, n, rng)
+    values, shares = rng.normal(size=n), np.bincount(chosen, minlength=n) / n
+    every = xr.Dataset({"beta": (("chain", "draw"), values[None])})
+    return with_draws(values[chosen].reshape(4, -1), of=every, shares=shares), chosen
+
+
+@pytest.mark.parametrize("chains", [1, 4])
+def test_efficiency_of_chains_is_their_bulk_ess(chains: int) -> None:
+    from arviz_stats.base import array_stats
+
+    noise = np.random.default_rng(0).normal(size=(chains, 1200))
+    values = lfilter([1.0], [1.0, -0.6], noise, axis=1)[:, 200:]
+    posterior = with_draws(values)
+    theirs = array_stats.ess(values, chain_axis=0, draw_axis=1, method="bulk") / values.size
+    assert relative_efficiency(posterior) == pytest.approx(theirs, rel=1e-9)
+    assert theirs < 0.4
+    # So far apart, draws are independent.
+    assert 0.85 < relative_efficiency(posterior, values.size // 20) < 1
+
+
+def test_repeated_draws_are_no_independent_ones() -> None:
+    """In random order, chains of them look independent."""
+    posterior, chosen = weighted_world(np.random.default_rng(0), 6000)
+    counts = np.bincount(chosen)
+    assert counts.max() > 20
+    assert len(np.unique(chosen)) < 4800
+    kish = 6000 / np.square(counts).sum()
+    assert kish < 0.45
+    assert relative_efficiency(posterior) == pytest.approx(kish, rel=0.15)
+    found = compare({"a": posterior, "b": posterior}, effects="conditional")
+    assert found.pointwise.sizes["unit"] > 0
+    estimate = leave_out(
+        "a",
+        posterior,
+        np.arange(posterior.design.n_obs),
+        "row",
+        integrate=False,
+        progress=lambda *_: None,
+    )
+    assert estimate.draws == pytest.approx(6000 * kish, rel=0.15)
+
+
+@pytest.mark.parametrize("taken", [400, 100])
+def test_efficiency_is_that_of_means_over_many_worlds(taken: int) -> None:
+    """Of means of draws that are taken evenly from those resampled."""
+    rng, means, said = np.random.default_rng(1), [], []
+    for _ in range(3000):
+        log_weights, values = rng.normal(size=400), rng.normal(size=400)
+        chosen = resampled(log_weights, 400, rng)
+        means.append(values[chosen][:: 400 // taken].mean())
+        said.append(400 / np.square(np.bincount(chosen)).sum())
+    posterior = with_draws(np.zeros((4, 100)) + rng.normal(size=(4, 100)))
+    posterior.data["diagnostics"]["ess_bulk"][:] = 400 / np.mean(1 / np.array(said))
+    real = 1 / np.var(means) / taken
+    assert relative_efficiency(posterior, taken) == pytest.approx(real, rel=0.08)
+
+
+def test_chains_that_do_not_move_are_worth_one_draw() -> None:
+    posterior = with_draws(np.ones((4, 100)))
+    assert relative_efficiency(posterior) == pytest.approx(1 / 400)
 
 
 # ------------------------------------------------------------------ against known answers
@@ -205,7 +284,7 @@ def test_whole_units_equal_arviz_on_sums(theories: dict[str, Posterior]) -> None
     units = sorted(set(labels))
     values = log_likelihood(posterior)
     sums = np.stack([values[:, :, labels == u].sum(axis=2) for u in units], axis=2)
-    theirs = loo(arviz_data(posterior, sums), pointwise=True)
+    theirs = loo(arviz_data(posterior, sums), pointwise=True, reff=relative_efficiency(posterior))
     mine = found.pointwise.sel(theory="people")
     assert list(mine["unit"].to_numpy()) == units
     np.testing.assert_allclose(mine["elpd"], theirs.elpd_i, atol=1e-10)
