@@ -57,11 +57,13 @@ class Provenance:
         how many ``proposals`` there were, also where they were tried and would not do;
         ``gradients_per_draw`` and ``gradients_per_ess`` of chains; ``nanoseconds_per_row``
         of one gradient, divided by the rows of the survey: of the whole density with its map
-        (or integral) and priors, where chains are on the PyMC model of the kernel alone;
+        (or integral) and priors, where chains are on the PyMC model of the kernel alone, and
+        not measured where they are on the plain one;
         ``rows_in_loops``, fewer than those of the survey where identical ones were
         counted; ``quadrature_points`` of a group whose effects are
         integrated out, and ``quadrature_error``, the standard deviation over draws of what
-        more points would change in the log density.
+        more points would change in the log density; and ``short_of_mode``, where the search
+        for the mode that the map is around ended before it, the nats that were left to gain.
     versions
         Package -> version.
     survey, design, spec
@@ -127,6 +129,8 @@ class Posterior:
             f"Posterior of {self.spec.name!r}: {chains} × {draws:,} draws on "
             f"{self.design.n_obs:,} rows, in {self.provenance.seconds:.1f} s",
             f"  route: {self.provenance.route}",
+            f"  why: {self.provenance.reason}",
+            *(f"  of it: {known}" for known in [_known(self.provenance.numbers)] if known),
             f"  convergence: {problems or self.approximation or 'no problems'}",
             f"  weights: {self.design.weights_note}",
             *(f"  caution: {warning}" for warning in self.provenance.warnings),
@@ -400,6 +404,21 @@ def _other_side(name: str) -> str:
     if not parameter.startswith("corr_") or len(parts) != 2:
         return name
     return f"{parameter}[{parts[1]}, {parts[0]}]"
+
+
+def _known(numbers: Mapping[str, float]) -> str:
+    """What is known of a route, in words; empty where nothing is."""
+    words = {
+        "pareto_k": "Pareto k of weights {:.2f}",
+        "weight_ess": "weights worth {:,.0f} draws",
+        "proposals": "{:,.0f} proposed",
+        "gradients_per_ess": "{:,.1f} gradients per effective draw",
+        "quadrature_error": "error of quadrature {:.2f} nats",
+        "nanoseconds_per_row": "{:,.1f} ns per row and gradient",
+        "short_of_mode": "map {:,.2f} nats short of the mode",
+    }
+    known = (say.format(numbers[key]) for key, say in words.items() if key in numbers)
+    return ", ".join(known)
 
 
 def _chain_problems(of: xr.Dataset) -> list[str]:

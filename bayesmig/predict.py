@@ -826,7 +826,8 @@ def log_likelihood(posterior: Posterior, *, rows: Sequence[int] | None = None) -
     -------
     DataArray
         Dims ``(chain, draw, obs)``, nats. Put into a DataTree as ``log_likelihood``, it is
-        what ArviZ's functions of leave-one-out take.
+        what ArviZ's functions of leave-one-out take. Of a preview, its ``attrs`` say so under
+        ``convergence``.
 
     Raises
     ------
@@ -851,6 +852,7 @@ def log_likelihood(posterior: Posterior, *, rows: Sequence[int] | None = None) -
         coords={k: np.arange(m) for k, m in zip(("chain", "draw"), posterior.n_draws, strict=True)}
         | {"obs": chosen},
         name="choice",
+        attrs={"convergence": said} if (said := posterior.approximation) else {},
     )
 
 

@@ -132,6 +132,31 @@ def test_a_posterior_says_what_it_is(posterior: Posterior) -> None:
     assert any(line.split()[:2] == ["beta[asc,", "internal]"] for line in rest)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({}, None),
+        (
+            {"pareto_k": 0.312, "weight_ess": 2104.4, "proposals": 4000},
+            "Pareto k of weights 0.31, weights worth 2,104 draws, 4,000 proposed",
+        ),
+        (
+            {"gradients_per_ess": 6.32, "nanoseconds_per_row": 45.04, "rows_in_loops": 10},
+            "6.3 gradients per effective draw, 45.0 ns per row and gradient",
+        ),
+    ],
+)
+def test_a_posterior_says_why_its_route_and_what_is_known_of_it(
+    posterior: Posterior, numbers: dict[str, float], said: str | None
+) -> None:
+    made = dataclasses.replace(posterior.provenance, reason="for a reason", numbers=numbers)
+    _, *rest = str(dataclasses.replace(posterior, provenance=made)).splitlines()
+    assert rest[:2] == ["  route: fabricated", "  why: for a reason"]
+    assert [line for line in rest if line.startswith("  of it:")] == (
+        [] if said is None else [f"  of it: {said}"]
+    )
+
+
 def test_a_posterior_cannot_be_changed(posterior: Posterior) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         posterior.data = xr.DataTree()  # type: ignore[misc]

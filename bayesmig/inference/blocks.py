@@ -101,10 +101,17 @@ def rows_of(design: Design, precision: Precision) -> Rows:
     Raises
     ------
     InferenceError
-        Where the kernel's likelihood does not cover the theory.
+        Where the kernel's likelihood does not cover the theory, or rows of nests, curves or
+        tastes are weighted.
     """
     _refuse(beyond_kernel(design.columns))
     columns, counts = design.columns, design.likelihood_weights
+    if counts is not None and (parts := beyond_logit(columns)):
+        raise InferenceError(
+            f"the compiled kernel does not weight the rows of {', '.join(parts)}",
+            where="key weights",
+            mend='fit the theory with weights = "estimand"',
+        )
     groups = {by: len(layout.levels) for by, layout in design.layouts.items()}
     chosen = chosen_sums(columns, groups, design.choice, counts)
     if beyond_logit(columns):

@@ -74,6 +74,9 @@ class Expansion:
         The arguments ``layout`` and ``expansion`` of `bayesmig.inference.target`.
     by_coefficients
         Slope and curvature of the log density by coefficients, effects at zero.
+    short_of_mode
+        Nats that the search for the mode left to gain where it ended before it; else less than
+        what counts.
     """
 
     centre: Array
@@ -81,6 +84,7 @@ class Expansion:
     table: tuple[Codes, Array]
     arrays: tuple[Any, ...]
     by_coefficients: tuple[Array, Array]
+    short_of_mode: float
 
     def whitened(self, centre: Array, values: Array, vectors: Array) -> Expansion:
         """The same over coordinates with another centre, and their curvature taken to be one.
@@ -404,25 +408,27 @@ def expand(
     elif thinned is not None:
         # A part may be short of a rank that the whole has.
         with suppress(np.linalg.LinAlgError):
-            _, theta, effects = _mode(thinned, theta, effects)
-    quadratic, theta, _ = _mode(problem, theta, effects)
+            _, theta, effects, _ = _mode(thinned, theta, effects)
+    quadratic, theta, _, short = _mode(problem, theta, effects)
     root, by_coefficients = _whitening(quadratic, theta), (quadratic.slope, quadratic.curvature)
-    return Expansion(theta, root, problem.table, quadratic.arrays, by_coefficients)
+    return Expansion(theta, root, problem.table, quadratic.arrays, by_coefficients, short)
 
 
-def _mode(problem: Problem, theta: Array, effects: Array) -> tuple[Quadratic, Array, Array]:
-    """Approximate mode of everything."""
+def _mode(problem: Problem, theta: Array, effects: Array) -> tuple[Quadratic, Array, Array, float]:
+    """Approximate mode of everything, and how many nats it falls short given scales."""
     c = problem.layout.n_coefficients
     for _ in range(_ROUNDS if problem.layout.factors else 1):
-        quadratic, theta, effects = _newton(problem, theta, effects)
+        quadratic, theta, effects, short = _newton(problem, theta, effects)
         before, theta = theta, _best_scales(quadratic, theta)
         if np.abs(theta[c:] - before[c:]).max(initial=0.0) < 0.05:
             break
-    return quadratic, theta, effects
+    return quadratic, theta, effects, short
 
 
-def _newton(problem: Problem, theta: Array, effects: Array) -> tuple[Quadratic, Array, Array]:
-    """Mode of coefficients and effects given scales and correlations."""
+def _newton(
+    problem: Problem, theta: Array, effects: Array
+) -> tuple[Quadratic, Array, Array, float]:
+    """Mode of coefficients and effects given scales and correlations, and nats short of it."""
     value = problem.value(theta, effects)
     for _ in range(_NEWTON_STEPS):
         quadratic = problem.expanded(theta, effects)
@@ -433,11 +439,25 @@ def _newton(problem: Problem, theta: Array, effects: Array) -> tuple[Quadratic, 
             gain = problem.value(theta + size * step, effects + size * move) - value
             size /= 2
         if not gain > 0:
-            break
+            # At the mode nothing is promised either.
+            return quadratic, theta, effects, _promised(problem, theta, effects, step, move)
         theta, effects, value = theta + 2 * size * step, effects + 2 * size * move, value + gain
         if gain < _GAIN:
             break
-    return quadratic, theta, effects
+    # Of a part of a step: what the whole one would gain where the density is quadratic.
+    part = 2 * size
+    return quadratic, theta, effects, gain / (part * (2 - part))
+
+
+def _promised(problem: Problem, theta: Array, effects: Array, step: Array, move: Array) -> float:
+    """Nats that a Newton step gains where the density is quadratic."""
+    c = problem.layout.n_coefficients
+    _, slope, pull = problem.log_likelihood(theta, effects)
+    gain = slope @ step[:c] + problem.prior.log_density(theta[:c])[1] @ step[:c] + pull @ move
+    for factor in problem.layout.factors:
+        u, du = factor.effects.of(effects), factor.effects.of(move)
+        gain -= np.einsum("gi,ij,gj->", du, problem.precision(factor, theta), u)
+    return float(gain / 2)
 
 
 def _best_scales(at: Quadratic, theta: Array) -> Array:

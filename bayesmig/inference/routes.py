@@ -83,8 +83,11 @@ _TUNE = {"map": 300, "graph": 500, "plain": 500}
 _MOST_PROPOSALS = 4
 #: Effects of groups from which one of them may well be badly off.
 _MANY_EFFECTS = 1_000
-#: Draws of one fit, at most: more would not fit into a machine's memory.
-_MOST_DRAWS = 1_000_000
+#: Draws of one fit, at most, and bytes of them: a few copies are held at once, and more would
+#: not fit into a machine's memory.
+_MOST_DRAWS, _MOST_BYTES = 1_000_000, 4_000_000_000
+#: Nats from the mode from which an expansion is said not to be around it.
+_SHORT_OF_MODE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +173,9 @@ def fit(
         Where the theory weights its likelihood, and the sampling design does not tell how
         much samples vary.
     InferenceError
-        Where an option is out of range or does not apply, ``keep`` cannot be written to,
-        the density is not finite at the start, single precision was asked for and would
-        lose digits, or the surrogate was asked for and does not do.
+        Where an option is out of range or does not apply, draws would take too many bytes,
+        ``keep`` cannot be written to, the density is not finite at the start, single precision
+        was asked for and would lose digits, or the surrogate was asked for and does not do.
     """
     _check_options(seed, chains, draws, tune, target_accept, cores)
     _check_switches(method, precision, prior, progress)
@@ -236,6 +239,7 @@ def fit_design(
         How the survey was drawn, by which the draws of a weighted likelihood are spread, and
         shares of the population, by which constants are corrected; left out, neither is.
     """
+    _refuse_too_large(design, chains, draws)
     # Before anything long: it refuses flat priors.
     from_prior = prior_draws(design, seed=seed, draws=draws) if prior else None
     plan = plan_fit(
@@ -347,6 +351,22 @@ def _check_options(
         )
 
 
+def _refuse_too_large(design: Design, chains: int, draws: int) -> None:
+    """Draws of many effects may be too many bytes."""
+    coords = parameter_coords(design)
+    shapes = [[len(coords[d]) for d in dims] for dims in parameter_dims(design).values()]
+    parameters = sum(int(np.prod(shape)) for shape in shapes)
+    if (size := 8 * chains * draws * parameters) <= _MOST_BYTES:
+        return
+    fitting = _MOST_BYTES // (8 * chains * parameters)
+    raise InferenceError(
+        f"{chains} chains of {draws:,} draws of {parameters:,} parameters are {size / 1e9:.1f} GB, "
+        f"more than {_MOST_BYTES / 1e9:.0f}",
+        where="fit(draws=...)",
+        mend=f"fit with draws={fitting:,} in each chain, or give fewer groups effects",
+    )
+
+
 def _check_switches(method: str, precision: str, prior: bool, progress: bool | Progress) -> None:
     for name, value, known in (
         ("method", method, get_args(Method)),
@@ -418,9 +438,7 @@ def _take(
 ) -> _Outcome:
     """Take the route asked for, or the best."""
     if plan.route != "map":
-        precision: Precision = "double"
-        if plan.precision != "double":
-            precision = density_of(design, plan, start).precision
+        precision = _precision_of_graph(design, plan, start)
         sampler, why = graph_sampler(design, plan.route, precision), "was asked for"
         if method != plan.route:
             why = f"the map does not cover {', '.join(beyond_logit(design.columns))}"
@@ -506,7 +524,8 @@ def _integrated(
     plan = replace(plan, found=density.precision)
     numbers = _of_density(marginal, density, plan)
     numbers["quadrature_points"] = float(np.prod(marginal.points))
-    why = "was asked for" if method == "nuts" else f"groups of {marginal.by} are many and small"
+    why = f"groups of {marginal.by} are many and small"
+    why = f"was asked for; {why}" if method == "nuts" else why
     over = f", effects of {marginal.by} integrated out over {of_each} points"
     sampler = replace(density_sampler(marginal), known=marginal.known)
     return _chains(
@@ -536,6 +555,19 @@ def density_of(design: Design, plan: Plan, start: Mode | None = None) -> Density
     if asked or (enough and len(density.columns.persons) >= _MANY_ROWS):
         return density
     return _finite(design, "double", plan.seed, start)
+
+
+def _precision_of_graph(design: Design, plan: Plan, start: Mode | None) -> Precision:
+    """The precision of a graph's kernel, which the map tells where there is one."""
+    if plan.precision == "double":
+        return "double"
+    try:
+        return density_of(design, plan, start).precision
+    except InferenceError:
+        # Chains on the graph need no expansion, and nothing is lost in double.
+        if plan.precision == "single":
+            raise
+        return "double"
 
 
 def _finite(design: Design, precision: Precision, seed: int, start: Mode | None = None) -> Density:
@@ -583,10 +615,13 @@ def _numbers_of_kernel(design: Design, precision: Precision) -> dict[str, float]
 def _of_density(sampled: Any, density: Density, plan: Plan) -> dict[str, float]:
     """What one gradient of what is sampled takes, over the rows of the survey."""
     seconds = _seconds(sampled, sampled.start(generator(plan.seed, 0)))
-    return {
+    numbers = {
         "nanoseconds_per_row": seconds / density.design.n_obs * 1e9,
         "rows_in_loops": len(density.columns.persons),
     }
+    if (short := density.expansion.short_of_mode) > _SHORT_OF_MODE:
+        numbers["short_of_mode"] = short
+    return numbers
 
 
 def _seconds(call: Any, *arguments: Any) -> float:

@@ -26,9 +26,9 @@ from bayesmig.inference.approximate import (
 from bayesmig.inference.density import Density
 from bayesmig.inference.routes import fit
 from bayesmig.posterior import MAX_PARETO_K, PREVIEW, load
-from bayesmig.predict import predictions
+from bayesmig.predict import log_likelihood, predictions
 from bayesmig.progress import silent
-from tests.fabricate import small_survey, theory
+from tests.fabricate import fabricated, small_design, small_survey, theory
 from tests.inference.theories import design_of
 
 SURVEY = small_survey(3000, origins=25)
@@ -344,15 +344,20 @@ def test_what_stays_too_few_is_left_to_chains(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_real_posterior_has_weights_of_too_heavy_a_tail() -> None:
-    """Two thousand persons, and slopes in places of ten: nothing is made up, and k says so."""
+    """Places of ten persons with slopes: nothing is made up, k says so, and chains take over."""
     groups = [{"by": "origin", "terms": "1 + wealth"}]
-    density = Density(
-        build_design(theory("female + wealth", groups=groups), small_survey(2000, origins=200))
-    )
-    options = {"seed": 2, "weigh": True, "progress": silent}
-    found = weighted_draws(density, draws=1000, least_share=0.0, **options)
-    assert found.whole
-    assert 0.5 < found.pareto_k < 1.2
+    few = theory("female + wealth", groups=groups), small_survey(2000, origins=200)
+    found = fit(*few, seed=2, chains=1, draws=1000, tune=100, progress=False)
+    numbers = found.provenance.numbers
+    assert 0.5 < numbers["pareto_k"] < 1.2
+    assert numbers["proposals"] == 1000
+    assert "NUTS" in found.provenance.route
+    assert f"Pareto k {numbers['pareto_k']:.2f}" in found.provenance.reason
+    assert "k < 0.5 is needed" in found.provenance.reason
+    assert f"why: {found.provenance.reason}" in str(found)
+    # The first weights do not stop them.
+    with pytest.raises(InferenceError, match=r"k < 0\.5 is needed"):
+        fit(*few, seed=2, method="surrogate", chains=1, draws=1000, progress=False)
 
 
 def test_scales_that_leave_no_curvature_are_left_to_chains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,6 +489,12 @@ def test_a_preview_says_that_it_is_one() -> None:
     judged = convergence(posterior)
     assert judged.passed is None
     assert "approximation" in judged.text
+    assert "approximation" in log_likelihood(posterior, rows=[0]).attrs["convergence"]
+
+
+def test_the_log_likelihood_of_other_draws_says_nothing_of_the_kind() -> None:
+    posterior = fabricated(small_design("female"))
+    assert log_likelihood(posterior, rows=[0]).attrs == {}
 
 
 @pytest.mark.parametrize("option", [{"tune": 100}, {"target_accept": 0.9}, {"keep": "somewhere"}])

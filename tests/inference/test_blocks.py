@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from bayesmig.inference.blocks import arrange
+from bayesmig.design.design import build_design
+from bayesmig.errors import InferenceError
+from bayesmig.inference.blocks import arrange, rows_of
 from bayesmig.inference.kernel import BLOCK
+from tests.fabricate import small_survey, theory
 from tests.random_columns import random_columns
 
 
@@ -33,3 +38,16 @@ def test_every_row_is_in_its_block(n: int) -> None:
     assert not weights.ravel()[n:].any()
     same = arrange(columns, {"origin": 5}, order=order[::-1])
     np.testing.assert_array_equal(rows(same.arrays[0])[:n], columns.persons[order[::-1]])
+
+
+def test_weighted_rows_of_nests_are_refused() -> None:
+    """Their likelihood would be that of rows without weights."""
+    nests = [{"name": "movers", "alternatives": ["internal", "international"]}]
+    design = build_design(theory("female", groups=[], nests=nests), small_survey())
+    assert rows_of(design, "double").beyond is not None
+    weighted = replace(design, spec=design.spec.model_copy(update={"weights": "pseudo"}))
+    assert weighted.likelihood_weights is not None
+    with pytest.raises(InferenceError, match="does not weight the rows of nests") as raised:
+        rows_of(weighted, "double")
+    assert raised.value.where == ("key weights",)
+    assert "estimand" in raised.value.mend

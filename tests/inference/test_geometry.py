@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.inference import density as density_module
-from bayesmig.inference import geometry
+from bayesmig.inference import geometry, routes
 from bayesmig.inference.density import Density
+from bayesmig.inference.geometry import Problem
 from bayesmig.inference.layout import Layout
 from bayesmig.inference.refit import some_rows
-from tests.fabricate import small_frame, survey_of, theory
+from tests.fabricate import small_frame, small_survey, survey_of, theory
 from tests.inference.theories import THEORIES, design_of, wide_survey
 
 STEP = 1e-3
@@ -190,6 +192,35 @@ def test_the_mode_of_more_rows_is_where_that_of_some_is_soon_found(
     # Nothing is left in the effects of the place that is not there.
     assert np.abs(warm.mode[1].reshape(-1, 2)[0]).max() < 1e-6
     assert np.abs(whole.mode[1].reshape(-1, 2)[0]).max() > 1e-3
+
+
+def test_a_search_that_ends_before_the_mode_says_how_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known what was left to gain, by the search that does not end there."""
+    design = build_design(theory("wealth", groups=[]), small_survey(400))
+    whole = Density(design)
+    assert whole.expansion.short_of_mode < 1e-6
+    at = whole.mode
+    monkeypatch.setattr(geometry, "_NEWTON_STEPS", 1)
+    problem = whole.problem
+    short = geometry.expand(problem)
+    left = problem.value(*at) - problem.value(short.centre, at[1])
+    assert left > 1e-3
+    # One step gains more than what it leaves, and that is what is said.
+    assert short.short_of_mode > left
+    # A step that leads nowhere is a promise that is not kept.
+    monkeypatch.setattr(geometry, "_NEWTON_STEPS", 50)
+    height = problem.value(np.zeros_like(at[0]), at[1])
+    stuck = height - 1e9, Problem.value
+    calls = iter([height])
+    monkeypatch.setattr(Problem, "value", lambda *_: next(calls, stuck[0]))
+    found = geometry.expand(problem, start=(0.8 * at[0], at[1]))
+    monkeypatch.setattr(Problem, "value", stuck[1])
+    left = problem.value(*at) - problem.value(0.8 * at[0], at[1])
+    assert found.short_of_mode == pytest.approx(left, rel=0.2)
+    assert found.short_of_mode > 1.0
+    numbers = routes._of_density(whole, whole.moved(found), SimpleNamespace(seed=1))
+    assert numbers["short_of_mode"] == found.short_of_mode
+    assert "short_of_mode" not in routes._of_density(whole, whole, SimpleNamespace(seed=1))
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -388,6 +388,29 @@ def test_it_is_worth_it_where_groups_are_many_and_small_and_a_choice_is_rare() -
     assert worth_integrating(density_of(crossing)) == ""
 
 
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("auto", "groups of household are many and small"),
+        ("nuts", "was asked for; groups of household are many and small"),
+    ],
+)
+def test_why_effects_are_integrated_out_is_said_whoever_asked(
+    monkeypatch: pytest.MonkeyPatch, method: Any, why: str
+) -> None:
+    class Reached(Exception):
+        pass
+
+    def chains(*arguments: Any) -> None:
+        raise Reached(*arguments[7:])
+
+    monkeypatch.setattr("bayesmig.inference.routes._chains", chains)
+    with pytest.raises(Reached) as reached:
+        fit(theory("female", groups=NESTED), survey_of(rare()), seed=1, method=method)
+    assert reached.value.args[0] == why
+    assert "integrated out over" in reached.value.args[2]
+
+
 @pytest.mark.slow
 def test_the_posterior_is_that_of_the_whole_density(monkeypatch: pytest.MonkeyPatch) -> None:
     from bayesmig.inference import routes

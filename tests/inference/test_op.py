@@ -22,6 +22,7 @@ from pytensor.gradient import NullTypeGradError, verify_grad
 
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
+from bayesmig.inference import routes
 from bayesmig.inference.blocks import Precision, rows_of
 from bayesmig.inference.graph import build_graph, to_pymc
 from bayesmig.inference.layout import parameter_dims
@@ -310,6 +311,28 @@ def test_chains_run_on_the_model(
         assert posterior.draws[name].dims == ("chain", "draw", *dims)
         assert np.isfinite(posterior.draws[name]).all()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_graph_needs_no_map(monkeypatch: pytest.MonkeyPatch, design: Design) -> None:
+    """Where the expansion cannot be made, its kernel loops in double precision."""
+
+    class Reached(Exception):
+        pass
+
+    def fails(*_: Any) -> None:
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+
+    def sampler(_: Design, route: str, precision: str) -> None:
+        raise Reached(route, precision)
+
+    monkeypatch.setattr("bayesmig.inference.density.expand", fails)
+    monkeypatch.setattr(routes, "graph_sampler", sampler)
+    monkeypatch.setattr(routes, "_MANY_ROWS", 10)
+    with pytest.raises(Reached) as reached:
+        fit(THEORY, SURVEY, method="graph", **TINY)
+    assert reached.value.args == ("graph", "double")
+    with pytest.raises(InferenceError, match="no curvature"):
+        fit(THEORY, SURVEY, method="graph", precision="single", **TINY)
 
 
 @pytest.mark.slow

@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayesmig.design.design import build_design
 from bayesmig.errors import DesignError, InferenceError
-from bayesmig.inference import sample
+from bayesmig.inference import routes, sample
 from bayesmig.inference.density import Density
-from bayesmig.inference.layout import parameter_dims
+from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.routes import fit
 from bayesmig.posterior import Posterior
 from tests.fabricate import small_frame, small_survey, survey_of, theory
@@ -357,6 +358,29 @@ def test_options_out_of_range_are_refused(option: str, value: Any, sampled: list
         quietly(**{option: value})
     assert option in str(raised.value.where)
     assert sampled == []
+
+
+def test_draws_of_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary number of draws, of a hundred thousand places: nothing is allocated."""
+
+    def reached(*_: Any, **__: Any) -> None:
+        raise AssertionError("sampling began")
+
+    monkeypatch.setattr(routes, "_take", reached)
+    design = build_design(theory("female"), small_survey(200, origins=10))
+    with pytest.raises(AssertionError, match="began"):
+        routes.fit_design(design, None, seed=1)
+    coords = parameter_coords(design) | {"origin": np.arange(100_000)}
+    monkeypatch.setattr(routes, "parameter_coords", lambda _: coords)
+    with pytest.raises(InferenceError, match=r"4 chains of 1,000 draws .* are 6\.4 GB") as raised:
+        routes.fit_design(design, None, seed=1)
+    assert raised.value.where == ("fit(draws=...)",)
+    # What is advised will do, and one draw more will not.
+    draws = int(raised.value.mend.split("draws=")[1].split(" ")[0].replace(",", ""))
+    with pytest.raises(AssertionError, match="began"):
+        routes.fit_design(design, None, seed=1, draws=draws)
+    with pytest.raises(InferenceError, match="GB"):
+        routes.fit_design(design, None, seed=1, draws=draws + 1)
 
 
 def test_an_option_that_does_not_exist_is_refused() -> None:
