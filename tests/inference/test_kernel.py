@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -263,9 +263,13 @@ def test_a_row_counted_twice_is_the_row_twice_and_one_counted_never_is_not_there
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
-def test_an_alternative_that_nobody_has_changes_nothing() -> None:
+SEEDS_OF_CHANGES = [3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("seed", SEEDS_OF_CHANGES)
+def test_an_alternative_that_nobody_has_changes_nothing(seed: int) -> None:
     columns, coefficients, choice = world(
-        3,
+        seed,
         n=50,
         alternatives=3,
         only=[0, 2],
@@ -274,7 +278,7 @@ def test_an_alternative_that_nobody_has_changes_nothing() -> None:
         availability=True,
         base=1,
     )
-    value, _ = likelihood(columns, coefficients, choice)
+    value, slopes = likelihood(columns, coefficients, choice)
     assert columns.available is not None
     more = replace(
         columns,
@@ -290,18 +294,31 @@ def test_an_alternative_that_nobody_has_changes_nothing() -> None:
             for by, u in (coefficients.effects or {}).items()
         },
     )
-    assert likelihood(more, extended, choice)[0] == pytest.approx(value, rel=1e-9)
+    other, (persons, generic, effects) = likelihood(more, extended, choice)
+    assert other == pytest.approx(value, rel=1e-9)
+    np.testing.assert_allclose(persons[:, :2], slopes[0], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(generic, slopes[1], rtol=1e-9, atol=1e-11)
+    of_groups = effects.reshape(4, 3, 2)
+    np.testing.assert_allclose(of_groups[:, :2].ravel(), slopes[2], rtol=1e-9, atol=1e-11)
+    # Nobody tells what its own are.
+    assert not persons[:, 2].any()
+    assert not of_groups[:, 2].any()
 
 
-def test_another_base_is_a_linear_change_of_the_coefficients() -> None:
+@pytest.mark.parametrize("seed", SEEDS_OF_CHANGES)
+def test_another_base_is_a_linear_change_of_the_coefficients(seed: int) -> None:
     columns, coefficients, choice = world(
-        4, n=50, alternatives=3, only=[], attributes=0, groups=[(4, 2)], base=0
+        seed, n=50, alternatives=3, only=[], attributes=0, groups=[(4, 2)], base=0
     )
-    value, _ = likelihood(columns, coefficients, choice)
+    value, slopes = likelihood(columns, coefficients, choice)
 
     def moved(of: np.ndarray) -> np.ndarray:
         """From (0, a, b) to (-b, a - b, 0)."""
         return np.stack([-of[..., 1], of[..., 0] - of[..., 1]], axis=-1)
+
+    def back(of: np.ndarray) -> np.ndarray:
+        """Slopes by (a, b) from those by (-b, a - b)."""
+        return np.stack([of[..., 1], -of[..., 0] - of[..., 1]], axis=-1)
 
     other = replace(
         coefficients,
@@ -311,14 +328,18 @@ def test_another_base_is_a_linear_change_of_the_coefficients() -> None:
             for by, u in (coefficients.effects or {}).items()
         },
     )
-    changed = likelihood(replace(columns, base=2), other, choice)[0]
+    changed, (persons, _, effects) = likelihood(replace(columns, base=2), other, choice)
     assert changed == pytest.approx(value, rel=1e-9)
+    np.testing.assert_allclose(back(persons), slopes[0], rtol=1e-9, atol=1e-11)
+    of_groups = np.moveaxis(back(np.moveaxis(effects.reshape(4, 2, 2), 1, -1)), -1, 1)
+    np.testing.assert_allclose(of_groups.ravel(), slopes[2], rtol=1e-9, atol=1e-11)
 
 
-def test_groups_under_other_numbers_are_the_same_groups() -> None:
-    columns, coefficients, choice = world(5, n=80, groups=[(6, 2), (3, 1)])
+@pytest.mark.parametrize("seed", SEEDS_OF_CHANGES)
+def test_groups_under_other_numbers_are_the_same_groups(seed: int) -> None:
+    columns, coefficients, choice = world(seed, n=80, groups=[(6, 2), (3, 1)])
     value, slopes = likelihood(columns, coefficients, choice)
-    order = np.random.default_rng(0).permutation(6)
+    order = np.random.default_rng(seed).permutation(6)
     codes, terms = columns.groups["origin"]
     permuted = replace(columns, groups=dict(columns.groups) | {"origin": (order[codes], terms)})
     u = (coefficients.effects or {})["origin"]
@@ -326,7 +347,114 @@ def test_groups_under_other_numbers_are_the_same_groups() -> None:
     other, of_other = likelihood(permuted, replace(coefficients, effects=effects), choice)
     assert other == pytest.approx(value, rel=1e-9)
     mine = slopes[2][: u.size].reshape(u.shape)
-    np.testing.assert_allclose(of_other[2][: u.size].reshape(u.shape)[order], mine, rtol=1e-9)
+    found = of_other[2][: u.size].reshape(u.shape)[order]
+    np.testing.assert_allclose(found, mine, rtol=1e-9, atol=1e-11)
+    for one, same in zip(slopes[:2], of_other[:2], strict=True):
+        np.testing.assert_allclose(same, one, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(of_other[2][u.size :], slopes[2][u.size :], rtol=1e-9, atol=1e-11)
+
+
+# --------------------------------------------------------------------- sums at the edges
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Draws of utilities of nothing and plus and minus 700, half of it from groups."""
+
+    columns: Columns
+    choice: np.ndarray
+    counts: np.ndarray
+    cells: np.ndarray
+    draws: list[Coefficients]
+
+    @property
+    def log_p(self) -> np.ndarray:
+        """``(draw, obs, alternative)``."""
+        return np.array([log_p(self.columns, one) for one in self.draws])
+
+    def sums(self, of: np.ndarray) -> np.ndarray:
+        """Of ``(draw, obs, ...)`` over cells, ``(draw, cell, ...)``."""
+        one_hot = self.counts[:, None] * np.eye(4)[self.cells]
+        return np.einsum("sr...,rc->sc...", of, one_hot)
+
+    def arranged(self, sort: bool) -> tuple[Any, list[np.ndarray]]:
+        """Blocks, sorted by cells or not, and parameters as the kernel takes those of draws."""
+        cells = {"cells": self.cells} if sort else {}
+        blocks = arrange(self.columns, {"origin": 5}, counts=self.counts, **cells)
+        parts = zip(*(parameters_of(self.columns, one) for one in self.draws), strict=True)
+        beta, gamma, effects = map(np.stack, parts)
+        return blocks, [np.ascontiguousarray(beta.transpose(0, 2, 1)), gamma, effects]
+
+
+@pytest.fixture(params=[False, True], ids=["open", "closed"])
+def edge(request: pytest.FixtureRequest) -> Edge:
+    columns, _, choice = world(
+        6, n=300, alternatives=3, persons=1, only=[], attributes=0, groups=[(5, 1)],
+        availability=request.param, base=1,
+    )  # fmt: skip
+    codes, terms = columns.groups["origin"]
+    groups = {"origin": (codes, np.sign(terms))}
+    columns = replace(columns, persons=np.sign(columns.persons), groups=groups)
+    rng = np.random.default_rng(0)
+    draws = [
+        Coefficients(
+            persons=350.0 * rng.choice([-1.0, 1.0], (1, 2)),
+            effects={"origin": 350.0 * rng.choice([-1.0, 1.0], (5, 2, 1))},
+        )
+        for _ in range(3)
+    ]
+    assert max(np.abs(utilities(np, columns, one)).max() for one in draws) == 700.0
+    return Edge(columns, choice, rng.integers(1, 4, 300) / 2, rng.integers(0, 4, 300), draws)
+
+
+def test_sums_of_logarithms_at_extreme_utilities(edge: Edge) -> None:
+    blocks, (beta, gamma, effects) = edge.arranged(True)
+    out = np.empty((3, 1, 4))
+    runs = runs_of(edge.cells[blocks.order])
+    kernel.log_sums(blocks.arrays, *runs, beta, gamma, effects[:, None], out)
+    # The utility of an alternative less its log probability, one that is not rare.
+    u = np.array([utilities(np, edge.columns, one) for one in edge.draws])
+    top = edge.log_p.argmax(axis=2)[..., None]
+    expected = np.take_along_axis(u - edge.log_p, top, axis=2)[..., 0]
+    np.testing.assert_allclose(out[:, 0], edge.sums(expected), rtol=1e-12, atol=1e-9)
+
+
+def test_sums_of_probabilities_at_extreme_utilities(edge: Edge) -> None:
+    blocks, parameters = edge.arranged(True)
+    out = np.empty((3, 4, 3))
+    kernel.probability_sums(blocks.arrays, *runs_of(edge.cells[blocks.order]), *parameters, out)
+    np.testing.assert_allclose(out, edge.sums(np.exp(edge.log_p)), rtol=1e-12, atol=1e-12)
+
+
+def test_sums_of_slopes_at_extreme_utilities(edge: Edge) -> None:
+    """Also where utilities themselves change by hundreds."""
+    blocks, parameters = edge.arranged(True)
+    speeds = arrange(edge.columns, {"origin": 5}, order=blocks.order)
+    moved = tuple(parameters[k][::-1].copy() for k in range(3))
+    out = np.empty((3, 4, 3))
+    runs = runs_of(edge.cells[blocks.order])
+    kernel.slope_sums(blocks.arrays, speeds.arrays, *runs, *parameters, moved, out)
+    p = np.exp(edge.log_p)
+    speed = np.array([utilities(np, edge.columns, one) for one in edge.draws[::-1]])
+    expected = p * (speed - (p * speed).sum(axis=2, keepdims=True))
+    np.testing.assert_allclose(out, edge.sums(expected), rtol=1e-12, atol=1e-9)
+
+
+def test_curvatures_of_groups_at_extreme_utilities(edge: Edge) -> None:
+    blocks, parameters = edge.arranged(False)
+    chosen = chosen_sums(edge.columns, {"origin": 5}, edge.choice, edge.counts)
+    pull, own = np.repeat(chosen[2][None], 3, axis=0), np.zeros((3, 5 * 4))
+    places = np.array([[0, -1, -1, -1]])
+    kernel.group_curvatures(blocks.arrays, places, *parameters, pull, own, np.zeros((3, 0)))
+    codes, terms = edge.columns.groups["origin"]
+    p = np.delete(np.exp(edge.log_p), 1, axis=2)
+    gaps = np.delete(np.eye(3)[edge.choice], 1, axis=1) - p
+    second = np.einsum("srj,jk->srjk", p, np.eye(2)) - np.einsum("srj,srk->srjk", p, p)
+    of_groups = edge.counts[:, None] * np.eye(5)[codes]
+    slopes = np.einsum("srj,r,rg->sgj", gaps, terms[:, 0], of_groups)
+    bends = np.einsum("srjk,rg->sgjk", second, of_groups)
+    np.testing.assert_allclose(pull, slopes.reshape(3, -1), rtol=1e-12, atol=1e-10)
+    np.testing.assert_allclose(own, bends.reshape(3, -1), rtol=1e-12, atol=1e-10)
 
 
 @pytest.mark.parametrize("n", [1, BLOCK, BLOCK + 1, 1000])

@@ -6,7 +6,7 @@ taken, and of a density that is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 
 from bayesmig.inference import routes
+from bayesmig.inference import target as compiled
 from bayesmig.inference.approximate import Proposal
 from bayesmig.inference.density import Density
 from bayesmig.inference.sample import Sampler
@@ -22,6 +23,8 @@ from bayesmig.sbc import Calibration, calibrate
 from bayesmig.spec.model import ModelSpec
 from tests.fabricate import small_frame, survey_of, theory
 
+#: Compiled functions have no signature that a type checker could read.
+target: Any = compiled
 pytestmark = pytest.mark.slow
 
 WORLDS, CONTROLS, THINNED, EVERY = 300, 60, 63, 32
@@ -49,7 +52,7 @@ def calibrated(
         effects=True,
         progress=False,
         precision="double",
-        **({} if method == "preview" else {"tune": 300, "target_accept": 0.9}),
+        **({} if method in ("preview", "surrogate") else {"tune": 300, "target_accept": 0.9}),
     )
 
 
@@ -62,32 +65,63 @@ def test_ranks_of_the_truth_are_uniform(spec: ModelSpec) -> None:
     assert 0.1 < np.mean(["weighted" in route for route in found.routes]) < 0.95
 
 
+# ------------------------------------------------------------------------------ controls
+
+#: What is added to the log densities of a ``Density`` at thetas ``(point, theta)``.
+Fault = Callable[[Density, np.ndarray], np.ndarray]
+
+
+def none(density: Density, thetas: np.ndarray) -> np.ndarray:
+    return np.zeros(len(thetas))
+
+
+def scales_twice(density: Density, thetas: np.ndarray) -> np.ndarray:
+    """As if the change of variables of the scales were counted twice."""
+    slices = [factor.log_sigma for factor in density.layout.factors]
+    return sum((thetas[:, s.start : s.stop].sum(axis=1) for s in slices), np.zeros(len(thetas)))
+
+
+def map_twice(density: Density, thetas: np.ndarray) -> np.ndarray:
+    """As if that of the map, ``-sum log K_ii``, were counted twice."""
+    total, problem = np.zeros(len(thetas)), density.problem
+    fields = problem.table[0][:, [target.GROUPS, target.WIDTH, target.OWN]]
+    for factor, (groups, width, start) in zip(density.layout.factors, fields, strict=True):
+        own = density.expansion.arrays[2][start : start + groups * width**2]
+        own = own.reshape(groups, width, width)
+        for k, theta in enumerate(thetas):
+            total[k] -= np.linalg.slogdet(own + problem.precision(factor, theta))[1].sum() / 2
+    return total
+
+
 @contextmanager
-def jacobian_twice() -> Iterator[None]:
-    """As if the change of variables of the scales were counted twice, on both routes."""
-    usual, pairs = Density.__call__, Proposal._evaluate
+def chains_with(fault: Fault) -> Iterator[None]:
+    """Chains in Python on a density with a fault."""
+    usual, step = Density.__call__, 1e-4
 
     def density(self: Density, vector: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = usual(self, vector)
-        (centre, root), slope = self.map_arguments[0], np.zeros(self.layout.n_theta)
-        theta = centre + root @ vector[: len(slope)]
-        for factor in self.layout.factors:
-            value += factor.log_sigma.of(theta).sum()
-            factor.log_sigma.of(slope)[...] += 1.0
-        gradient[: len(slope)] += root.T @ slope
-        return value, gradient
-
-    def evaluate(self: Proposal, white: np.ndarray, epsilon: np.ndarray) -> Any:
-        theta, effects, of_units, log_density = pairs(self, white, epsilon)
-        for factor in self.density.layout.factors:
-            log_density = log_density + theta[
-                :, factor.log_sigma.start : factor.log_sigma.stop
-            ].sum(1)
-        return theta, effects, of_units, log_density
+        (centre, root), t = self.map_arguments[0], self.layout.n_theta
+        theta, moves = centre + root @ vector[:t], step * np.eye(t)
+        found = fault(self, np.concatenate([theta[None], theta + moves, theta - moves]))
+        gradient[:t] += root.T @ (found[1 : t + 1] - found[t + 1 :]) / (2 * step)
+        return value + found[0], gradient
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Density, "__call__", density)
         patch.setattr(routes, "density_sampler", sampler_in_python)
+        yield
+
+
+@contextmanager
+def weights_with(fault: Fault) -> Iterator[None]:
+    """Weights by a density with a fault."""
+    usual = Proposal._evaluate
+
+    def evaluate(self: Proposal, white: np.ndarray, epsilon: np.ndarray) -> Any:
+        theta, effects, of_units, log_density = usual(self, white, epsilon)
+        return theta, effects, of_units, log_density + fault(self.density, theta)
+
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Proposal, "_evaluate", evaluate)
         yield
 
@@ -112,9 +146,33 @@ def sampler_in_python(density: Density) -> Sampler:
 
 
 @pytest.mark.parametrize("method", ["auto", "nuts"])
+def test_the_apparatus_of_the_controls_passes_by_itself(method: str) -> None:
+    with chains_with(none), weights_with(none):
+        assert calibrated(INTERCEPTS, CONTROLS, method).passed
+
+
+@pytest.mark.parametrize("method", ["auto", "nuts"])
 def test_a_wrong_jacobian_is_seen(method: str) -> None:
-    with jacobian_twice():
+    with chains_with(scales_twice), weights_with(scales_twice):
         found = calibrated(INTERCEPTS, CONTROLS, method)
     assert not found.passed
     assert "sigma_origin" in found.text
     assert method == "auto" or not any("weighted" in route for route in found.routes)
+
+
+def test_a_wrong_jacobian_of_the_map_is_seen() -> None:
+    with chains_with(map_twice):
+        found = calibrated(INTERCEPTS, CONTROLS, "nuts")
+    assert not found.passed
+    assert "sigma_origin" in found.text
+
+
+@pytest.mark.parametrize("fault", [none, scales_twice])
+def test_wrong_weights_are_seen(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By that route alone, which is made to take every world."""
+    monkeypatch.setattr(routes, "MAX_PARETO_K", np.inf)
+    monkeypatch.setattr(routes, "MIN_ESS", 20)
+    with weights_with(fault):
+        found = calibrated(INTERCEPTS, CONTROLS, "surrogate")
+    assert all("weighted" in route for route in found.routes)
+    assert found.passed == (fault is none)
