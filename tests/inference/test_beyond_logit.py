@@ -189,6 +189,35 @@ def test_the_gradient_is_that_of_the_values_at_extreme_utilities(name: str) -> N
         assert along == pytest.approx((ends[1] - ends[0]) / (2 * size), rel=1e-5)
 
 
+@pytest.mark.parametrize("lam", [0.05, 0.5, 1.0])
+@pytest.mark.parametrize("closed", [False, True])
+def test_nests_at_utilities_of_seven_hundred_are_exact(lam: float, closed: bool) -> None:
+    design = design_of("nests, closed" if closed else "nests")
+    rows, rng = rows_of(design, "double"), np.random.default_rng(0)
+    op: Any = ChoiceLogLikelihood(rows)
+    shapes = rows.inputs
+    beta = np.zeros(shapes["beta"])
+    beta[0] = 700.0 * rng.choice([-1.0, 1.0], beta.shape[1])
+    at = [beta, *(np.zeros(shapes[k]) for k in ("gamma", "effects", "added"))]
+    at += [np.full(shapes["lambdas"], lam)]
+    value, *slopes = op.evaluate(*at)
+    named = {k: 0.0 * v.to_numpy()[0, 0] for k, v in made_up("nests").draws.items()}
+    centre = {k: v for k, v in named.items() if k in ("gamma", "u_origin")}
+    centre |= {"beta": beta, "lambda_nest": at[-1]}
+    made = fabricated(design, centre=centre, spread=0.0, draws=10, chains=1)
+    coefficients = made.coefficients()
+    log_p = log_probabilities(np, design.columns, coefficients)[0]
+    expected = log_p[np.arange(design.n_obs), design.choice].sum()
+    assert abs(expected) > 700
+    assert value == pytest.approx(expected, rel=1e-13)
+    # Far from where two are alike, probabilities are zero and one: slopes by constants count.
+    assert all(np.isfinite(of).all() for of in slopes)
+    more = [beta + 1e-3 * np.eye(len(beta))[:, [0]], *at[1:]]
+    less = [beta - 1e-3 * np.eye(len(beta))[:, [0]], *at[1:]]
+    numeric = (op.evaluate(*more)[0] - op.evaluate(*less)[0]) / 2e-3
+    assert slopes[0][0].sum() == pytest.approx(float(numeric), rel=1e-6)
+
+
 def nested_twice() -> Design:
     """Destinations within a stream, streams within moving; the inner nest stands first."""
     from tests.fabricate import small_frame, survey_of

@@ -17,7 +17,7 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.inference.density import Density
 from bayesmig.inference.geometry import Expansion, Problem, expand, nesting
 from bayesmig.inference.layout import layout_of
-from tests.fabricate import small_design, small_frame, survey_of, theory
+from tests.fabricate import ALTERNATIVES, small_design, small_frame, survey_of, theory
 from tests.inference.theories import THEORIES, design_of, wide_survey
 
 POINTS = 4
@@ -166,6 +166,66 @@ def test_the_comparison_sees_a_wrong_jacobian(part: str) -> None:
 
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         agree(density, wrong)
+
+
+# ------------------------------------------------------- changes that must not matter
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_places_under_other_names_have_the_same_density(seed: int) -> None:
+    frame = small_frame(300, seed=seed, origins=8)
+    names = sorted(frame["origin"].unique())
+    order = np.random.default_rng(seed).permutation(len(names))
+    others = {name: f"place {order[k]}" for k, name in enumerate(names)}
+    spec = theory("female + wealth", groups=[{"by": "origin", "terms": "1 + wealth"}])
+    one = Density(build_design(spec, survey_of(frame)))
+    two = Density(build_design(spec, survey_of(frame.assign(origin=frame["origin"].map(others)))))
+    t = one.layout.n_theta
+
+    def moved(vector: np.ndarray) -> np.ndarray:
+        of_groups = vector[t:].reshape(len(names), -1)
+        return np.concatenate([vector[:t], of_groups[np.argsort(order)].ravel()])
+
+    for vector in points(one, seed=seed):
+        (value, gradient), (same, of_same) = one(vector), two(moved(vector))
+        assert same == pytest.approx(value, rel=1e-9)
+        atol = 1e-9 * np.abs(gradient).max()
+        np.testing.assert_allclose(of_same, moved(gradient), rtol=1e-9, atol=atol)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_another_base_has_the_same_density_where_priors_say_nothing(seed: int) -> None:
+    """Coefficients of internal and international beside stay, and beside international."""
+    frame = small_frame(300, seed=seed)
+    flat = {"asc": {"dist": "flat"}, "persons": {"dist": "flat"}}
+    one, two = (
+        Density(
+            build_design(
+                theory(
+                    "female + wealth",
+                    groups=[],
+                    priors=flat,
+                    choice={"alternatives": list(ALTERNATIVES), "base": base},
+                ),
+                survey_of(frame),
+            )
+        )
+        for base in ("stay", "international")
+    )
+    (centre, root), (other_centre, other_root) = one.map_arguments[0], two.map_arguments[0]
+    values, others = [], []
+    for vector in points(one, seed=seed):
+        a, b = (centre + root @ vector).reshape(-1, 2).T
+        at = np.linalg.solve(other_root, np.stack([-b, a - b], axis=1).ravel() - other_centre)
+        value, gradient = one(vector)
+        same, of_same = two(at)
+        values.append(value)
+        others.append(same)
+        slopes = np.linalg.solve(root.T, gradient).reshape(-1, 2)
+        changed = np.linalg.solve(other_root.T, of_same).reshape(-1, 2)
+        back = np.stack([changed[:, 1], -changed.sum(axis=1)], axis=1)
+        np.testing.assert_allclose(back, slopes, rtol=1e-9, atol=1e-9 * np.abs(slopes).max())
+    np.testing.assert_allclose(others, values, rtol=1e-9)
 
 
 # ------------------------------------------------------------------------- gradient
