@@ -38,7 +38,8 @@ import xarray as xr
 
 from bayesmig.design.design import build_design
 from bayesmig.errors import InferenceError
-from bayesmig.inference.approximate import Proposal
+from bayesmig.inference import approximate
+from bayesmig.inference.approximate import Proposal, Weighted
 from bayesmig.inference.density import Density
 from bayesmig.inference.graph import to_pymc
 from bayesmig.inference.layout import parameter_dims
@@ -117,9 +118,14 @@ WORLDS = {
     "small": World(balanced(1_500, 75)),
     # So many groups of few rows have refined coordinates and two pairs of candidates each.
     "many": World(balanced(6_000, 600), draws=2500),
+    # So many rows in every group have one candidate each, by the map's own expansion.
+    "wide": World(balanced(20_000, 20)),
     # Scales of what hardly anyone chooses mix slowly in the plain model.
     "rare households": World(balanced(2_100, 50), asc=(-1.0, -5.0), homes=0.8, draws=6000),
 }
+
+#: Worlds in which weighted draws will do.
+TAKEN = ("balanced", "unbalanced", "correlated", "slopes", "small", "many", "wide")
 
 
 @cache
@@ -330,25 +336,47 @@ def test_one_world_is_fitted_with_effects_integrated_out(kept: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_weighted_draws_agree_or_are_refused(name: str, kept: Path) -> None:
-    auto, _ = by_route(*world(name), "auto", kept)
-    try:
-        weighted, found = by_route(*world(name), "surrogate")
-    except InferenceError:
-        nuts, _ = by_route(*world(name), "nuts", kept)
-        assert auto.provenance.route == nuts.provenance.route
-        assert auto.provenance.reason != nuts.provenance.reason
-        assert auto.draws.equals(nuts.draws)
+def test_weighted_draws_are_taken_here_and_refused_there(name: str) -> None:
+    if name in TAKEN:
+        posterior, _ = by_route(*world(name), "surrogate")
+        assert "weighted" in posterior.provenance.route
     else:
-        assert auto.provenance.route == weighted.provenance.route
-        assert auto.draws.equals(weighted.draws)
-        assert disagreements(found, reference(name)) == {}
+        with pytest.raises(InferenceError, match="will not do"):
+            by_route(*world(name), "surrogate")
 
 
-def test_some_weighted_draws_are_taken_and_some_refused() -> None:
+def test_one_world_has_draws_by_the_expansion_of_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In others the effects' own expansion is renewed at every draw."""
+    usual, renewed = approximate._drawn, []
+
+    def drawn(sampler: Proposal, *arguments: Any) -> Weighted:
+        renewed.append(sampler.renews)
+        return usual(sampler, *arguments)
+
+    monkeypatch.setattr(approximate, "_drawn", drawn)
+    by_route(*world("wide"), "surrogate")
+    assert not any(renewed)
+    assert renewed
     by_route(*world("balanced"), "surrogate")
-    with pytest.raises(InferenceError, match="will not do"):
-        by_route(*world("households"), "surrogate")
+    assert renewed[-1]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_weighted_draws_agree_with_the_plain_model(name: str) -> None:
+    auto, _ = by_route(*world(name), "auto")
+    weighted, found = by_route(*world(name), "surrogate")
+    assert auto.provenance.route == weighted.provenance.route
+    assert auto.draws.equals(weighted.draws)
+    assert disagreements(found, reference(name)) == {}
+
+
+@pytest.mark.parametrize("name", [name for name in WORLDS if name not in TAKEN])
+def test_where_they_are_refused_chains_take_over(name: str, kept: Path) -> None:
+    auto, _ = by_route(*world(name), "auto", kept)
+    nuts, _ = by_route(*world(name), "nuts", kept)
+    assert auto.provenance.route == nuts.provenance.route
+    assert auto.provenance.reason != nuts.provenance.reason
+    assert auto.draws.equals(nuts.draws)
 
 
 # -------------------------------------------------------------------------- wrong worlds
