@@ -62,6 +62,27 @@ _STEP = 1e-3
 _PARTS, _PART_BLOCKS = 8, 32
 
 
+class NoCurvature(np.linalg.LinAlgError):
+    """A curvature by theta is not positive definite.
+
+    Attributes
+    ----------
+    along
+        Position in theta of what the flattest direction is most of all: the largest entry of
+        the eigenvector of the smallest eigenvalue, all being of one curvature by themselves.
+    """
+
+    def __init__(self, curvature: Array) -> None:
+        super().__init__("a curvature is not positive definite")
+        size = np.sqrt(np.abs(np.diag(curvature)))
+        size = np.where(size > 0, size, 1.0)
+        scaled = curvature / np.outer(size, size)
+        if np.isfinite(scaled).all():
+            self.along = int(np.abs(np.linalg.eigh(scaled)[1][:, 0]).argmax())
+        else:
+            self.along = int((~np.isfinite(scaled)).sum(axis=0).argmax())
+
+
 @dataclass(frozen=True, slots=True)
 class Expansion:
     """What the coordinates are made of.
@@ -353,7 +374,11 @@ class Quadratic:
         """Theta with its coefficients at their best given the rest."""
         c, out = len(self.slope), theta.copy()
         out[:c] = self.arrays[0]
-        out[:c] += np.linalg.solve(self.left(theta), self.marginal(out)[1][:c])
+        left = self.left(theta)
+        try:
+            out[:c] += np.linalg.solve(left, self.marginal(out)[1][:c])
+        except np.linalg.LinAlgError as err:
+            raise NoCurvature(left) from err
         return out
 
     def effects(self, theta: Array) -> Array:
@@ -396,7 +421,7 @@ def expand(
     Raises
     ------
     numpy.linalg.LinAlgError
-        Where a curvature is not positive definite.
+        Where a curvature is not positive definite; `NoCurvature` where it is that by theta.
     """
     layout = problem.layout
     theta, effects = np.zeros(layout.n_theta), np.zeros(layout.n_effects)
@@ -546,5 +571,8 @@ def _whitening(at: Quadratic, theta: Array) -> Array:
     values, vectors = np.linalg.eigh(left)
     lifted = (vectors * (np.maximum(values, _FLOOR_HYPER) - values)) @ vectors.T
     matrix[c:, c:] += lifted
-    factor = np.linalg.cholesky(matrix)
+    try:
+        factor = np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError as err:
+        raise NoCurvature(matrix) from err
     return np.linalg.solve(factor, np.eye(t)).T

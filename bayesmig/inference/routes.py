@@ -27,6 +27,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -43,7 +44,8 @@ from bayesmig.inference.blocks import DTYPES, Precision, rows_of
 from bayesmig.inference.compiled import nothing_compiled
 from bayesmig.inference.density import Density, Mode, worth_integrating
 from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
-from bayesmig.inference.layout import parameter_coords, parameter_dims
+from bayesmig.inference.geometry import NoCurvature
+from bayesmig.inference.layout import layout_of, parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.refine import refined
 from bayesmig.inference.sample import (
@@ -576,8 +578,9 @@ def _finite(design: Design, precision: Precision, seed: int, start: Mode | None 
     try:
         density = Density(design, precision, start)
     except np.linalg.LinAlgError as err:
+        which = f": {_name_in_theta(design, err.along)}" if isinstance(err, NoCurvature) else ""
         raise InferenceError(
-            "the log density has no curvature in some direction around its mode", mend=mend
+            f"the log density has no curvature in some direction around its mode{which}", mend=mend
         ) from err
     value, gradient = density(density.start(generator(seed, 0)))
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
@@ -585,6 +588,22 @@ def _finite(design: Design, precision: Precision, seed: int, start: Mode | None 
             "the log density or its gradient is not finite at the starting point", mend=mend
         )
     return density
+
+
+def _name_in_theta(design: Design, position: int) -> str:
+    """Label of a coefficient, or name of a scale or correlation, by its position in theta."""
+    dims, coords = parameter_dims(design), parameter_coords(design)
+    labels = [
+        f"{name}[{', '.join(map(str, label))}]"
+        for name in ("beta", "beta_only", "gamma")
+        if name in dims
+        for label in product(*(coords[d] for d in dims[name]))
+    ]
+    for factor in layout_of(design).factors:
+        labels += [f"sigma_{factor.by}"] * factor.scales
+        if factor.correlation is not None:
+            labels += [f"corr_{factor.by}"] * factor.correlation.shape[0]
+    return labels[position]
 
 
 def _at_mode(density: Density) -> Coefficients:

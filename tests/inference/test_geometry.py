@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.optimize import minimize, rosen, rosen_der
 
 from bayesmig.choice.logit import log_probabilities
 from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
+from bayesmig.errors import InferenceError
 from bayesmig.inference import density as density_module
 from bayesmig.inference import geometry, routes
 from bayesmig.inference.density import Density
 from bayesmig.inference.geometry import Problem
-from bayesmig.inference.layout import Layout
+from bayesmig.inference.layout import Layout, parameter_coords, parameter_dims
 from bayesmig.inference.refit import some_rows
+from bayesmig.posterior import labelled_draws
 from tests.fabricate import small_frame, small_survey, survey_of, theory
 from tests.inference.theories import THEORIES, design_of, wide_survey
 
@@ -192,6 +197,59 @@ def test_the_mode_of_more_rows_is_where_that_of_some_is_soon_found(
     # Nothing is left in the effects of the place that is not there.
     assert np.abs(warm.mode[1].reshape(-1, 2)[0]).max() < 1e-6
     assert np.abs(whole.mode[1].reshape(-1, 2)[0]).max() > 1e-3
+
+
+def test_what_has_no_curvature_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column of zeros beside others, and no floor under its curvature."""
+    flat = {"asc": {"dist": "flat"}, "persons": {"dist": "flat"}}
+    design = build_design(theory("female + wealth + education", priors=flat), small_survey(400))
+    assert routes._finite(design, "double", 1).size > 0
+    persons = design.columns.persons.copy()
+    position = design.persons.index("wealth")
+    persons[:, position] = 0.0
+    without = replace(design, columns=replace(design.columns, persons=persons))
+    monkeypatch.setattr(geometry, "_FLOOR", -1e-3)
+    with pytest.raises(InferenceError, match=r"no curvature .*: beta\[wealth, int"):
+        routes._finite(without, "double", 1)
+
+
+def test_names_in_theta_are_those_of_its_coordinates() -> None:
+    """What changes where one coordinate of theta does, and nothing before it."""
+    for name in ("everything", "four_correlated", "two_factors"):
+        design = design_of(name)
+        density = Density(design)
+        theta, effects = (each[None] for each in density.mode)
+        before = dict(flat_named(density.named(theta, effects), design))
+        for k in range(density.layout.n_theta):
+            moved = theta.copy()
+            moved[0, k] += 0.1
+            after = dict(flat_named(density.named(moved, effects), design))
+            changed = {label for label in before if after[label] != before[label]}
+            label = routes._name_in_theta(design, k)
+            assert changed
+            assert all(each == label or each.startswith(f"{label}[") for each in changed)
+
+
+def flat_named(named: dict[str, np.ndarray], design: Design) -> Iterator[tuple[str, float]]:
+    dims, coords = parameter_dims(design), parameter_coords(design)
+    draws = {k: (("chain", "draw", *dims[k]), v[None]) for k, v in named.items()}
+    for label, values in labelled_draws(xr.Dataset(draws, coords)):
+        yield label, float(values[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("curvature", "along"),
+    [
+        # Two that are alike but for their size, and one that is not.
+        (np.array([[1e8, 0.0, 1e4], [0.0, 1e-4, 0.0], [1e4, 0.0, 1.0 + 1e-3]]), (0, 2)),
+        (np.array([[1.0, 0.0], [0.0, np.nan]]), (1,)),
+        (np.diag([1.0, -1e-9, 2.0]), (1,)),
+    ],
+)
+def test_the_flattest_direction_does_not_depend_on_units(
+    curvature: np.ndarray, along: tuple[int, ...]
+) -> None:
+    assert geometry.NoCurvature(curvature).along in along
 
 
 def test_a_search_that_ends_before_the_mode_says_how_far(monkeypatch: pytest.MonkeyPatch) -> None:
