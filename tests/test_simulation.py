@@ -14,8 +14,10 @@ from scipy.optimize import minimize
 
 from bayesmig.errors import SpecError, SurveyError
 from bayesmig.simulation import SimulatedSurvey, simulate
+from bayesmig.simulation.population import merged
 from bayesmig.simulation.worlds import COVARIATES, GROUP_UNITS, effects_root, true_parameters
 from bayesmig.survey.networks import community_exposure, household_exposure
+from bayesmig.survey.sampling import single_strata
 from bayesmig.survey.survey import read_survey
 from bayesmig.tomlfile import read_toml
 
@@ -72,9 +74,10 @@ def test_formats_hold_the_same(make: Callable[..., SimulatedSurvey]) -> None:
 
 def test_larger_survey_begins_with_the_smaller(make: Callable[..., SimulatedSurvey]) -> None:
     small, large = (pd.read_csv(make(persons=n).data) for n in (1_000, 3_000))
-    small = small[small["community"] < small["community"].max()]
+    small = small[small["community"] < small["community"].max()].drop(columns="stratum")
     assert len(small) > 500
-    pd.testing.assert_frame_equal(small, large.iloc[: len(small)])
+    # Strata of the smaller one are merged where a place was alone.
+    pd.testing.assert_frame_equal(small, large.iloc[: len(small)].drop(columns="stratum"))
 
 
 def test_longer_panel_begins_with_the_shorter(
@@ -119,6 +122,47 @@ def test_homes(panel: pd.DataFrame) -> None:
     assert 0.4 < (people["sex"] == 2).mean() < 0.6
     assert homes["sex"].nunique().mean() > 0.4
     assert homes["age"].agg(np.ptp).mean() > 5
+
+
+@pytest.mark.parametrize("unit", ["person", "household"])
+@pytest.mark.parametrize("world", ["albania", "indonesia"])
+@pytest.mark.parametrize("persons", [500, 2_000, 5_000])
+def test_no_stratum_has_one_psu(
+    make: Callable[..., SimulatedSurvey], persons: int, world: str, unit: str
+) -> None:
+    made = make(persons=persons, world=world, unit=unit)
+    survey = read_survey(made.codebook)
+    assert single_strata(survey) == ()
+    assert "one PSU only" not in str(survey.describe())
+    frame = pd.read_csv(made.data)
+    assert frame.groupby("stratum")["residence"].nunique().max() == 1
+    # Places that are not alone stay where they were; some were alone.
+    places = frame.drop_duplicates("community")
+    drawn = places["region"] * 10 + places["residence"]
+    several = drawn.map(drawn.value_counts()) > 1
+    assert (places["stratum"] == drawn)[several].all()
+    assert (places["stratum"] != drawn).any()
+
+
+@pytest.mark.parametrize(
+    ("strata", "expected"),
+    [
+        # Country 12 joins 32; towns 21 join 11, and then towns 41, to which 21 was nearer.
+        ([11, 11, 21, 41, 12, 32, 32], [11, 11, 11, 11, 32, 32, 32]),
+        # Region 2 is as near to 1 as to 3.
+        ([31, 31, 21, 11, 11], [31, 31, 11, 11, 11]),
+        # No other towns; two that were alone make one; nobody else at all.
+        ([11, 22, 22, 32, 32], [22, 22, 22, 32, 32]),
+        ([11, 51], [51, 51]),
+        ([11], [11]),
+    ],
+)
+def test_places_alone_in_their_stratum_join_the_nearest_of_their_kind(
+    strata: list[int], expected: list[int]
+) -> None:
+    given = np.array(strata)
+    assert merged(given).tolist() == expected
+    assert given.tolist() == strata
 
 
 def test_exposure_leaves_the_own_household_out(panel: pd.DataFrame) -> None:

@@ -27,6 +27,7 @@ from bayesmig.simulation.population import (
     Integers,
     Numbers,
     People,
+    drawn_strata,
     later_wealth,
     people,
 )
@@ -195,17 +196,16 @@ def _identity(
     community = numbers.first + 1 + place
     first_home = deciders.household[np.searchsorted(place, place)]
     household = community * 1_000 + (deciders.household - first_home) + 1
-    region = 1 + (numbers.place["uniform"]["region"] * measures.regions).astype(np.int64)
-    residence = np.where(everyone.urban, 1, 2)
+    strata = drawn_strata(numbers.place["uniform"], measures.regions)
     labels = {"person_id": household * 10 + everyone.homes.position[deciders.person] + 1}
     return (labels if unit == "person" else {}) | {
         "household_id": household,
         "community": community,
-        "region": region[place],
+        "region": strata[place] // 10,
         "year": np.full(len(place), FIRST_YEAR + period),
-        "stratum": (region * 10 + residence)[place],
+        "stratum": strata[place],
         "weight": _weight(numbers, everyone, deciders),
-        "residence": residence[place],
+        "residence": strata[place] % 10,
     }
 
 

@@ -3,9 +3,10 @@
 Every community has a random stream of its own, spawned from the seed by its number. What
 is drawn for it depends neither on the size of the blocks nor on other communities, so
 a larger survey begins with a smaller one of the same seed (but for the smaller one's
-last community, which is cut to the size asked for, and for choices that are drawn anew
-where nobody chose an alternative). The numbers are drawn before any
-parameter is looked at: two surveys of one seed differ by what their parameters change.
+last community, which is cut to the size asked for, for choices that are drawn anew where
+nobody chose an alternative, and for strata that are merged where one community was
+alone). The numbers are drawn before any parameter is looked at: two surveys of one seed
+differ by what their parameters change.
 """
 
 from __future__ import annotations
@@ -175,6 +176,10 @@ def _more_of_periods(
     return dict(zip(_MORE_OF_PERIOD, np.moveaxis(np.concatenate(drawn, axis=2), 1, 0), strict=True))
 
 
+def _stream(seed: int, number: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+
+
 def _more(seed: int, number: int, which: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, 0, which)))
 
@@ -190,7 +195,7 @@ def _draw_one(
 
     Periods are drawn one after the other, so that a longer panel begins with a shorter.
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+    rng = _stream(seed, number)
     fixed = [
         kind((len(names), size))
         for table, size in ((_OF_PLACE, 1), (_OF_PERSON, n))
@@ -203,6 +208,46 @@ def _draw_one(
         for numbers, _ in rounds:
             numbers[_OF_PERIOD["uniform"].index("choice")] = again.random(n)
     return (*fixed, *(np.stack(kind) for kind in zip(*rounds, strict=True)))
+
+
+# ------------------------------------------------------------------------------ strata
+
+
+def drawn_strata(uniform: Mapping[str, Floats], regions: int) -> Integers:
+    """Ten times the region from 1, and 1 for towns or 2 for the country, ``(community,)``."""
+    region = 1 + (uniform["region"] * regions).astype(np.int64)
+    return 10 * region + np.where(uniform["urban"] < URBAN_SAMPLED, 1, 2)
+
+
+def strata_of(seed: int, communities: int, regions: int) -> Integers:
+    """Strata of all communities, `merged` so that none has one community, ``(community,)``."""
+    # The first numbers of a community's stream, as `_draw_one` draws them.
+    drawn = np.array([_stream(seed, number).random(2) for number in range(communities)])
+    uniform = dict(zip(_OF_PLACE["uniform"], drawn.T, strict=True))
+    return merged(drawn_strata(uniform, regions))
+
+
+def merged(strata: Integers) -> Integers:
+    """Strata of two communities or more: one community does not tell how communities vary.
+
+    As surveys do, a town that is alone in its stratum joins towns of the nearest region, of
+    lower number where two are as near, and only where there are none the country; so does
+    a place in the country.
+
+    Parameters
+    ----------
+    strata
+        Labels of `drawn_strata`, ``(community,)``.
+    """
+    found = strata.copy()
+    while True:
+        labels, counts = np.unique(found, return_counts=True)
+        if len(labels) == 1 or counts.min() > 1:
+            return found
+        alone = labels[counts.argmin()]
+        others = labels[labels != alone]
+        other_kind, away = others % 10 != alone % 10, np.abs(others // 10 - alone // 10)
+        found[found == alone] = others[np.lexsort((away, other_kind))[0]]
 
 
 # ------------------------------------------------------------------------------- homes

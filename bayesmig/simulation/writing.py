@@ -17,7 +17,7 @@ import numpy as np
 
 from bayesmig.errors import BayesmigError, SpecError, SurveyError, nearest
 from bayesmig.simulation.choices import FIRST_YEAR, NO_CONSUMPTION, NO_EDUCATION, Raw, rows
-from bayesmig.simulation.population import Integers, community_sizes, draw
+from bayesmig.simulation.population import Integers, community_sizes, draw, strata_of
 from bayesmig.simulation.settings import FILES, codebook_of, setting_of, tables_of
 from bayesmig.simulation.worlds import (
     ALTERNATIVES,
@@ -159,7 +159,9 @@ def simulate(
     Notes
     -----
     Persons live in households of 1 to 8, households in origins (communities of 20 persons
-    and more, 60 on average, as sampled), origins in regions. Choices follow the
+    and more, 60 on average, as sampled), origins in regions. Strata are a region's towns or
+    its country, merged with those of the nearest region where one origin was alone: each
+    holds two primary sampling units (origins) or more. Choices follow the
     multinomial logit (McFadden 1974) with household and origin effects that are correlated
     across alternatives. Earlier moves come from a logit of their own whose community
     effects are independent of those of the choice: exposure is exogenous in the first
@@ -250,6 +252,8 @@ class _Plan:
         Every true parameter by dotted name.
     sizes
         Persons by community, ``(community,)``.
+    strata
+        Stratum of each community, ``(community,)``.
     redraws
         How often all choices are drawn anew.
     """
@@ -264,6 +268,7 @@ class _Plan:
     effects: Mapping[str, float]
     parameters: Mapping[str, float]
     sizes: Integers
+    strata: Integers
     redraws: int = 0
 
     @property
@@ -302,6 +307,7 @@ def _plan(
         )
     for group in groups_of(unit):
         _refuse_impossible(parameters, group, unit)
+    sizes = community_sizes(number, n_persons)
     return _Plan(
         persons=n_persons,
         seed=number,
@@ -312,7 +318,8 @@ def _plan(
         block=_whole("block", block, 1),
         effects=changed,
         parameters=parameters,
-        sizes=community_sizes(number, n_persons),
+        sizes=sizes,
+        strata=strata_of(number, len(sizes), MEASURES[world].regions),
     )
 
 
@@ -533,7 +540,9 @@ def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
         setting = setting_of(
             plan.world, plan.seed, plan.sizes, first, last, plan.periods, measures.regions
         )
-        yield int(ends[last - 1]), rows(numbers, plan.parameters, measures, plan.unit, setting)
+        columns = rows(numbers, plan.parameters, measures, plan.unit, setting)
+        columns["stratum"] = plan.strata[columns["community"] - 1]
+        yield int(ends[last - 1]), columns
         first = last
 
 
