@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayesmig.choice.utility import take_draws
@@ -21,6 +22,7 @@ from tests.fabricate import fabricated, theory
 from tests.inference.theories import wide_survey
 from tests.random_columns import utility_by_loops
 
+WOMEN = pd.DataFrame({"female": [0, 1], "count": [100.0, 3900.0]})
 CONSIDERED = {"feasible": {"internal": "wealth", "international": "wealth + cost"}}
 
 
@@ -35,10 +37,22 @@ def values(effect: Any) -> np.ndarray:
     return draws.reshape(draws.shape[0] * draws.shape[1], -1, len(QUANTITIES))
 
 
+def poststratified(posterior: Posterior) -> list[float]:
+    """People that every row stands for: those of its sex, shared by weights."""
+    women, weights = posterior.frame["female"].tolist(), posterior.design.weights.tolist()
+    of_sex = [
+        math.fsum(w for w, f in zip(weights, women, strict=True) if f == sex) for sex in (0, 1)
+    ]
+    return [WOMEN["count"][f] * w / of_sex[f] for w, f in zip(weights, women, strict=True)]
+
+
 def test_shares_are_those_of_a_loop_over_rows_and_sets() -> None:
     posterior = made_up()
     columns, weights = posterior.design.columns, posterior.design.weights
-    got = values(stayers(posterior))[:, 0]
+    of_population = poststratified(posterior)
+    got = [values(stayers(posterior, population=p))[:, 0] for p in (None, WOMEN)]
+    # The negative control: other people have other shares.
+    assert (np.abs(got[0] - got[1]).max(axis=0) > 1e-3).all()
     for s in (0, 17, 250):
         one = take_draws(posterior.coefficients(), s)
         staying, unwilling = [], []
@@ -46,9 +60,10 @@ def test_shares_are_those_of_a_loop_over_rows_and_sets() -> None:
             staying.append(by_sets(columns, one, row)[0])
             odds = [math.exp(v) for v in utility_by_loops(columns, one, row)]
             unwilling.append(odds[0] / math.fsum(odds))
-        stay, not_ = (np.average(x, weights=weights) for x in (staying, unwilling))
-        expected = [stay, not_, stay - not_, (stay - not_) / stay, (stay - not_) / (1 - not_)]
-        np.testing.assert_allclose(got[s], expected, rtol=1e-10)
+        for found, w in zip(got, (weights, of_population), strict=True):
+            stay, not_ = (np.average(x, weights=w) for x in (staying, unwilling))
+            expected = [stay, not_, stay - not_, (stay - not_) / stay, (stay - not_) / (1 - not_)]
+            np.testing.assert_allclose(found[s], expected, rtol=1e-10)
 
 
 def test_the_parts_add_up_in_every_cell() -> None:
