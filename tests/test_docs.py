@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import bayesmig as bm
 from bayesmig.design.design import build_design
 from bayesmig.inference.routes import fit
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.codebook import Codebook
+from tests.fabricate import ALTERNATIVES, small_frame, theory
 
 PAGE = Path(__file__).parent.parent / "docs" / "general-choice.md"
 
@@ -69,6 +74,63 @@ def test_the_page_on_survey_design_runs() -> None:
     shares_of = found["shares"].summary.set_index("alternative")
     for name, row in shares_of.iterrows():
         assert abs(row["estimate"] - true[name]) < 4 * row["sd"]
+
+
+class StandIn(ModuleType):
+    """An imputer with the calls of miceforest that draws from the values that there are."""
+
+    class ImputationKernel:
+        def __init__(self, data: pd.DataFrame, *, num_datasets: int, random_state: int) -> None:
+            self.data, self.seeds = data, np.random.SeedSequence(random_state).spawn(num_datasets)
+            self.done = False
+
+        def mice(self, iterations: int) -> None:
+            self.done = iterations > 0
+
+        def complete_data(self, dataset: int) -> pd.DataFrame:
+            assert self.done
+            rng, filled = np.random.default_rng(self.seeds[dataset]), self.data.copy()
+            for name in filled.columns[filled.isna().any()]:
+                absent = filled[name].isna()
+                filled.loc[absent, name] = rng.choice(filled.loc[~absent, name], absent.sum())
+            return filled
+
+
+def test_the_imputed_surveys_of_the_page_are_fitted_and_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = PAGE.with_name("survey-design.md").read_text("utf-8")
+    (code,) = re.findall(r"```py\n(.*?)```", text, flags=re.DOTALL)
+    frame = small_frame(400)
+    frame["wealth"] = frame["wealth"].mask(frame.index % 2 == 0)
+    roles = {role: role for role in ("choice", "person", "weight", "region")}
+    alternatives = {a: a for a in ALTERNATIVES}
+    found: dict[str, Any] = {
+        "bm": bm,
+        "frame": frame,
+        "roles": roles,
+        "alternatives": alternatives,
+        "theory": theory("female + wealth", groups=[]),
+    }
+    monkeypatch.setitem(sys.modules, "miceforest", StandIn("miceforest"))
+    asked = code.splitlines()
+    assert asked[-1].startswith('imputed.ask(bm.comparisons, "female", by="region")')
+    asked[-1] = f"answer = {asked[-1]}"
+    code = "\n".join(asked).replace("seed=1)", "seed=1, progress=False)")
+    exec(compile(code, "p", "exec"), found)
+    summary = found["imputed"].summary().set_index("parameter")["between_imputations"]
+    assert summary["beta[wealth, international]"] > 0.05
+    assert summary["beta[female, international]"] < 0.05
+    table = found["answer"].summary
+    assert set(table["region"]) == {"r0", "r1", "r2"}
+    assert table["between_imputations"].notna().all()
+    # The other way that the page names: the same surveys, one below the other.
+    kernel = found["kernel"]
+    below = pd.concat([kernel.complete_data(k).assign(imp=k) for k in range(5)])
+    surveys = bm.read_imputed(below, roles, imputation="imp", alternatives=alternatives)
+    assert "bm.read_imputed(frame, roles, imputation=" in text
+    for one, other in zip(surveys, found["surveys"], strict=True):
+        assert one.frame["wealth"].tolist() == other.frame["wealth"].tolist()
 
 
 @pytest.mark.slow
