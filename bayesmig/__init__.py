@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bayesmig.predict import comparisons, log_likelihood, predictions, slopes
     from bayesmig.rehearsal import rehearse
     from bayesmig.sbc import calibrate
-    from bayesmig.simulation import simulate
+    from bayesmig.simulation import draw_sample, simulate
     from bayesmig.spec.library import load_model, load_scenario
     from bayesmig.spec.model import ModelSpec
     from bayesmig.spec.scenario import Scenario
@@ -48,6 +48,7 @@ _PUBLIC = {
     "compare": "bayesmig.model_comparison:compare",
     "comparisons": "bayesmig.predict:comparisons",
     "counterfactual": "bayesmig.policy.counterfactual:counterfactual",
+    "draw_sample": "bayesmig.simulation:draw_sample",
     "errors": "bayesmig.errors",
     "evidence_ratio": "bayesmig.model_comparison:evidence_ratio",
     "explain": "bayesmig.explanation.explain:explain",
@@ -84,6 +85,7 @@ __all__ = [
     "compare",
     "comparisons",
     "counterfactual",
+    "draw_sample",
     "errors",
     "evidence_ratio",
     "explain",

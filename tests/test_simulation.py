@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
+import bayesmig as bm
 from bayesmig.errors import SpecError, SurveyError
 from bayesmig.simulation import SimulatedSurvey, simulate
 from bayesmig.simulation.population import merged
 from bayesmig.simulation.worlds import COVARIATES, GROUP_UNITS, effects_root, true_parameters
 from bayesmig.survey.networks import community_exposure, household_exposure
-from bayesmig.survey.sampling import single_strata
+from bayesmig.survey.sampling import sampling_of, single_strata
 from bayesmig.survey.survey import read_survey
 from bayesmig.tomlfile import read_toml
 
@@ -163,6 +164,29 @@ def test_places_alone_in_their_stratum_join_the_nearest_of_their_kind(
     given = np.array(strata)
     assert merged(given).tolist() == expected
     assert given.tolist() == strata
+
+
+def test_samples_of_a_simulated_population_are_informative_and_clustered(
+    make: Callable[..., SimulatedSurvey],
+) -> None:
+    people = read_survey(make(persons=20_000).codebook).frame
+    options = {"psu": "origin", "psus": 200, "persons": 20, "seed": 1}
+    sample = bm.draw_sample(people, favour={"international": 5.0}, **options)
+    true = (people["choice"] == "international").mean()
+    away = sample["choice"] == "international"
+    # Without weights the sample says of the population what is wrong; with them, what is right.
+    assert away.mean() > 2.5 * true
+    of_psus = (away * sample["weight"]).groupby(sample["psu"]).sum() / len(people)
+    error = of_psus.std() * np.sqrt(200)
+    assert abs(np.average(away, weights=sample["weight"]) - true) < 3 * error
+    assert sample["weight"].sum() == pytest.approx(len(people), rel=0.05)
+    # The negative control: nobody is favoured.
+    plain = bm.draw_sample(people, **options)
+    assert (plain["choice"] == "international").mean() == pytest.approx(true, abs=3 * error)
+    roles = {"choice": "choice", "weight": "weight", "psu": "psu", "origin": "origin"}
+    alternatives = {a: a for a in ("stay", "internal", "international")}
+    survey = read_survey(sample, roles, alternatives=alternatives)
+    assert sampling_of(survey).note == "200 PSUs in 1 stratum"
 
 
 def test_exposure_leaves_the_own_household_out(panel: pd.DataFrame) -> None:
