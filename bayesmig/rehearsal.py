@@ -42,6 +42,7 @@ DECIDES, WRONGLY = 0.8, 0.1
 _MOST_REMEMBERED = 2_000_000
 #: Worlds without which a rate is not said.
 _LEAST_WORLDS = 10
+_NORMAL_95 = 1.959964
 HOLDS, FAILS = "holds", "does not hold"
 
 
@@ -54,16 +55,19 @@ class Rehearsal:
     summary
         One row per hypothesis and truth (``holds``, ``does not hold``): ``worlds``;
         ``probability``, the mean of Pr(H), and ``probability_error``; ``supported``,
-        ``undecided`` and ``contradicted``, shares of worlds by the verdict, and
-        ``rightly_error``, of the share decided rightly: ``supported`` where it holds, else
-        ``contradicted``; ``rightly`` and ``wrongly``. Errors are Monte-Carlo standard
-        errors.
+        ``undecided`` and ``contradicted``, shares of worlds by the verdict; ``rightly``, the
+        share of ``supported`` where it holds, else of ``contradicted``, and ``wrongly``, the
+        other way round, each with ``_lower`` and ``_upper``, its 95 % interval of so many
+        worlds (Wilson's). The error is a Monte-Carlo standard error.
     verdicts
         One row per hypothesis: ``can`` (``yes``, ``if true``, ``if not``, ``no`` or
         ``not known``) and ``sentence``.
     draws
-        Dims ``(world, hypothesis)``: ``holds`` (the truth) and ``probability`` (what the
-        fit said), of every world that was fitted.
+        Dims ``(world, hypothesis)``: ``holds`` (the truth), ``probability`` (what the
+        fit said), of every world that was fitted, and ``counted``: whether the world is
+        among the first of its kind for the hypothesis. Later ones were kept because another
+        hypothesis lacked worlds: they are no draws from the prior given that kind, and
+        neither summary nor `worlds` has them.
     text
         The finding in words.
     header
@@ -77,8 +81,9 @@ class Rehearsal:
     header: Mapping[str, str] = field(repr=False)
 
     def worlds(self) -> pd.DataFrame:
-        """``hypothesis``, ``holds``, ``probability``: one row per hypothesis and world."""
-        return self.draws.to_dataframe().reset_index().drop(columns="world")
+        """``hypothesis``, ``holds``, ``probability``: one row per hypothesis and world counted."""
+        table = self.draws.to_dataframe().reset_index()
+        return table[table["counted"]].drop(columns=["world", "counted"]).reset_index(drop=True)
 
     def __str__(self) -> str:
         lines = [self.text, *(f"  {k}: {v}" for k, v in self.header.items())]
@@ -312,8 +317,9 @@ def _result(
     method: str,
     effects: dict[str, float],
 ) -> Rehearsal:
+    counted = _counted(holds, worlds)
     rows = [
-        _row(name, true, found[_first(holds[:, h] == true, worlds), h])
+        _row(name, true, found[counted[:, h] & (holds[:, h] == true), h])
         for h, name in enumerate(names)
         for true in (True, False)
     ]
@@ -329,7 +335,8 @@ def _result(
         "theory": design.spec.name,
         "truths": truths,
         "worlds": f"{len(holds):,} simulated surveys of {design.n_obs:,} rows, the survey's own; "
-        f"up to {worlds:,} of each kind per hypothesis",
+        f"of each hypothesis count the first {worlds:,} in which it holds, and the first "
+        f"{worlds:,} in which it does not: later ones were drawn for other hypotheses",
         "fits": "previews (integrated Laplace, an approximation)"
         if method == "preview"
         else "as by bayesmig fit",
@@ -341,10 +348,11 @@ def _result(
         {
             "holds": (("world", "hypothesis"), holds),
             "probability": (("world", "hypothesis"), found),
+            "counted": (("world", "hypothesis"), counted),
         },
         {"hypothesis": list(names)},
     )
-    return Rehearsal(summary, verdicts, draws, _text(verdicts) + _independent(design), header)
+    return Rehearsal(summary, verdicts, draws, _text(verdicts, design) + _independent(design), header)
 
 
 def _independent(design: Design) -> str:
@@ -357,8 +365,10 @@ def _independent(design: Design) -> str:
     )
 
 
-def _first(which: NDArray[np.bool_], worlds: int) -> NDArray[np.int64]:
-    return np.flatnonzero(which)[:worlds]
+def _counted(holds: NDArray[np.bool_], worlds: int) -> NDArray[np.bool_]:
+    """Whether a world is among the first of its kind, ``(world, hypothesis)``."""
+    nth = np.where(holds, np.cumsum(holds, axis=0), np.cumsum(~holds, axis=0))
+    return nth <= worlds
 
 
 def _row(name: str, true: bool, probability: Array) -> dict[str, Any]:
@@ -369,7 +379,10 @@ def _row(name: str, true: bool, probability: Array) -> dict[str, Any]:
     def mean(values: NDArray[Any]) -> float:
         return float(values.mean()) if n else float("nan")
 
-    share = mean(rightly)
+    ends = {
+        "rightly": share_interval(mean(rightly), n),
+        "wrongly": share_interval(mean(wrongly), n),
+    }
     return {
         "hypothesis": name,
         "truth": HOLDS if true else FAILS,
@@ -379,25 +392,36 @@ def _row(name: str, true: bool, probability: Array) -> dict[str, Any]:
         "supported": mean(supported),
         "undecided": mean(~supported & ~contradicted),
         "contradicted": mean(contradicted),
-        "rightly": share,
+        "rightly": mean(rightly),
         "wrongly": mean(wrongly),
-        # Agresti and Coull's: a share of 0 or 1 of few worlds is not known exactly either.
-        "rightly_error": _share_error(share, n),
+        **{f"{of}_{end}": ends[of][i] for of in ends for i, end in enumerate(("lower", "upper"))},
     }
 
 
-def _share_error(share: float, n: int) -> float:
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share of ``n`` worlds; one of 0 or 1 is not known exactly either.
+
+    Wilson (1927), https://doi.org/10.1080/01621459.1927.10502953: the shares from which the
+    one found is 1.96 of their own standard errors away.
+    """
     if not n:
-        return float("nan")
-    near = (share * n + 2) / (n + 4)
-    return float((near * (1 - near) / (n + 4)) ** 0.5)
+        return float("nan"), float("nan")
+    squared = _NORMAL_95**2
+    middle = (share + squared / (2 * n)) / (1 + squared / n)
+    half = _NORMAL_95 * (share * (1 - share) / n + squared / (4 * n**2)) ** 0.5 / (1 + squared / n)
+    # Rounding must not put an end on the wrong side of a share of 0 or 1.
+    return max(min(middle - half, share), 0.0), min(max(middle + half, share), 1.0)
 
 
 def _verdict(name: str, summary: pd.DataFrame, design: Design) -> dict[str, str]:
     of = summary["hypothesis"] == name
     true, false = (summary[of & (summary["truth"] == t)].iloc[0] for t in (HOLDS, FAILS))
-    claim = f"“{design.spec.hypotheses[name].claim.strip().rstrip('.')}”"
-    return {"hypothesis": name, "can": _can(true, false), "sentence": _sentence(claim, true, false)}
+    sentence = _sentence(_quoted(design, name), true, false)
+    return {"hypothesis": name, "can": _can(true, false), "sentence": sentence}
+
+
+def _quoted(design: Design, name: str) -> str:
+    return f"“{design.spec.hypotheses[name].claim.strip().rstrip('.')}”"
 
 
 def _can(true: pd.Series, false: pd.Series) -> str:
@@ -424,37 +448,41 @@ def _sentence(claim: str, true: pd.Series, false: pd.Series) -> str:
         "no": "this survey can hardly tell",
     }[_can(true, false)]
     return (
-        f"{claim}: {decides}. Where it holds, it is supported in {_share(true)} of simulated "
-        f"surveys and contradicted in {100 * true['wrongly']:.0f} % (Pr(H) {_mean(true)}); where "
-        f"it does not, it is contradicted in {_share(false)} and supported in "
-        f"{100 * false['wrongly']:.0f} % (Pr(H) {_mean(false)})."
+        f"{claim}: {decides}. Where it holds, it is supported in {_share(true, 'rightly')} of "
+        f"simulated surveys and contradicted in {_share(true, 'wrongly')} (Pr(H) {_mean(true)}); "
+        f"where it does not, it is contradicted in {_share(false, 'rightly')} and supported in "
+        f"{_share(false, 'wrongly')} (Pr(H) {_mean(false)})."
     )
 
 
-def _share(of: pd.Series) -> str:
-    return f"{100 * of['rightly']:.0f} ± {100 * of['rightly_error']:.0f} %"
+def _share(of: pd.Series, what: str) -> str:
+    share, low, high = (100 * of[c] for c in (what, f"{what}_lower", f"{what}_upper"))
+    return f"{share:.0f} % [{low:.0f}, {high:.0f}]"
 
 
 def _mean(of: pd.Series) -> str:
     return f"{of['probability']:.2f} ± {of['probability_error']:.2f} on average"
 
 
-def _text(verdicts: pd.DataFrame) -> str:
+def _text(verdicts: pd.DataFrame, design: Design) -> str:
     says = {
-        "yes": "It can tell of {}",
-        "if true": "it would find out if they are true, but not if they are not, {}",
-        "if not": "it would find out if they are not true, but not if they are, {}",
+        "yes": "it can tell of {}",
+        "if true": "it would find out if it is true, but not if it is not, of {}",
+        "if not": "it would find out if it is not true, but not if it is, of {}",
         "no": "it can hardly tell of {}",
-        "not known": f"of {{}} it is not known: fewer than {_LEAST_WORLDS} truths of each kind",
+        "not known": f"it is not known, for want of {_LEAST_WORLDS} truths of each kind, of {{}}",
     }
     parts = [
-        text.format(", ".join(verdicts.loc[verdicts["can"] == can, "hypothesis"]))
+        text.format(_listed([_quoted(design, name) for name in names]))
         for can, text in says.items()
-        if (verdicts["can"] == can).any()
+        if len(names := verdicts.loc[verdicts["can"] == can, "hypothesis"])
     ]
-    joined = "; ".join(parts)
     return (
-        f"What this survey could decide, by rehearsal: {joined[0].lower()}{joined[1:]}. (To tell: "
+        f"What this survey could decide, by rehearsal: {'; '.join(parts)}. (To tell: "
         f"rightly in {100 * DECIDES:.0f} % or more of simulated surveys, wrongly in "
         f"{100 * WRONGLY:.0f} % or fewer.)"
     )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))

@@ -11,8 +11,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import bayesmig as bm
+from bayesmig import plots
 from bayesmig.posterior import PREVIEW, Posterior
 from bayesmig.progress import silent
 from bayesmig.simulation import simulate
@@ -43,6 +46,23 @@ def posterior(preview: bool) -> Posterior:
     return replace(made, provenance=replace(made.provenance, route=PREVIEW))
 
 
+@cache
+def considering(preview: bool) -> Posterior:
+    design = small_design(
+        "female",
+        consideration={"feasible": {"international": "wealth"}},
+        survey=small_survey(),
+    )
+    made = fabricated(design, survey=small_survey(), prior=True)
+    if not preview:
+        return made
+    return replace(made, provenance=replace(made.provenance, route=PREVIEW))
+
+
+def words_on(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+
+
 def checks(of: Posterior) -> list[str]:
     """Those that are asked of draws; shares of the prior have none."""
     return [r.text for r in bm.check(of, draws=100) if r.name != "prior predictive shares"]
@@ -59,6 +79,14 @@ QUESTIONS: dict[str, Callable[[Posterior], Any]] = {
     "compare": lambda p: [bm.compare({"one": p, "other": p}).text],
     "check": checks,
     "summary": lambda p: [p.summary().attrs["convergence"]],
+    "evidence ratio": lambda p: [bm.evidence_ratio(p, "beta[wealth, international]").text],
+    "stayers": lambda p: [bm.stayers(considering(p.is_preview)).header["convergence"]],
+    "figure": lambda p: [words_on(plots.plot(bm.predictions(p)))],
+    "figure of effects": lambda p: [words_on(plots.plot(bm.comparisons(p, "female")))],
+    "figure of a scenario": lambda p: [words_on(plots.plot(bm.counterfactual(p, CLOSED)))],
+    "figure of a test": lambda p: [words_on(plots.plot(bm.test(p, "wealth_helps")))],
+    "figure of tests": lambda p: [words_on(plots.plot(bm.test(p)))],
+    "figure of a comparison": lambda p: [words_on(plots.plot(bm.compare({"one": p, "other": p})))],
 }
 
 

@@ -14,7 +14,7 @@ from bayesmig.errors import InferenceError, QuestionError
 from bayesmig.hypotheses import in_draws
 from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.simulated import as_posterior
-from bayesmig.rehearsal import FAILS, HOLDS, Rehearsal, _truths, rehearse
+from bayesmig.rehearsal import FAILS, HOLDS, Rehearsal, _truths, rehearse, share_interval
 from bayesmig.spec.model import ModelSpec
 from tests.fabricate import fabricated, small_design, small_frame, survey_of, theory
 
@@ -67,14 +67,36 @@ def test_what_never_fails_is_not_known(large: Rehearsal) -> None:
     assert rows.loc[("some_stay", FAILS), "worlds"] == 0
     assert np.isnan(rows.loc[("some_stay", FAILS), "rightly"])
     assert large.verdicts.set_index("hypothesis").loc["some_stay", "can"] == "not known"
-    assert "fewer than 10 truths of each kind" in large.text
+    assert "it is not known, for want of 10 truths of each kind, of “Somebody stays”" in large.text
+
+
+def test_worlds_are_those_that_are_counted(large: Rehearsal) -> None:
+    """Later worlds of a kind are there for other hypotheses: a selection, not a sample."""
+    every, table = large.draws, large.worlds()
+    told = large.summary.set_index(["hypothesis", "truth"])["worlds"]
+    assert table.groupby(["hypothesis", "holds"]).size().max() == 20 < every.sizes["world"]
+    for (name, kind), own in table.groupby(["hypothesis", "holds"]):
+        assert len(own) == told[name, HOLDS if kind else FAILS]
+        some = every.sel(hypothesis=name)
+        first = some["probability"].to_numpy()[some["holds"].to_numpy() == kind][:20]
+        assert np.array_equal(own["probability"], first)
+
+
+def test_shares_of_worlds_have_intervals_that_are_honest_at_their_ends() -> None:
+    # At 0 of n, the quadratic of the ends leaves 1.96² / (n + 1.96²).
+    assert share_interval(0.0, 10) == (0.0, pytest.approx(1.959964**2 / (10 + 1.959964**2)))
+    assert share_interval(1.0, 10) == (pytest.approx(10 / (10 + 1.959964**2)), 1.0)
+    # The ends are where the share found is 1.96 standard errors of theirs away.
+    for end in share_interval(0.7, 10):
+        assert abs(0.7 - end) == pytest.approx(1.959964 * (end * (1 - end) / 10) ** 0.5)
+    assert np.isnan(share_interval(float("nan"), 0)).all()
 
 
 def test_the_summary_is_that_of_its_worlds(large: Rehearsal) -> None:
     table = large.worlds()
     for row in large.summary.itertuples():
         own = table[(table["hypothesis"] == row.hypothesis)]
-        some = own.loc[own["holds"] == (row.truth == HOLDS), "probability"].iloc[:20]
+        some = own.loc[own["holds"] == (row.truth == HOLDS), "probability"]
         assert len(some) == row.worlds
         if not len(some):
             continue
@@ -82,6 +104,8 @@ def test_the_summary_is_that_of_its_worlds(large: Rehearsal) -> None:
         assert row.supported == pytest.approx((some >= 0.95).mean())
         assert row.supported + row.undecided + row.contradicted == pytest.approx(1.0)
         assert row.rightly == (row.supported if row.truth == HOLDS else row.contradicted)
+        assert row.rightly_lower <= row.rightly <= row.rightly_upper
+        assert row.wrongly_lower <= row.wrongly < row.wrongly_upper
 
 
 def test_posterior_probabilities_are_calibrated_over_truths(large: Rehearsal) -> None:

@@ -12,7 +12,7 @@ from bayesmig.errors import QuestionError
 from bayesmig.plots.effects import effects_plot, estimates_plot
 from bayesmig.plots.hypotheses import hypotheses_plot
 from bayesmig.plots.scenarios import scenario_plot
-from bayesmig.plots.style import PERCENT, POINTS, scale_of
+from bayesmig.plots.style import PERCENT, POINTS, noted, scale_of
 from bayesmig.plots.theories import comparison_plot
 
 _OWN = {
@@ -48,13 +48,19 @@ def plot(
     Returns
     -------
     Figure
-        Notebooks show it; ``figure.savefig("name.pdf")`` writes it.
+        Notebooks show it; ``figure.savefig("name.pdf")`` writes it. Below stands whether
+        the draws are an approximation, or have not converged.
 
     Raises
     ------
     QuestionError
         Where the summary has nothing that can be drawn, or too many lines.
     """
+    figure = _drawn(answer, alternatives)
+    return noted(figure, note) if (note := _of_draws(answer)) else figure
+
+
+def _drawn(answer: Answer | Mapping[str, Answer], alternatives: Sequence[str] | None) -> Figure:
     if isinstance(answer, Mapping):
         return _tests(answer)
     table: pd.DataFrame = answer.summary.reset_index(drop=True)
@@ -73,6 +79,23 @@ def plot(
     if alternatives is not None:
         table = table[table["alternative"].isin(list(alternatives))]
     return _effect(table, header, str(getattr(answer, "question", "")), alternatives)
+
+
+def _of_draws(answer: Answer | Mapping[str, Answer]) -> str:
+    """That draws are an approximation, or have not converged: said on the figure too."""
+    answers = answer.values() if isinstance(answer, Mapping) else (answer,)
+    headers = [getattr(one, "header", {}) for one in answers]
+    said = [str(h["convergence"]) for h in headers if h.get("convergence")]
+    # A comparison says it in its text, of each theory.
+    text = " ".join(str(getattr(one, "text", "")) for one in answers)
+    said += [note for words, note in _COMPARED.items() if words in text]
+    return f"Draws: {'; '.join(dict.fromkeys(said))}." if said else ""
+
+
+_COMPARED = {
+    "an approximation (preview": "of some theories an approximation (preview)",
+    "not converged": "of some theories not converged, which was allowed",
+}
 
 
 def _effect(

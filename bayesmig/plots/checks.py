@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -295,9 +296,11 @@ def rehearsal_plot(
     Parameters
     ----------
     worlds
-        ``hypothesis``, ``holds``, ``probability``, one row per simulated survey.
+        ``hypothesis``, ``holds``, ``probability``, one row per simulated survey: those that
+        the summary counts.
     summary
-        ``hypothesis``, ``truth``, ``rightly``, ``wrongly``, ``worlds``.
+        ``hypothesis``, ``truth``, ``worlds``, ``rightly``, ``wrongly``, and the ends of
+        their intervals.
     title
         What is shown.
     """
@@ -305,7 +308,7 @@ def rehearsal_plot(
     keys = [(name.replace("_", " "), truth) for name in names for truth in ("holds", "does not")]
     rows = rows_of(keys)
     figure = drawing(WIDTH, 1.5 + rows.height, title)
-    ax, side = figure.subplots(1, 2, width_ratios=[4, 1])
+    ax, side = figure.subplots(1, 2, width_ratios=[3, 1.7])
     frame_rows(ax, rows, labels=True)
     for name in names:
         own = worlds[worlds["hypothesis"].astype(str) == name]
@@ -320,21 +323,32 @@ def rehearsal_plot(
             shift = 0.075 * np.cos(np.pi * np.arange(len(p)))
             ax.plot(p, y + shift, look.marker, color=look.color, markersize=3.6, alpha=0.55)
             row = told.loc["holds" if holds else "does not hold"]
-            text = (
-                f"{100 * row['rightly']:.0f} % rightly, {100 * row['wrongly']:.0f} % wrongly"
-                if row["worlds"]
-                else "no such truth was drawn"
-            )
-            side.text(0, y, text, fontsize=8, va="center", color=INK if row["worlds"] else SOFT)
+            if not row["worlds"]:
+                side.text(0, y, "no such truth was drawn", fontsize=8, va="center", color=SOFT)
+                continue
+            for x, what in ((0.0, "rightly"), (0.42, "wrongly")):
+                side.text(x, y, _of_worlds(row, what), fontsize=8, va="center")
+            side.text(1.0, y, f"{row['worlds']:,}", fontsize=8, va="center", ha="right")
     for at in (0.05, 0.95):
         ax.axvline(at, color=SOFT, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
     ax.set_xlim(-0.03, 1.03)
     few_ticks(ax)
     ax.set_xlabel("posterior probability of the hypothesis (dashes: contradicted, supported)")
     plain(side)
+    side.set_xlim(0, 1)
     side.set_ylim(rows.height, 0)
-    side.set_title("decided", color=SOFT)
+    for x, where, text in (
+        (0.0, "left", "rightly"),
+        (0.42, "left", "wrongly"),
+        (1.0, "right", "of"),
+    ):
+        side.text(x, 0, text, fontsize=8.5, color=SOFT, ha=where, va="bottom", fontweight="bold")
     return figure
+
+
+def _of_worlds(row: Any, what: str) -> str:
+    share, low, high = (100 * row[c] for c in (what, f"{what}_lower", f"{what}_upper"))
+    return f"{share:.0f} % [{low:.0f}, {high:.0f}]"
 
 
 @styled

@@ -165,6 +165,16 @@ def drawing(width: float, height: float, title: str) -> Drawing:
     return figure
 
 
+@styled
+def noted(figure: Figure, note: str) -> Figure:
+    """A figure with a note below, in the room that it needs."""
+    width, height = figure.get_size_inches()
+    text = wrapped(note, round(width * 13.5), lines=6)
+    figure.set_size_inches(width, height + 0.1 + 0.15 * (1 + text.count("\n")))
+    figure.supxlabel(text, x=0.04 / width, ha="left", fontsize=8.5, color=BAD)
+    return figure
+
+
 def wrapped(text: object, width: int, lines: int = 3) -> str:
     """Text on at most ``lines`` lines of at most ``width`` characters, then an ellipsis.
 

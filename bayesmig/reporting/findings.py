@@ -19,9 +19,9 @@ from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.networks import Family, families
 from bayesmig.reporting.readings import reading
 from bayesmig.reporting.words import (
-    SPACE,
     STANDINGS,
     badge,
+    bracket,
     code,
     count,
     counted,
@@ -200,8 +200,10 @@ def _rehearsed(study: StudyFolder, row: Mapping[Any, Any], stands: str) -> str:
         return ""
     holds = table["truth"] == "holds"
     right = holds if verb == "support" else ~holds
-    known, error = (100 * table.loc[right, c].iloc[0] for c in ("rightly", "rightly_error"))
-    shares = f"{known:.0f} ± {error:.0f}{SPACE}%", percent(table.loc[~right, "wrongly"].iloc[0], 0)
+    shares = (
+        _of_worlds(table[right].iloc[0], "rightly"),
+        _of_worlds(table[~right].iloc[0], "wrongly"),
+    )
     stated = study.header("rehearsal").get("truths", "").startswith("coefficients as stated")
     worlds = "worlds of the stated effects" if stated else "worlds"
     where = ("where it holds", "where it does not")[:: 1 if verb == "support" else -1]
@@ -209,6 +211,12 @@ def _rehearsed(study: StudyFolder, row: Mapping[Any, Any], stands: str) -> str:
         f" Rehearsed, surveys like this one {verb} it, by the probability alone, in {shares[0]} of "
         f"{worlds} {where[0]}, and in {shares[1]} {where[1]}."
     )
+
+
+def _of_worlds(row: pd.Series, what: str) -> str:
+    """A share of rehearsed surveys with its interval: ``90 % [60, 98]``."""
+    low, high = (100 * row[f"{what}_{end}"] for end in ("lower", "upper"))
+    return f"{percent(row[what], 0)} {bracket(low, high, 0)}"
 
 
 def _undecided(word: str, rows: list[dict[Any, Any]]) -> Markup:

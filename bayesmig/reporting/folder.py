@@ -66,7 +66,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     "rehearsal": (
         *("theory", "hypothesis", "truth", "worlds", "probability", "probability_error"),
-        *("rightly", "rightly_error", "wrongly", "can", "sentence"),
+        *("supported", "contradicted", "rightly", "rightly_lower", "rightly_upper"),
+        *("wrongly", "wrongly_lower", "wrongly_upper", "can", "sentence"),
     ),
     "rehearsal_worlds": ("theory", "hypothesis", "holds", "probability"),
     "comparison": (

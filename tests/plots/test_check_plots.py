@@ -100,14 +100,24 @@ def test_a_rehearsal_shows_both_truths() -> None:
         }
     )
     rows = [
-        {"hypothesis": h, "truth": t, "rightly": 0.82, "wrongly": 0.02, "worlds": n}
+        {
+            "hypothesis": h,
+            "truth": t,
+            "worlds": n,
+            "rightly": 0.82,
+            "rightly_lower": 0.61,
+            "rightly_upper": 0.93,
+            "wrongly": 0.0,
+            "wrongly_lower": 0.0,
+            "wrongly_upper": 0.16,
+        }
         for h, n in (("wealth_selects_international", 20), ("own_networks_pull", 0))
         for t in ("holds", "does not hold")
     ]
     figure = plots.rehearsal_plot(worlds, pd.DataFrame(rows))
     assert not collisions(figure)
     said = text_of(figure)
-    assert "82 % rightly, 2 % wrongly" in said
+    assert "82 % [61, 93]" in said and "0 % [0, 16]" in said
     assert "no such truth was drawn" in said
 
 

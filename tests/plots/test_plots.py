@@ -448,6 +448,23 @@ def test_plot_draws_counterfactuals_comparisons_and_tests(tables: dict[str, pd.D
     assert "“step”" in texts_of(plots.plot({"step": test}))
 
 
+def test_plot_says_what_is_amiss_with_draws(tables: dict[str, pd.DataFrame]) -> None:
+    preview = "an approximation (preview: integrated Laplace, not corrected)"
+    allowed = "allowed although: " + "; ".join(f"R-hat of beta[x{i}] is 1.4" for i in range(8))
+    for note in (preview, allowed):
+        found = answer(alternative=list(ALTERNATIVES))
+        bare, found.header["convergence"] = plots.plot(found), note
+        figure = plots.plot(found)
+        said = " ".join(texts_of(figure)).replace("\n", " ")
+        assert f"Draws: {note}." in said and "Draws:" not in " ".join(texts_of(bare))
+        assert figure.get_size_inches()[1] > bare.get_size_inches()[1]
+        assert not collisions(figure)
+    text = "The draws of 'networks' are an approximation (preview: not corrected)."
+    compared = plots.plot(SimpleNamespace(summary=tables["comparison"], text=text))
+    assert "Draws: of some theories an approximation (preview)." in texts_of(compared)
+    assert not collisions(compared)
+
+
 def test_plot_refuses_what_cannot_be_drawn() -> None:
     with pytest.raises(QuestionError, match="no estimates by alternative"):
         plots.plot(SimpleNamespace(summary=pd.DataFrame({"a": [1]})))

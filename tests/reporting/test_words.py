@@ -1,6 +1,7 @@
 """Findings and cautions say what the numbers say, and no more."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pandas as pd
@@ -203,18 +204,24 @@ def test_a_verdict_says_how_often_rehearsed_surveys_give_it(study: StudyFolder) 
     one = tried.assign(
         hypothesis=told["hypothesis"].iloc[0],
         rightly=[0.85, 0.6],
-        wrongly=[0.05, 0.2],
+        rightly_lower=[0.64, 0.39],
+        rightly_upper=[0.95, 0.78],
+        wrongly=[0.0, 0.2],
+        wrongly_lower=[0.0, 0.08],
+        wrongly_upper=[0.16, 0.42],
     )
     rehearsed = with_table(study, rehearsal=one)
     said = "Rehearsed, surveys like this one"
     for_it = with_table(rehearsed, hypotheses=table.assign(joint_probability=0.99))
     text = text_of(for_it)["Hypotheses"].replace("\u202f", " ").replace("\xa0", " ")
     way = "by the probability alone, in"
-    assert f"{said} support it, {way} 85 ± 7 % of worlds where it holds, and in 20 %" in text
+    shares = "85 % [64, 95] of worlds where it holds, and in 20 % [8, 42]"
+    assert f"{said} support it, {way} {shares} where it does not" in text
     assert text.count(said) == 1
     against = with_table(rehearsed, hypotheses=table.assign(joint_probability=0.01))
     text = text_of(against)["Hypotheses"].replace("\u202f", " ").replace("\xa0", " ")
-    assert f"{said} contradict it, {way} 60 ± 7 % of worlds where it does not, and in 5 %" in text
+    shares = "60 % [39, 78] of worlds where it does not, and in 0 % [0, 16]"
+    assert f"{said} contradict it, {way} {shares} where it holds" in text
     few = with_table(for_it, rehearsal=one.assign(can="not known"))
     assert said not in text_of(few)["Hypotheses"]
     undecided = with_table(rehearsed, hypotheses=table.assign(joint_probability=0.5))
@@ -502,3 +509,25 @@ def test_answers_are_those_of_the_tables(study: StudyFolder) -> None:
     assert "Flat priors." in found["Sensitive to priors?"]
     assert found["Could this survey even tell?"] == "It could decide 2 of 3."
     assert "This check was not made" in found["Does the theory reproduce the survey?"]
+
+
+def test_what_is_decided_though_it_could_hardly_be_told_is_explained(study: StudyFolder) -> None:
+    hypotheses, tried = study.tables["hypotheses"], study.tables["rehearsal"]
+    own = hypotheses[hypotheses["theory"] == study.main].head(1)
+
+    def told(probability: float, can: str) -> str:
+        claim = own.assign(joint_probability=probability, joint_identification="")
+        rehearsed = tried.assign(hypothesis=own["hypothesis"].iloc[0], can=can)
+        changed = with_table(study, hypotheses=claim, rehearsal=rehearsed)
+        texts = {**study.results["texts"], "rehearsal": "It can hardly tell."}
+        answers = answers_of(with_results(changed, texts=texts))
+        return unescape(answers["Could this survey even tell?"])
+
+    claim = str(own["claim"].iloc[0]).rstrip(".")
+    for probability, can, word in (
+        *((0.99, "no", "supported"), (0.99, "if not", "supported")),
+        *((0.01, "no", "contradicted"), (0.01, "if true", "contradicted")),
+    ):
+        assert f"Yet “{claim}” is {word}: to hardly tell is" in told(probability, can)
+    for probability, can in ((0.99, "if true"), (0.01, "if not"), (0.5, "no"), (0.99, "yes")):
+        assert told(probability, can) == "It can hardly tell."

@@ -267,8 +267,10 @@ def _rehearsal(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     yield figures.block(
         plots.rehearsal_plot(worlds, table),
         "Each mark is a simulated survey: the rows of this one, choices drawn anew. Blue dots: "
-        "the hypothesis holds in it; orange triangles: it does not. Right: how often the fit "
-        "decides so, and how often the other way round.",
+        "the hypothesis holds in it; orange triangles: it does not. Right: in how many of the "
+        "marks of a line the fit decides so, and in how many the other way round, with 95 % "
+        "intervals of so many surveys (Wilson’s). Surveys that were drawn because another "
+        "hypothesis still lacked some of its kind are a selection; a line has none of them.",
         "rehearsal_worlds",
         study.header("rehearsal"),
     )
@@ -279,8 +281,9 @@ def _rehearsal(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "Pr(H), mean": ("probability", number),
         "± (Monte Carlo)": ("probability_error", number),
         "Rightly decided": ("rightly", number),
-        "± ": ("rightly_error", number),
+        "95 % of that": (lambda r: bracket(r["rightly_lower"], r["rightly_upper"], 2), str),
         "Wrongly": ("wrongly", number),
+        "95 % of this": (lambda r: bracket(r["wrongly_lower"], r["wrongly_upper"], 2), str),
         "Can it tell?": ("can", None),
     }
     caption = "What simulated surveys say of each hypothesis, by what is true in them"

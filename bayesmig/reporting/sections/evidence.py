@@ -11,7 +11,16 @@ from bayesmig.reporting.blocks import Block, HtmlTable, prose
 from bayesmig.reporting.figures import Numbered
 from bayesmig.reporting.findings import compared, theory_of_hypotheses
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import badge, code, counted, listed, verdict, without_weights
+from bayesmig.reporting.words import (
+    badge,
+    code,
+    counted,
+    listed,
+    quoted,
+    standing,
+    verdict,
+    without_weights,
+)
 
 #: Checks of the main theory that ask whether its surveys look like this one.
 _REPRODUCED = (
@@ -119,7 +128,31 @@ def _priors(study: StudyFolder) -> Markup:
 def _rehearsed(study: StudyFolder) -> Markup:
     said = str(study.results.get("texts", {}).get("rehearsal", ""))
     if said:
-        return Markup("{}").format(said)
+        return Markup("{}{}").format(said, _decided_all_the_same(study))
     return Markup(
         "Not known: the survey was not rehearsed. A table {} in the study file asks for it."
     ).format(code("[rehearsal]"))
+
+
+def _decided_all_the_same(study: StudyFolder) -> Markup:
+    """How a claim can be decided of which the survey could hardly tell."""
+    can = study.table("rehearsal", theory=study.main).drop_duplicates("hypothesis")
+    tells = dict(zip(can["hypothesis"], can["can"], strict=True))
+    decided = []
+    claims = study.table("hypotheses", theory=study.main).drop_duplicates("hypothesis")
+    for row in claims.to_dict("records"):
+        # A verdict that leans on the prior is one, too.
+        stands = standing(row["joint_probability"], row["joint_identification"]).split(" ")[0]
+        if tells.get(row["hypothesis"]) in _HARDLY.get(stands, ()):
+            decided.append(Markup("{} is {}").format(quoted(row["claim"]), stands))
+    if not decided:
+        return Markup()
+    return Markup(
+        " Yet {}: to hardly tell is to have a low chance of deciding rightly, as seen before the "
+        "data, and a verdict is about these data; it stands, but it owes to an effect larger than "
+        "most that were rehearsed, or to luck."
+    ).format(listed(decided))
+
+
+#: Verdict -> what a rehearsal says of surveys that hardly ever reach it rightly.
+_HARDLY = {"supported": ("no", "if not"), "contradicted": ("no", "if true")}
