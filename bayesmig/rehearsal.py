@@ -352,7 +352,9 @@ def _result(
         },
         {"hypothesis": list(names)},
     )
-    return Rehearsal(summary, verdicts, draws, _text(verdicts, design) + _independent(design), header)
+    return Rehearsal(
+        summary, verdicts, draws, _text(verdicts, design) + _independent(design), header
+    )
 
 
 def _independent(design: Design) -> str:

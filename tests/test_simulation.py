@@ -16,7 +16,13 @@ import bayesmig as bm
 from bayesmig.errors import SpecError, SurveyError
 from bayesmig.simulation import SimulatedSurvey, simulate
 from bayesmig.simulation.population import merged
-from bayesmig.simulation.worlds import COVARIATES, GROUP_UNITS, effects_root, true_parameters
+from bayesmig.simulation.worlds import (
+    COVARIATES,
+    GROUP_UNITS,
+    STREAMS,
+    effects_root,
+    true_parameters,
+)
 from bayesmig.survey.networks import community_exposure, household_exposure
 from bayesmig.survey.sampling import sampling_of, single_strata
 from bayesmig.survey.survey import read_survey
@@ -846,6 +852,8 @@ def test_declared_terms_are_recovered(make: Callable[..., SimulatedSurvey]) -> N
         ({"sigma_slope.internal.wealth": -0.1}, "number ≥ 0"),
         ({"sigma_slope.internal.wealth": 0.1, "sigma_slope.internal.female": 0.1}, "vary over"),
         ({"sigma_slope.internal.wealth:female": 0.1}, "vary over"),
+        ({"sigma_cell.internal": -0.1}, "number ≥ 0"),
+        ({"sigma_cell.both": 0.1}, "no true parameter"),
     ],
 )
 def test_wrong_declarations_are_refused(
@@ -869,3 +877,33 @@ def test_the_order_of_columns_in_a_term_does_not_matter(
 def test_covariates_of_persons_are_none_of_households(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no true parameter"):
         simulate(tmp_path / "s", seed=1, unit="household", effects=named("norms"))
+
+
+def test_cells_have_effects_where_they_are_named(make: Callable[..., SimulatedSurvey]) -> None:
+    """The spread of cells' log odds, by stream, beside that of the same people without effects."""
+    plain = {**NO_GROUPS, **dict.fromkeys(
+        (n for n in true_parameters("albania", "person")
+         if n.startswith("utility.") and not n.endswith(".asc")), 0.0)}  # fmt: skip
+    raised = {"utility.internal.asc": -1.0, "utility.international.asc": -1.0}
+
+    def spread(effects: dict[str, float]) -> pd.Series:
+        made = make(persons=20_000, effects=plain | raised | effects)
+        frame = read_survey(made.codebook).frame
+        by = ["female", "age_group", "education_group", "wealth_group"]
+        table = pd.crosstab([frame[c] for c in by], frame["choice"])
+        table = table[table.sum(axis=1) > 100]
+        assert len(table) > 40
+        return pd.Series({s: np.log(table[s] / table["stay"]).std() for s in STREAMS})
+
+    without, found = spread({}), spread({"sigma_cell.international": 0.9})
+    assert without.max() < 0.25
+    assert found["internal"] < 0.25
+    assert found["international"] == pytest.approx(0.9, rel=0.25)
+
+
+def test_cells_of_zero_are_no_cells(make: Callable[..., SimulatedSurvey]) -> None:
+    none = {"sigma_cell.internal": 0.0, "sigma_cell.international": 0.0}
+    made, plain = make(persons=600, effects=none), make(persons=600)
+    assert made.data.read_bytes() == plain.data.read_bytes()
+    assert read_toml(made.truth, "truth")["true"]["sigma_cell"]["international"] == 0.0
+    assert "sigma_cell" not in plain.truth.read_text()

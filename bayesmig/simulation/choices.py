@@ -36,6 +36,7 @@ from bayesmig.simulation.worlds import (
     ALTERNATIVES,
     ATTRIBUTES,
     BEYOND,
+    CLASSES,
     GROUP_UNITS,
     HOME_AGAIN,
     STREAMS,
@@ -92,6 +93,7 @@ def rows(
     measures: Measures,
     unit: Unit,
     setting: Setting | None = None,
+    cells: Floats | None = None,
 ) -> Raw:
     """Give the columns of the file for some communities.
 
@@ -107,6 +109,8 @@ def rows(
         Who chooses.
     setting
         What the world has of places, periods and others, where it has any.
+    cells
+        Effects of cells of persons, where they have any, ``(cell, nonbase)``.
 
     Returns
     -------
@@ -138,7 +142,7 @@ def rows(
         answered = _as_answered(asked, numbers, everyone, deciders, unit, period)
         known = {} if setting is None else setting.columns(asked, answered, left, period, unit)
         tidy = _tidy(asked | known, measures, unit, wanted)
-        chosen = _chosen(deciders, tidy, parameters, unit, chance[deciders.person])
+        chosen = _chosen(deciders, tidy, parameters, unit, chance[deciders.person], cells)
         left = _left(deciders, chosen, unit)
         rounds.append(answered | {"move": chosen})
         prior = _with_moves(prior, chosen, unit)
@@ -394,7 +398,12 @@ def _tidy(raw: Raw, measures: Measures, unit: Unit, covariates: Iterable[str]) -
 
 
 def _chosen(
-    deciders: Deciders, tidy: Raw, parameters: Mapping[str, float], unit: Unit, chance: Floats
+    deciders: Deciders,
+    tidy: Raw,
+    parameters: Mapping[str, float],
+    unit: Unit,
+    chance: Floats,
+    cells: Floats | None,
 ) -> Integers:
     """Draw an alternative for each decider by inverting the cumulated probabilities."""
     terms, beta = coefficients(parameters, unit)
@@ -409,11 +418,23 @@ def _chosen(
     )
     true = Coefficients(persons=beta, attributes=gamma, effects=deciders.effects)
     columns, true = _with_slope(columns, true, deciders, tidy)
+    if cells is not None:
+        factor = cells_of(tidy), np.ones((len(chance), 1))
+        columns = replace(columns, groups={**columns.groups, "cell": factor})
+        true = replace(true, effects={**(true.effects or {}), "cell": cells[:, :, None]})
     if unit == "person":
         columns, true = _beyond_logit(columns, true, tidy, parameters)
     cumulated = np.cumsum(np.exp(log_probabilities(np, columns, true)), axis=1)
     chosen: Integers = (chance[:, None] > cumulated[:, :-1]).sum(axis=1)
     return chosen
+
+
+def cells_of(tidy: Raw) -> npt.NDArray[np.intp]:
+    """The cell of each person: gender, then the classes of `CLASSES`, ``(decider,)``."""
+    cell = np.asarray(tidy["female"], dtype=np.intp)
+    for column, edges in CLASSES.values():
+        cell = cell * (len(edges) + 1) + np.searchsorted(edges, tidy[column], side="right")
+    return cell
 
 
 def _with_slope(

@@ -184,6 +184,15 @@ def _more(seed: int, number: int, which: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, 0, which)))
 
 
+def of_cells(seed: int, cells: int) -> Floats:
+    """Standard normal numbers of cells of persons, the same in all communities, ``(cell, stream)``.
+
+    They are drawn from a stream of their own, so that they change nobody's others.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 0, 3)))
+    return rng.standard_normal((cells, len(STREAMS)))
+
+
 def _names() -> list[tuple[str, ...]]:
     return [names for table in (_OF_PLACE, _OF_PERSON, _OF_PERIOD) for names in table.values()]
 

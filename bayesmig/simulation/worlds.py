@@ -6,8 +6,9 @@ is the standard deviation of an origin effect, ``corr_origin.internal:internatio
 correlation, ``history.internal.asc`` belongs to the model of earlier moves, and
 ``alternatives.cost:wealth`` is the one coefficient of an attribute, here times wealth.
 ``sigma_slope.international.household_international`` is the standard deviation of a slope
-over origins. Persons may also choose otherwise than by a logit (`BEYOND`); as the worlds are,
-they do not.
+over origins, and ``sigma_cell.internal`` that of the effects of cells of persons, by gender and
+the classes of `CLASSES`. Persons may also choose otherwise than by a logit (`BEYOND`); as the
+worlds are, they do not.
 
 A world may have more terms than the tables below, declared by their names alone: products of
 tidy columns, and of the covariates of `COVARIATES`, which are in the file where a parameter
@@ -200,6 +201,14 @@ COVARIATES: Mapping[str, str] = {
     },
 }
 
+#: Classes of persons, whose combinations are the cells of an intersection: column -> what is
+#: cut, and at which edges, each of which belongs to the class above.
+CLASSES: Mapping[str, tuple[str, tuple[float, float]]] = {
+    "age_group": ("age", (25, 35)),
+    "education_group": ("education_years", (7, 10)),
+    "wealth_group": ("wealth", (-0.5, 0.5)),
+}
+
 # A household has the coefficients of a person with its head's attributes; what happened
 # to other members is then part of its own history.
 _HEAD = {"female": "head_female", "age_10": "head_age_10", "education": "head_education"}
@@ -290,6 +299,11 @@ def slope_of(parameters: Mapping[str, float]) -> tuple[str, npt.NDArray[np.float
     named = [n.removeprefix("sigma_slope.") for n in parameters if n.startswith("sigma_slope.")]
     column = named[0].split(".", 1)[1] if named else ""
     return column, np.array([parameters.get(f"sigma_slope.{s}.{column}", 0.0) for s in STREAMS])
+
+
+def cell_scales(parameters: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    """The standard deviations of effects of cells, ``(stream,)``; 0 where none is named."""
+    return np.array([parameters.get(f"sigma_cell.{stream}", 0.0) for stream in STREAMS])
 
 
 def _from_no_exposure(terms: Mapping[str, Pair], network: Mapping[str, Pair]) -> dict[str, Pair]:

@@ -14,14 +14,22 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from bayesmig.errors import BayesmigError, SpecError, SurveyError, nearest
 from bayesmig.simulation.choices import FIRST_YEAR, NO_CONSUMPTION, NO_EDUCATION, Raw, rows
-from bayesmig.simulation.population import Integers, community_sizes, draw, strata_of
+from bayesmig.simulation.population import (
+    Integers,
+    community_sizes,
+    draw,
+    of_cells,
+    strata_of,
+)
 from bayesmig.simulation.settings import FILES, codebook_of, setting_of, tables_of
 from bayesmig.simulation.worlds import (
     ALTERNATIVES,
     ATTRIBUTES,
+    CLASSES,
     COVARIATES,
     MEASURES,
     STREAMS,
@@ -29,6 +37,7 @@ from bayesmig.simulation.worlds import (
     World,
     attribute_columns,
     attribute_terms,
+    cell_scales,
     coefficients,
     columns_of,
     correlation,
@@ -133,8 +142,10 @@ def simulate(
         covariates that `bayesmig.simulation.worlds.COVARIATES` lists, which are then in
         the file (persons only); of the other stream, it is 0 unless stated. The slope of
         one column may vary over origins
-        (``"sigma_slope.international.household_international": 0.5``). All of that goes
-        with every world, and with choices beyond the logit (see Notes).
+        (``"sigma_slope.international.household_international": 0.5``). Cells of persons of
+        one gender and one class of age, schooling and wealth may have effects
+        (``"sigma_cell.international": 0.7``, persons only). All of that goes with every
+        world, and with choices beyond the logit (see Notes).
     overwrite
         Replace the folder, where it holds a synthetic survey and nothing else.
     progress
@@ -349,7 +360,7 @@ def _whole(argument: str, value: object, low: int, high: int | None = None) -> i
 def _with_new_terms(
     parameters: Mapping[str, float], effects: Mapping[str, Any], derived: Iterable[str], unit: Unit
 ) -> dict[str, float]:
-    """The parameters, with zeros for the terms and slopes that only effects name."""
+    """The parameters, with zeros for the terms, slopes and cells that only effects name."""
     columns = {*derived, *columns_of(parameters), *attribute_columns(parameters)}
     columns |= set(COVARIATES if unit == "person" else ())
     found = dict(parameters)
@@ -359,6 +370,8 @@ def _with_new_terms(
         new = _as_known(str(name), found) not in found and set(term.split(":")) <= columns
         if new and stream in STREAMS and table in ("utility", "sigma_slope"):
             found |= {f"{table}.{s}.{term}": 0.0 for s in STREAMS}
+        if unit == "person" and table == "sigma_cell":
+            found |= {f"sigma_cell.{s}": 0.0 for s in STREAMS}
     return found
 
 
@@ -530,6 +543,7 @@ def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
     """Yield the columns of one block of communities after the other, and persons done."""
     ends = np.cumsum(plan.sizes)
     more = bool(plan.covariates or slope_of(plan.parameters)[0])
+    cells = _cells(plan)
     first = 0
     while first < len(ends):
         begun = ends[first] - plan.sizes[first]
@@ -540,10 +554,19 @@ def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
         setting = setting_of(
             plan.world, plan.seed, plan.sizes, first, last, plan.periods, measures.regions
         )
-        columns = rows(numbers, plan.parameters, measures, plan.unit, setting)
+        columns = rows(numbers, plan.parameters, measures, plan.unit, setting, cells)
         columns["stratum"] = plan.strata[columns["community"] - 1]
         yield int(ends[last - 1]), columns
         first = last
+
+
+def _cells(plan: _Plan) -> npt.NDArray[np.float64] | None:
+    """Effects of cells of persons, ``(cell, nonbase)``; nothing where there are none."""
+    scales = cell_scales(plan.parameters)
+    if not scales.any():
+        return None
+    number = 2 * math.prod(len(edges) + 1 for _, edges in CLASSES.values())
+    return of_cells(plan.seed, number) * scales
 
 
 def _table(columns: Raw) -> pa.Table:
@@ -636,18 +659,11 @@ def _attributes(plan: _Plan) -> dict[str, dict[str, str | float]] | None:
     return found or None
 
 
-#: Classes of persons, whose combinations are cells of an intersection.
-_CLASSES = {
-    "age_group": "bins(age, 25, 35)",
-    "education_group": "bins(education_years, 7, 10)",
-    "wealth_group": "bins(wealth, -0.5, 0.5)",
-}
-
-
 def _derivations(plan: _Plan) -> dict[str, str]:
     measures = MEASURES[plan.world]
     derived = measures.derivations(plan.unit) | measures.by_gender(plan.covariates)
-    derived |= _CLASSES if plan.unit == "person" else {}
+    if plan.unit == "person":
+        derived |= {c: f"bins({x}, {', '.join(map(str, at))})" for c, (x, at) in CLASSES.items()}
     of_both = (_attributes(plan) or {}) if plan.unit == "household" else {}
     return derived | {
         f"{name}_both": " + ".join(str(c) for c in ATTRIBUTES[name])

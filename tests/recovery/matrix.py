@@ -30,7 +30,7 @@ from bayesmig.model_comparison import compare
 from bayesmig.posterior import Posterior
 from bayesmig.sensitivity import WEAK
 from bayesmig.simulation import simulate
-from bayesmig.simulation.worlds import STREAMS, columns_of, true_parameters
+from bayesmig.simulation.worlds import CLASSES, STREAMS, columns_of, true_parameters
 from bayesmig.simulation.worlds import World as Setting
 from bayesmig.spec.library import load_model
 from bayesmig.spec.model import Hypothesis, ModelSpec
@@ -42,6 +42,8 @@ WORLDS = ("true", "false", "null")
 RESULTS = Path(__file__).parent / "results.jsonl"
 #: Simulated worlds other than Albania's, for theories of what only they have: theory -> world.
 SETTINGS: Mapping[str, Setting] = {"substitution": "regimes"}
+#: The cells whose effects worlds may have, as theories name them.
+CELLS = ":".join(("female", *CLASSES))
 #: Theories of choosing households, of which there are fewer than persons.
 HOUSEHOLDS = ("household_strategies",)
 PERSONS, REPLICATIONS, PER_HOUSEHOLD = 4_000, 10, 4
@@ -247,20 +249,21 @@ def at_the_truth(design: Design, truth: Mapping[str, Any], world: str) -> dict[s
     """
     centre = with_effects_of_everyone(design, truth)
     for by, layout in design.layouts.items():
-        unit = by.partition(":")[0]
+        unit = "cell" if by == CELLS else by.partition(":")[0]
         if f"sigma_{unit}" not in truth:
-            # Effects of everyone have their values; cells have none.
+            # Effects of everyone have their values; cells of most worlds have none.
             centre[f"sigma_{by}"] = np.full(scale_shape(design, layout), 1e-9)
             continue
         slopes = truth.get("sigma_slope", {})
-        centre[f"sigma_{by}"] = np.array(
-            [
-                [truth[f"sigma_{unit}"][s] if t == "asc" else slopes[s][t] for t in layout.terms]
-                for s in design.nonbase
-            ]
-        )
+        scales = [
+            [truth[f"sigma_{unit}"][s] if t == "asc" else slopes[s][t] for t in layout.terms]
+            for s in design.nonbase
+        ]
+        # Effects of none have no correlation, and draws ask for one.
+        centre[f"sigma_{by}"] = np.maximum(scales, 1e-9)
         if layout.correlated and layout.terms == ("asc",):
-            known = truth[f"corr_{unit}"]
+            # Cells have uncorrelated effects.
+            known = truth.get(f"corr_{unit}", {"internal:international": 0.0})
             pairs = np.eye(len(design.nonbase))
             for (i, a), (j, b) in combinations(enumerate(design.nonbase), 2):
                 pairs[i, j] = pairs[j, i] = known[f"{a}:{b}"]
