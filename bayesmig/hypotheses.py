@@ -67,6 +67,7 @@ from bayesmig.spec.askable import warnings_of
 from bayesmig.spec.model import Hypothesis
 from bayesmig.spec.statement import (
     AGAINST_BASE,
+    OF_CURVES,
     OF_FEASIBILITY,
     OF_LEVELS,
     Average,
@@ -439,6 +440,7 @@ def _averages(ask: Ask, wanted: Iterable[Average]) -> dict[Average, Array]:
     """Draws of every average effect, ``(draw,)``; NaN where a draw has no value."""
     wanted = list(wanted)
     found = _of_levels(ask, [a for a in wanted if a.verb in OF_LEVELS])
+    found |= {a: _exponent(ask, a.level) for a in wanted if a.verb in OF_CURVES}
     of_rows: dict[tuple[tuple[str, float | str], ...], list[Average]] = {}
     for average in wanted:
         if average not in found:
@@ -455,6 +457,14 @@ def _of_levels(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
     return {
         a: of_level(levels, a.verb, a.level, filter(None, (a.alternative, a.other))) for a in wanted
     }
+
+
+def _exponent(ask: Ask, curve: str) -> Array:
+    """Exponents of a Hill curve, ``(draw,)``."""
+    responses = ask.posterior.design.responses
+    assert responses is not None
+    place = responses.labels["hill_exponent"].index(curve)
+    return ask.posterior.draws["hill_exponent"].to_numpy()[:, :, place].ravel()
 
 
 def _holding(ask: Ask, at: tuple[tuple[str, float | str], ...]) -> Ask:
@@ -790,6 +800,8 @@ def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
         unit += ", or of log odds"
     if any(a.verb in OF_LEVELS for a in averages):
         unit += ", or shares of variance and correlations of group effects"
+    if any(a.verb in OF_CURVES for a in averages):
+        unit += ", or exponents of curves"
     changed = dict.fromkeys(a.variable for a in averages if a.variable)
     header = header_of(ask, unit, changed, _reach(ask, averages))
     if ask.redrawing is not None and any(a.verb == "log_odds" for a in averages):

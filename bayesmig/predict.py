@@ -31,6 +31,7 @@ from bayesmig.changes import (
 # Checks by column ask for it here.
 from bayesmig.changes import theory_columns as theory_columns
 from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
+from bayesmig.design.curves import piled_up
 from bayesmig.design.design import GroupLayout, TasteLayout
 from bayesmig.errors import QuestionError, nearest, rows_text
 from bayesmig.inference.blocks import Precision
@@ -873,7 +874,8 @@ def header_of(
     Returns
     -------
     dict
-        With ``support``, ``held``, ``weakly identified`` (the warnings of the fit) and
+        With ``support``, ``held``, ``weakly identified`` (the warnings of the fit, and
+        half-saturations whose draws pile up at a bound) and
         ``convergence`` where there is something to say.
     """
     stay = held(ask.posterior.design, changed, ask.groups)
@@ -882,7 +884,9 @@ def header_of(
         "held": stay and f"{stay}: made of the same columns of the codebook, and not changed",
         "sampling design": ask.posterior.sampling_note,
         "sample": _sample_note(ask),
-        "weakly identified": "; ".join(ask.posterior.provenance.warnings),
+        "weakly identified": "; ".join(
+            [*ask.posterior.provenance.warnings, *_piled_up(ask.posterior)]
+        ),
         "convergence": convergence_note(ask.posterior),
     }
     return {
@@ -894,6 +898,10 @@ def header_of(
         "interval": f"{100 * ask.prob:g} % HDI",
         **{key: note for key, note in notes.items() if note},
     }
+
+
+def _piled_up(posterior: Posterior) -> Iterable[str]:
+    return piled_up(posterior.design.responses, posterior.draws).values()
 
 
 def _sample_note(ask: Ask) -> str:

@@ -23,6 +23,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesmig.choice.response import SHAPES
+from bayesmig.design.curves import piled_up
 from bayesmig.inference.prior import log_prior
 from bayesmig.inference.stream import log_likelihood_sums
 from bayesmig.posterior import Posterior, labelled_draws
@@ -128,7 +129,8 @@ def of_answers(
     Power-scaling does not touch a prior that is flat, as that of lambda is: what such a
     prior says would look like what the data say. An answer is therefore no better
     identified than the parameters of nests, curves, feasibility and tastes that account
-    for a quarter or more of the variance of its ranks over the draws.
+    for a quarter or more of the variance of its ranks over the draws. A half-saturation that
+    piles up at a bound of its prior counts as one of which the prior says it.
 
     Parameters
     ----------
@@ -152,6 +154,9 @@ def of_answers(
         earlier = np.hstack([before[:n], earlier[:n]])
     table = identification(posterior, np.hstack([values, beyond]), earlier)
     amiss = np.array([ORDER.index(word) for word in table["identification"]])
+    at_bounds = piled_up(posterior.design.responses, posterior.draws)
+    piled = [name in {f"half_saturation[{label}]" for label in at_bounds} for name in names]
+    amiss[values.shape[1] :][piled] = ORDER.index(WEAK)
     mine, theirs = amiss[: values.shape[1]], amiss[values.shape[1] :]
     table = table.iloc[: values.shape[1]].assign(rests_on="")
     for word in (ORDER.index(WEAK), ORDER.index(LEANS)):

@@ -340,6 +340,60 @@ def test_an_answer_is_no_better_told_than_a_flat_lambda_that_it_rests_on() -> No
     assert (found["overlap"] < 0.5).all()
 
 
+def hill_posterior(statement: str) -> Posterior:
+    """Fabricated draws of a theory with a Hill curve, and a claim about it."""
+    frame = small_frame()
+    frame["dose"] = np.abs(frame["network_international"])
+    survey = survey_of(frame)
+    curves = [{"column": "dose", "shape": "hill", "alternatives": ["international"]}]
+    stated = {"bends": {"claim": "It bends.", "statement": statement}}
+    flat = {"half_saturation": {"alpha": 1.0, "beta": 1.0}}
+    design = small_design(
+        "female", survey=survey, curves=curves, groups=[], hypotheses=stated, priors=flat
+    )
+    return fabricated(design, survey=survey, draws=300)
+
+
+@pytest.mark.parametrize("end", ["lowest", "highest"])
+def test_a_half_saturation_that_piles_up_at_a_bound_is_not_identified(end: str) -> None:
+    """What the bound says, the data do not: beside answers, and in those that rest on it."""
+    posterior = hill_posterior("exponent(dose) > 1")
+    responses = posterior.design.responses
+    assert responses is not None
+    draws = posterior.draws["half_saturation"]
+    low, high = responses.low[0], responses.high[0]
+    rng = np.random.default_rng(4)
+    way = np.clip(rng.normal(0.4, 0.02, draws.shape), 0, 1)
+    draws[:] = low + (high - low) * way
+    resting = draws.to_numpy().reshape(-1, 1)
+    free = rng.normal(size=resting.shape)
+
+    def identified_of(values: np.ndarray) -> pd.DataFrame:
+        return of_answers(posterior, np.hstack([values, free]), None, None)
+
+    assert list(identified_of(resting)["rests_on"]) == ["", ""]
+    assert "weakly identified" not in hypotheses.test(posterior, "bends").header
+    way = np.abs(rng.normal(0, 0.04, draws.shape))
+    draws[:] = low + (high - low) * (way if end == "lowest" else 1 - way)
+    found = identified_of(draws.to_numpy().reshape(-1, 1))
+    assert found["rests_on"].iloc[0].startswith("half_saturation[dose]")
+    assert list(found["identification"]) == [WEAK, ""]
+    said = hypotheses.test(posterior, "bends").header["weakly identified"]
+    assert "half_saturation[dose] is not identified" in said
+    assert f"lie at the {end} exposure" in said
+
+
+def test_an_exponent_is_asked_of_its_draws() -> None:
+    posterior = hill_posterior("exponent(dose) > 1")
+    result = hypotheses.test(posterior, "bends")
+    draws = posterior.draws["hill_exponent"].to_numpy().ravel()
+    assert result.probability == np.mean(draws > 1)
+    assert result.summary["estimate"].iloc[0] == pytest.approx(draws.mean() - 1)
+    assert 0 < result.prior_probability < 1
+    assert "exponents of curves" in result.header["unit"]
+    assert np.isfinite(result.summary["overlap"].iloc[0])
+
+
 def test_a_stream_with_hardly_any_movers_is_flagged() -> None:
     frame = small_frame(600, seed=8)
     movers = np.flatnonzero(frame["choice"] == "international")

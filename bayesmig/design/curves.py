@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,46 @@ class Responses:
     low: np.ndarray
     high: np.ndarray
     top: np.ndarray
+
+
+#: A half-saturation piles up at a bound where this share of its draws lies within so much of
+#: the way from one bound to the other: the bound, not the data, then says where it ends.
+PILED, EDGE = 0.25, 0.05
+
+
+def piled_up(responses: Responses | None, draws: Mapping[Any, Any]) -> dict[str, str]:
+    """Half-saturations whose draws pile up at the bounds of their prior.
+
+    Parameters
+    ----------
+    responses
+        Of a theory, or ``None``.
+    draws
+        Parameter -> draws, ``(..., curve)``.
+
+    Returns
+    -------
+    dict
+        Label of a curve -> which bound, and what follows, in words.
+    """
+    if responses is None or "half_saturation" not in responses.labels:
+        return {}
+    values = np.asarray(draws["half_saturation"])
+    way = (values - responses.low) / (responses.high - responses.low)
+    way = way.reshape(-1, way.shape[-1])
+    found = {}
+    for k, label in enumerate(responses.labels["half_saturation"]):
+        ends = (
+            ("lowest", responses.low[k], way[:, k]),
+            ("highest", responses.high[k], 1 - way[:, k]),
+        )
+        for end, bound, distance in ends:
+            if (share := float(np.mean(distance < EDGE))) >= PILED:
+                found[label] = (
+                    f"half_saturation[{label}] is not identified: {100 * share:.0f} % of its draws "
+                    f"lie at the {end} exposure at which it may be ({bound:.3g})"
+                )
+    return found
 
 
 def curves_of(spec: ModelSpec) -> tuple[Curve, ...]:

@@ -85,6 +85,8 @@ def _amount(part: Inequality, rope: float) -> str:
         return f"{100 * rope:g} % of an alternative's own probability"
     if verbs == {"correlation"}:
         return f"{rope:g} of a correlation"
+    if verbs == {"exponent"}:
+        return f"{rope:g} of an exponent"
     points = "percentage point" if 100 * rope == 1 else "percentage points"
     return f"{100 * rope:g} {points}" + (" per unit" if verbs == {"slope"} else "")
 
@@ -172,5 +174,7 @@ def _what(average: Average, mark: Mark) -> str:
         case "correlation":
             both = f"{alternative} and {mark(average.other)}"
             return f"the correlation of {both} over {units_of(average.level)}"
+        case "exponent":
+            return f"the exponent of the curve of {mark(average.level)}"
         case _:
             return f"the relative difference of the average probability of {alternative}"

@@ -26,7 +26,7 @@ from bayesmig.explanation.utility import (
 )
 from bayesmig.explanation.words import counted, listed, per_cent, plural, units_of
 from bayesmig.spec.model import Group, Hypothesis, ModelSpec
-from bayesmig.spec.statement import OF_FEASIBILITY, Average
+from bayesmig.spec.statement import OF_CURVES, OF_FEASIBILITY, Average
 from bayesmig.survey.sources import source_of
 
 #: What names of columns begin with: own earlier moves, and those of others.
@@ -312,17 +312,23 @@ def _of_parameters(averages: list[Average]) -> Iterator[str]:
 
 
 def _of_shapes(spec: ModelSpec, averages: list[Average]) -> Iterator[str]:
-    """What claims need that are about where along a curve an effect is stronger."""
+    """What claims need that are about a curve's shape, or where along it an effect is stronger."""
     for curve in spec.curves:
         shape = SHAPES[curve.shape]
         places = {v for a in averages for c, v in a.at if c == curve.column == a.variable}
-        if shape and len(places) > 1:
+        asked = any(a.verb in OF_CURVES and a.level == curve.label for a in averages)
+        if shape and (asked or len(places) > 1):
+            where = (
+                "well below and well above half of its effect"
+                if asked
+                else ("at each of the values named")
+            )
             them = "it" if len(shape) == 1 else "them"
             yield (
                 f"It rests on the shape of the curve of {curve.label} ({listed(shape)}), not on "
                 f"its effect alone, and few surveys tell much of {them}: expect the claim to be "
                 "called weakly identified, whatever its probability, unless there are many people "
-                "at each of the values named."
+                f"{where}."
             )
 
 

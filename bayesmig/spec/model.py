@@ -21,6 +21,7 @@ from bayesmig.spec.priors import Name as Name
 from bayesmig.spec.references import Mechanism, Reference
 from bayesmig.spec.statement import (
     AGAINST_BASE,
+    OF_CURVES,
     OF_FEASIBILITY,
     OF_LEVELS,
     Average,
@@ -471,7 +472,7 @@ class ModelSpec(Frozen):
         self._no_idle_priors()
 
     def _check_parameters(self, average: Average, where: str) -> None:
-        """What a statement asks of groups or of feasibility, the theory has."""
+        """What a statement asks of groups, curves or feasibility, the theory has."""
         verb, alternative = average.verb, average.alternative
         correlated = {group.by: group.correlated for group in self.groups}
         why = ""
@@ -482,6 +483,11 @@ class ModelSpec(Frozen):
             why = f"the base {self.choice.base!r} has no effects of groups"
         elif verb == "correlation" and not correlated[average.level]:
             why = f"effects of {average.level!r} are uncorrelated in this theory"
+        elif verb in OF_CURVES and average.level not in (
+            hill := [curve.label for curve in self.curves if curve.shape == "hill"]
+        ):
+            known = ", ".join(map(repr, hill)) or "none"
+            why = f"{average.level!r} is no Hill curve of the theory, which has {known}"
         elif verb in OF_FEASIBILITY and alternative not in self.feasible_formulas:
             why = f"everybody is able to choose {alternative!r} in this theory"
         if why:

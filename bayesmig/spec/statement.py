@@ -48,6 +48,12 @@ group is, in quotes where columns are crossed:
     internal, international)``. Below zero, the two stand in for each other there.
     `bayesmig.levels` tells both of all levels.
 
+One is of the shape of a response curve, and holds no columns either:
+
+``exponent(curve)``
+    exponent of a Hill curve, by the curve's name or its column's. Above one there is a
+    threshold, below which little happens, in whatever unit the column is counted.
+
 The others may hold columns at a value first, in all rows: ``lift(education, international,
 network_international=p90)`` is the lift of schooling if everybody's exposure were that of
 its 90th percentile, and ``share(stay, female=1)`` the share that would stay if all were
@@ -82,9 +88,12 @@ ESTIMANDS: Mapping[str, tuple[int, ...]] = {
     "kept": (1,),
     "vpc": (2,),
     "correlation": (3,),
+    "exponent": (1,),
 }
 #: They are of the effects of groups: their first name is a level.
 OF_LEVELS = ("vpc", "correlation")
+#: They are parameters of response curves: their name is a curve's.
+OF_CURVES = ("exponent",)
 #: They compare with a world in which an alternative is feasible for everybody.
 OF_FEASIBILITY = ("unable", "kept")
 #: Zero of the base, whatever the data say: they are about odds against it.
@@ -112,12 +121,13 @@ class Average:
     variable
         The column that changes; empty where none does.
     alternative
-        Whose probability.
+        Whose probability; empty of an ``exponent``.
     at
         Columns that are held in all rows, each with a number or the name of a percentile
         (``"p90"``), by name.
     level
-        Whose effects, of a ``vpc`` or ``correlation``: what the theory groups by.
+        Whose effects, of a ``vpc`` or ``correlation``: what the theory groups by; of an
+        ``exponent``, the label of the curve.
     other
         The second alternative of a ``correlation``, the later in the alphabet.
     """
@@ -163,6 +173,8 @@ def as_average(call: ast.Call) -> Average:
     if verb in OF_LEVELS:
         ends = sorted(names if _is_text(call.args[0]) else names[1:])
         return Average(verb, "", ends[0], (), _level(call.args[0]), "".join(ends[1:]))
+    if verb in OF_CURVES:
+        return Average(verb, "", "", (), names[0])
     at = sorted((str(key.arg), _held(key.value)) for key in call.keywords)
     return Average(verb, names[0] if len(names) == 2 else "", names[-1], tuple(at))
 
@@ -321,6 +333,10 @@ def _check_call(call: ast.Call, text: str, where: str) -> None:
         _check_levels(call, name, text, where)
         return
     plain = all(isinstance(a, ast.Name) for a in call.args)
+    if name in OF_CURVES:
+        if not plain or len(call.args) not in wanted or call.keywords:
+            raise _refused(text, f"write {name}(curve), without columns to hold", where)
+        return
     held = [_held(key.value) for key in call.keywords]
     if not plain or len(call.args) not in wanted or "" in held:
         usages = {2: f"{name}(column, alternative)", 1: f"{name}(alternative)"}

@@ -71,3 +71,17 @@ def test_what_could_not_be_told_apart_is_refused(
         model(curves, **keys)
     assert f"key {key}" in caught.value.where
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "says"),
+    [("hill", "netwrok", "which has 'network'"), ("saturating", "network", "which has none")],
+)
+def test_only_hill_curves_have_an_exponent(shape: str, name: str, says: str) -> None:
+    def stated(of: str) -> dict[str, Any]:
+        return {"bends": {"claim": "It bends.", "statement": f"exponent({of}) > 1"}}
+
+    assert model([HILL], hypotheses=stated("network")).hypotheses
+    with pytest.raises(SpecError, match="no Hill curve of the theory") as caught:
+        model([HILL | {"shape": shape}], hypotheses=stated(name))
+    assert says in str(caught.value)

@@ -35,6 +35,11 @@ def test_a_level_is_named_in_quotes_or_not() -> None:
     assert same.averages == one.averages
 
 
+def test_an_exponent_is_one_of_a_curve() -> None:
+    (part,) = parse_statement("exponent(network) > 1")
+    assert part.averages == (Average("exponent", "", "", (), "network"),)
+
+
 def test_each_average_is_asked_for_once() -> None:
     (part,) = parse_statement("excess(x, a) > 0")
     assert part.averages == (Average("excess", "x", "a"),)
@@ -97,6 +102,9 @@ def test_columns_are_held_at_numbers_and_percentiles() -> None:
         ("correlation(origin, a, a) > 0", "write correlation(level, alternative, another)"),
         ("correlation(o, a, b) > correlation(o, b, a)", "differ by the same number"),
         ("share('a') > 0", "write share(alternative)"),
+        ("exponent(x, a) > 1", "write exponent(curve)"),
+        ("exponent('x') > 1", "write exponent(curve)"),
+        ("exponent(x, y=1) > 1", "without columns to hold"),
         ("slpe(x, a) > 0", "slpe() is not allowed; did you mean 'slope'?"),
         ("share(a) > 'abc'", "'abc' is text, where a number was expected"),
         ("slope(x, a) > 0 and", "it does not parse"),
