@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayesmig import hypotheses
@@ -28,7 +29,7 @@ from bayesmig.inference.layout import scale_shape
 from bayesmig.inference.routes import fit
 from bayesmig.model_comparison import compare
 from bayesmig.posterior import Posterior
-from bayesmig.sensitivity import WEAK
+from bayesmig.sensitivity import LEANS, WEAK
 from bayesmig.simulation import simulate
 from bayesmig.simulation.worlds import CLASSES, STREAMS, columns_of, true_parameters
 from bayesmig.simulation.worlds import World as Setting
@@ -59,6 +60,8 @@ RIVALS = (
 )
 #: Between them stand the tables of docs/recovery.md.
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+#: And between these its sentences that count.
+FOUND, END_FOUND = "<!-- counts -->", "<!-- end of counts -->"
 COMPARED = {5_000: 2, 500: 2}
 #: Estimands of up to so much are zero, which draws that are not quite one point miss.
 _NONE = 1e-6
@@ -337,7 +340,8 @@ def covered(posterior: Posterior, true: Mapping[str, np.ndarray]) -> list[bool]:
     """Whether central 90 % intervals hold the truth, one for every coefficient."""
     found = []
     for name, values in true.items():
-        draws = posterior.draws[name].stack(s=("chain", "draw")).transpose("s", ...).to_numpy()
+        draws = posterior.draws[name].transpose("chain", "draw", ...).to_numpy()
+        draws = draws.reshape(-1, *draws.shape[2:])
         low, high = np.quantile(draws, [0.05, 0.95], axis=0)
         found += ((low <= values) & (values <= high)).ravel().tolist()
     return found
@@ -395,9 +399,64 @@ def check_rule(runs: list[dict[str, Any]]) -> None:
 
 
 def with_table(page: str, results: list[dict[str, Any]]) -> str:
-    """A page with the tables between its two marks."""
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{rest.split(END)[1]}"
+    """A page with the tables, and what they add up to, between their marks."""
+    for begin, end, text in ((BEGIN, END, table(results)), (FOUND, END_FOUND, counts(results))):
+        before, rest = page.split(begin)
+        page = f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}"
+    return page
+
+
+def answers(results: list[dict[str, Any]]) -> pd.DataFrame:
+    """Every answer: ``claim``, ``world``, whether it ``holds``, is ``supported``, who says it."""
+    return pd.DataFrame(
+        [
+            {
+                "claim": name,
+                "world": run["world"],
+                "holds": of["holds"],
+                "supported": supported(of),
+                "identification": of["identification"],
+            }
+            for run in results
+            if "theory" in run
+            for name, of in run["claims"].items()
+        ]
+    )
+
+
+def coverage(results: list[dict[str, Any]]) -> float:
+    """Of all 90 % intervals of coefficients, the share that holds the true value."""
+    inside, all_ = (
+        sum(r[k] for r in results if "theory" in r) for k in ("covered", "coefficients")
+    )
+    return float(inside / all_)
+
+
+def counts(results: list[dict[str, Any]]) -> str:
+    """What the tables add up to, in sentences."""
+    found = answers(results)
+    named = [r["theory"] for r in results if "theory" in r]
+    untrue = {w: found[(found["world"] == w) & ~found["holds"]] for w in WORLDS}
+    true = found[(found["world"] == "true") & found["holds"]]
+
+    def alarms(of: pd.DataFrame) -> str:
+        claims_ = dict.fromkeys(of.loc[of["supported"], "claim"])
+        which = f" ({', '.join(f'`{c}`' for c in claims_)})" if claims_ else ""
+        return f"{of['supported'].sum():,} of {len(of):,} untrue claims were supported{which}"
+
+    weak, leaning = ((found["identification"] == word).sum() for word in (WEAK, LEANS))
+    sentences = [
+        f"{len(named):,} surveys, of {len(set(named))} theories; 90 % intervals held "
+        f"{100 * coverage(results):.0f} % of true coefficients.",
+        f"In reversed worlds, {alarms(untrue['false'])}.",
+        f"In null worlds, {alarms(untrue['null'])}; of signs of what is zero, one in twenty would "
+        "be expected.",
+        f"Of the claims that hold in the true worlds, {true['supported'].sum():,} of {len(true):,} "
+        "were supported.",
+        f"Of all {len(found):,} answers, {weak:,} were weakly identified, and in {leaning:,} the "
+        "prior had a say.",
+    ]
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def by_theory(runs: list[dict[str, Any]]) -> str:

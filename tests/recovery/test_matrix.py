@@ -17,6 +17,8 @@ from tests.recovery import matrix
 from tests.recovery.matrix import (
     BEGIN,
     END,
+    END_FOUND,
+    FOUND,
     RESULTS,
     SETTINGS,
     WORLDS,
@@ -45,6 +47,10 @@ LEFT_OPEN = {
 #: Without worlds: they claim next to nothing, claim what networks does, or are sampled on the
 #: plain graph for minutes.
 WITHOUT = {"baseline", "unobserved_origins", "liquidity_constraint"}
+
+
+#: A page's place for sentences that count.
+EMPTY = f"{FOUND}\nstale\n{END_FOUND}"
 
 
 def test_theories_have_worlds_or_a_reason() -> None:
@@ -112,7 +118,7 @@ def test_tables_say_what_was_found() -> None:
         {"contest": "border_regime", "persons": 500, "seed": 0, "best": "border_regime",
          "gap": 3.0, "error": 2.0, "behind": 0.0, "separated": False},
     ]  # fmt: skip
-    page = with_table(f"Before\n{BEGIN}\nstale\n{END}\nAfter\n", results)
+    page = with_table(f"Before\n{EMPTY}\n{BEGIN}\nstale\n{END}\nAfter\n", results)
     assert page.startswith("Before\n")
     assert page.endswith("After\n")
     assert "stale" not in page
@@ -125,13 +131,18 @@ def test_tables_say_what_was_found() -> None:
     )
     assert "| u | null | 1 | 90 % of 10 | – | 0 of 1 |" in page
     assert "| border_regime | 500 | 1 | 1 of 1 | 3.0 | 1 of 1 |" in page
+    assert "- 5 surveys, of 2 theories; 90 % intervals held 90 % of true coefficients." in page
+    assert "- In reversed worlds, 1 of 2 untrue claims were supported (`a`)." in page
+    assert "- In null worlds, 0 of 1 untrue claims were supported; of" in page
+    assert "true worlds, 1 of 3 were supported." in page
+    assert "- Of all 7 answers, 3 were weakly identified, and in 0 the prior had a say." in page
 
 
 def test_results_without_the_priors_part_are_refused() -> None:
     run = {"theory": "t", "world": "true", "seed": 3, "covered": 9, "coefficients": 10}
     for old in ([0.99, True], {"probability": 0.99, "holds": True}):
         with pytest.raises(ValueError, match="t, world true, seed 3: the claim a has no field"):
-            with_table(f"{BEGIN}\n{END}", [run | {"claims": {"a": old}}])
+            with_table(f"{EMPTY}\n{BEGIN}\n{END}", [run | {"claims": {"a": old}}])
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
@@ -180,3 +191,14 @@ def test_the_published_page_has_every_theory_and_its_claims(repository: Path) ->
     for theory in theories():
         for claim in load_model(theory).hypotheses:
             assert f"| {theory} | {claim} |" in tables
+
+
+def test_the_results_are_those_of_theories_that_tell_true_from_untrue() -> None:
+    """Of the file beside this one: few false alarms, and intervals that cover."""
+    results = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    found = matrix.answers(results)
+    untrue = found[~found["holds"]].groupby("world")["supported"].mean()
+    assert untrue["false"] <= 0.02
+    assert untrue["null"] <= 0.10
+    assert found[found["holds"]].groupby("world")["supported"].mean()["true"] >= 0.7
+    assert 0.85 <= matrix.coverage(results) <= 0.95
