@@ -20,7 +20,7 @@ from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.expressions import Formula
 
-Groups = Literal["observed", "new", "typical"]
+Groups = Literal["observed", "new", "typical", "average"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 

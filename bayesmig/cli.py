@@ -664,7 +664,7 @@ def predict(
     scenario: Annotated[
         str | None, typer.Option(help="Packaged scenario or file: what would change.")
     ] = None,
-    groups: Annotated[str, typer.Option(help="observed, new or typical.")] = "observed",
+    groups: Annotated[str, typer.Option(help="observed, new, typical or average.")] = "observed",
     population: Annotated[
         list[Path] | None,
         typer.Option(help="Csv of cells and their people (column count); several are margins."),

@@ -37,6 +37,7 @@ from bayesmig.choice.utility import Columns, mean_differences, take_draws
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.immobility import kept, unable
+from bayesmig.inference.shifts import alike, at_points
 from bayesmig.inference.stream import cell_averages, probability_blocks
 from bayesmig.posterior import INTERVAL, Posterior
 from bayesmig.predict import (
@@ -546,13 +547,20 @@ def _excess(ask: Ask, variable: str) -> Array:
     design = ask.posterior.design
     base, weights = design.alternatives.index(design.spec.choice.base), _weights_of(ask)
     arms = _prepared(ask, _tables(ask, variable))
+    if ask.groups == "average" and not alike(arms):
+        raise QuestionError(
+            f"groups differ in what {variable!r} does: excess({variable}, ...) needs "
+            "each person's group both before and after, which no average over groups holds",
+            where="groups",
+            mend='ask with groups="new", or with groups="typical"',
+        )
 
     def blocks(draws: slice) -> Iterator[tuple[slice, Array]]:
         some = [(columns, take_draws(coefficients, draws)) for columns, coefficients in arms]
-        for rows, (before, after) in _rows_of_arms(some):
+        for rows, weight, (before, after) in _rows_of_arms(some):
             with np.errstate(divide="ignore", invalid="ignore"):
                 kept = before * (after[..., base] / before[..., base])[..., None]
-            yield rows, after - kept
+            yield rows, weight * (after - kept)
 
     def make(cells: NDArray[np.int64], draws: slice) -> Array:
         return cell_averages(blocks(draws), cells, weights)
@@ -570,6 +578,8 @@ def _log_odds(ask: Ask, variable: str, of: Iterable[str]) -> Array:
     names, choice = ask.posterior.design.alternatives, ask.posterior.design.spec.choice
     base, some = names.index(choice.base), [names.index(alternative) for alternative in of]
     arms = _prepared(ask, _tables(ask, variable) if variable else (ask.frame,))
+    if ask.groups == "average":
+        arms = _without_what_cancels(ask.posterior.design, arms)
     has_odds = [_has_odds(columns, base)[:, some] for columns, _ in arms]
     counts = _weights_of(ask)[:, None] * np.any(has_odds, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -593,14 +603,22 @@ def _mean_log_odds(arms: list[Prepared], base: int, shares: Array) -> Array:
     What is not a logit linear in its parameters has no odds that could be averaged sooner.
     """
     total = np.zeros((1, shares.shape[1]))
-    for rows, probabilities in _rows_of_arms(arms):
+    for rows, weight, probabilities in _rows_of_arms(arms):
         # Differences of logs: a ratio of what is near zero may be too large for a number.
         odds = [(logs := np.log(p)) - logs[..., [base]] for p in probabilities]
         logs = odds[-1] - odds[0] if len(odds) > 1 else odds[0]
         # A weight of zero would keep what has no value.
         used = np.where(shares[rows] > 0, logs, 0.0)
-        total = total + np.einsum("sra,ra->sa", used, shares[rows])
+        total = total + weight * np.einsum("sra,ra->sa", used, shares[rows])
     return total
+
+
+def _without_what_cancels(design: Design, arms: list[Prepared]) -> list[Prepared]:
+    """Without effects of groups where log odds are linear in them: their mean is zero."""
+    known = [design.without_groups(columns, coefficients) for columns, coefficients in arms]
+    if any(beyond_logit(columns) for columns, _ in known):
+        return arms
+    return [(columns, replace(of, covariances=None)) for columns, of in known]
 
 
 def _has_odds(columns: Columns, base: int) -> NDArray[np.bool_]:
@@ -624,8 +642,21 @@ def _weights_of(ask: Ask) -> Array:
     return np.ones(len(ask.frame)) if ask.weights is None else ask.weights
 
 
-def _rows_of_arms(arms: list[Prepared]) -> Iterator[tuple[slice, list[Array]]]:
-    """Probabilities of the same rows in each arm, block by block, in double precision."""
+def _rows_of_arms(arms: list[Prepared]) -> Iterator[tuple[slice, float, list[Array]]]:
+    """Probabilities of the same rows in each arm, block by block, in double precision.
+
+    Where groups are averaged over, at each point of their effects, which has a weight.
+    """
+    if not arms[0][1].covariances:
+        yield from ((rows, 1.0, of) for rows, of in _blocks_of_arms(arms))
+        return
+    for rows, points in at_points(*arms):
+        for weight, some in points:
+            for part, of in _blocks_of_arms(some):
+                yield slice(rows.start + part.start, rows.start + part.stop), weight, of
+
+
+def _blocks_of_arms(arms: list[Prepared]) -> Iterator[tuple[slice, list[Array]]]:
     for blocks in zip(*(probability_blocks(*arm) for arm in arms), strict=True):
         yield blocks[0][0], [block for _, block in blocks]
 

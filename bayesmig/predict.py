@@ -56,6 +56,7 @@ _GROUPS_TEXT = {
     "observed": "the survey's own groups, each with its draws",
     "new": "new groups, drawn from the estimated distribution",
     "typical": "a typical group (effects zero)",
+    "average": "averaged over all groups of the estimated distribution, within each draw",
 }
 #: Draws × cells × alternatives that an answer may hold (200 MB).
 _MAX_NUMBERS = 25_000_000
@@ -63,6 +64,8 @@ _MAX_NUMBERS = 25_000_000
 _BLOCK_SIZE = 2_000_000
 #: Draws from the prior, and rows at most, for what is said before the data.
 _PRIOR_DRAWS, _PRIOR_ROWS = 1000, 2000
+#: Both where groups are averaged over: before the data their effects are wide, and points many.
+_PRIOR_AVERAGED = 200
 #: Fewer draws where groups are so many that these would hold more numbers, but not under that.
 _PRIOR_NUMBERS, _FEWEST_DRAWS = 10_000_000, 200
 #: Columns of summaries: rows cannot be grouped by columns of these names.
@@ -137,8 +140,12 @@ def predictions(
         Numbers of people instead of shares: averages times the people of their cell, by the
         population or the unscaled weights; the header says whose numbers they are.
     groups
-        Group effects: ``observed``, ``new`` (drawn once per group and draw) or
-        ``typical`` (zero); a theory without groups has ``observed`` only.
+        Whose effects: ``observed``, those of the survey's own groups; ``new``, one new group
+        drawn for each label and draw, so that the spread holds which groups are met;
+        ``typical``, a group in the middle, effects zero; ``average``, all groups that there
+        could be, effects integrated out of their normal distribution within each draw, so that
+        the spread is that of parameters alone. ``new`` and ``average`` have one mean. A theory
+        without groups has ``observed`` only.
     hypothesis
         ``"pairwise"``, ``"reference"`` or ``"sequential"`` contrasts of cells, within
         alternatives; or a number, to which every cell is compared in a column
@@ -502,11 +509,14 @@ def before_the_data(ask: Ask) -> Ask | None:
         return None
     chains, per_chain = posterior.n_draws
     count = sum(of.size for of in posterior.draws.values()) // (chains * per_chain)
-    size = min(_PRIOR_DRAWS, max(_FEWEST_DRAWS, _PRIOR_NUMBERS // count))
+    averaged = ask.groups == "average"
+    most = _PRIOR_AVERAGED if averaged else _PRIOR_DRAWS
+    size = min(most, max(_FEWEST_DRAWS, _PRIOR_NUMBERS // count))
     drawn = prior_draws(posterior.design, seed=ask.seed, draws=size)
     tree = xr.DataTree.from_dict({"posterior": drawn})
     n = len(ask.frame)
-    rows = np.sort(np.random.default_rng(ask.seed).permutation(n)[:_PRIOR_ROWS])
+    some = _PRIOR_AVERAGED if averaged else _PRIOR_ROWS
+    rows = np.sort(np.random.default_rng(ask.seed).permutation(n)[:some])
     return replace(
         ask,
         posterior=Posterior(posterior.design, tree, posterior.provenance, posterior.survey),
@@ -521,7 +531,9 @@ def before_the_data(ask: Ask) -> Ask | None:
 def _check_groups(posterior: Posterior, groups: Any) -> None:
     if not isinstance(groups, str) or groups not in _GROUPS_TEXT:
         raise QuestionError(
-            f"groups={groups!r} is unknown; {nearest(groups, tuple(_GROUPS_TEXT))}", where="groups"
+            f"groups={groups!r} is unknown; {nearest(groups, tuple(_GROUPS_TEXT))}",
+            where="groups",
+            mend=f"say one of {', '.join(_GROUPS_TEXT)}",
         )
     if groups != "observed" and not posterior.design.labelled:
         raise QuestionError(
@@ -581,7 +593,41 @@ def prepare(
     columns = design.apply(frame, unseen="code", where=where)
     if groups == "typical":
         return design.without_groups(columns, coefficients)
+    if groups == "average":
+        return columns, _averaged(posterior, coefficients)
     return _new_groups(posterior, frame, columns, coefficients, seed)
+
+
+def _averaged(posterior: Posterior, coefficients: Coefficients) -> Coefficients:
+    """Draws with the covariances of groups' effects in the place of these."""
+    design = posterior.design
+    names = [f"u_{by}" for by in design.grouped] + [f"taste_{by}" for by in design.tastes]
+    effects = coefficients.effects or {}
+    return replace(
+        coefficients,
+        effects={by: of for by, of in effects.items() if by not in design.grouped},
+        tastes={},
+        covariances={name: _covariance(posterior, name.removeprefix("u_")) for name in names},
+    )
+
+
+def _covariance(posterior: Posterior, by: str) -> Array:
+    """Of a factor's effects in each draw, ``(draw, effect, effect)``."""
+    sigma, corr = _scales(posterior, by)
+    sigma = sigma.reshape(len(sigma), -1)
+    products = sigma[:, :, None] * sigma[:, None, :]
+    return np.asarray(products * (np.eye(sigma.shape[1]) if corr is None else corr))
+
+
+def _scales(posterior: Posterior, by: str) -> tuple[Array, Array | None]:
+    """Standard deviations of a factor's effects, ``(draw, …)``, and their correlations if any."""
+    draws = posterior.draws
+
+    def stacked(name: str) -> Array:
+        values = draws[name].transpose("chain", "draw", ...).to_numpy()
+        return np.asarray(values.reshape(-1, *values.shape[2:]))
+
+    return stacked(f"sigma_{by}"), stacked(f"corr_{by}") if f"corr_{by}" in draws else None
 
 
 def _new_groups(
@@ -619,15 +665,12 @@ def _new_codes(layout: GroupLayout | TasteLayout, frame: pd.DataFrame) -> NDArra
 
 def _draw_effects(posterior: Posterior, by: str, n: int, rng: np.random.Generator) -> Array:
     """New effects from each draw's distribution, ``(draw, group, …)`` as their scales."""
-    draws = posterior.draws
-    sigma = draws[f"sigma_{by}"].transpose("chain", "draw", ...).to_numpy()
-    shape = sigma.shape[2:]
-    sigma = sigma.reshape(-1, int(np.prod(shape)))
+    sigma, corr = _scales(posterior, by)
+    shape = sigma.shape[1:]
+    sigma = sigma.reshape(len(sigma), -1)
     z = rng.standard_normal((len(sigma), n, sigma.shape[1]))
-    if f"corr_{by}" in draws:
-        corr = draws[f"corr_{by}"].transpose("chain", "draw", ...).to_numpy()
-        root = np.linalg.cholesky(corr.reshape(-1, *corr.shape[2:]))
-        z = z @ root.transpose(0, 2, 1)
+    if corr is not None:
+        z = z @ np.linalg.cholesky(corr).transpose(0, 2, 1)
     return np.asarray((z * sigma[:, None, :]).reshape(len(sigma), n, *shape))
 
 

@@ -92,6 +92,10 @@ class Coefficients:
         Parameters of response curves, as `bayesmig.choice.response.curve_parts` takes them.
     feasibility
         Coefficients of the columns ``feasible``, one after the other, ``(..., term)``.
+    covariances
+        Of effects and tastes that are not here since they are to be averaged over
+        (`bayesmig.inference.shifts`): ``u_`` or ``taste_`` and the factor's name ->
+        ``(..., effect, effect)``, terms fastest.
     """
 
     persons: Any = None
@@ -102,6 +106,7 @@ class Coefficients:
     lambdas: Any = None
     curves: Mapping[str, Any] | None = None
     feasibility: Any = None
+    covariances: Mapping[str, Any] | None = None
 
 
 def utilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:

@@ -1197,7 +1197,7 @@ def _codes(
         raise DesignError(
             f"the column {absent[0]!r} is needed to know each row's {layout.by}",
             where=where,
-            mend='add it, or ask with groups="new" or groups="typical"',
+            mend='add it, or ask with groups="new", groups="average" or groups="typical"',
         )
     labels = layout.labels(frame)
     codes = _positions(layout.levels, labels)
@@ -1207,7 +1207,8 @@ def _codes(
         raise RowsError(
             f"the {layout.by} {label!r} was not in the survey of the fit",
             where=(where, *(f"column {column}" for column in layout.columns)),
-            mend='ask with groups="new" (drawn) or groups="typical" (zero)',
+            mend='ask with groups="new" (drawn), groups="average" (integrated out) or '
+            'groups="typical" (zero)',
             rows=rows,
         )
     return codes

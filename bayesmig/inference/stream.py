@@ -24,6 +24,7 @@ from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
 from bayesmig.chunks import chunks
 from bayesmig.inference import kernel as compiled
 from bayesmig.inference.blocks import DTYPES, Blocks, Precision, arrange, pieces, runs_of
+from bayesmig.inference.shifts import Arm, at_points, draws_by_spread, slopes_at_points
 
 Array = NDArray[np.float64]
 #: Compiled functions have no signature that a type checker could read.
@@ -63,7 +64,8 @@ def average_probabilities(
     columns
         The data.
     coefficients
-        With one leading dimension, the draws.
+        With one leading dimension, the draws. Where they hold ``covariances``, groups are
+        averaged over within each draw (`bayesmig.inference.shifts`).
     cells
         Cell of every row, from 0, ``(obs,)``; ``None``: all rows are one cell.
     weights
@@ -77,6 +79,15 @@ def average_probabilities(
         ``(draw, cell, alternative)``. NaN where the weights of a cell sum to zero.
     """
     cells, weights = _all_rows(columns, cells, weights)
+    if coefficients.covariances:
+
+        def average(w: float, arms: list[Arm], here: NDArray[np.int64], of: Array) -> Array:
+            return w * average_probabilities(*arms[0], cells=here, weights=of, precision=precision)
+
+        def make_averages(some: Coefficients, weights: Array = weights) -> Array:
+            return _over_points(at_points((columns, some)), average, cells, weights)
+
+        return _by_spread(make_averages, columns, coefficients)
     if beyond_logit(columns):
         return cell_averages(probability_blocks(columns, coefficients), cells, weights)
     if precision is None:
@@ -155,6 +166,18 @@ def average_slopes(
         ``(draw, cell, alternative)``. NaN where the weights of a cell sum to zero.
     """
     cells, weights = _all_rows(columns, cells, weights)
+    if coefficients.covariances:
+
+        def average(
+            w: float, arm: tuple[Columns, Columns, Coefficients], *of: NDArray[Any]
+        ) -> Array:
+            return w * average_slopes(*arm, cells=of[0], weights=of[1])
+
+        def make_averages(some: Coefficients, weights: Array = weights) -> Array:
+            points = slopes_at_points(columns, moving, some)
+            return _over_points(points, average, cells, weights)
+
+        return _by_spread(make_averages, columns, coefficients)
     if beyond_logit(columns):
 
         def make(rows: slice, some: Coefficients) -> Array:
@@ -176,6 +199,40 @@ def average_slopes(
 
     shared(work, len(out))
     return _over(out, mass)
+
+
+def _by_spread(
+    make: Callable[[Coefficients], Array], columns: Columns, coefficients: Coefficients
+) -> Array:
+    """What is made of draws, each part of `draws_by_spread` by itself, ``(draw, …)``."""
+    parts = draws_by_spread(columns, coefficients)
+    found = np.concatenate([make(take_draws(coefficients, part)) for part in parts])
+    return np.asarray(found[np.argsort(np.concatenate(parts))])
+
+
+def _over_points[Of](
+    blocks: Iterator[tuple[slice, Iterator[tuple[float, Of]]]],
+    average: Callable[[float, Of, NDArray[np.int64], Array], Array],
+    cells: NDArray[np.int64],
+    weights: Array,
+) -> Array:
+    """Averages over cells from those over cells of blocks of rows at each of their points."""
+    mass, total = np.bincount(cells, weights), np.zeros(0)
+    for rows, points in blocks:
+        present, here = np.unique(cells[rows], return_inverse=True)
+        here, of_rows = here.ravel().astype(np.int64), weights[rows]
+        there = np.bincount(here, of_rows)
+
+        def work(
+            point: tuple[float, Of], here: NDArray[np.int64] = here, of: Array = of_rows
+        ) -> Array:
+            return average(*point, here, of)
+
+        for found in ahead(work, points):
+            if not total.size:
+                total = np.zeros((len(found), len(mass), found.shape[2]))
+            total[:, present] += np.where(there[:, None] > 0, found * there[:, None], 0.0)
+    return _over(total, mass)
 
 
 def cell_averages(
@@ -297,6 +354,12 @@ def probability_blocks(
     tuple
         The rows, and ``(draw, rows, alternative)``.
     """
+    if coefficients.covariances:
+        for rows in _row_blocks(
+            len(columns.persons), _n_draws(coefficients) * columns.n_alternatives
+        ):
+            yield rows, _averaged_over_points(take_rows(columns, rows), coefficients)
+        return
     if beyond_logit(columns):
 
         def make(rows: slice, some: Coefficients) -> Array:
@@ -316,6 +379,16 @@ def probability_blocks(
 
         shared(work, n_draws)
         yield rows, out
+
+
+def _averaged_over_points(columns: Columns, coefficients: Coefficients) -> Array:
+    """Probabilities of some rows, groups averaged over, ``(draw, row, alternative)``."""
+    out = np.zeros((_n_draws(coefficients), len(columns.persons), columns.n_alternatives))
+    for rows, points in at_points((columns, coefficients)):
+        for weight, [arm] in points:
+            for part, block in probability_blocks(*arm):
+                out[:, rows][:, part] += weight * block
+    return out
 
 
 def log_likelihood_blocks(

@@ -34,19 +34,18 @@ from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError
 from bayesmig.inference import points as compiled
+from bayesmig.inference.normal import Rule, solve_lower
 from bayesmig.inference.stream import RowLogLikelihood, ahead, shared
 from bayesmig.model_comparison.quadrature import (
     NEAR,
     STEP,
     Derivatives,
     Placed,
-    Rule,
     Sums,
     differences,
     log_sum_exp,
     placed_at_mode,
     rules,
-    solve_lower,
     turned,
 )
 

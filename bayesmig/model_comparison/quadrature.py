@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
-from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
+
+from bayesmig.inference.normal import Rule, cholesky, gauss_hermite, quasi_random, solve_lower
 
 Array = NDArray[np.float64]
 #: Points along each of up to four effects, and in all for more of them, from few to many. The
@@ -33,59 +33,14 @@ _ROUNDS, _GAIN, NEAR, _FAR = 12, 0.02, 2.0, 2.0
 # -------------------------------------------------------------------------- the points
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Points ``z (point, width)`` of a standard normal and the logs of their weights."""
-
-    z: Array
-    log_weights: Array
-
-
 def rules(width: int) -> list[Rule]:
     """Points for so many effects, from few to many; the last to hold those before them to."""
     if width in _ALONG:
-        return [_product(n, width) for n in _ALONG[width]]
-    return [_quasi_random(n, width) for n in _POINTS]
-
-
-def _product(along: int, width: int) -> Rule:
-    z, weights = hermegauss(along)
-    log_weights = np.log(weights / weights.sum())
-    grid = np.array(list(product(range(along), repeat=width)))
-    return Rule(z[grid], log_weights[grid].sum(axis=1))
-
-
-def _quasi_random(points: int, width: int) -> Rule:
-    """Pairs of a scrambled Sobol sequence, stretched."""
-    from scipy.special import ndtri
-    from scipy.stats.qmc import Sobol
-
-    half = ndtri(Sobol(width, rng=np.random.default_rng(0)).random(points // 2))
-    normal = np.concatenate([half, -half])
-    z = _WIDER * normal
-    density = (np.square(normal).sum(axis=1) - np.square(z).sum(axis=1)) / 2
-    return Rule(z, density + width * np.log(_WIDER) - np.log(points))
+        return [gauss_hermite(n, width) for n in _ALONG[width]]
+    return [quasi_random(n, width, _WIDER) for n in _POINTS]
 
 
 # ---------------------------------------------------------------------- small matrices
-
-
-def _cholesky(matrix: Array) -> Array:
-    """Lower factors of many small matrices, ``(..., k, k)``."""
-    k, root = matrix.shape[-1], np.zeros_like(matrix)
-    for i in range(k):
-        for j in range(i + 1):
-            left = matrix[..., i, j] - (root[..., i, :j] * root[..., j, :j]).sum(axis=-1)
-            root[..., i, j] = np.sqrt(left) if i == j else left / root[..., j, j]
-    return root
-
-
-def solve_lower(root: Array, b: Array) -> Array:
-    """``x`` of ``root x = b``, ``b (..., k)``."""
-    x = np.empty(np.broadcast_shapes(root.shape[:-1], b.shape))
-    for i in range(root.shape[-1]):
-        x[..., i] = (b[..., i] - (root[..., i, :i] * x[..., :i]).sum(axis=-1)) / root[..., i, i]
-    return x
 
 
 def _solve_upper(root: Array, b: Array) -> Array:
@@ -168,7 +123,7 @@ def placed_at_mode(derivatives: Derivatives, v: Array, prior_root: Array, steps:
         slope, bend = derivatives(turned(prior_root, v), going)
         pull = np.einsum("sji,sgj->sgi", prior_root, slope) - v
         curvature = -np.einsum("sji,sgjk,skl->sgil", prior_root, bend, prior_root, optimize=True)
-        there = _cholesky(_convex(curvature) + one)
+        there = cholesky(_convex(curvature) + one)
         move = _solve_upper(there, solve_lower(there, pull))
         far = (np.abs(turned(prior_root, move)) / most).max(axis=-1, keepdims=True)
         v = np.where(going[..., None], v + move / np.maximum(far, 1.0), v)
