@@ -537,7 +537,7 @@ def fit(
     posterior.save(out)
     summary, problems = posterior.summary(), posterior.problems()
     _say(f"{posterior.provenance.route}: {posterior.provenance.reason}")
-    warnings = list(posterior.provenance.warnings)
+    warnings = list(posterior.provenance.cautions)
     for warning in (*problems, *warnings):
         _say(f"warning: {warning}")
     if as_json:

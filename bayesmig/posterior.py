@@ -74,6 +74,8 @@ class Provenance:
         UTC time, ISO 8601.
     warnings
         What was noted on the way.
+    left_out
+        Rows that lack a value and were left out without the codebook saying so, in words.
     """
 
     seed: int
@@ -93,9 +95,15 @@ class Provenance:
     seconds: float
     created: str
     warnings: tuple[str, ...]
+    left_out: str = ""
 
     #: Where pydantic reads one, nothing is converted.
     __pydantic_config__ = {"strict": True}
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Rows left out, where there are any, and what was noted on the way."""
+        return (*([self.left_out] if self.left_out else []), *self.warnings)
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ class Posterior:
             *(f"  of it: {known}" for known in [_known(self.provenance.numbers)] if known),
             f"  convergence: {problems or self.approximation or 'no problems'}",
             f"  weights: {self.design.weights_note}",
-            *(f"  caution: {warning}" for warning in self.provenance.warnings),
+            *(f"  caution: {said}" for said in self.provenance.cautions),
         ]
         table = self.summary().round(3).dropna(axis=1, how="all")
         return "\n".join([*lines, table.to_string(index=False, float_format="{:,.3f}".format)])

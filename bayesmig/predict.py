@@ -917,12 +917,13 @@ def header_of(
     Returns
     -------
     dict
-        With ``support``, ``held``, ``weakly identified`` (the warnings of the fit, and
-        half-saturations whose draws pile up at a bound) and
-        ``convergence`` where there is something to say.
+        With ``left out``, ``support``, ``held``, ``weakly identified`` (the warnings of the
+        fit, and half-saturations whose draws pile up at a bound) and ``convergence`` where
+        there is something to say.
     """
     stay = held(ask.posterior.design, changed, ask.groups)
     notes = {
+        "left out": ask.posterior.provenance.left_out,
         "support": "; ".join(dict.fromkeys([*ask.support, *support])),
         "held": stay and f"{stay}: made of the same columns of the codebook, and not changed",
         "sampling design": ask.posterior.sampling_note,

@@ -289,6 +289,7 @@ def fit_design(
         seconds=time.perf_counter() - started,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         warnings=warnings,
+        left_out="" if survey is None else survey.left_out,
     )
     return Posterior(design, outcome.tree, provenance, survey)
 

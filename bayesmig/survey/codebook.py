@@ -231,14 +231,16 @@ class Missing(Strict):
     Attributes
     ----------
     rule
-        ``"refuse"``: an incomplete row is an error. ``"drop"``: it is left out, and
-        counted by column.
+        ``"complete"`` (the default): a row that lacks a covariate or an attribute is left out,
+        and whatever is fitted says so; a row that lacks a role, or more than a fifth of
+        the rows left out, is an error. ``"drop"``: any incomplete row is left out.
+        ``"refuse"``: any is an error. Rows left out are counted by column.
     columns
         The columns that must be complete, beside roles and attributes, which always
         must; default: all columns of the survey.
     """
 
-    rule: Literal["refuse", "drop"] = "refuse"
+    rule: Literal["complete", "drop", "refuse"] = "complete"
     columns: tuple[Name, ...] | None = None
 
 

@@ -345,6 +345,8 @@ def _design(survey: Survey) -> list[str]:
 
 def _dropped(survey: Survey) -> list[str]:
     report = survey.report
+    if survey.left_out:
+        return [survey.left_out]
     share = 1 - report.rows_kept / report.rows_read
     if share <= MANY_DROPPED:
         return []

@@ -122,6 +122,20 @@ class Survey:
         """Number of choice situations."""
         return len(self._frame)
 
+    @property
+    def left_out(self) -> str:
+        """Which rows are not there though the codebook does not say so, in words; often empty."""
+        report = self.report
+        if self.codebook.missing.rule != "complete" or report.rows_kept == report.rows_read:
+            return ""
+        by_column = sorted(report.missing.items(), key=lambda item: -item[1])
+        listed = ", ".join(f"{name} {n:,}" for name, n in by_column)
+        lost = report.rows_read - report.rows_kept
+        return (
+            f"{lost:,} of {report.rows_read:,} rows ({lost / report.rows_read:.1%}) were left out, "
+            f"since values are missing ({listed}): answers are of complete cases"
+        )
+
     def has(self, role: str) -> bool:
         """Say whether a role is declared.
 

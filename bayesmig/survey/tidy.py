@@ -29,6 +29,8 @@ Rows = npt.NDArray[np.int64]
 
 #: Choosers that the rows of a table stand for, at most.
 _MOST_CHOOSERS = 50_000_000
+#: Share of rows that may be left out where the codebook states no rule for missing values.
+_MOST_LEFT_OUT = 0.2
 #: A weight of so many typical ones is a mistake; weights of real surveys differ by thousands.
 _ABSURD = 1e6
 
@@ -239,8 +241,12 @@ def _complete(
         with_it = sum(absent[d].astype(np.int64) for d in absent if made_of[d] & made_of[name])
         alone[name] = int((rows & (lacking == with_it)).sum())
     complete = lacking == 0
-    if absent and book.missing.rule == "refuse":
-        _refuse_incomplete(absent, missing, book, where)
+    rule = book.missing.rule
+    errors = {
+        n: r for n, r in absent.items() if rule == "refuse" or (rule == "complete" and n in roles)
+    }
+    if errors:
+        _refuse_incomplete(errors, missing, book, where)
     if not complete.any():
         most = sorted(missing, key=lambda k: -missing[k])[:3]
         listed = ", ".join(f"{name!r} in {missing[name]:,} rows" for name in most)
@@ -248,6 +254,15 @@ def _complete(
             f"no row is complete: missing are {listed}",
             where=(where, "key missing"),
             mend="state under [missing] which columns must be complete, or keep fewer columns",
+        )
+    if rule == "complete" and (share := 1 - complete.mean()) > _MOST_LEFT_OUT:
+        worst = max(missing, key=lambda name: missing[name])
+        raise SurveyError(
+            f"{share:.0%} of the rows lack some column, most of them {worst!r} "
+            f"({missing[worst]:,})",
+            where=(where, _place(worst, book), rows_text(np.flatnonzero(absent[worst]).tolist())),
+            mend="state [missing] columns = [...], or keep = [...], to say which columns must be "
+            'complete, or [missing] rule = "drop" to leave all of these rows out',
         )
     return complete, missing, alone
 
@@ -259,7 +274,7 @@ def _refuse_incomplete(
     where: str,
 ) -> None:
     first = next(iter(absent))
-    others = [f"{name!r} ({n:,})" for name, n in missing.items() if name != first]
+    others = [f"{name!r} ({missing[name]:,})" for name in absent if name != first]
     also = f"; so are {', '.join(others[:5])}" if others else ""
     rows = np.flatnonzero(absent[first])
     raise SurveyError(
