@@ -332,8 +332,11 @@ def models(
 @app.command()
 def explain(
     theory: Annotated[str, typer.Argument(help="Name of a packaged theory, or a model file.")],
+    codebook: Annotated[
+        Path | None, typer.Argument(help="Codebook: say it of this survey's columns.")
+    ] = None,
     survey: Annotated[
-        Path | None, typer.Option("--survey", help="Codebook: say it of this survey's columns.")
+        Path | None, typer.Option("--survey", help="The codebook, named by an option.")
     ] = None,
     latex: Annotated[bool, typer.Option("--latex", help="Print the formulas in LaTeX.")] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Draw the model as a tree.")] = False,
@@ -344,7 +347,7 @@ def explain(
 
     Example: bayesmig explain networks
 
-    Example: bayesmig explain networks --survey my-survey/survey.toml
+    Example: bayesmig explain networks my-survey/survey.toml
     """
     from bayesmig.explanation.explain import explain as explain_theory
     from bayesmig.explanation.graph import graph as draw_theory
@@ -358,8 +361,11 @@ def explain(
             + " ask for different things",
             mend="ask one at a time",
         )
+    if codebook and survey:
+        raise QuestionError("two codebooks are given", mend="leave one of them out")
     spec = load_model(theory)
-    data = None if survey is None else read_survey(survey)
+    of = codebook or survey
+    data = None if of is None else read_survey(of)
     if graph or dot:
         drawn = draw_theory(spec, data)
         print(drawn.source if dot else drawn.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from textwrap import fill
@@ -197,7 +198,17 @@ def _shares_by(survey: Survey, role: str) -> pd.DataFrame:
     table = pd.concat([counts.sum(axis=1).rename("rows"), shares], axis=1)
     if survey.has("weight"):
         table = table.join(_weighted(survey, levels).add_prefix("weighted "))
-    return table.round(4).rename_axis(role).reset_index()
+    table = table.round(4).rename_axis(role).reset_index()
+    if pd.api.types.is_numeric_dtype(table[role]):
+        return table
+    order = sorted(range(len(table)), key=lambda k: _natural(table[role].iloc[k]))
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _natural(level: object) -> tuple[tuple[bool, int, str], ...]:
+    """Sorts numbers in names as numbers: 0, 1, 2, 10."""
+    parts = re.findall(r"\d+|\D+", str(level))
+    return tuple((not p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts)
 
 
 def _by_role(survey: Survey) -> dict[str, pd.DataFrame]:

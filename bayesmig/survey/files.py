@@ -489,7 +489,9 @@ def _inside(folder: Path) -> str:
 def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return f"the folder {path.parent} does not exist either; 'file' is relative to the codebook"
-    return nearest(path.name, sorted(p.name for p in path.parent.iterdir() if p.is_file()))
+    found = [p.name for p in path.parent.iterdir() if p.is_file()]
+    data = sorted(name for name in found if name.lower().endswith(FORMATS))
+    return nearest(path.name, data) if data else f"the folder {path.parent} holds no data file"
 
 
 def _encoding(options: FileOptions) -> str:

@@ -61,6 +61,7 @@ def test_a_survey_is_read_where_it_is_named(
     code, out, _ = call(arguments, monkeypatch, capsys)
     assert code == 0
     assert "(community of this survey)" in " ".join(out.split())
+    assert call(["explain", "networks", str(made.codebook)], monkeypatch, capsys)[1] == out
     code, out, _ = call([*arguments, "--graph"], monkeypatch, capsys)
     assert "origin (community)" in out
     code, out, _ = call([*arguments, "--json"], monkeypatch, capsys)
@@ -73,6 +74,8 @@ def test_a_survey_is_read_where_it_is_named(
         (["explain", "network"], "did you mean 'networks'"),
         (["explain", "nowhere.toml"], "does not exist"),
         (["explain", "networks", "--survey", "nowhere.toml"], "does not exist"),
+        (["explain", "networks", "nowhere.toml"], "does not exist"),
+        (["explain", "networks", "a.toml", "--survey", "b.toml"], "two codebooks"),
         (["explain", "networks", "--graph", "--latex"], "--latex and --graph"),
         (["models", "--mechanisms", "--schema", "model"], "one at a time"),
     ],

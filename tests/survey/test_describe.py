@@ -176,3 +176,13 @@ def test_warnings(name: str, change: Any, keys: dict[str, Any], text: str) -> No
 def test_effective_rows() -> None:
     assert effective_rows(pd.Series([1.0, 1.0, 1.0])) == pytest.approx(3)
     assert effective_rows(pd.Series([1.0, 0.0, 0.0])) == pytest.approx(1)
+
+
+def test_names_with_numbers_are_in_the_order_of_numbers() -> None:
+    frame = microdata()
+    named = frame.assign(place=[f"village {p}" for p in frame["place"]])
+    found = survey(named).describe().tables["shares by origin"]["origin"]
+    assert list(found) == [f"village {k}" for k in range(20)]
+    codes = frame.assign(place=frame["place"].astype(str))
+    found = survey(codes).describe().tables["shares by origin"]["origin"]
+    assert list(map(str, found)) == [str(k) for k in range(20)]

@@ -182,7 +182,7 @@ def _cut(write: Callable[[pd.DataFrame, Path], object]) -> Callable[[Path], obje
 
 
 FAULTS: list[tuple[str, str, Callable[[Path], object], FileOptions, str, str]] = [
-    ("missing", "no.csv", lambda p: None, FileOptions(), "does not exist", "none is known"),
+    ("missing", "no.csv", lambda p: None, FileOptions(), "does not exist", "holds no data file"),
     ("folder", "d.csv", lambda p: p.mkdir(), FileOptions(), "is a folder", "name a file"),
     ("empty", "e.csv", lambda p: p.touch(), FileOptions(), "is empty", "again"),
     ("only a header", "h.csv", lambda p: p.write_text("a,b\n"), FileOptions(), "no rows",
@@ -257,6 +257,13 @@ def test_missing_file_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SurveyError) as caught:
         read_header(tmp_path / "ilfs.csv", FileOptions())
     assert "ifls.csv" in caught.value.mend
+
+
+def test_missing_data_are_not_looked_for_in_the_codebook(tmp_path: Path) -> None:
+    (tmp_path / "people.toml").write_text("")
+    with pytest.raises(SurveyError) as caught:
+        read_header(tmp_path / "people.dta", FileOptions())
+    assert "holds no data file" in caught.value.mend and "people.toml" not in caught.value.mend
 
 
 def test_names_must_be_text() -> None:
