@@ -39,7 +39,7 @@ from bayesmig.errors import QuestionError, nearest
 from bayesmig.immobility import kept, unable
 from bayesmig.inference.shifts import alike, at_points
 from bayesmig.inference.stream import cell_averages, probability_blocks
-from bayesmig.posterior import INTERVAL, Posterior
+from bayesmig.posterior import INTERVAL, Posterior, require_posterior
 from bayesmig.predict import (
     Ask,
     Population,
@@ -62,6 +62,7 @@ from bayesmig.sensitivity import (
     UNKNOWN,
     WEAK,
     identified,
+    overlap_words,
     scaled_words,
 )
 from bayesmig.spec.askable import warnings_of
@@ -252,6 +253,7 @@ def test(
     that this is above 0 (below 0 for ``<``, outside the ROPE for ``!=``). The ROPE does
     not enter the probability of ``<`` and ``>``; its mass is reported beside it.
     """
+    require_posterior(posterior)
     hypotheses = _asked(posterior.design, name)
     ask = ask_about(
         posterior, newdata, None, wts, groups, prob, seed, allow_unconverged, population
@@ -921,7 +923,7 @@ def _owed_to_the_prior(part: pd.Series, parts: int) -> str:
         return f"{of} rests on {part['rests_on']}, of which the data tell {little}"
     if part["identification"] == LEANS:
         return f"the prior has a say in {of}: data are few, or at odds with it ({scaled})"
-    shared = "" if np.isnan(part["overlap"]) else f"overlap {part['overlap']:.2f} of 1, "
+    shared = "" if np.isnan(part["overlap"]) else f"overlap {overlap_words(part['overlap'])} of 1, "
     return f"the data added little to what the prior says of {of} ({shared}{scaled})"
 
 
@@ -955,7 +957,8 @@ def _lines_of(part: pd.Series) -> Iterator[tuple[str, str]]:
     rope = f"; within ±{part['rope']:g}: {_or_none(part['rope_mass'])}" if part["rope"] else ""
     yield "estimand", f"{numbers}; holds: {_or_none(part['probability'])}{rope}"
     if part["identification"] or np.isnan(part["likelihood_sensitivity"]):
-        of = "" if np.isnan(part["overlap"]) else f"overlap with the prior {part['overlap']:.2f}; "
+        shared = part["overlap"]
+        of = "" if np.isnan(shared) else f"overlap with the prior {overlap_words(shared)}; "
         scaled = scaled_words(part["prior_sensitivity"], part["likelihood_sensitivity"])
         rests = f"rests on {part['rests_on']}; " if part["rests_on"] else ""
         yield "", f"{part['identification'] or 'the data say it'}: {rests}{of}{scaled}"

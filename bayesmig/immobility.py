@@ -18,7 +18,7 @@ import pandas as pd
 from bayesmig.changes import Groups
 from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.errors import QuestionError
-from bayesmig.posterior import INTERVAL, Posterior
+from bayesmig.posterior import INTERVAL, Posterior, require_posterior
 from bayesmig.predict import (
     Ask,
     Effect,
@@ -78,6 +78,7 @@ def stayers(
     ConvergenceError, DesignError
         As for `bayesmig.predict.predictions`.
     """
+    require_posterior(posterior)
     if posterior.spec.consideration is None:
         raise QuestionError(
             f"the theory {posterior.spec.name!r} does not tell what is feasible from what is "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from bayesmig.errors import QuestionError, SurveyError, nearest
 from bayesmig.hypotheses import test, verdict_of
 from bayesmig.inference.routes import fit
-from bayesmig.posterior import INTERVAL, Posterior, labelled_draws, summarise
+from bayesmig.posterior import INTERVAL, Posterior, each_once, labelled_draws, summarise
 from bayesmig.predict import Effect, summaries
 from bayesmig.sensitivity import ORDER
 from bayesmig.spec.model import ModelSpec
@@ -150,7 +151,7 @@ class Imputed:
             for p in self.posteriors
         ]
         rows = []
-        for name in named[0]:
+        for name in compress(named[0], each_once(named[0])):
             each = [of[name] for of in named]
             if np.ptp(np.concatenate(each)) > 0:
                 between = _between([of[..., None] for of in each])[0]

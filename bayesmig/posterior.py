@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -342,7 +342,7 @@ class Posterior:
         Returns
         -------
         DataFrame
-            One row per parameter that varies. Its ``attrs`` say under ``weights`` what was done
+            One row per parameter that varies; a correlation is there once. Its ``attrs`` say under ``weights`` what was done
             with weights, and of a preview under ``convergence`` that it is one. Of a
             pseudo-posterior ``design_effect`` is what the correction for the sampling design
             multiplied the variance by (of a scale's logarithm, and of a correlation's free
@@ -350,6 +350,7 @@ class Posterior:
         """
         table = self.data["diagnostics"].to_dataset()[["r_hat", "ess_bulk", "ess_tail"]]
         frame = table.to_dataframe().reset_index()
+        frame = frame[each_once(frame["parameter"])]
         if not effects:
             frame = frame[~frame["parameter"].str.startswith(OF_GROUPS)]
         values = dict(labelled_draws(self.draws))
@@ -403,6 +404,29 @@ class Posterior:
         }
         write_aside(path, lambda aside: tree.to_netcdf(aside, engine="h5netcdf"))
         return path
+
+
+def require_posterior(given: object) -> None:
+    """Refuse to ask anything of what is no posterior.
+
+    Raises
+    ------
+    QuestionError
+        Always then.
+    """
+    if not isinstance(given, Posterior):
+        raise QuestionError(
+            f"the question is put to a {type(given).__name__}, not to a posterior",
+            where="the first argument",
+            mend="give what bm.fit or bm.load returns",
+        )
+
+
+def each_once(names: Iterable[str]) -> np.ndarray:
+    """Which names to list, so that a correlation matrix has what is below its diagonal."""
+    of = list(map(str, names))
+    at = {name: k for k, name in enumerate(of)}
+    return np.array([at.get(_other_side(name), k) <= k for k, name in enumerate(of)], dtype=bool)
 
 
 def _other_side(name: str) -> str:

@@ -42,7 +42,7 @@ from bayesmig.inference.stream import (
     digits_would_show,
     log_likelihood_blocks,
 )
-from bayesmig.posterior import INTERVAL, Posterior, hdi
+from bayesmig.posterior import INTERVAL, Posterior, hdi, require_posterior
 from bayesmig.survey.population import weigh_to
 from bayesmig.survey.redrawing import Averages, Redrawing
 
@@ -433,6 +433,7 @@ def ask_about(
     total: bool = False,
 ) -> Ask:
     """Check the arguments that all questions share."""
+    require_posterior(posterior)
     posterior.require_convergence(allow_unconverged)
     _check_groups(posterior, groups)
     if not is_number(prob) or not 0 < prob < 1:

@@ -211,9 +211,26 @@ def scaled_words(prior: float, likelihood: float) -> str:
     to_likelihood = (
         "that to the likelihood lost in the noise of many groups' effects"
         if np.isnan(likelihood)
-        else f"{likelihood:.2f} to the likelihood"
+        else f"{_beside(likelihood, SENSITIVE)} to the likelihood"
     )
-    return f"power-scaling sensitivity {prior:.2f} to the prior, {to_likelihood}"
+    return f"power-scaling sensitivity {_beside(prior, SENSITIVE)} to the prior, {to_likelihood}"
+
+
+def overlap_words(shared: float) -> str:
+    """An overlap as a number that says on which side of the threshold it is."""
+    return _beside(shared, OVERLAP)
+
+
+def _beside(value: float, threshold: float) -> str:
+    return f"{value:.{digits_beside(value, threshold)}f}"
+
+
+def digits_beside(value: float, threshold: float) -> int:
+    """Decimals, two to five, that keep a number from being rounded onto a threshold."""
+    for digits in range(2, 5):
+        if round(value, digits) != round(threshold, digits) or value == threshold:
+            return digits
+    return 5
 
 
 def overlap(one: Array, other: Array) -> float:

@@ -32,12 +32,13 @@ from bayesmig.checks import check
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import BayesmigError, QuestionError, SpecError, StudyError, nearest
 from bayesmig.hypotheses import test, validate_hypotheses
+from bayesmig.inference.compiled import nothing_compiled
 from bayesmig.inference.routes import fit, plan_fit
 from bayesmig.inference.sample import package_versions, sources_hash
 from bayesmig.model_comparison import check_question, compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
 from bayesmig.posterior import SCHEMA as POSTERIOR_SCHEMA
-from bayesmig.posterior import Posterior, load, write_aside
+from bayesmig.posterior import Posterior, each_once, load, write_aside
 from bayesmig.predict import (
     Population,
     comparisons,
@@ -555,6 +556,7 @@ class _Run:
         def tell(task: str, done: int, total: int, note: str = "") -> None:
             self.progress(f"{name}: {task}", done, total, note)
 
+        compiled = nothing_compiled()
         posterior = fit(
             self.plan.theories[name],
             self.plan.survey,
@@ -583,12 +585,13 @@ class _Run:
                 ],
                 "problems": list(posterior.problems()),
                 "provenance": asdict(provenance),
+                "compiled": compiled,
             },
         )
         diagnostics = posterior.data["diagnostics"].to_dataset()
         convergence = {
             "theory": name,
-            "parameters": diagnostics.sizes["parameter"],
+            "parameters": int(each_once(diagnostics["parameter"].to_numpy()).sum()),
             "r_hat_max": float(diagnostics["r_hat"].max()),
             "ess_bulk_min": float(diagnostics["ess_bulk"].min()),
             "ess_tail_min": float(diagnostics["ess_tail"].min()),

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import bayesmig as bm
 from bayesmig.design.design import build_design
-from bayesmig.errors import ConvergenceError, PosteriorError
+from bayesmig.errors import ConvergenceError, PosteriorError, QuestionError
 from bayesmig.posterior import (
     SCHEMA,
     Posterior,
@@ -487,7 +488,10 @@ def test_the_summary_has_a_row_per_parameter(posterior: Posterior) -> None:
     assert list(short.columns) == [
         "parameter", "mean", "sd", "lower", "upper", "r_hat", "ess_bulk", "ess_tail",
     ]  # fmt: skip
-    assert len(short) == 8 + 2 + 2  # two correlations, equal to each other
+    assert len(short) == 8 + 2 + 1  # a correlation is there once
+    assert [p for p in short["parameter"] if p.startswith("corr_")] == [
+        "corr_origin[asc:international, asc:internal]"
+    ]
     assert len(long) == len(short) + 24
     assert "beta[education, international]" in set(short["parameter"])
     assert "u_origin[o03, internal, asc]" in set(long["parameter"])
@@ -501,3 +505,22 @@ def test_draws_are_labelled_one_by_one(posterior: Posterior) -> None:
     chosen = posterior.draws["beta"].sel(coefficient="wealth", nonbase="internal")
     np.testing.assert_array_equal(named["beta[wealth, internal]"], chosen)
     assert all(v.shape == (4, 250) for v in named.values())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda given: bm.test(given, "networks_pull"),
+        bm.check,
+        bm.predictions,
+        lambda given: bm.comparisons(given, "female"),
+        lambda given: bm.slopes(given, "wealth"),
+        bm.levels,
+        bm.stayers,
+        lambda given: bm.counterfactual(given, "network_cut"),
+    ],
+)
+@pytest.mark.parametrize("given", [None, "networks"])
+def test_what_is_no_posterior_is_asked_nothing(ask: Callable[[Any], Any], given: Any) -> None:
+    with pytest.raises(QuestionError, match="not to a posterior"):
+        ask(given)

@@ -26,7 +26,7 @@ from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError
 from bayesmig.inference.stream import mean_probabilities
-from bayesmig.posterior import Posterior
+from bayesmig.posterior import Posterior, require_posterior
 from bayesmig.predict import prepare
 
 Array = NDArray[np.float64]
@@ -113,6 +113,7 @@ def check(
     QuestionError
         Where an argument does not apply.
     """
+    require_posterior(posterior)
     posterior.refuse_choice_sample("checks against the sample")
     n_draws = _draws(posterior, draws)
     _check_seed(seed)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmig.checks.result import CheckResult, tabled
-from bayesmig.posterior import MAX_R_HAT, MIN_ESS, Posterior
+from bayesmig.posterior import MAX_R_HAT, MIN_ESS, Posterior, each_once
 
 #: Parameters listed at most.
 _SHOWN = 20
@@ -34,6 +34,7 @@ def convergence(posterior: Posterior) -> CheckResult:
     """
     data = posterior.data["diagnostics"].to_dataset()
     frame = data[["r_hat", "ess_bulk", "ess_tail"]].to_dataframe().reset_index()
+    frame = frame[each_once(frame["parameter"])]
     worst = _badness(frame).sort_values(ascending=False, kind="stable")
     table = frame.loc[worst.index[:_SHOWN]].reset_index(drop=True)
     table["passed"] = _badness(table) <= 1

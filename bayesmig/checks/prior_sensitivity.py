@@ -20,6 +20,7 @@ from bayesmig.sensitivity import (
     UNKNOWN,
     WEAK,
     identification,
+    overlap_words,
     scaled_words,
 )
 
@@ -158,7 +159,7 @@ def _named(table: pd.DataFrame, word: str) -> str:
         return ""
     columns = ["parameter", "overlap", "prior_sensitivity", "likelihood_sensitivity"]
     named = [
-        f"{name} (overlap {overlap:.2f}, {scaled_words(prior, likelihood)})"
+        f"{name} (overlap {overlap_words(overlap)}, {scaled_words(prior, likelihood)})"
         for name, overlap, prior, likelihood in flagged[columns].head(NAMED).to_numpy().tolist()
     ]
     more = f" and {len(flagged) - NAMED:,} more" if len(flagged) > NAMED else ""

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from bayesmig.plots.forest import forest, frame_rows, rows_of
 from bayesmig.plots.numbers import number
@@ -36,6 +37,8 @@ _DIVERGING = LinearSegmentedColormap.from_list("house", ["#B35806", "#ffffff", "
 STANDARD = Scale(1, "SD of replicates")
 REPLICATES = "95 % of replicates"
 _ALARM = 0.05
+#: Letters of labels side by side below all panels of a heat map.
+_ACROSS = 110
 #: Panels of one figure of ranks.
 MOST_CURVES = 12
 
@@ -133,7 +136,7 @@ def crossed_plot(
     names = [a for a in names if (table["alternative"].astype(str) == a).any()]
     down, across = (list(dict.fromkeys(cells[c])) for c in ("row", "column"))
     known, largest = looks(names), max(100 * float(cells["gap"].abs().max()), 1e-9)
-    height = 1.75 + max(0.34 * len(down), 0.9)
+    height = 1.95 + max(0.34 * len(down), 0.9)
     figure = drawing(WIDTH, height, title or f"Shares by {first} and {second}: observed − expected")
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
@@ -144,7 +147,12 @@ def crossed_plot(
         _gaps_panel(ax, 100 * grid, far.reindex(down)[across], largest)
         ax.set_title(name, color=known[name].color)
         ax.set_xlabel(second)
-        ax.set_xticks(range(len(across)), [wrapped(a, 9) for a in across], fontsize=7.5)
+        # Words stand upright where they would run into each other side by side.
+        texts = [wrapped(a, 9) for a in across]
+        longest = max(len(line) for text in texts for line in text.split("\n"))
+        upright = longest * len(across) * len(names) > _ACROSS
+        texts = [wrapped(a, 18) for a in across] if upright else texts
+        ax.set_xticks(range(len(across)), texts, fontsize=7.5, rotation=90 if upright else 0)
         ax.set_yticks(range(len(down)), [wrapped(d, 16) for d in down] if not i else [])
         if not i:
             ax.set_ylabel(first)
@@ -162,7 +170,11 @@ def _gaps_panel(ax: Axes, gaps: pd.DataFrame, far: pd.DataFrame, largest: float)
     outside = far.to_numpy(dtype=float) > 0
     for (y, x), gap in np.ndenumerate(gaps.to_numpy(dtype=float)):
         if np.isfinite(gap):
-            is_far = bool(outside[y, x])
+            if outside[y, x]:
+                # A frame is seen on every colour.
+                frame = Rectangle((x - 0.44, y - 0.44), 0.88, 0.88, fill=False)
+                frame.set(edgecolor=INK, linewidth=1.4)
+                ax.add_patch(frame)
             ax.text(
                 x,
                 y,
@@ -170,8 +182,7 @@ def _gaps_panel(ax: Axes, gaps: pd.DataFrame, far: pd.DataFrame, largest: float)
                 ha="center",
                 va="center",
                 fontsize=8,
-                fontweight="bold" if is_far else "normal",
-                color="white" if abs(gap) > 0.7 * largest else INK if is_far else SOFT,
+                color="white" if abs(gap) > 0.7 * largest else INK,
             )
     for side in ax.spines.values():
         side.set_visible(False)
@@ -326,7 +337,7 @@ def rehearsal_plot(
             if not row["worlds"]:
                 side.text(0, y, "no such truth was drawn", fontsize=8, va="center", color=SOFT)
                 continue
-            for x, what in ((0.0, "rightly"), (0.42, "wrongly")):
+            for x, what in ((0.0, "rightly"), (0.47, "wrongly")):
                 side.text(x, y, _of_worlds(row, what), fontsize=8, va="center")
             side.text(1.0, y, f"{row['worlds']:,}", fontsize=8, va="center", ha="right")
     for at in (0.05, 0.95):
@@ -339,7 +350,7 @@ def rehearsal_plot(
     side.set_ylim(rows.height, 0)
     for x, where, text in (
         (0.0, "left", "rightly"),
-        (0.42, "left", "wrongly"),
+        (0.47, "left", "wrongly"),
         (1.0, "right", "of"),
     ):
         side.text(x, 0, text, fontsize=8.5, color=SOFT, ha=where, va="bottom", fontweight="bold")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 
 from bayesmig.plots.numbers import MISSING
@@ -117,7 +118,7 @@ def forest(
     body = rows.height + 0.75
     figure = drawing(WIDTH, 0.75 + bands * body, title)
     grid = figure.add_gridspec(1 + bands, across, height_ratios=[0.22, *[body] * bands])
-    _key(figure.add_subplot(grid[0, :]), scale, interval, point, other)
+    _key(figure.add_subplot(grid[0, :]), [known[a] for a in shown], scale, interval, point, other)
     for i, name in enumerate(shown):
         ax = figure.add_subplot(grid[1 + i // across, i % across])
         part = table[table["alternative"].astype(str) == name]
@@ -202,14 +203,21 @@ def frame_rows(ax: Axes, rows: Rows, *, labels: bool) -> None:
         tick.set_fontweight("bold" if label is None else "normal")
 
 
-def _key(ax: Axes, scale: Scale, interval: str, point: str, other: str) -> None:
-    """Say what the strokes are, in one line."""
+def _key(
+    ax: Axes, shown: Sequence[Look], scale: Scale, interval: str, point: str, other: str
+) -> None:
+    """Say what the strokes are, in one line, with the marks of all panels."""
     plain(ax)
-    dot: dict[str, Any] = {"color": SOFT, "marker": "o", "markersize": 5.5, "markeredgewidth": 1.3}
-    handles = [Line2D([], [], linewidth=1.6, label=f"{point}, {interval}", **dot)]
+    size: dict[str, Any] = {"markersize": 5.5, "markeredgewidth": 1.3, "linewidth": 1.6}
+    marks = [Line2D([], [], color=a.color, marker=a.marker, **size) for a in shown]
+    handles: list[Any] = [tuple(marks)]
+    labels = [f"{point}, {interval}"]
     if scale.reference is not None:
-        hollow = f"interval includes {scale.reference:g}"
-        handles.append(Line2D([], [], markerfacecolor="white", linewidth=1.6, label=hollow, **dot))
+        hollow = [Line2D([], [], color=a.color, marker=a.marker, **size) for a in shown]
+        for mark in hollow:
+            mark.set_markerfacecolor("white")
+        handles.append(tuple(hollow))
+        labels.append(f"interval includes {scale.reference:g}")
     if other:
         stroke: dict[str, Any] = {
             "marker": "|",
@@ -217,15 +225,18 @@ def _key(ax: Axes, scale: Scale, interval: str, point: str, other: str) -> None:
             "markeredgewidth": 1.5,
             "linestyle": "",
         }
-        handles.append(Line2D([], [], color=INK, label=other, **stroke))
+        handles.append(Line2D([], [], color=INK, **stroke))
+        labels.append(other)
     ax.legend(
-        handles=handles,
+        handles,
+        labels,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0.3)},
         loc="center left",
         ncols=len(handles),
         bbox_to_anchor=(0.0, 0.5),
         borderpad=0.0,
         borderaxespad=0.0,
-        handlelength=2.2,
+        handlelength=max(1.7 * min(len(shown), 4), 2.2),
         columnspacing=2.0,
         labelcolor=SOFT,
     )

@@ -116,10 +116,16 @@ def html_table(
     layout
         Heading -> what stands in the column (a column, or a function of a row) and how
         it is written; ``None`` writes text as it is. Columns with a writer are numbers.
+        Columns of text that say nothing in any row are left out.
     caption, source, folded
         As for `HtmlTable`.
     """
     records: Sequence[Mapping[Any, Any]] = table.to_dict("records")
+    layout = {
+        heading: (what, write)
+        for heading, (what, write) in layout.items()
+        if write or not records or any(_cell(record, what, None) != "" for record in records)
+    }
     rows = tuple(
         tuple(_cell(record, what, write) for what, write in layout.values()) for record in records
     )

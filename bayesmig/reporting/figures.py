@@ -48,10 +48,31 @@ class Numbered:
 
 def notes_of(header: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The parts of a header that belong under a figure."""
-    return tuple((k, v) for k, v in header.items() if v and k not in _SAID)
+    said = ((k, _each_once(v)) for k, v in header.items() if k not in _SAID)
+    return tuple((k, v) for k, v in said if v)
 
 
-def chunks(table: pd.DataFrame, by: str, lines: str) -> Iterator[pd.DataFrame]:
+def _each_once(note: str) -> str:
+    """A note without the parts that it has said, or that begin another of its parts."""
+    parts = list(dict.fromkeys(note.split("; ")))
+    begun = (part for part in parts if any(p != part and p.startswith(part + ",") for p in parts))
+    left = set(begun)
+    return "; ".join(part for part in parts if part not in left)
+
+
+def evenly(table: pd.DataFrame, by: str, lines: str) -> list[pd.DataFrame]:
+    """As `chunks`, and no part much longer than the others."""
+    fewest = list(chunks(table, by, lines))
+    for most in range(1, MOST_LINES):
+        parts = list(chunks(table, by, lines, most))
+        if len(parts) <= len(fewest):
+            return parts
+    return fewest
+
+
+def chunks(
+    table: pd.DataFrame, by: str, lines: str, most: int = MOST_LINES
+) -> Iterator[pd.DataFrame]:
     """Parts of a table for one figure each; what shares ``by`` stays together if it can.
 
     Parameters
@@ -60,13 +81,15 @@ def chunks(table: pd.DataFrame, by: str, lines: str) -> Iterator[pd.DataFrame]:
         With one line of the figure per value of ``lines`` within ``by``.
     by, lines
         Columns.
+    most
+        Lines of a part, unless what shares ``by`` has more.
     """
     chosen: list[pd.DataFrame] = []
     height = 0
     for _, group in table.groupby(by, sort=False):
         for part in _slices(group, lines):
             needed = part[lines].nunique() + 1
-            if chosen and height + needed > MOST_LINES:
+            if chosen and height + needed > most:
                 yield pd.concat(chosen)
                 chosen, height = [], 0
             chosen.append(part)

@@ -274,7 +274,7 @@ def _of_alternative(study: StudyFolder, table: pd.DataFrame, alternative: str) -
     if len(strong) > MOST_NAMED:
         said.append(Markup("{} more have a clear sign").format(len(strong) - MOST_NAMED))
     if unclear := [code(v) for v in dict.fromkeys(part[~clear]["variable"])]:
-        said.append(Markup("sign unclear for {}").format(listed(unclear)))
+        said.append(Markup("the sign is unclear for {}").format(listed(unclear)))
     return Markup("<strong>{}</strong>{}: {}.").format(
         alternative, _predicted(study, alternative), Markup("; ").join(said)
     )
@@ -287,7 +287,7 @@ def _ways(study: StudyFolder, strong: pd.DataFrame) -> list[Markup]:
     for word, sign in (("more", 1), ("less", -1)):
         named = [_difference(study, row) for row in rows if sign * row["estimate"] > 0]
         if named:
-            said.append(Markup("{} probable with {}").format(word, listed(named)))
+            said.append(Markup("it is {} probable with {}").format(word, listed(named)))
     return said
 
 

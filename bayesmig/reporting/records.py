@@ -118,6 +118,7 @@ class _Theory(_Read):
     warnings: list[str]
     problems: list[str]
     provenance: Provenance
+    compiled: bool = False
 
 
 class _Scenario(_Read):

@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from bayesmig.plots.numbers import MISSING, digits_for, number
+from bayesmig.sensitivity import OVERLAP, SENSITIVE, digits_beside
 
 SPACE = "\u00a0"
 """One that no line breaks at."""
@@ -66,6 +67,16 @@ def standing(value: Any, identified: str = "") -> str:
     return f"{word} with the prior's help" if identified == LEANS else word
 
 
+def beside_overlap(value: Any) -> str:
+    """An overlap with the prior, never rounded onto the threshold that it is held to."""
+    return number(value, digits_beside(float(value), OVERLAP))
+
+
+def beside_sensitive(value: Any) -> str:
+    """A sensitivity, never rounded onto the threshold that it is held to."""
+    return number(value, digits_beside(float(value), SENSITIVE))
+
+
 def bracket(lower: Any, upper: Any, digits: int) -> str:
     """An interval."""
     return f"[{number(lower, digits)},{SPACE}{number(upper, digits)}]"
@@ -111,12 +122,15 @@ STANDINGS = (
     *("weakly identified", "undecided", "undecided and weakly identified"),
     *("cannot be asked", "cannot be computed"),
 )
+#: Verdicts with more letters may be broken between words.
+_LONG_BADGE = 17
 _GOOD, _BAD = ("passed", "supported"), ("failed", "contradicted")
 
 
 def badge(word: str) -> Markup:
     """A verdict, coloured."""
     kind = "good" if word in _GOOD else "bad" if word in _BAD else "open"
+    kind += " long" if len(word) > _LONG_BADGE else ""
     return Markup('<span class="badge {}">{}</span>').format(kind, word)
 
 
@@ -137,8 +151,17 @@ def seconds(value: Any) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def verdict(passed: Any) -> str:
-    """``passed``, ``failed`` or ``not asked``, from a truth value or that word."""
+def verdict(passed: Any, text: Any = "") -> str:
+    """``passed``, ``failed`` or ``not asked``, from a truth value or that word.
+
+    ``text``: what was found, where that is known: what was computed and is not judged was
+    asked.
+    """
+    word = _verdict(passed)
+    return "not judged" if word == "not asked" and str(text).startswith("Not judged") else word
+
+
+def _verdict(passed: Any) -> str:
     if passed is None or (isinstance(passed, float) and np.isnan(passed)):
         return "not asked"
     word = str(passed).lower()

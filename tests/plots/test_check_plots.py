@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from bayesmig import plots
 from bayesmig.checks import CheckResult, check
@@ -88,6 +90,48 @@ def test_dispersion_and_space(results: dict[str, CheckResult]) -> None:
             results[kind].table, group=None, label=label, standardised=True, title="Origins"
         )
         assert not collisions(figure)
+
+
+def test_labels_of_many_cells_stay_apart_and_far_cells_are_framed() -> None:
+    edges = ["-2.83 to -0.887", "-0.887 to -0.323", "-0.323 to 0.199", "0.199 to 0.849"]
+    levels = [f"{a} × {b}" for a in edges for b in [*edges, "0.849 to 3.73"]]
+    table = pd.DataFrame(
+        [
+            {
+                "by": "education × wealth",
+                "level": level,
+                "alternative": a,
+                "observed": 0.2 + 0.01 * i,
+            }
+            for i, level in enumerate(levels)
+            for a in ("stay", "internal", "international")
+        ]
+    ).assign(predicted=0.3, lower=0.1, upper=0.35)
+    figure = plots.crossed_plot(table)
+    assert not collisions(figure)
+    outside = (table["observed"] > 0.35).sum()
+    frames = [p for ax in figure.axes for p in ax.patches if isinstance(p, Rectangle)]
+    assert len(frames) == outside > 0
+
+
+def test_the_key_shows_the_marks_of_the_panels(results: dict[str, CheckResult]) -> None:
+    figure = plots.battery_plot(
+        results["origin_dispersion"].table,
+        group=None,
+        label="statistic",
+        standardised=True,
+        title="Origins",
+    )
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    marks = {line.get_marker() for line in legend.findobj(Line2D)}
+    panels = {
+        line.get_marker()
+        for ax in figure.axes[1:]
+        for line in ax.lines
+        if line.get_marker() != "None"
+    }
+    assert panels <= marks
 
 
 def test_a_rehearsal_shows_both_truths() -> None:

@@ -8,9 +8,16 @@ import pandas as pd
 import pytest
 
 from bayesmig.explanation.claims import spelled_out
-from bayesmig.reporting.blocks import HtmlTable, Prose
+from bayesmig.reporting.blocks import HtmlTable, Layout, Prose, html_table
 from bayesmig.reporting.cautions import cautions
-from bayesmig.reporting.figures import MOST_LINES, Numbered, chunks, wanted_breakdowns
+from bayesmig.reporting.figures import (
+    MOST_LINES,
+    Numbered,
+    chunks,
+    evenly,
+    notes_of,
+    wanted_breakdowns,
+)
 from bayesmig.reporting.findings import findings, separation
 from bayesmig.reporting.folder import StudyFolder, read_folder
 from bayesmig.reporting.networks import families
@@ -18,6 +25,8 @@ from bayesmig.reporting.readings import reading
 from bayesmig.reporting.render import render
 from bayesmig.reporting.sections import evidence, scenarios
 from bayesmig.reporting.words import (
+    beside_overlap,
+    beside_sensitive,
     count,
     listed,
     percent,
@@ -27,6 +36,7 @@ from bayesmig.reporting.words import (
     standing,
     verdict,
 )
+from bayesmig.sensitivity import scaled_words
 from bayesmig.spec.library import load_model, model_names
 from tests.reporting.pages import Page
 from tests.reporting.studyfolder import write_study
@@ -161,7 +171,7 @@ def test_findings_say_the_numbers(study: StudyFolder) -> None:
         "less probable with <code>female</code> 0 → 1 (1 for women, 0 for men; −1.12 ["
         in said["Who chooses what"]
     )
-    assert "sign unclear for <code>education</code>" in said["Who chooses what"]
+    assert "the sign is unclear for <code>education</code>" in said["Who chooses what"]
     assert "<strong>stay</strong>" not in said["Who chooses what"]
     assert (
         "other network <code>network_international</code> (−0.52" in said["Networks, own and other"]
@@ -401,6 +411,67 @@ def test_chunks_hold_what_a_page_holds() -> None:
     assert all(len(part) + part["by"].nunique() <= MOST_LINES for part in parts)
     assert [set(part["by"]) for part in parts[:2]] == [{"a"}, {"b"}]
     assert list(chunks(table.iloc[:0], "by", "level")) == []
+
+
+def test_parts_of_a_figure_are_of_like_length() -> None:
+    table = pd.DataFrame({"by": [f"h{i}" for i in range(17)], "level": "one"})
+    assert [len(part) for part in chunks(table, "by", "level")] == [17]
+    longer = pd.DataFrame({"by": [f"h{i}" for i in range(18)], "level": "one"})
+    assert [len(part) for part in chunks(longer, "by", "level")] == [17, 1]
+    assert [len(part) for part in evenly(longer, "by", "level")] == [9, 9]
+    assert evenly(table.iloc[:0], "by", "level") == []
+
+
+def test_a_note_says_each_thing_once() -> None:
+    support = "wealth +1: 5 % outside; age +1: 2 % outside; wealth +1: 5 % outside"
+    unit = "left minus right; left minus right, or of log odds"
+    assert notes_of({"support": support, "unit": unit}) == (
+        ("support", "wealth +1: 5 % outside; age +1: 2 % outside"),
+        ("unit", "left minus right, or of log odds"),
+    )
+
+
+def test_columns_that_say_nothing_are_left_out() -> None:
+    layout: Layout = {"Name": ("name", None), "Said": ("said", None), "n": ("n", str)}
+    table = pd.DataFrame({"name": ["a", "b"], "said": ["", ""], "n": [1, 2]})
+    assert [h for h, _ in html_table(table, layout, "").columns] == ["Name", "n"]
+    some = html_table(table.assign(said=["", "so"]), layout, "")
+    assert [h for h, _ in some.columns] == ["Name", "Said", "n"]
+    assert [h for h, _ in html_table(table.iloc[:0], layout, "").columns] == ["Name", "Said", "n"]
+
+
+def test_numbers_are_not_rounded_onto_their_threshold() -> None:
+    told = {0.05: "0.05", 0.0496: "0.0496", 0.0512: "0.051", 0.12: "0.12", 0.049: "0.049"}
+    assert {value: beside_sensitive(value) for value in told} == told
+    assert [beside_overlap(v) for v in (0.699, 0.7, 0.71)] == ["0.699", "0.70", "0.71"]
+    assert "0.0496 to the prior, 0.051 to the likelihood" in scaled_words(0.0496, 0.0512)
+    assert beside_sensitive(float("nan")) == "n/a"
+
+
+def test_counts_of_a_fit_have_no_decimals_and_compilation_is_told(study: StudyFolder) -> None:
+    first, *others = study.results["theories"]
+    numbers = {"proposals": 4000.0, "pareto_k": 0.4098}
+    once = {**first, "compiled": True, "provenance": {**first["provenance"], "numbers": numbers}}
+    page = render(with_results(study, theories=[once, *others]))
+    assert "proposals 4,000, pareto k 0.41" in page
+    told = f"The time of <code>{first['name']}</code> is in large part that of compiling"
+    assert told in page and "machine code was compiled in it" in page
+    assert "of compiling machine code" not in render(study)
+
+
+def test_failures_are_the_first_of_all_checks(study: StudyFolder) -> None:
+    table = study.tables["checks"].assign(passed="passed")
+    table.loc[table.index[-1], "passed"] = "failed"
+    page = render(with_table(study, checks=table))
+    rows = page.split("All checks, failures first")[-1].split("<tr>")
+    assert ">failed<" in rows[2] and ">failed<" not in rows[3]
+
+
+def test_what_is_not_judged_was_asked() -> None:
+    assert verdict(None, "Not judged: effects of origins rest upon their rows.") == "not judged"
+    assert verdict("not asked", "Not judged: so.") == "not judged"
+    assert verdict(None, "Not asked: none.") == "not asked"
+    assert verdict("failed", "Not judged") == "failed"
 
 
 def test_ratios_without_a_mean_are_noted_not_told(study: StudyFolder) -> None:

@@ -13,7 +13,17 @@ from bayesmig.plots.numbers import number, probability
 from bayesmig.reporting.blocks import Block, Heading, Layout, absent, html_table, prose
 from bayesmig.reporting.figures import Numbered, chunks, wanted_breakdowns
 from bayesmig.reporting.folder import StudyFolder
-from bayesmig.reporting.words import badge, bracket, code, count, seconds, verdict
+from bayesmig.reporting.words import (
+    badge,
+    beside_overlap,
+    beside_sensitive,
+    bracket,
+    code,
+    count,
+    listed,
+    seconds,
+    verdict,
+)
 
 #: Figures of breakdowns; all of them are in the table.
 MOST_FIGURES = 2
@@ -31,10 +41,13 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         layout: Layout = {
             "Theory": ("theory", None),
             "Check": ("check", None),
-            "Result": (lambda row: badge(verdict(row["passed"])), None),
+            "Result": (lambda row: badge(verdict(row["passed"], row["text"])), None),
             "What was found": ("text", None),
         }
-        yield html_table(study.table("checks"), layout, "All checks", source="checks")
+        table = study.table("checks")
+        failed = table["passed"].map(verdict) == "failed"
+        table = pd.concat([table[failed], table[~failed]])
+        yield html_table(table, layout, "All checks, failures first", source="checks")
     else:
         yield absent("The study holds no table of checks.")
     yield from _convergence(study, figures)
@@ -67,6 +80,7 @@ def _convergence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     )
     layout: Layout = {
         "Theory": ("theory", None),
+        "Result": (lambda row: badge(verdict(row["passed"])), None),
         "Parameters": ("parameters", count),
         "R-hat, largest": ("r_hat_max", lambda v: number(v, 4)),
         "Bulk ESS, least": ("ess_bulk_min", lambda v: number(v, 0)),
@@ -75,9 +89,14 @@ def _convergence(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "E-BFMI, least": ("bfmi_min", number),
         "Pareto k": ("pareto_k", number),
         "Sampling": ("seconds", seconds),
-        "Result": (lambda row: badge(verdict(row["passed"])), None),
     }
     yield html_table(table, layout, "Convergence by theory", source="convergence")
+    if compiled := [code(t.get("name")) for t in study.theories if t.get("compiled")]:
+        yield prose(
+            "The time of {} is in large part that of compiling machine code, which an "
+            "installation does once.",
+            listed(compiled),
+        )
 
 
 def _shaded(convergence: pd.DataFrame, parameters: pd.DataFrame | None) -> str:
@@ -140,7 +159,7 @@ def _crossed(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
             plots.crossed_plot(table[table["by"] == by], alternatives=study.alternatives),
             Markup(
                 "Observed minus predicted shares in the cells of two columns under {}, in "
-                "percentage points. Bold: outside of the central 95 % of replicated surveys. "
+                "percentage points. Framed: outside of the central 95 % of replicated surveys. "
                 "Drawn are pairs that fail, or the one that comes closest to it. Where neither "
                 "column fails alone, a product of the two is left out."
             ).format(code(study.main)),
@@ -302,6 +321,7 @@ def _clustering(study: StudyFolder) -> Iterator[Block]:
         "Gap in replicated surveys": ("predicted", _points),
         "95 % of them": (lambda r: bracket(100 * r["lower"], 100 * r["upper"], 2), str),
         "p-value": ("p_value", probability),
+        "Adjusted": ("p_adjusted", probability),
         "Fitted": (lambda r: "yes" if r.get("fitted") else "no", None),
     }
     caption = Markup("Are choices within groups more alike than {} says? Percentage points").format(
@@ -380,9 +400,9 @@ def _sensitivity(study: StudyFolder) -> Iterator[Block]:
         return
     layout: Layout = {
         "Parameter": ("parameter", None),
-        "Overlap with the prior": ("overlap", number),
-        "Sensitivity to the prior": ("prior_sensitivity", number),
-        "Sensitivity to the likelihood": ("likelihood_sensitivity", number),
+        "Overlap with the prior": ("overlap", beside_overlap),
+        "Sensitivity to the prior": ("prior_sensitivity", beside_sensitive),
+        "Sensitivity to the likelihood": ("likelihood_sensitivity", beside_sensitive),
         "Prior and data": ("identification", None),
     }
     yield Heading("What the prior says of parameters", "sensitivity")

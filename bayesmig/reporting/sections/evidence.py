@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -73,11 +74,15 @@ def _checks(study: StudyFolder) -> pd.DataFrame:
     return study.table("checks", theory=study.main)
 
 
+def _found(row: Mapping[Any, Any]) -> str:
+    return verdict(row["passed"], row["text"])
+
+
 def _one(study: StudyFolder, name: str) -> Markup:
     """What one check found."""
     table = _checks(study)
     for row in table[table["check"] == name].to_dict("records"):
-        return Markup("{} {}").format(badge(verdict(row["passed"])), without_weights(row["text"]))
+        return Markup("{} {}").format(badge(_found(row)), without_weights(row["text"]))
     return Markup("{} This check was not made.").format(badge("not asked"))
 
 
@@ -87,9 +92,9 @@ def _several(study: StudyFolder, names: tuple[str, ...]) -> Markup:
     rows = table[table["check"].isin(names)].to_dict("records")
     of: dict[str, list[str]] = {}
     for row in rows:
-        of.setdefault(verdict(row["passed"]), []).append(str(row["check"]))
+        of.setdefault(_found(row), []).append(str(row["check"]))
     parts = [_one(study, name) for name in of.get("failed", ())]
-    for word in ("passed", "not asked"):
+    for word in ("passed", "not judged", "not asked"):
         if word in of:
             parts.append(Markup("{} {}.").format(badge(word), listed(of[word])))
     return Markup(" ").join(parts) or _one(study, names[0])

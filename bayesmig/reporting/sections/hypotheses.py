@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from bayesmig import plots
-from bayesmig.plots.numbers import number, probability
+from bayesmig.plots.numbers import probability
 from bayesmig.reporting.blocks import Block, Layout, absent, html_table, prose
-from bayesmig.reporting.figures import Numbered, chunks
+from bayesmig.reporting.figures import Numbered, evenly
 from bayesmig.reporting.findings import theory_of_hypotheses
 from bayesmig.reporting.folder import StudyFolder
 from bayesmig.reporting.readings import reading
-from bayesmig.reporting.words import badge, code, quoted, standing
+from bayesmig.reporting.words import badge, beside_overlap, beside_sensitive, code, quoted, standing
 
 
 def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -32,10 +34,12 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         "neither supported nor contradicted, whatever its probability.",
         code(theory),
     )
-    for part in chunks(own, "hypothesis", "part"):
+    for i, part in enumerate(evenly(own, "hypothesis", "part")):
         yield figures.block(
             plots.hypotheses_plot(part, interval=study.interval),
-            "Estimands are left minus right of each inequality: percentage points (pp) for "
+            "The hypotheses that are left, drawn alike."
+            if i
+            else "Estimands are left minus right of each inequality: percentage points (pp) for "
             "differences of probabilities, per cent for lifts (differences as a share of the "
             "alternative's probability before); log odds are against the base, and 0.1 is about "
             "10 %. Each has an axis of its own, whose ends are "
@@ -58,18 +62,28 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         )
 
 
+def _verdict(row: Mapping[str, Any]) -> Markup:
+    """The verdict, and what is amiss with it where the verdict does not say so itself."""
+    word = standing(row["joint_probability"], row["joint_identification"])
+    said = str(row["joint_identification"] or "")
+    beside = Markup(" {}").format(said) if said not in ("", "nan") else ""
+    return Markup("{}{}").format(badge(word), beside)
+
+
 _CLAIMS: Layout = {
-    "Hypothesis": (lambda row: quoted(str(row["hypothesis"]).replace("_", " ")), None),
-    "Probability": ("joint_probability", probability),
-    "Before the data": ("prior_probability", probability),
-    "Verdict": (
-        lambda row: badge(standing(row["joint_probability"], row["joint_identification"])),
+    "The theory’s claim, and its name in figures": (
+        lambda row: Markup("{}<br>{}").format(quoted(row["claim"]), _named(row)),
         None,
     ),
-    "Prior and data": ("joint_identification", None),
-    "Association": (lambda row: reading(str(row["statement"])), None),
-    "The theory’s claim": (lambda row: quoted(row["claim"]), None),
+    "Association tested": (lambda row: reading(str(row["statement"])), None),
+    "Before the data": ("prior_probability", probability),
+    "Probability": ("joint_probability", probability),
+    "Verdict": (_verdict, None),
 }
+
+
+def _named(row: Mapping[str, Any]) -> Markup:
+    return quoted(str(row["hypothesis"]).replace("_", " "))
 
 
 def _rope(row: Mapping[str, Any]) -> str:
@@ -82,13 +96,13 @@ _UNITS = (
     "alternative's own probability (%), or in log odds"
 )
 _IDENTIFIED: Layout = {
-    "Overlap with the prior": ("overlap", number),
-    "Sensitivity to the prior": ("prior_sensitivity", number),
-    "Sensitivity to the likelihood": ("likelihood_sensitivity", number),
+    "Overlap with the prior": ("overlap", beside_overlap),
+    "Sensitivity to the prior": ("prior_sensitivity", beside_sensitive),
+    "Sensitivity to the likelihood": ("likelihood_sensitivity", beside_sensitive),
     "Prior and data": ("identification", None),
 }
 _PARTS: Layout = {
-    "Hypothesis": (lambda row: quoted(str(row["hypothesis"]).replace("_", " ")), None),
+    "Hypothesis": (_named, None),
     "Inequality": ("part", None),
     "Estimand and interval": (plots.estimand, str),
     "ROPE": (_rope, str),

@@ -48,7 +48,12 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
 
 
 def _numbers(known: Mapping[str, float]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {number(v, 2)}" for name, v in known.items())
+    return ", ".join(f"{name.replace('_', ' ')} {_figure(v)}" for name, v in known.items())
+
+
+def _figure(value: float) -> str:
+    """Counts have no decimals."""
+    return number(value, 0 if float(value).is_integer() else 2)
 
 
 #: What is said of a fit, in this order -> how it is written.
@@ -80,6 +85,9 @@ def _fits(study: StudyFolder) -> Iterator[Block]:
             for key, (term, write) in _FIT.items()
             if said.get(key) is not None
         ]
+        if theory.get("compiled"):
+            once = "machine code was compiled in it, which an installation does once"
+            rows.append(("Part of that time", once))
         rows += [("Weights", theory["weights_note"])] if theory.get("weights_note") else []
         if "versions" in said:
             rows.append(("Versions", _versions(said["versions"])))
