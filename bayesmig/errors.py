@@ -86,7 +86,7 @@ def nearest(word: str, known: Sequence[str]) -> str:
     """
     if str(word) in map(str, known):
         return f"it is there as another kind: {word} is a number, {str(word)!r} is text"
-    close = get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.7)
+    close = get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.65)
     if close:
         return f"did you mean {close[0]!r}?"
     listed = ", ".join(map(str, known[:20])) + (" …" if len(known) > 20 else "")

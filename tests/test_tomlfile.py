@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from bayesmig.errors import SpecError
+from bayesmig.errors import SpecError, nearest
 from bayesmig.tomlfile import dotted, read_toml, validate, write_toml
 
 
@@ -260,3 +260,8 @@ def test_none_is_left_out_and_tuples_are_lists() -> None:
 def test_none_in_a_list_is_an_error() -> None:
     with pytest.raises(TypeError):
         write_toml({"a": [None]})
+
+
+def test_only_names_that_are_near_are_proposed() -> None:
+    assert nearest("plot", ["report", "check"]) == "known: report, check"
+    assert nearest("welth", ["report", "wealth"]) == "did you mean 'wealth'?"
