@@ -342,8 +342,9 @@ class Posterior:
         Returns
         -------
         DataFrame
-            One row per parameter that varies; a correlation is there once. Its ``attrs`` say under ``weights`` what was done
-            with weights, and of a preview under ``convergence`` that it is one. Of a
+            One row per parameter that varies; a correlation is there once. Its ``attrs`` say
+            under ``weights`` what was done with weights, and of a preview under
+            ``convergence`` that it is one. Of a
             pseudo-posterior ``design_effect`` is what the correction for the sampling design
             multiplied the variance by (of a scale's logarithm, and of a correlation's free
             vector), and R-hat and ESS are those before it.
