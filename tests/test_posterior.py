@@ -518,6 +518,8 @@ def test_draws_are_labelled_one_by_one(posterior: Posterior) -> None:
         bm.levels,
         bm.stayers,
         lambda given: bm.counterfactual(given, "network_cut"),
+        lambda given: bm.compare({"a": given, "b": given}),
+        lambda given: bm.evidence_ratio(given, "beta[female, internal]"),
     ],
 )
 @pytest.mark.parametrize("given", [None, "networks"])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.inference.pareto import smoothed
-from bayesmig.posterior import Posterior, labelled_draws
+from bayesmig.posterior import Posterior, labelled_draws, require_posterior
 
 if TYPE_CHECKING:
     from bayesmig.design.priors import PriorArray
@@ -98,6 +98,7 @@ def evidence_ratio(
         Where there is no such coefficient, its prior is not normal, or draws were corrected
         for a sampling design and have no density.
     """
+    require_posterior(posterior)
     posterior.refuse_pseudo("a density ratio")
     posterior.require_convergence(allow_unconverged)
     draws, loc, scale = _coefficient(posterior, parameter)

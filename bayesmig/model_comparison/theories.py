@@ -31,7 +31,7 @@ from bayesmig.model_comparison.separation import (
     sums_of,
 )
 from bayesmig.model_comparison.verdict import Asked, verdict
-from bayesmig.posterior import Posterior
+from bayesmig.posterior import Posterior, require_posterior
 from bayesmig.progress import Progress, silent
 
 Array = NDArray[np.float64]
@@ -250,6 +250,7 @@ def _refuse_different(posteriors: Mapping[str, Posterior]) -> None:
             mend="fit a second theory to the same survey",
         )
     for posterior in posteriors.values():
+        require_posterior(posterior)
         posterior.refuse_pseudo("comparison by what is left out")
     (first, one), *others = posteriors.items()
     for name, other in others:

@@ -115,7 +115,7 @@ def _claims(
             size = sums.n_clusters, f"of {sums.by} like these"
         yield from _what_would(close, size, needed)
     if behind:
-        yield f"{best!r} predicts better than {_against(behind, ', ')}."
+        yield f"{best!r} predicts better than {_against(behind, ' and ')}."
 
 
 def _what_would(close: Sequence[Any], size: tuple[int, str], needed: float) -> Iterator[str]:
@@ -264,8 +264,9 @@ def _cannot_separate(difference: Any, error: Any, needed: float) -> bool:
     return bool(abs(difference) < SMALL or abs(difference) < needed * error)
 
 
-def _against(rows: Sequence[Any], between: str) -> str:
-    return between.join(f"{row.theory!r} ({_gap(row)})" for row in rows)
+def _against(rows: Sequence[Any], before_last: str) -> str:
+    *first, last = [f"{row.theory!r} ({_gap(row)})" for row in rows]
+    return f"{', '.join(first)}{before_last}{last}" if first else last
 
 
 def _gap(row: Any) -> str:
