@@ -195,7 +195,7 @@ def test_pytensor_gives_the_same_numbers_and_finite_gradients(seed: int) -> None
         )
         got, *found = run(scaled.feasibility, scaled.persons, scaled.lambdas)
         expected = log_probabilities(np, columns, scaled)
-        np.testing.assert_allclose(got[open_], expected[open_], rtol=1e-12, atol=1e-11)
+        np.testing.assert_allclose(got[open_], expected[open_], rtol=1e-12, atol=1e-12)
         assert all(np.isfinite(g).all() for g in found)
 
 

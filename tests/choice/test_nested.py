@@ -227,7 +227,7 @@ def test_pytensor_gives_the_same_numbers_and_finite_gradients(seed: int) -> None
     for scale in (1.0, 100.0):
         got, by_ratio, by_utility = run(lambdas / above, scale * utility)
         expected = nested.log_probabilities(np, tree, lambdas, scale * utility, available)
-        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-11)
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
         assert np.isfinite(by_ratio).all()
         assert np.isfinite(by_utility).all()
         assert (by_utility[~open_] == 0).all()

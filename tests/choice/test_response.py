@@ -103,7 +103,7 @@ def test_curves_add_to_the_utilities_of_their_alternatives(seed: int) -> None:
             used[EFFECT] += 1
             for row, dose in enumerate(columns.doses[:, number]):
                 expected[row, j] += effect * by_the_letter(curve.shape, float(dose), **own)
-    np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12)
 
 
 def test_leading_dimensions_are_draws() -> None:
@@ -167,5 +167,5 @@ def test_pytensor_gives_the_same_numbers_and_finite_gradients(seed: int) -> None
     run = pytensor.function(list(inputs.values()), [log_p, *gradients], mode=plain)
     got, *slopes_ = run(*coefficients.curves.values())
     expected = log_probabilities(np, columns, coefficients)
-    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-11)
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
     assert all(np.isfinite(s).all() for s in slopes_)
