@@ -907,6 +907,7 @@ _OF_LACK = (
     "posterior predictive shares",
     "posterior predictive crossed shares",
     "composition of choosers",
+    "influential origins",
 )
 
 
@@ -921,8 +922,8 @@ def _on_failed_checks(failed: tuple[str, ...]) -> str:
         lack = "leave" if len(theories) > 1 else "leaves"
         said.append(
             f"as it should be: {names} {lack} out the networks and earlier moves by which these "
-            "people were made to choose, and the checks of shares and of who the choosers are "
-            "find that"
+            "people were made to choose, and the checks of shares, of who the choosers are and "
+            "of single origins find that"
         )
     if rest := [f for f in failed if f not in due]:
         said.append(

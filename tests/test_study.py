@@ -639,6 +639,8 @@ JSON: dict[str, tuple[list[str], Callable[[object], bool]]] = {
             "not to be expected: networks: posterior pred",
         ),
         (("baseline: convergence",), "not to be expected: baseline: convergence"),
+        (("selectivity: influential origins",), "as it should be: selectivity leaves out the net"),
+        (("networks: influential origins",), "not to be expected: networks: influential"),
         (
             ("baseline: posterior predictive shares", "baseline: composition of choosers"),
             "as it should be: baseline leaves out the net",
