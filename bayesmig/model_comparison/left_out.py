@@ -106,7 +106,7 @@ def leave_out(
     """
     factors = factors_of(posterior.design)
     chosen = to_integrate(factors, units, what) if integrate else ()
-    n_draws, efficiency = int(np.prod(posterior.n_draws)), relative_efficiency(posterior)
+    n_draws = int(np.prod(posterior.n_draws))
     n_units = int(units.max()) + 1
     cautions: tuple[str, ...] = ()
     inexact = 0.0
@@ -114,15 +114,16 @@ def leave_out(
     if chosen:
         densities = _integrated(posterior, chosen, units)
         some = max(_LEAST_DRAWS, _PASSES // (len(units) * densities.passes))
-        draws, efficiency = _thinned(n_draws, min(some, at_most or some), efficiency)
+        draws = _evenly(n_draws, min(some, at_most or some))
         blocks = densities.blocks(draws)
         inexact = densities.error
         cautions = inexact_text(name, inexact)
     else:
-        draws, efficiency = _thinned(n_draws, at_most or n_draws, efficiency)
+        draws = _evenly(n_draws, at_most or n_draws)
         coefficients = take_draws(posterior.coefficients(), draws)
         blocks = _conditional(posterior.design, coefficients, units)
     n_draws = len(draws)
+    efficiency = relative_efficiency(posterior, n_draws)
     tail, numbers, done = tail_length(n_draws, efficiency), np.empty((3, n_units)), 0
     for which, block in blocks:
         numbers[:, which] = smoothed_in_threads(block, tail)
@@ -151,11 +152,9 @@ def _integrated(posterior: Posterior, factors: tuple[Factor, ...], units: Codes)
     )
 
 
-def _thinned(n_draws: int, some: int, efficiency: float) -> tuple[Codes, float]:
-    """Some draws, evenly spaced, and what one of them is worth."""
-    some = min(n_draws, some)
-    draws = np.unique(np.linspace(0, n_draws - 1, some).astype(np.int64))
-    return draws, min(efficiency * n_draws / len(draws), max(efficiency, 1.0))
+def _evenly(n_draws: int, some: int) -> Codes:
+    """Some draws of all, evenly spaced."""
+    return np.unique(np.linspace(0, n_draws - 1, min(n_draws, some)).astype(np.int64))
 
 
 def inexact_text(name: str, error: float) -> tuple[str, ...]:
