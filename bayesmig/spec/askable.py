@@ -9,13 +9,16 @@ odds depend on all utilities, so that nothing is said of those.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from bayesmig.expressions import Factor
 from bayesmig.spec.model import Hypothesis, ModelSpec
 from bayesmig.spec.statement import AGAINST_BASE, Average, Inequality, differs_by
 
+#: Likeness of names from which one is taken for the other, misspelt.
+_CLOSE = 0.75
 #: Attribute -> alternative -> column or number, as a survey declares them.
 Attributes = Mapping[str, Mapping[str, str | float]]
 
@@ -55,13 +58,26 @@ def unaskable(
 
 
 def warnings_of(spec: ModelSpec, attributes: Attributes | None = None) -> tuple[str, ...]:
-    """What a theory claims and cannot, one sentence a hypothesis."""
+    """What a theory claims and cannot, one sentence each; and columns that seem misspelt."""
     found = {n: unaskable(spec, h, attributes) for n, h in spec.hypotheses.items()}
-    return tuple(
+    claims = [
         f"the hypothesis {name!r} of the theory {spec.name!r}: {why(parts)}"
         for name, parts in found.items()
         if parts
-    )
+    ]
+    return (*claims, *_misspelt(spec))
+
+
+def _misspelt(spec: ModelSpec) -> Iterator[str]:
+    """Columns of formulas that are not described, where one is that no formula names."""
+    named = {c for formula in spec.formulas.values() for c in formula.columns}
+    idle = [c for c in spec.columns if c not in named]
+    for name in sorted(named - set(spec.columns)):
+        for meant in get_close_matches(name, idle, n=1, cutoff=_CLOSE):
+            yield (
+                f"a formula of the theory {spec.name!r} names the column {name!r}, which [columns] "
+                f"does not describe; it describes {meant!r}, which no formula names"
+            )
 
 
 def why(parts: Iterable[Inequality]) -> str:

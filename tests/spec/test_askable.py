@@ -105,3 +105,12 @@ def test_every_column_that_a_utility_reads_is_looked_at() -> None:
 @pytest.mark.parametrize("name", model_names())
 def test_what_is_shipped_can_be_asked(name: str) -> None:
     assert warnings_of(load_model(name)) == ()
+
+
+def test_a_column_that_seems_misspelt_is_told() -> None:
+    known = {"female": "1 for women", "urban": "1 in towns", "age": "years"}
+    assert warnings_of(theory("female + urban + education", columns=known)) == ()
+    [said] = warnings_of(theory("female + urbn + education", columns=known))
+    assert "names the column 'urbn', which [columns] does not describe" in said
+    assert "describes 'urban', which no formula names" in said
+    assert warnings_of(theory("female + urbn")) == ()
