@@ -112,8 +112,8 @@ WORLDS = {
     "unbalanced": World(unbalanced(20_000, 150, 1.5), draws=2500),
     "rare": World(balanced(20_000, 100), asc=(-1.0, -5.05), draws=2500),
     "correlated": World(balanced(2_000, 100), sigma=(0.9, 0.9), corr=0.95, columns=0.95),
-    "slopes": World(balanced(2_000, 100), slopes=0.5),
-    "households": World(balanced(2_100, 50), homes=0.8),
+    "slopes": World(balanced(2_000, 100), slopes=0.5, draws=4000),
+    "households": World(balanced(2_100, 50), homes=0.8, draws=8000),
     # So few rows are looped over in double precision.
     "small": World(balanced(1_500, 75)),
     # So many groups of few rows have refined coordinates and two pairs of candidates each.
