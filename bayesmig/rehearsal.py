@@ -24,6 +24,7 @@ from bayesmig.choice.probabilities import beyond_kernel
 from bayesmig.choice.utility import Columns
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import QuestionError, nearest
+from bayesmig.explanation.words import listed
 from bayesmig.hypotheses import CONTRADICTED, SUPPORTED, in_draws, validate_hypotheses
 from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.routes import fit_design
@@ -475,7 +476,7 @@ def _text(verdicts: pd.DataFrame, design: Design) -> str:
         "not known": f"it is not known, for want of {_LEAST_WORLDS} truths of each kind, of {{}}",
     }
     parts = [
-        text.format(_listed([_quoted(design, name) for name in names]))
+        text.format(listed([_quoted(design, name) for name in names]))
         for can, text in says.items()
         if len(names := verdicts.loc[verdicts["can"] == can, "hypothesis"])
     ]
@@ -484,7 +485,3 @@ def _text(verdicts: pd.DataFrame, design: Design) -> str:
         f"rightly in {100 * DECIDES:.0f} % or more of simulated surveys, wrongly in "
         f"{100 * WRONGLY:.0f} % or fewer.)"
     )
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))

@@ -392,7 +392,8 @@ def influence(posterior: Posterior) -> CheckResult:
         reason = f"Not asked. {err.what[0].upper()}{err.what[1:]}."
         return not_asked(INFLUENCE, INFLUENCE_KIND, INFLUENCE_COLUMNS, reason)
     bound, tail = good_k(of.n_draws), tail_length(of.n_draws, of.draws / of.n_draws)
-    errors = (1 + of.pareto_k) / np.sqrt(tail)
+    # k less two of its errors, written so that an infinite k stays infinite.
+    two = 2 / np.sqrt(tail)
     table = pd.DataFrame(
         {
             "origin": names,
@@ -400,7 +401,7 @@ def influence(posterior: Posterior) -> CheckResult:
             "elpd": of.elpd,
             "pareto_k": of.pareto_k,
             "bound": bound,
-            "passed": of.pareto_k - 2 * errors <= bound,
+            "passed": (1 - two) * of.pareto_k - two <= bound,
         }
     ).sort_values("pareto_k", ascending=False, kind="stable", ignore_index=True)
     text = _influence_text(table, bound, of.effects)

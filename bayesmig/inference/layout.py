@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,3 +222,19 @@ def parameter_coords(design: Design) -> dict[str, list[str]]:
         if f"corr_{by}" in dims:
             coords[f"{by}_effect"] = coords[f"{by}_effect_other"] = effects
     return coords
+
+
+def labels_of_theta(design: Design, layout: Layout) -> list[str]:
+    """Names of what is in theta, as those of the draws that it is made of."""
+    dims, coords = parameter_dims(design), parameter_coords(design)
+
+    def labelled(name: str) -> list[str]:
+        return [f"{name}[{', '.join(of)}]" for of in product(*(coords[d] for d in dims[name]))]
+
+    found = [of for name in ("beta", "beta_only", "gamma") if name in dims for of in labelled(name)]
+    for factor in layout.factors:
+        found += labelled(f"sigma_{factor.by}")
+        if factor.correlation is not None:
+            of = coords[dims[f"corr_{factor.by}"][0]]
+            found += [f"corr_{factor.by}[{a}, {b}]" for i, a in enumerate(of) for b in of[:i]]
+    return found

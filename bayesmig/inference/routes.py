@@ -27,7 +27,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -45,7 +44,7 @@ from bayesmig.inference.compiled import nothing_compiled
 from bayesmig.inference.density import Density, Mode, worth_integrating
 from bayesmig.inference.diagnostics import diagnose, diagnose_weighted
 from bayesmig.inference.geometry import NoCurvature
-from bayesmig.inference.layout import layout_of, parameter_coords, parameter_dims
+from bayesmig.inference.layout import labels_of_theta, layout_of, parameter_coords, parameter_dims
 from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.refine import refined
 from bayesmig.inference.sample import (
@@ -592,19 +591,10 @@ def _finite(design: Design, precision: Precision, seed: int, start: Mode | None 
 
 
 def _name_in_theta(design: Design, position: int) -> str:
-    """Label of a coefficient, or name of a scale or correlation, by its position in theta."""
-    dims, coords = parameter_dims(design), parameter_coords(design)
-    labels = [
-        f"{name}[{', '.join(map(str, label))}]"
-        for name in ("beta", "beta_only", "gamma")
-        if name in dims
-        for label in product(*(coords[d] for d in dims[name]))
-    ]
-    for factor in layout_of(design).factors:
-        labels += [f"sigma_{factor.by}"] * factor.scales
-        if factor.correlation is not None:
-            labels += [f"corr_{factor.by}"] * factor.correlation.shape[0]
-    return labels[position]
+    """Label of a coefficient or scale, or name of a correlation, by its position in theta."""
+    label = labels_of_theta(design, layout_of(design))[position]
+    # A free number of a matrix of correlations moves several of them.
+    return label.partition("[")[0] if label.startswith("corr_") else label
 
 
 def _at_mode(density: Density) -> Coefficients:

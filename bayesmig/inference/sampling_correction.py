@@ -44,7 +44,7 @@ from bayesmig.errors import InferenceError
 from bayesmig.inference import target as compiled
 from bayesmig.inference.approximate import Proposal, supports
 from bayesmig.inference.density import Density
-from bayesmig.inference.layout import Factor, parameter_coords, parameter_dims
+from bayesmig.inference.layout import Factor, labels_of_theta
 from bayesmig.survey.redrawing import Redrawing
 from bayesmig.survey.sampling import Sampling, summed
 
@@ -128,7 +128,7 @@ def corrected(
     moved = mean + (theta - mean) @ transformation(before, after, sampling)
     found = _moved(density, posterior, theta, moved, effect_spreads(density, mean, sampling))
     dims = ("global", "global_other")
-    labels = labels_of(density)
+    labels = labels_of_theta(density.design, density.layout)
     known = xr.Dataset(
         {
             "mean": ("global", mean),
@@ -213,24 +213,6 @@ def transformation(before: Array, after: Array, sampling: Sampling) -> Array:
 
 
 # ----------------------------------------------------------------------- coordinates
-
-
-def labels_of(density: Density) -> list[str]:
-    """Names of theta's parameters, as those of the draws that they are made of."""
-    dims, coords = parameter_dims(density.design), parameter_coords(density.design)
-    found = []
-    for name in ("beta", "beta_only", "gamma"):
-        if name in dims:
-            found += [
-                f"{name}[{', '.join(of)}]" for of in product(*(coords[d] for d in dims[name]))
-            ]
-    for factor in density.layout.factors:
-        name = f"sigma_{factor.by}"
-        found += [f"{name}[{', '.join(of)}]" for of in product(*(coords[d] for d in dims[name]))]
-        if factor.correlation is not None:
-            of = coords[dims[f"corr_{factor.by}"][0]]
-            found += [f"corr_{factor.by}[{a}, {b}]" for i, a in enumerate(of) for b in of[:i]]
-    return found
 
 
 def theta_of(density: Density, posterior: xr.Dataset) -> Array:

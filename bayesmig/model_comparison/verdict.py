@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayesmig.explanation.words import listed
 from bayesmig.model_comparison.left_out import Estimate
 from bayesmig.model_comparison.separation import (
     MANY,
@@ -107,15 +108,15 @@ def _claims(
         else:
             behind.append(row)
     if unknown:
-        yield f"Whether {best!r} predicts better than {_against(unknown, ' or ')} is not known."
+        yield f"Whether {best!r} predicts better than {_against(unknown, 'or')} is not known."
     if close:
-        yield f"The data cannot separate {best!r} from {_against(close, ' or ')}."
+        yield f"The data cannot separate {best!r} from {_against(close, 'or')}."
         size = len(found[best].elpd), "like these"
         if sums.by:
             size = sums.n_clusters, f"of {sums.by} like these"
         yield from _what_would(close, size, needed)
     if behind:
-        yield f"{best!r} predicts better than {_against(behind, ' and ')}."
+        yield f"{best!r} predicts better than {_against(behind, 'and')}."
 
 
 def _what_would(close: Sequence[Any], size: tuple[int, str], needed: float) -> Iterator[str]:
@@ -264,9 +265,8 @@ def _cannot_separate(difference: Any, error: Any, needed: float) -> bool:
     return bool(abs(difference) < SMALL or abs(difference) < needed * error)
 
 
-def _against(rows: Sequence[Any], before_last: str) -> str:
-    *first, last = [f"{row.theory!r} ({_gap(row)})" for row in rows]
-    return f"{', '.join(first)}{before_last}{last}" if first else last
+def _against(rows: Sequence[Any], last: str) -> str:
+    return listed((f"{row.theory!r} ({_gap(row)})" for row in rows), last)
 
 
 def _gap(row: Any) -> str:

@@ -8,19 +8,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from bayesmig.hypotheses import verdict_of
 from bayesmig.plots.numbers import MISSING, digits_for, number
 from bayesmig.sensitivity import OVERLAP, SENSITIVE, digits_beside
 
 SPACE = "\u00a0"
 """One that no line breaks at."""
-
-#: A claim is called supported from the first probability on, contradicted up to the
-#: second: the words of `bayesmig.hypotheses`.
-SUPPORTED, CONTRADICTED = 0.95, 0.05
-#: What is neither, whatever its probability: the words of `bayesmig.sensitivity`.
-WEAK = "weak likelihood: the prior says it"
-LEANS = "the prior has a say"
-NOTHING = "nothing in the theory makes a difference"
 
 
 def count(value: Any) -> str:
@@ -54,17 +47,7 @@ def standing(value: Any, identified: str = "") -> str:
     ``identified``: what is said of its identification; where the data add little, the
     claim is neither supported nor contradicted.
     """
-    value = float(value)
-    if identified == NOTHING:
-        return "cannot be asked"
-    if not np.isfinite(value):
-        return "cannot be computed"
-    if CONTRADICTED < value < SUPPORTED:
-        return "undecided and weakly identified" if identified == WEAK else "undecided"
-    if identified == WEAK:
-        return "weakly identified"
-    word = "supported" if value >= SUPPORTED else "contradicted"
-    return f"{word} with the prior's help" if identified == LEANS else word
+    return verdict_of(float(value), identified)
 
 
 def beside_overlap(value: Any) -> str:

@@ -20,6 +20,7 @@ from bayesmig.checks.result import CheckResult, furthest
 from bayesmig.checks.transitions import transitions
 from bayesmig.design.design import build_design
 from bayesmig.errors import BayesmigError, QuestionError
+from bayesmig.model_comparison.left_out import Estimate
 from bayesmig.survey.survey import Survey, read_survey
 from tests.checks.worlds import laplace
 from tests.fabricate import (
@@ -176,6 +177,18 @@ def test_origins_are_judged_by_what_all_share(by: str) -> None:
         rough = asked(calm, "preview")
         assert rough.passed is None
         assert rough.text.startswith("Not judged, since draws are")
+
+
+def test_a_tail_that_cannot_be_fitted_is_no_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An infinite Pareto k fails, and warns of nothing else."""
+    survey = survey_of(panel(300, periods=1))
+    posterior = laplace(small_design("wealth", survey=survey, groups=[]), survey=survey)
+    k = np.full(30, 0.1)
+    found = Estimate(k, k, k, 400, 400.0, "no effects of groups")
+    monkeypatch.setattr("bayesmig.checks.reliability.leave_out", lambda *_, **__: found)
+    assert influence(posterior).passed is True
+    k[7] = np.inf
+    assert influence(posterior).passed is False
 
 
 def test_dispersion_and_moran_are_those_of_loops() -> None:
