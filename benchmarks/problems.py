@@ -11,6 +11,7 @@ is ever shown or kept.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,16 +89,32 @@ def reference(n: int, seed: int = 0) -> Problem:
 
 
 def as_bayesmig(frame: pd.DataFrame) -> tuple[Any, Any]:
-    """Theory and survey of the package, with the priors that the peers are given."""
-    from bayesmig.spec.model import ModelSpec
-    from bayesmig.survey.survey import read_survey
+    """Theory and survey of the package, of a table in memory."""
+    from bayesmig import read_survey
 
-    survey = read_survey(
-        frame,
-        roles={"choice": "choice", "origin": "community"},
-        alternatives={a: [a] for a in ALTERNATIVES},
-    )
-    theory = ModelSpec.model_validate(
+    return reference_theory(), read_survey(frame, roles=_ROLES, alternatives=_CODES)
+
+
+_ROLES = {"choice": "choice", "origin": "community"}
+_CODES = {name: [name] for name in ALTERNATIVES}
+
+
+def codebook_beside(data: Path) -> Path:
+    """The codebook of R(n) on disk, written beside it."""
+    path = data.with_suffix(".toml")
+    tables = {"roles": _ROLES, "alternatives": _CODES}
+    lines = [f"file = {json.dumps(data.name)}"]
+    for table, keys in tables.items():
+        lines += [f"[{table}]", *(f"{key} = {json.dumps(of)}" for key, of in keys.items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def reference_theory() -> Any:
+    """The package's theory of R(n), with the priors that the peers are given."""
+    from bayesmig.spec.model import ModelSpec
+
+    return ModelSpec.model_validate(
         {
             "name": "reference",
             "choice": {"alternatives": list(ALTERNATIVES), "base": "stay"},
@@ -111,7 +128,6 @@ def as_bayesmig(frame: pd.DataFrame) -> tuple[Any, Any]:
             },
         }
     )
-    return theory, survey
 
 
 # ------------------------------------------------------------------------ real microdata
@@ -132,7 +148,7 @@ def indonesian_codebook(folder: Path) -> Path | None:
 
 
 def indonesian_theory(households: bool) -> Any:
-    """Networks, with effects of kecamatan, and of households in them where asked."""
+    """`networks_unknown`, with effects of kecamatan, and of households in them where asked."""
     from bayesmig.spec.library import load_model
     from bayesmig.spec.model import ModelSpec
 

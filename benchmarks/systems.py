@@ -74,12 +74,10 @@ def held_mb() -> float | None:
 
 def survey_of(problem: str, data: str) -> tuple[Any, Any]:
     """Theory and survey."""
-    if problem == "reference":
-        import pandas as pd
-
-        return problems.as_bayesmig(pd.read_parquet(data))
     from bayesmig import read_survey
 
+    if problem == "reference":
+        return problems.reference_theory(), read_survey(problems.codebook_beside(Path(data)))
     return problems.indonesian_theory(problem == "households"), read_survey(data)
 
 
@@ -87,6 +85,7 @@ def ours(problem: str, data: str, seed: int, started: float, method: str = "auto
     """Fit with the package."""
     from bayesmig.inference.routes import fit
 
+    imported, imports = time.time(), held_mb()
     theory, survey = survey_of(problem, data)
     read, held, warm, told = time.time(), held_mb(), 0.0, 0.0
 
@@ -130,11 +129,13 @@ def ours(problem: str, data: str, seed: int, started: float, method: str = "auto
         "route": known.route,
         "reason": known.reason,
         "start": read - started,
+        "imports": imported - started,
         "build": sampling - read,
         "warm": warm - sampling,
         "draw": ended - warm,
         "after_draws": ended - told,
         "peak_mb": peak,
+        "imports_mb": imports,
         "before_mb": held,
         "design_mb": posterior.design.to_dataset().nbytes / 1e6,
         **again,

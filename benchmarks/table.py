@@ -194,9 +194,9 @@ TARGETS = (
     Target("R(2k), gradients per ESS ÷ i.i.d. normal's", "≤ 2.5×", ("2k", "normal"),
            _gradients(2.5)),
     Target("one gradient, R(200k), one core, ns/row", "≤ 8", ("gradient",), _kernel),
-    Target("Indonesia, effects of all kecamatan, t400", "≤ 20 s, R-hat ≤ 1.01", ("ifls",),
-           _indonesia(20)),
-    Target("Indonesia, households in kecamatan, t400", "converges", ("households",),
+    Target("Indonesia, `networks_unknown`, effects of all kecamatan, t400", "≤ 20 s, R-hat ≤ 1.01",
+           ("ifls",), _indonesia(20)),
+    Target("Indonesia, the same with households in kecamatan, t400", "converges", ("households",),
            _indonesia(None)),
     Target("4,000 draws × 200k rows × 3 alternatives, shares by group", "≤ 4 s, ≤ 500 MB",
            ("predict",), _prediction),
@@ -357,28 +357,61 @@ def _targets_table(parts: Found) -> str:
 
 
 def _where(parts: Found) -> str:
-    """Where the time of a run goes whose target was missed."""
+    """Where the time and the memory of a run go whose target was missed."""
     missed = {
         t.parts[0]
         for t in TARGETS
         if set(t.parts) <= set(parts) and t.measure(*(parts[p] for p in t.parts))[1] is False
     }
-    lines = list[str]()
-    for part in sorted(missed, key=_place):
-        of = parts[part].get(OURS, {})
-        if "draw" in of:
-            seconds = (of.get(phase) for phase in (*PHASES, "after_draws"))
-            cells = ["" if s is None else f"{s:,.2f}" for s in seconds]
-            what = f"R({part})" if is_reference(part) else part
-            lines.append("| " + " | ".join([what, *cells, of["route"]]) + " |")
-    if not lines:
+    runs = {p: parts[p].get(OURS, {}) for p in sorted(missed, key=_place)}
+    runs = {p: of for p, of in runs.items() if "draw" in of}
+    if not runs:
         return ""
-    heads = (
-        "where the time goes, s", "Python, imports, data", "survey, design, compilation",
-        "expansion or warm-up", "draws", "of these, after the last", "route",
-    )  # fmt: skip
-    rule = "|---|" + "--:|" * (len(heads) - 2) + "---|"
-    return "\n".join(["| " + " | ".join(heads) + " |", rule, *lines])
+    return "\n\n".join(
+        _profile(head, form, runs, of)
+        for head, form, of in (
+            ("where the time goes, s", "{:,.2f}", _SECONDS),
+            ("where the memory goes, MB", "{:,.0f}", _MEGABYTES),
+        )
+    )
+
+
+#: Heads of columns -> what stands there of a run.
+_SECONDS: dict[str, Callable[[Found], float]] = {
+    "Python and imports": lambda of: of["imports"],
+    "data": lambda of: of["start"] - of["imports"],
+    "design": lambda of: of["build"],
+    "expansion or warm-up": lambda of: of["warm"],
+    "draws": lambda of: of["draw"],
+    "of these two, loading machine code": lambda of: of["warm"] + of["draw"] - of["again"],
+}
+_MEGABYTES: dict[str, Callable[[Found], float]] = {
+    "Python and imports": lambda of: of["imports_mb"],
+    "the survey, and what reading it left": lambda of: of["before_mb"] - of["imports_mb"],
+    "the design": lambda of: of["design_mb"],
+    "loops over it, and machine code": lambda of: of["peak_mb"] - of["before_mb"] - of["design_mb"],
+    "peak": lambda of: of["peak_mb"],
+}
+
+
+def _profile(
+    head: str, form: str, runs: Found, columns: dict[str, Callable[[Found], float]]
+) -> str:
+    lines = ["| " + " | ".join([head, *columns]) + " |", "|---|" + "--:|" * len(columns)]
+    for part, of in runs.items():
+        cells = list[str]()
+        for value in columns.values():
+            try:
+                cells.append(form.format(value(of)))
+            except (KeyError, TypeError):  # not recorded, or the system does not tell
+                cells.append("")
+        if any(cells):
+            lines.append("| " + " | ".join([_named(part), *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _named(part: str) -> str:
+    return f"R({part})" if is_reference(part) else part
 
 
 def _phases(parts: Found) -> str:

@@ -287,7 +287,15 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     import pyarrow.parquet
 
     stored = set(pyarrow.parquet.read_schema(path).names)
-    frame = pd.read_parquet(path, columns=[c for c in columns if c in stored])
+    # Column by column, each let go once it is moved: the table would stand beside the frame.
+    moved = {"split_blocks": True, "self_destruct": True, "use_threads": False}
+    frame = pd.read_parquet(
+        path,
+        engine="pyarrow",
+        columns=[c for c in columns if c in stored],
+        to_pandas_kwargs=moved,
+    )
+    pyarrow.default_memory_pool().release_unused()
     if not set(columns).issubset(frame.columns):
         frame = frame.reset_index()
     return frame[list(columns)]
