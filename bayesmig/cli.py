@@ -99,7 +99,7 @@ _SWITCHES = {
     "total=True": "--total",
 }
 _VALUES = (
-    r"\b(draws|chains|tune|method|groups|folds|question|target_accept)=['\"]?([\w.,]*\w)['\"]?"
+    r"\b(draws|chains|ess|tune|method|groups|folds|question|target_accept)=['\"]?([\w.,]*\w)['\"]?"
 )
 
 
@@ -500,6 +500,9 @@ def fit(
         str, typer.Option(help="auto, surrogate, nuts, graph, plain or preview.")
     ] = "auto",
     precision: Annotated[str, typer.Option(help="auto, single or double.")] = "auto",
+    ess: Annotated[
+        int | None, typer.Option(help="What weighted draws must be worth; 400 if left out.")
+    ] = None,
     tune: Annotated[int | None, typer.Option(help="Warm-up of each chain, NUTS only.")] = None,
     target_accept: Annotated[
         float | None, typer.Option(help="Wanted acceptance rate, NUTS only.")
@@ -524,7 +527,7 @@ def fit(
 
     _refuse_output(out, Path(theory), codebook)
     options: dict[str, Any] = {"method": method, "precision": precision, "chains": chains}
-    options |= {"draws": draws, "tune": tune, "target_accept": target_accept}
+    options |= {"draws": draws, "ess": ess, "tune": tune, "target_accept": target_accept}
     sampling = checked(Sampling, options, file="bayesmig fit")
     spec, survey = load_model(theory), read_survey(codebook)
     design = build_design(spec, survey)

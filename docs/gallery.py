@@ -1,4 +1,4 @@
-"""Make docs/gallery/*.png: every check's figure, of a simulated survey.
+"""Make docs/gallery/*.png: the figure of every check and comparison, of a simulated survey.
 
     .venv/bin/python docs/gallery.py
 
@@ -11,12 +11,15 @@ import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
+
 import bayesmig as bm
 from bayesmig import plots
 from bayesmig.plots import Figure
 
 HERE = Path(__file__).parent / "gallery"
 THEORY, SEED = "selectivity", 4
+COMPARED = ("selectivity", "networks", "step_migration")
 
 
 def figures(folder: Path) -> dict[str, Figure]:
@@ -31,6 +34,14 @@ def figures(folder: Path) -> dict[str, Figure]:
     rehearsal = bm.rehearse(theory, survey, seed=SEED, worlds=20, draws=400, progress=False)
     ranks = bm.calibrate(
         theory, survey, seed=SEED, worlds=60, method="preview", draws=640, thin=10, progress=False
+    )
+    theories = {name: bm.load_model(name) for name in COMPARED}
+    fits = {k: bm.fit(t, survey, seed=SEED, progress=False) for k, t in theories.items()}
+    parameters = pd.concat([f.summary(effects=True).assign(theory=k) for k, f in fits.items()])
+    worst_of = parameters.groupby("theory", sort=False).agg(
+        r_hat_max=("r_hat", "max"),
+        ess_bulk_min=("ess_bulk", "min"),
+        ess_tail_min=("ess_tail", "min"),
     )
     shares = of["predictive_shares"].assign(theory=THEORY)
     worst = shares.groupby("by")["p_adjusted"].min().drop("all").nsmallest(3).index
@@ -88,6 +99,9 @@ def figures(folder: Path) -> dict[str, Figure]:
         "influence": plots.influence_plot(of["influential_origins"]),
         "rehearsal": plots.rehearsal_plot(rehearsal.worlds(), rehearsal.summary),
         "ranks": plots.ecdf_plot(ranks.ecdf),
+        "convergence": plots.convergence_plot(worst_of.reset_index(), parameters),
+        "comparison": plots.plot(bm.compare(fits)),
+        "next_period": plots.plot(bm.compare(fits, question="period")),
     }
 
 

@@ -113,6 +113,7 @@ def fit(
     precision: Precision | Literal["auto"] = "auto",
     chains: int = 4,
     draws: int = 1000,
+    ess: int | None = None,
     tune: int | None = None,
     target_accept: float | None = None,
     cores: int | None = None,
@@ -143,6 +144,9 @@ def fit(
     chains, draws
         Number of chains, and draws kept of each. Weighted draws are resampled to equal
         weights and cut into as many.
+    ess
+        Independent draws that every parameter must be worth for weighted ones to be taken
+        (400): of ``auto``, which goes on to chains where they fall short, and ``surrogate``.
     tune, target_accept
         Of NUTS: warm-up iterations of each chain (300 on the map, 500 elsewhere), and wanted
         acceptance rate (0.8).
@@ -178,10 +182,16 @@ def fit(
         ``keep`` cannot be written to, the density is not finite at the start, single precision
         was asked for and would lose digits, or the surrogate was asked for and does not do.
     """
-    _check_options(seed, chains, draws, tune, target_accept, cores)
+    _check_options(seed, chains, draws, tune, target_accept, cores, ess)
     _check_switches(method, precision, prior, progress)
     idle = {"tune": tune, "target_accept": target_accept, "cores": cores, "keep": keep}
     _refuse_idle_options(method, idle)
+    if ess is not None and method not in ("auto", "surrogate"):
+        raise InferenceError(
+            "ess says when weighted draws will do, and none are made",
+            where=f"fit(method={method!r}, ess=...)",
+            mend="leave it out, and ask for as many draws as are needed",
+        )
     folder = open_folder(keep)
     design = build_design(theory, survey)
     sampling = sampling_of(survey) if design.is_pseudo else None
@@ -195,6 +205,7 @@ def fit(
         precision=precision,
         chains=chains,
         draws=draws,
+        ess=ess,
         tune=tune,
         target_accept=target_accept,
         cores=cores,
@@ -215,6 +226,7 @@ def fit_design(
     precision: Precision | Literal["auto"] = "auto",
     chains: int = 4,
     draws: int = 1000,
+    ess: int | None = None,
     tune: int | None = None,
     target_accept: float | None = None,
     cores: int | None = None,
@@ -232,7 +244,7 @@ def fit_design(
         Theory × survey.
     survey
         Kept with the draws.
-    seed, method, precision, chains, draws, tune, target_accept, cores, prior, progress
+    seed, method, precision, chains, draws, ess, tune, target_accept, cores, prior, progress
         As for `fit`; they are not checked again.
     folder
         Where finished chains are kept.
@@ -254,10 +266,10 @@ def fit_design(
     )
     started = time.perf_counter()
     if callable(progress):
-        outcome = _take(method, design, plan, chains, cores, folder, progress)
+        outcome = _take(method, design, plan, chains, cores, folder, progress, ess=ess)
     else:
         with bars(progress) as tell:
-            outcome = _take(method, design, plan, chains, cores, folder, tell)
+            outcome = _take(method, design, plan, chains, cores, folder, tell, ess=ess)
     warnings = design.support.warnings
     if sampling is not None:
         _correct(outcome, design, sampling, seed)
@@ -328,11 +340,11 @@ def _check_options(
     tune: int | None,
     target_accept: float | None,
     cores: int | None,
+    ess: int | None,
 ) -> None:
     whole = {"seed": (seed, 0), "chains": (chains, 1), "draws": (draws, 10)}
-    whole |= {
-        k: (v, least) for k, v, least in (("tune", tune, 10), ("cores", cores, 1)) if v is not None
-    }
+    perhaps = (("ess", ess, 10), ("tune", tune, 10), ("cores", cores, 1))
+    whole |= {k: (v, least) for k, v, least in perhaps if v is not None}
     for name, (value, least) in whole.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InferenceError(
@@ -437,6 +449,7 @@ def _take(
     folder: Path | None,
     progress: Progress,
     start: Mode | None = None,
+    ess: int | None = None,
 ) -> _Outcome:
     """Take the route asked for, or the best."""
     if plan.route != "map":
@@ -462,7 +475,8 @@ def _take(
     plan, why = replace(plan, found=density.precision), "was asked for"
     numbers = _of_density(density, density, plan)
     if method != "nuts":
-        pool, why = _weighted(density, plan, chains, method, progress, numbers)
+        needed = MIN_ESS if ess is None else ess
+        pool, why = _weighted(density, plan, chains, method, needed, progress, numbers)
         if pool is not None:
             return _resampled(density, plan, chains, method, pool, why, numbers)
         if method != "auto":
@@ -680,6 +694,7 @@ def _weighted(
     plan: Plan,
     chains: int,
     method: str,
+    needed: int,
     progress: Progress,
     numbers: dict[str, float],
 ) -> tuple[_Pool | None, str]:
@@ -691,8 +706,8 @@ def _weighted(
     if not approximate.supports(density):
         return None, "factors that cross each other are not independent given coefficients"
     weigh, wanted = method != "preview", chains * plan.draws
-    if weigh and wanted <= MIN_ESS:
-        return None, f"{wanted} draws in all cannot be worth {MIN_ESS}"
+    if weigh and wanted <= needed:
+        return None, f"{wanted:,} draws in all cannot be worth {needed:,}"
     # The least parameter is worth about half of what the weights are, of very many a quarter.
     worth = 2 if density.layout.n_effects <= _MANY_EFFECTS else 4
     size, why = wanted, ""
@@ -704,7 +719,7 @@ def _weighted(
                 draws=size,
                 weigh=weigh,
                 progress=progress,
-                least_share=worth * MIN_ESS / (_MOST_PROPOSALS * wanted),
+                least_share=worth * needed / (_MOST_PROPOSALS * wanted),
             )
         except np.linalg.LinAlgError:
             return None, "at some draws of the scales no normal coefficients are left to propose"
@@ -720,11 +735,11 @@ def _weighted(
         why = f"Pareto k {k:.2f}, every parameter worth {least:,.0f} draws or more"
         if not k < MAX_PARETO_K:
             return None, f"{why}: k < {MAX_PARETO_K} is needed"
-        if least >= MIN_ESS:
-            return pool, f"{why}: k < {MAX_PARETO_K} and at least {MIN_ESS}"
-        size = int(1.3 * size * MIN_ESS / max(least, 1.0))
+        if least >= needed:
+            return pool, f"{why}: k < {MAX_PARETO_K} and at least {needed:,}"
+        size = int(1.3 * size * needed / max(least, 1.0))
         if size > _MOST_PROPOSALS * wanted:
-            return None, f"{why}: {MIN_ESS} are needed"
+            return None, f"{why}: {needed:,} are needed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Sampling(Frozen):
     precision: Literal["auto", "single", "double"] = "auto"
     chains: Annotated[int, Field(ge=1, le=64)] = 4
     draws: Iterations = 1000
+    ess: Iterations | None = None
     tune: Iterations | None = None
     target_accept: Annotated[float, Field(gt=0, lt=1)] | None = None
 

@@ -308,9 +308,8 @@ def test_weights_are_taken_by_their_shape(
     k: float, taken: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the draws are worth besides."""
-    monkeypatch.setattr(routes, "MIN_ESS", 100)
     replaced(monkeypatch, pareto_k=k)
-    fitted = fit(*SMALL, **BRIEF).provenance
+    fitted = fit(*SMALL, **BRIEF, ess=100).provenance
     assert ("weighted" in fitted.route) == taken
     assert ("NUTS" in fitted.route) != taken
     assert f"Pareto k {k:.2f}" in fitted.reason
@@ -332,6 +331,25 @@ def test_too_few_draws_are_made_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked[0] == 440 < asked[1] == fitted.provenance.numbers["proposals"] <= 4 * 440
     assert fitted.n_draws == (2, 220)
     assert fitted.problems() == ()
+
+
+def test_weights_must_be_worth_what_is_asked() -> None:
+    few = fit(THEORY, SURVEY, **BRIEF | {"draws": 1000}, ess=1900).provenance
+    assert "NUTS" in few.route
+    assert few.reason.endswith("1,900 are needed")
+    enough = fit(THEORY, SURVEY, **BRIEF | {"draws": 1000}, ess=600)
+    assert "weighted" in enough.provenance.route
+    assert enough.provenance.reason.endswith("at least 600")
+    known = enough.data["diagnostics"]
+    assert min(float(known[k].min()) for k in ("ess_bulk", "ess_tail")) >= 600
+    with pytest.raises(InferenceError, match="weighted draws will not do here"):
+        fit(*SMALL, seed=2, method="surrogate", draws=1000, ess=3900, progress=False)
+
+
+@pytest.mark.parametrize("method", ["nuts", "graph", "plain", "preview"])
+def test_a_worth_is_not_asked_of_other_draws(method: Any) -> None:
+    with pytest.raises(InferenceError, match="ess says when weighted draws will do"):
+        fit(THEORY, SURVEY, seed=1, method=method, ess=500)
 
 
 def test_what_stays_too_few_is_left_to_chains(monkeypatch: pytest.MonkeyPatch) -> None:

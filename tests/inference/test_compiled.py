@@ -1,5 +1,7 @@
 """What is known of machine code on disk."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numba
@@ -17,3 +19,62 @@ def test_the_first_fit_on_a_machine_is_known(
     (folder / "kernel").mkdir()
     (folder / "kernel" / "loop.nbc").write_bytes(b"")
     assert not compiled.nothing_compiled()
+
+
+#: Fits by every route that has loops of ours, and what is asked of draws.
+PROGRAM = """
+import sys
+import numba
+from numba.core import event
+
+import bayesmig as bm
+from tests.fabricate import small_frame, survey_of, theory
+
+class Heard(event.Listener):
+    names = set()
+
+    def on_start(self, event):
+        of = event.data["dispatcher"].py_func
+        self.names.add(f"{of.__module__}.{of.__qualname__}")
+
+    def on_end(self, event):
+        pass
+
+def plus_one(x):
+    return x + 1
+
+plus_one.__module__ = "bayesmig.not_kept"
+ROUTES = (("surrogate", "origin"), ("nuts", "region"), ("graph", "origin"), ("preview", "origin"))
+with event.install_listener("numba:compile", Heard()):
+    survey = survey_of(small_frame(400, origins=8))
+    brief = dict(seed=1, chains=2, draws=300, ess=100, progress=False)
+    for method, by in ROUTES:
+        for precision in ("single", "double"):
+            options = {k: v for k, v in brief.items() if method == "surrogate" or k != "ess"}
+            spec = theory("female + age", groups=[{"by": by}])
+            posterior = bm.fit(spec, survey, method=method, precision=precision, **options)
+    again = bm.fit(theory("female + wealth"), survey, method="surrogate", **brief)
+    first = bm.fit(theory("female + age"), survey, method="surrogate", **brief)
+    bm.slopes(first, "age")
+    bm.check(first)
+    bm.compare({"age": first, "wealth": again})
+    if sys.argv[1:]:
+        numba.njit(plus_one)(1.0)
+print(*sorted(n for n in Heard.names if n.startswith("bayesmig.")))
+"""
+
+
+def test_a_second_process_compiles_nothing() -> None:
+    """Whatever it fits and asks: code is on disk after the first, and a function that is not
+    kept there is seen."""
+    runs = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", PROGRAM, *more],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).resolve().parents[2],
+        ).stdout.split()
+        for more in ([], [], ["more"])
+    ]
+    assert runs[1:] == [[], ["bayesmig.not_kept.plus_one"]]

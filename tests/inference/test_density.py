@@ -39,7 +39,7 @@ def test_it_is_the_density_of_the_pymc_model(name: str) -> None:
     agree(density, lambda vector: density(vector)[0])
 
 
-def agree(density: Density, value: Callable[[np.ndarray], float]) -> None:
+def agree(density: Density, value: Callable[[np.ndarray], float], *, within: float = 1e-8) -> None:
     """Assert that log densities over the coordinates are PyMC's but for a constant."""
     from pytensor.compile.mode import Mode
 
@@ -58,7 +58,23 @@ def agree(density: Density, value: Callable[[np.ndarray], float]) -> None:
         found = theirs(*(named[v.name] for v in model.value_vars))
         volume = log_volume(design, density.parameters(vector)) + map_volume(density, vector)
         gaps.append(float(found) + volume - value(vector))
-    np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(gaps, gaps[0], rtol=0, atol=within)
+
+
+def test_a_hundred_thousand_groups_are_as_right_as_ten() -> None:
+    """Of one, two and three persons: values are PyMC's, gradients those of values."""
+    frame = small_frame(200_000)
+    frame["origin"] = np.random.default_rng(1).permutation(np.arange(200_000) % 110_000)
+    frame.loc[frame["origin"] >= 100_000, "origin"] -= 100_000
+    density = Density(small_design("female", survey=survey_of(frame)))
+    assert density.layout.factors[0].groups == 100_000
+    # Of sums of millions of nats.
+    agree(density, lambda vector: density(vector)[0], within=1e-5)
+    direction = np.random.default_rng(2).normal(size=density.size) / density.size**0.5
+    for vector in points(density, 2, seed=1):
+        values = [density(vector + step * direction)[0] for step in (-1e-3, 1e-3)]
+        slope = (values[1] - values[0]) / 2e-3
+        np.testing.assert_allclose(density(vector)[1] @ direction, slope, rtol=1e-5)
 
 
 def pymc_point(design: Design, named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
