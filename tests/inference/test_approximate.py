@@ -334,16 +334,20 @@ def test_too_few_draws_are_made_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_weights_must_be_worth_what_is_asked() -> None:
-    few = fit(THEORY, SURVEY, **BRIEF | {"draws": 1000}, ess=1900).provenance
+    proposals = []
+    for ess in (600, 1900):
+        fitted = fit(THEORY, SURVEY, **BRIEF | {"draws": 1000}, ess=ess)
+        assert "weighted" in fitted.provenance.route
+        assert fitted.provenance.reason.endswith(f"at least {ess:,}")
+        known = fitted.data["diagnostics"]
+        assert min(float(known[k].min()) for k in ("ess_bulk", "ess_tail")) >= ess
+        proposals.append(fitted.provenance.numbers["proposals"])
+    assert proposals[0] < proposals[1]
+    few = fit(*SMALL, **BRIEF, ess=600).provenance
     assert "NUTS" in few.route
-    assert few.reason.endswith("1,900 are needed")
-    enough = fit(THEORY, SURVEY, **BRIEF | {"draws": 1000}, ess=600)
-    assert "weighted" in enough.provenance.route
-    assert enough.provenance.reason.endswith("at least 600")
-    known = enough.data["diagnostics"]
-    assert min(float(known[k].min()) for k in ("ess_bulk", "ess_tail")) >= 600
+    assert few.reason.endswith("600 draws in all cannot be worth 600")
     with pytest.raises(InferenceError, match="weighted draws will not do here"):
-        fit(*SMALL, seed=2, method="surrogate", draws=1000, ess=3900, progress=False)
+        fit(*SMALL, seed=2, method="surrogate", draws=1000, ess=4000, progress=False)
 
 
 @pytest.mark.parametrize("method", ["nuts", "graph", "plain", "preview"])
