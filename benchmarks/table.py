@@ -15,6 +15,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULT, README = HERE / "results" / "engine.json", HERE.parent / "README.md"
+#: Of another machine, and of earlier code: what does not hold on both should be seen.
+EARLIER = HERE / "results" / "engine_epyc.json"
 SPEED = HERE.parent / "docs" / "speed.md"
 FIRST, LAST = "<!-- bench -->", "<!-- /bench -->"
 OURS, IDEAL = "bayesmig", "PyMC"
@@ -216,28 +218,30 @@ def report(record: Found) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def readme(record: Found) -> str:
+def readme(record: Found, earlier: Found | None = None) -> str:
     """What stands between the README's marks: what was promised, and peers in a line."""
     parts = record.get("parts", {})
     if not parts:
         return ""
-    blocks = [_IN_SHORT, _targets_table(parts), _peers_table(parts)]
+    blocks = [_IN_SHORT, _targets_table(parts, earlier), _peers_table(parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def page(record: Found) -> str:
+def page(record: Found, earlier: Found | None = None) -> str:
     """What stands between the marks of the page on speed: every system, and the time."""
     parts = record.get("parts", {})
     if not parts:
         return ""
-    blocks = [caption(record), _systems_table(parts), _where(parts)]
+    before = f"The README's last column{conditions_of(earlier)}." if earlier else ""
+    blocks = [caption(record), before, _systems_table(parts), _where(parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 _IN_SHORT = (
     "Made by `make bench`, an hour or so; R(20k) has 20,000 persons, and t400 are the seconds "
     "until the least effective sample size is 400. [docs/speed.md](docs/speed.md) says under what "
-    "each number was made, and where the time goes where a target was missed."
+    "each number was made, and where time and memory go where a target was missed. Machines "
+    "differ: the last column is an earlier run on another, bold where it missed the target."
 )
 
 
@@ -252,16 +256,21 @@ _MEANING = (
 
 
 def caption(record: Found) -> str:
-    """What the tables were made under: once where parts agree, of each part where not."""
+    """What the tables were made under, and what they mean."""
+    return f"Made by `make bench`{conditions_of(record)}. {_MEANING}"
+
+
+def conditions_of(record: Found) -> str:
+    """What parts were made under: once where they agree, of each where not."""
     parts, made = record["parts"], record.get("made", {})
     groups: dict[str, list[str]] = {}
     for part in sorted(parts, key=_place):
         groups.setdefault(_conditions(made.get(part), record), []).append(part)
     first, *others = sorted(groups.items(), key=lambda of: -len(of[1]))
     if not others:
-        return f"Made by `make bench`, {first[0]}. {_MEANING}"
+        return f", {first[0]}"
     told = [f"{', '.join(names)} {words}" for words, names in (first, *others)]
-    return f"Made by `make bench`: {'; '.join(told)}. {_MEANING}"
+    return f": {'; '.join(told)}"
 
 
 def _place(part: str) -> tuple[bool, int, str]:
@@ -345,24 +354,35 @@ def _cells(found: Found, own: Found) -> Iterator[str]:
     yield _number(gradients) if gradients else ""
 
 
-def _targets_table(parts: Found) -> str:
-    lines = [
-        f"| {t.what} | {t.aim} | {text} | {_yes(reached)} |"
-        for t in TARGETS
-        if set(t.parts) <= set(parts)
-        for text, reached in [t.measure(*(parts[p] for p in t.parts))]
-    ]
-    head = ["| what | target | measured | reached |", "|---|---|---|---|"]
-    return "\n".join([*head, *lines]) if lines else ""
+def _targets_table(parts: Found, earlier: Found | None = None) -> str:
+    """What was promised and measured, beside an earlier run where one is given."""
+    before = (earlier or {}).get("parts", {})
+    lines = list[str]()
+    for target in TARGETS:
+        measured, of_earlier = (_measured(target, of) for of in (parts, before))
+        if measured is None and of_earlier is None:
+            continue
+        text, reached = measured or ("not run", None)
+        cells = [target.what, target.aim, text, _yes(reached) if measured else ""]
+        if before:
+            known, held = of_earlier or ("", True)
+            cells.append(f"**{known}**" if held is False else known)
+        lines.append("| " + " | ".join(cells) + " |")
+    heads = ["what", "target", "measured", "reached"]
+    heads += [f"earlier, on {earlier['processor']}"] if earlier and before else []
+    rule = "|---" * len(heads) + "|"
+    return "\n".join(["| " + " | ".join(heads) + " |", rule, *lines]) if lines else ""
+
+
+def _measured(target: Target, parts: Found) -> tuple[str, bool | None] | None:
+    """A text and whether the target is reached; ``None`` where something was not run."""
+    known = set(target.parts) <= set(parts)
+    return target.measure(*(parts[p] for p in target.parts)) if known else None
 
 
 def _where(parts: Found) -> str:
     """Where the time and the memory of a run go whose target was missed."""
-    missed = {
-        t.parts[0]
-        for t in TARGETS
-        if set(t.parts) <= set(parts) and t.measure(*(parts[p] for p in t.parts))[1] is False
-    }
+    missed = {t.parts[0] for t in TARGETS if (_measured(t, parts) or ("", None))[1] is False}
     runs = {p: parts[p].get(OURS, {}) for p in sorted(missed, key=_place)}
     runs = {p: of for p, of in runs.items() if "draw" in of}
     if not runs:
@@ -383,7 +403,9 @@ _SECONDS: dict[str, Callable[[Found], float]] = {
     "design": lambda of: of["build"],
     "expansion or warm-up": lambda of: of["warm"],
     "draws": lambda of: of["draw"],
-    "of these two, loading machine code": lambda of: of["warm"] + of["draw"] - of["again"],
+    "of these two, loading machine code": lambda of: max(
+        of["warm"] + of["draw"] - of["again"], 0.0
+    ),
 }
 _MEGABYTES: dict[str, Callable[[Found], float]] = {
     "Python and imports": lambda of: of["imports_mb"],
@@ -462,8 +484,8 @@ def in_words(found: Found) -> str:
 
 def publish() -> None:
     """Write the parts of both documents."""
-    record = read(RESULT)
-    for path, inside in ((README, readme(record)), (SPEED, page(record))):
+    record, earlier = read(RESULT), read(EARLIER)
+    for path, inside in ((README, readme(record, earlier)), (SPEED, page(record, earlier))):
         text = path.read_text(encoding="utf-8")
         before, rest = text.split(FIRST)
         after = rest.split(LAST)[1]

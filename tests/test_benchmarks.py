@@ -63,7 +63,22 @@ def test_documents_have_the_tables_of_the_stored_run(
 ) -> None:
     text = (repository / file).read_text(encoding="utf-8")
     assert text.count(table.FIRST) == text.count(table.LAST) == 1
-    assert table.between(getattr(table, part)(table.read(table.RESULT))) in text
+    records = table.read(table.RESULT), table.read(table.EARLIER)
+    assert table.between(getattr(table, part)(*records)) in text
+
+
+def test_an_earlier_run_stands_beside(table: ModuleType, record: dict[str, Any]) -> None:
+    """Also of what was not run again; misses of either are seen."""
+    earlier = {"processor": "another", "parts": {**record["parts"], "demo": {"second": 61.0}}}
+    del record["parts"]["gradient"]
+    told = table.readme(record, earlier).splitlines()
+    assert "| what | target | measured | reached | earlier, on another |" in told
+    (kernel,) = (x for x in told if "one gradient" in x)
+    assert kernel.endswith("| not run |  | 7 (PyMC 70) |")
+    (demo,) = (x for x in told if "make demo" in x and x.startswith("|"))
+    assert demo.endswith("| not run |  | **61 s** |")
+    (memory,) = (x for x in told if "R(200k), peak memory" in x)
+    assert memory.count("**") == 4
 
 
 def test_readme_has_peers_in_a_line(table: ModuleType, record: dict[str, Any]) -> None:
