@@ -471,7 +471,7 @@ class _Run:
         draws = {
             name: _key(
                 POSTERIOR_SCHEMA,
-                _key(self._chain_keys(name), plan.study.sampling.method),
+                _key(self._chain_keys(name), plan.study.sampling.method, plan.study.sampling.ess),
                 name,
                 spec.weights,
                 plan.survey.fingerprint,
@@ -505,7 +505,8 @@ class _Run:
 
     def _chain_keys(self, name: str) -> list[str]:
         sampling, design = self.plan.study.sampling, self.plan.designs[name]
-        plan = plan_fit(design, self.plan.study.seed, **sampling.model_dump(exclude={"chains"}))
+        options = sampling.model_dump(exclude={"chains", "ess"})
+        plan = plan_fit(design, self.plan.study.seed, **options)
         return [plan.key(chain) for chain in range(sampling.chains)]
 
     def _step(self, name: str, key: str, work: Callable[[Path], Tables]) -> None:

@@ -918,3 +918,9 @@ def test_weighted_draws_and_previews_are_reported_as_such(
     assert said in page
     convergence = pd.read_csv(done.folder / "tables" / "convergence.csv")
     assert convergence["r_hat_max"].isna().any() or method == "auto"
+    if method == "auto":
+        # What draws must be worth is part of what they are.
+        study.write_text(study.read_text().replace("draws = 500", "draws = 500\ness = 600"))
+        again = run(study, tmp_path / "out", progress=silent)
+        assert {"fit-baseline", "fit-selectivity"} <= set(again.computed)
+        assert "at least 600" in again.report.read_text()
