@@ -103,6 +103,8 @@ def chains_with(fault: Fault) -> Iterator[None]:
         (centre, root), t = self.map_arguments[0], self.layout.n_theta
         theta, moves = centre + root @ vector[:t], step * np.eye(t)
         found = fault(self, np.concatenate([theta[None], theta + moves, theta - moves]))
+        if not np.isfinite(found).all():  # as far out as this the density is zero as well
+            return -np.inf, gradient
         gradient[:t] += root.T @ (found[1 : t + 1] - found[t + 1 :]) / (2 * step)
         return value + found[0], gradient
 
