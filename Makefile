@@ -43,7 +43,7 @@ lint: $(READY) ## check style and types
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
-bench: $(READY) $(BENCH_READY) ## run the benchmarks beside peers, an hour or so, and write the README's table
+bench: $(READY) $(BENCH_READY) ## run the benchmarks beside peers, two hours or so, and write the README's table
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
 
 clean: ## remove the environment, tools, caches and builds

@@ -56,6 +56,7 @@ OURS = "bayesmig"
 PEERS = ("PyMC", "nutpie on JAX", "numpyro", "bambi", "Stan")
 #: Rows up to which all peers run, and up to which PyMC does.
 ALL_PEERS, PYMC = 20_000, 200_000
+LONG = 3600.0  # seconds of households in kecamatan, at least
 GRACE = 120.0  # seconds until a process that does not stop by itself is ended
 Found = dict[str, Any]
 
@@ -174,7 +175,8 @@ class Bench:
         """One run in a fresh process, ended where it takes too long."""
         python = self.peers if system in PACKAGES else sys.executable
         command = [str(python), str(HERE / "systems.py"), system, problem, str(data)]
-        options = {"seed": seed, "limit": self.limit, "started": time.time()}
+        limit = max(self.limit, LONG) if problem == "households" else self.limit
+        options = {"seed": seed, "limit": limit, "started": time.time()}
         command += [f"--{k}={v!r}" for k, v in options.items()]
         process = subprocess.Popen(
             command,
@@ -185,11 +187,11 @@ class Bench:
             start_new_session=True,
         )
         try:
-            said, complaints = process.communicate(timeout=self.limit + GRACE)
+            said, complaints = process.communicate(timeout=limit + GRACE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # its children too
             process.communicate()
-            return {"unfinished": self.limit}
+            return {"unfinished": limit}
         if process.returncode:
             last = complaints.strip().splitlines()[-1:] or ["no message"]
             print(f"{system} failed: {last[0]}")

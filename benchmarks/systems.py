@@ -1,7 +1,7 @@
 """One system on one problem, in this process: what a child of ``bench_engine.py`` runs.
 
 The last line printed is JSON. Seconds are told apart: ``start`` (of Python, imports, data
-read), ``build`` (from data in memory to the first iteration: survey, design, model,
+read), ``build`` (from the survey in memory to the first iteration: design, model,
 compilation), ``warm`` (expansion or warm-up) and ``draw``. Where a sampler does not say
 how long its warm-up took, the number of gradients, or failing that of iterations, divides
 what it took in all; ``again`` is what a second fit of ours takes to expand and draw, whose

@@ -238,10 +238,10 @@ def page(record: Found, earlier: Found | None = None) -> str:
 
 
 _IN_SHORT = (
-    "Made by `make bench`, an hour or so; R(20k) has 20,000 persons, and t400 are the seconds "
+    "Made by `make bench`, two hours or so; R(20k) has 20,000 persons, and t400 are the seconds "
     "until the least effective sample size is 400. [docs/speed.md](docs/speed.md) says under what "
-    "each number was made, and where time and memory go where a target was missed. Machines "
-    "differ: the last column is an earlier run on another, bold where it missed the target."
+    "each number was made, and where the time and the memory of fits go that missed a target. The "
+    "last column is an earlier run, of earlier code on another machine, bold where it missed."
 )
 
 
@@ -369,9 +369,15 @@ def _targets_table(parts: Found, earlier: Found | None = None) -> str:
             cells.append(f"**{known}**" if held is False else known)
         lines.append("| " + " | ".join(cells) + " |")
     heads = ["what", "target", "measured", "reached"]
-    heads += [f"earlier, on {earlier['processor']}"] if earlier and before else []
+    heads += [f"earlier, on {_processor(earlier)}"] if earlier and before else []
     rule = "|---" * len(heads) + "|"
     return "\n".join(["| " + " | ".join(heads) + " |", rule, *lines]) if lines else ""
+
+
+def _processor(record: Found) -> str:
+    """On which most parts were made."""
+    made = [of["processor"] for of in record.get("made", {}).values()]
+    return str(record.get("processor") or max(made, key=made.count))
 
 
 def _measured(target: Target, parts: Found) -> tuple[str, bool | None] | None:
@@ -400,18 +406,18 @@ def _where(parts: Found) -> str:
 _SECONDS: dict[str, Callable[[Found], float]] = {
     "Python and imports": lambda of: of["imports"],
     "data": lambda of: of["start"] - of["imports"],
-    "design": lambda of: of["build"],
+    "design, and modules for it": lambda of: of["build"],
     "expansion or warm-up": lambda of: of["warm"],
     "draws": lambda of: of["draw"],
-    "of these two, loading machine code": lambda of: max(
-        of["warm"] + of["draw"] - of["again"], 0.0
-    ),
+    "both, in a second fit": lambda of: of["again"],
 }
 _MEGABYTES: dict[str, Callable[[Found], float]] = {
     "Python and imports": lambda of: of["imports_mb"],
     "the survey, and what reading it left": lambda of: of["before_mb"] - of["imports_mb"],
     "the design": lambda of: of["design_mb"],
-    "loops over it, and machine code": lambda of: of["peak_mb"] - of["before_mb"] - of["design_mb"],
+    "loops over it, machine code and modules": lambda of: (
+        of["peak_mb"] - of["before_mb"] - of["design_mb"]
+    ),
     "peak": lambda of: of["peak_mb"],
 }
 

@@ -159,8 +159,8 @@ def test_where_the_time_goes_is_told_of_missed_targets(
     assert head.count("|") == 8
     assert "| R(200k) | 300 | 100 | 24 | 476 | 900 |" in told
     # ESS/s beside bambi's, and memory.
-    assert "| R(2k) | 1.50 | 0.50 | 0.10 | 0.20 | 0.30 | 0.10 |" in told
-    assert "| R(200k) | 1.50 | 0.50 | 0.10 | 0.20 | 0.30 | 0.10 |" in told
+    assert "| R(2k) | 1.50 | 0.50 | 0.10 | 0.20 | 0.30 | 0.40 |" in told
+    assert "| R(200k) | 1.50 | 0.50 | 0.10 | 0.20 | 0.30 | 0.40 |" in told
     record["parts"]["2k"]["bambi"]["ess_per_second"] = 10.0
     assert "| R(2k) | 1.50" not in table.page(record)
 

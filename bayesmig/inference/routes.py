@@ -145,8 +145,9 @@ def fit(
         Number of chains, and draws kept of each. Weighted draws are resampled to equal
         weights and cut into as many.
     ess
-        Independent draws that every parameter must be worth for weighted ones to be taken
-        (400): of ``auto``, which goes on to chains where they fall short, and ``surrogate``.
+        Independent draws that every parameter must be worth for weighted ones to be taken, 400
+        or more (400): of ``surrogate``, and of ``auto``, which runs chains where they fall
+        short. Chains are not held to it, and the posterior's reason says so.
     tune, target_accept
         Of NUTS: warm-up iterations of each chain (300 on the map, 500 elsewhere), and wanted
         acceptance rate (0.8).
@@ -270,6 +271,9 @@ def fit_design(
     else:
         with bars(progress) as tell:
             outcome = _take(method, design, plan, chains, cores, folder, tell, ess=ess)
+    weighted = "divergences" not in outcome.tree["diagnostics"]
+    if ess is not None and not weighted:
+        outcome = replace(outcome, reason=f"{outcome.reason}; chains are not held to ess={ess}")
     warnings = design.support.warnings
     if sampling is not None:
         _correct(outcome, design, sampling, seed)
@@ -281,7 +285,6 @@ def fit_design(
         outcome.tree["choice_sample"] = xr.DataTree(xr.Dataset(attrs={"note": note}))
     if from_prior is not None:
         outcome.tree["prior"] = xr.DataTree(from_prior)
-    weighted = "divergences" not in outcome.tree["diagnostics"]
     provenance = Provenance(
         seed=seed,
         chains=chains,
@@ -343,7 +346,7 @@ def _check_options(
     ess: int | None,
 ) -> None:
     whole = {"seed": (seed, 0), "chains": (chains, 1), "draws": (draws, 10)}
-    perhaps = (("ess", ess, 10), ("tune", tune, 10), ("cores", cores, 1))
+    perhaps = (("ess", ess, MIN_ESS), ("tune", tune, 10), ("cores", cores, 1))
     whole |= {k: (v, least) for k, v, least in perhaps if v is not None}
     for name, (value, least) in whole.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -23,9 +23,26 @@ class Sampling(Frozen):
     precision: Literal["auto", "single", "double"] = "auto"
     chains: Annotated[int, Field(ge=1, le=64)] = 4
     draws: Iterations = 1000
-    ess: Iterations | None = None
+    ess: Annotated[int, Field(ge=400, le=100_000)] | None = None
     tune: Iterations | None = None
     target_accept: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    def check(self) -> None:
+        """What draws must be worth is asked of weighted ones, of which there are more."""
+        if self.ess is None:
+            return
+        if self.method not in ("auto", "surrogate"):
+            raise SpecError(
+                f"ess is asked of weighted draws, and method = {self.method!r} makes none",
+                where="key ess",
+                mend="leave it out",
+            )
+        if self.ess >= self.chains * self.draws:
+            raise SpecError(
+                f"{self.chains * self.draws:,} draws cannot be worth {self.ess:,}",
+                where="key ess",
+                mend="ask for more draws, or for fewer to be worth",
+            )
 
     @property
     def has_chains(self) -> bool:

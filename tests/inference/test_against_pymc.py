@@ -309,8 +309,9 @@ def by_route(
     keep: Path | None = None,
     draws: int | None = None,
 ) -> tuple[Posterior, Numbers]:
-    # Without the map the households' correlation mixes slowly.
-    draws = draws or (4000 if method == "graph" else 3000)
+    # Scales of households mix slowly, without the map their correlation too.
+    if draws is None:
+        draws = (4000 if method == "graph" else 3000) * (3 if len(spec.groups) > 1 else 1)
     posterior = fit(spec, survey, seed=5, method=method, draws=draws, keep=keep, progress=False)
     stats = posterior.data["sample_stats"].to_dataset()
     if "proposal" not in stats:

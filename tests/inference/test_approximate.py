@@ -308,8 +308,9 @@ def test_weights_are_taken_by_their_shape(
     k: float, taken: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the draws are worth besides."""
+    monkeypatch.setattr(routes, "MIN_ESS", 100)
     replaced(monkeypatch, pareto_k=k)
-    fitted = fit(*SMALL, **BRIEF, ess=100).provenance
+    fitted = fit(*SMALL, **BRIEF).provenance
     assert ("weighted" in fitted.route) == taken
     assert ("NUTS" in fitted.route) != taken
     assert f"Pareto k {k:.2f}" in fitted.reason
@@ -335,7 +336,7 @@ def test_too_few_draws_are_made_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_weights_must_be_worth_what_is_asked() -> None:
     proposals = []
-    for ess in (600, 1900):
+    for ess in (400, 1900):
         fitted = fit(THEORY, SURVEY, **BRIEF | {"draws": 1000}, ess=ess)
         assert "weighted" in fitted.provenance.route
         assert fitted.provenance.reason.endswith(f"at least {ess:,}")
@@ -345,7 +346,10 @@ def test_weights_must_be_worth_what_is_asked() -> None:
     assert proposals[0] < proposals[1]
     few = fit(*SMALL, **BRIEF, ess=600).provenance
     assert "NUTS" in few.route
-    assert few.reason.endswith("600 draws in all cannot be worth 600")
+    assert few.reason == ("600 draws in all cannot be worth 600; chains are not held to ess=600")
+    assert "ess" not in fit(*SMALL, **BRIEF | {"draws": 150}).provenance.reason
+    with pytest.raises(InferenceError, match="ess must be a whole number of at least 400"):
+        fit(*SMALL, **BRIEF, ess=399)
     with pytest.raises(InferenceError, match="weighted draws will not do here"):
         fit(*SMALL, seed=2, method="surrogate", draws=1000, ess=4000, progress=False)
 

@@ -21,7 +21,7 @@ def test_the_first_fit_on_a_machine_is_known(
     assert not compiled.nothing_compiled()
 
 
-#: Fits by every route that has loops of ours, and what is asked of draws.
+#: Fits of one factor by every route that has loops of ours, and questions of their draws.
 PROGRAM = """
 import sys
 import numba
@@ -75,8 +75,7 @@ GLUE = "bayesmig.inference.op._evaluator.<locals>.evaluate"
 
 
 def test_a_second_process_compiles_nothing() -> None:
-    """Whatever it fits and asks: code is on disk after the first, and a function that is not
-    kept there is seen."""
+    """Code is on disk after the first, and a function that is not kept there is seen."""
     said = [
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PROGRAM, *more],
