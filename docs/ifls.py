@@ -32,6 +32,11 @@ Made by `python docs/ifls.py surveys/ifls.toml` from the Indonesia Family Life S
 rows are not part of this repository: {rows:,} person-intervals in {origins:,} kecamatan. Claims are
 about associations. Pr(H) is after the data, beside it the probability before.
 
+`bayesmig run studies/ifls.toml --out FOLDER` writes the report of three of these theories, with a
+section of what a referee asks (weights, clustering, convergence, reproduction, calibration,
+leave-one-out, priors) and a rehearsal of what this survey could tell at all: half an hour on two
+cores.
+
 What the data cannot say: those who were abroad when the survey came are missing unless they
 returned, so that moves abroad are rare (0.6 %) and of those who came back; nothing varies over
 alternatives, so that nests and consideration are not identified here; networks are counted from
