@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
+import bayesmig as bm
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.routes import Method, fit
 from bayesmig.posterior import Posterior
@@ -19,12 +22,19 @@ WEIGHTED = ("surrogate", "preview")
 CHAINS, MANY, FEW = 2, 300, 12
 
 
+THEORIES = {
+    "one factor": theory("female"),
+    "slopes": theory("female + wealth", groups=[{"by": "origin", "terms": "1 + wealth"}]),
+    "groups in groups": theory("female", groups=[{"by": "origin"}, {"by": "region"}]),
+}
+
+
 @cache
-def by(method: Method) -> Posterior:
+def by(method: Method, name: str = "one factor") -> Posterior:
     options = {"draws": MANY} if method in WEIGHTED else {"draws": FEW, "tune": 12}
     survey = small_survey(600, origins=10)
     return fit(
-        theory("female"), survey, seed=1, method=method, chains=CHAINS, prior=True, progress=False,
+        THEORIES[name], survey, seed=1, method=method, chains=CHAINS, prior=True, progress=False,
         **options,
     )  # fmt: skip
 
@@ -73,3 +83,49 @@ def test_what_does_not_depend_on_the_route_is_the_same(method: Method) -> None:
     assert all(found[name].dims == ("parameter",) for name in both)
     alone = {"pareto_k", "weight_ess"} if method in WEIGHTED else {"divergences", "bfmi"}
     assert set(found.data_vars) == {*both, *alone}
+
+
+#: Verbs, and what their answers hold but for the numbers.
+def predicted(posterior: Posterior) -> object:
+    return shape_of(bm.predictions(posterior, by="origin", allow_unconverged=True))
+
+
+def compared(posterior: Posterior) -> object:
+    return shape_of(bm.comparisons(posterior, "female", allow_unconverged=True))
+
+
+def likelihoods(posterior: Posterior) -> object:
+    found = bm.log_likelihood(posterior, rows=[0, 5])
+    return found.dims, found.dtype, found.coords["obs"].to_numpy().tolist()
+
+
+def checked(posterior: Posterior) -> object:
+    results = bm.check(posterior, allow_unconverged=True)
+    # How many rows can be told, where each is left out, depends on the draws.
+    return [(r.name, list(r.table.columns)) for r in results]
+
+
+def shape_of(answer: Any) -> object:
+    labels = answer.summary[["alternative"]].to_numpy().tolist()
+    header = sorted(set(answer.header) - {"convergence"})
+    return list(answer.summary.columns), labels, answer.draws.dims, header
+
+
+#: Graphs of the others take half a minute each to compile.
+NAMES = [n if n == "one factor" else pytest.param(n, marks=pytest.mark.slow) for n in THEORIES]
+VERBS = (predicted, compared, likelihoods, checked)
+
+
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
+@pytest.mark.parametrize("ask", VERBS, ids=lambda verb: verb.__name__)
+@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_cannot_tell_the_route(
+    name: str, method: Method, ask: Callable[[Posterior], object]
+) -> None:
+    """Nor does a posterior's own tree, but for what is known of its draws."""
+    posterior, first = by(method, name), by(METHODS[0], name)
+    assert ask(posterior) == ask(first)
+    assert {k: (v.dims, v.dtype) for k, v in posterior.draws.items()} == {
+        k: (v.dims, v.dtype) for k, v in first.draws.items()
+    }
