@@ -186,6 +186,57 @@ def test_extreme_utilities_of_groups_have_exact_values_and_gradients(
     np.testing.assert_allclose(slopes[2], of_groups.ravel(), rtol=0, atol=digits)
 
 
+@pytest.mark.parametrize("alternatives", range(2, 8))
+def test_extreme_utilities_of_everything_at_once(alternatives: int) -> None:
+    """Attributes, availability and groups with slopes, the largest utility being 700."""
+    columns, coefficients, choice = world(
+        alternatives, n=200, alternatives=alternatives, persons=3, attributes=2,
+        groups=[(7, 2), (40, 1)], availability=True,
+    )  # fmt: skip
+    largest = np.abs(utilities(np, columns, coefficients)).max()
+    extreme = scaled(coefficients, 700.0 / largest)
+    value, slopes = likelihood(columns, extreme, choice)
+    logs = log_p(columns, extreme)
+    assert value == pytest.approx(logs[np.arange(200), choice].sum(), rel=1e-12)
+    residuals = np.eye(alternatives)[choice] - np.exp(logs)
+    # Utilities are linear: a slope is the residuals times the utilities of one unit of it.
+    nothing = scaled(extreme, 0.0)
+    arrays = parameters_of(columns, nothing)
+    for position, slope in enumerate(slopes):
+        for index in np.ndindex(slope.shape):
+            unit = [p.copy() for p in arrays]
+            unit[position][index] = 1.0
+            of_unit = utilities(np, columns, coefficients_of(unit, nothing, columns))
+            expected = (residuals * of_unit).sum()
+            assert slope[index] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def scaled(coefficients: Coefficients, factor: float) -> Coefficients:
+    return Coefficients(
+        persons=factor * coefficients.persons,
+        only=None if coefficients.only is None else factor * coefficients.only,
+        attributes=None if coefficients.attributes is None else factor * coefficients.attributes,
+        effects={by: factor * of for by, of in (coefficients.effects or {}).items()},
+    )
+
+
+def coefficients_of(arrays: list[np.ndarray], like: Coefficients, columns: Columns) -> Coefficients:
+    """The inverse of `parameters_of`."""
+    persons, generic, effects = arrays
+    n_only = 0 if like.only is None else len(like.only)
+    sizes = [like.effects[by].size for by in columns.groups]
+    parts = np.split(effects, np.cumsum(sizes)[:-1])
+    return Coefficients(
+        persons=persons,
+        only=None if like.only is None else generic[:n_only],
+        attributes=None if like.attributes is None else generic[n_only:],
+        effects={
+            by: part.reshape(like.effects[by].shape)
+            for by, part in zip(columns.groups, parts, strict=True)
+        },
+    )
+
+
 def test_probabilities_have_the_precision_of_a_library_exponential() -> None:
     """From utilities within rounding of each other to differences of 700."""
     n = 4000
