@@ -85,6 +85,17 @@ def test_what_does_not_depend_on_the_route_is_the_same(method: Method) -> None:
     assert set(found.data_vars) == {*both, *alone}
 
 
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
+@pytest.mark.parametrize("method", ["nuts", "graph", "plain"])
+def test_gradients_are_counted_by_their_worth(method: Method) -> None:
+    numbers, steps = by(method).provenance.numbers, group(method, "sample_stats")["n_steps"]
+    least = float(group(method, "diagnostics")["ess_bulk"].min())
+    assert numbers["gradients_per_draw"] == pytest.approx(float(steps.sum()) / (CHAINS * FEW))
+    assert numbers["gradients_per_ess"] == pytest.approx(float(steps.sum()) / least)
+    assert ("nanoseconds_per_row" in numbers) == (method != "plain")
+    assert numbers.get("nanoseconds_per_row", 1.0) > 0
+
+
 #: Verbs, and what their answers hold but for the numbers.
 def predicted(posterior: Posterior) -> object:
     return shape_of(bm.predictions(posterior, by="origin", allow_unconverged=True))
