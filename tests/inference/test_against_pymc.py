@@ -88,7 +88,7 @@ class World:
     draws
         Of each of four chains of the plain model.
     times
-        As many draws of ours as elsewhere.
+        As many draws of ours on the map as elsewhere.
     """
 
     sizes: tuple[int, ...]
@@ -306,8 +306,10 @@ def reference(name: str) -> Numbers:
 
 
 def drawn(name: str, method: str) -> int:
-    """Draws of each of our chains; without the map the households' correlation mixes slowly."""
-    return WORLDS[name].times * (4000 if method == "graph" else 3000)
+    """Draws of each of our chains; without the map effects of households mix slowly."""
+    if method == "graph":
+        return 8000 if WORLDS[name].homes else 4000
+    return 3000 * WORLDS[name].times
 
 
 def by_route(
