@@ -320,7 +320,12 @@ def by_route(
     draws: int | None = None,
 ) -> tuple[Posterior, Numbers]:
     draws = draws or 3000
-    posterior = fit(spec, survey, seed=5, method=method, draws=draws, keep=keep, progress=False)
+    # Near scales of zero steps diverge at 0.8, and the posterior says so and how to mend it.
+    accept = 0.95 if method == "graph" and len(spec.groups) > 1 else None
+    posterior = fit(
+        spec, survey, seed=5, method=method, draws=draws, keep=keep, progress=False,
+        target_accept=accept,
+    )  # fmt: skip
     stats = posterior.data["sample_stats"].to_dataset()
     if "proposal" not in stats:
         return posterior, numbers(posterior.draws)
