@@ -69,13 +69,12 @@ class Bench:
         self.versions = versions(sys.executable, ("bayesmig", "numba", "numpy", "nutpie", "pymc"))
         self.versions |= versions(peers, sorted(set(PACKAGES.values())))
         self.absent = [s for s, package in PACKAGES.items() if self.versions[package] is None]
-        # Before results are written, which would make it another state.
-        self.commit = commit()
+        # Before results are written, which would make the checkout another state.
+        self.machine = machine()
 
     def conditions(self, seconds: float) -> Found:
         """Of a part that is run now: what it depends on beside the code, and which code it was."""
-        return machine() | {
-            "commit": self.commit,
+        return self.machine | {
             "limit": self.limit,
             "repeats": self.repeats,
             "chains": systems.CHAINS,

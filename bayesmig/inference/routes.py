@@ -186,13 +186,7 @@ def fit(
     _check_options(seed, chains, draws, tune, target_accept, cores, ess)
     _check_switches(method, precision, prior, progress)
     idle = {"tune": tune, "target_accept": target_accept, "cores": cores, "keep": keep}
-    _refuse_idle_options(method, idle)
-    if ess is not None and method not in ("auto", "surrogate"):
-        raise InferenceError(
-            "ess says when weighted draws will do, and none are made",
-            where=f"fit(method={method!r}, ess=...)",
-            mend="leave it out, and ask for as many draws as are needed",
-        )
+    _refuse_idle_options(method, idle, ess)
     folder = open_folder(keep)
     design = build_design(theory, survey)
     sampling = sampling_of(survey) if design.is_pseudo else None
@@ -402,8 +396,14 @@ def _check_switches(method: str, precision: str, prior: bool, progress: bool | P
             raise InferenceError(f"{name} must be True or False", where=f"fit({name}=...)")
 
 
-def _refuse_idle_options(method: str, options: Mapping[str, Any]) -> None:
-    """What only chains have does not apply where there are none."""
+def _refuse_idle_options(method: str, options: Mapping[str, Any], ess: int | None) -> None:
+    """What only chains have, or only weights, does not apply where there are none."""
+    if ess is not None and method not in ("auto", "surrogate"):
+        raise InferenceError(
+            "ess says when weighted draws will do, and none are made",
+            where=f"fit(method={method!r}, ess=...)",
+            mend="leave it out, and ask for as many draws as are needed",
+        )
     given = [name for name, value in options.items() if value is not None]
     if method in ("surrogate", "preview") and given:
         raise InferenceError(

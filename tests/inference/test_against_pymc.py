@@ -317,9 +317,8 @@ def by_route(
     survey: Survey,
     method: Any,
     keep: Path | None = None,
-    draws: int | None = None,
+    draws: int = 3000,
 ) -> tuple[Posterior, Numbers]:
-    draws = draws or 3000
     # Near scales of zero steps diverge at 0.8, and the posterior says so and how to mend it.
     accept = 0.95 if method == "graph" and len(spec.groups) > 1 else None
     posterior = fit(

@@ -96,7 +96,9 @@ def test_gradients_are_counted_by_their_worth(method: Method) -> None:
     assert numbers.get("nanoseconds_per_row", 1.0) > 0
 
 
-#: Verbs, and what their answers hold but for the numbers.
+# ---------------------------------------------------- what answers hold but for the numbers
+
+
 def predicted(posterior: Posterior) -> object:
     return shape_of(bm.predictions(posterior, by="origin", allow_unconverged=True))
 
