@@ -6,7 +6,8 @@ better off: coefficients run off along it (Albert and Anderson 1984,
 doi 10.1093/biomet/71.1.1). Finding one is a linear programme (Konis 2007,
 https://ora.ox.ac.uk/objects/uuid:8f9ee0d0-d78e-4101-9ab4-f9cbceed2a2a). It is solved
 on the comparisons that bind, found by adding those that the last direction breaks:
-without a direction on some of them there is none on all.
+without a direction on some of them there is none on all. Where the likelihood of some
+rows has a maximum, as of most surveys, that alone shows it, and no programme is solved.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ Mask = NDArray[np.bool_]
 _CUTS = 400
 #: Where there are more rows, so many of them are looked at before the others.
 _FEW = 20_000
+#: Rows of every chosen alternative whose likelihood is maximised first, and steps at most.
+_SHOWN, _STEPS = 1_000, 12
 #: Utility difference that counts, where the largest coefficient of a standardised
 #: column is one; and what a solution may miss a comparison by.
 _TOLERANCE, _FEASIBLE = 1e-6, 1e-9
@@ -75,8 +78,7 @@ def check_separation(
     """
     comparisons = comparisons_of(columns, choice, centre_of(columns, labels.persons))
     every = np.ones(len(comparisons.scale), dtype=bool)
-    found = list(islice(directions(comparisons, every), 1))
-    if not found:
+    if has_maximum(comparisons) or next(directions(comparisons, every), None) is None:
         return []
     words = _words(alternatives, columns, labels, comparisons)
     _refuse_perfect(words)
@@ -207,6 +209,52 @@ def comparisons_of(
     centre = np.zeros(columns.persons.shape[1]) if centre is None else centre
     scale = np.sqrt(np.diag(products(plain, centre)) / n)
     return Comparisons(plain, choice, open_, centre, np.where(scale > 0, scale, 1.0))
+
+
+def has_maximum(comparisons: Comparisons, shown: int = _SHOWN) -> bool:
+    """Whether some rows prove that no direction separates.
+
+    None does, on these rows and so on all, where their comparisons tell all coefficients and
+    some weights, all of them positive, make the comparisons sum to zero (Stiemke's lemma). At
+    the maximum of the likelihood the probabilities of what was not chosen are such weights; so
+    are those near it when the least squares have taken off what is left.
+
+    Parameters
+    ----------
+    comparisons
+        Of a design.
+    shown
+        Rows that are looked at of every chosen alternative.
+
+    Returns
+    -------
+    bool
+        ``False`` says nothing: the rows may be too few, or the maximum too far.
+    """
+    obs = _spread(comparisons.choice, shown)
+    at, other = np.nonzero(comparisons.open[obs])
+    gains = comparisons.rows(obs[at], other)
+    values, vectors = np.linalg.eigh(gains.T @ gains)
+    if not len(values) or values[0] <= _FEASIBLE * values[-1]:
+        return False
+    inverse, b = (vectors / values) @ vectors.T, np.zeros(gains.shape[1])
+    starts = np.flatnonzero(np.diff(at, prepend=-1))
+    for _ in range(_STEPS):
+        odds = np.exp(np.minimum(-gains @ b, -np.log(_FEASIBLE)))
+        weights = odds / (1 + np.add.reduceat(odds, starts))[np.searchsorted(at[starts], at)]
+        slope = gains.T @ weights
+        if (gains @ (inverse @ slope) < weights / 2).all():
+            return True
+        each = np.add.reduceat(weights[:, None] * gains, starts)
+        curvature = (gains.T * weights) @ gains - each.T @ each
+        b += np.linalg.lstsq(curvature, slope)[0]
+    return False
+
+
+def _spread(choice: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many rows of every choice, evenly spread."""
+    of = (np.flatnonzero(choice == j) for j in np.unique(choice))
+    return np.concatenate([rows[:: max(1, len(rows) // most)] for rows in of])
 
 
 def directions(comparisons: Comparisons, free: Mask) -> Iterator[Array]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,13 @@ class Density:
             self.problem.scale_prior,
             *self._map,
         )
-        self.callback = Callback(self.size, (self.blocks.arrays, self.chosen, *self.map_arguments))
+        # That of other coordinates, where this is a copy.
+        self.__dict__.pop("callback", None)
+
+    @cached_property
+    def callback(self) -> Callback:
+        """What chains call. Its machine code is loaded here: weighted draws do without."""
+        return Callback(self.size, (self.blocks.arrays, self.chosen, *self.map_arguments))
 
     def moved(self, expansion: Expansion) -> Density:
         """The same density over the coordinates of another expansion."""
@@ -137,10 +144,15 @@ class Density:
     @property
     def mode(self) -> Mode:
         """Theta and effects that the expansion is around."""
-        theta, effects = np.empty((1, self.layout.n_theta)), np.empty((1, self.layout.n_effects))
-        zero = np.zeros((1, self.size))
-        target.locations(zero, self._whitening, *self._map, theta, effects)
-        return theta[0], effects[0]
+        return self.located(np.zeros(self.size))
+
+    def located(self, vectors: Array) -> Mode:
+        """Theta and effects at vectors of coordinates, ``(..., size)``."""
+        flat, lead = vectors.reshape(-1, self.size), vectors.shape[:-1]
+        theta = np.empty((len(flat), self.layout.n_theta))
+        effects = np.empty((len(flat), self.layout.n_effects))
+        target.locations(flat, self._whitening, *self._map, theta, effects)
+        return theta.reshape(*lead, -1), effects.reshape(*lead, -1)
 
     def start(self, rng: np.random.Generator) -> Array:
         """A starting point, near the posterior's bulk."""
@@ -148,12 +160,7 @@ class Density:
 
     def parameters(self, vectors: Array) -> dict[str, Array]:
         """The named parameters at vectors of coordinates, ``(..., size)``."""
-        flat = vectors.reshape(-1, self.size)
-        theta = np.empty((len(flat), self.layout.n_theta))
-        effects = np.empty((len(flat), self.layout.n_effects))
-        target.locations(flat, self._whitening, *self._map, theta, effects)
-        lead = vectors.shape[:-1]
-        return self.named(theta.reshape(*lead, -1), effects.reshape(*lead, -1))
+        return self.named(*self.located(vectors))
 
     def named(self, theta: Array, effects: Array) -> dict[str, Array]:
         """The named parameters, from theta and all effects, flat, ``(..., length)``."""

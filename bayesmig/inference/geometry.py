@@ -194,10 +194,10 @@ class Problem:
 
     # ------------------------------------------------------------- value and curvature
 
-    def _shared(self, work: Callable[[tuple[Any, ...]], Any]) -> list[Any]:
+    def _shared(self, work: Callable[[tuple[Any, ...]], Any], most: int = _PARTS) -> list[Any]:
         """Some work on every part of the rows, in order."""
         count = self.blocks.count
-        parts = pieces(count, min(_PARTS, max(1, count // _PART_BLOCKS)))
+        parts = pieces(count, min(most, max(1, count // _PART_BLOCKS)))
         data = [self.blocks.part(part) for part in parts]
         if len(parts) == 1:
             return [work(data[0])]
@@ -209,8 +209,10 @@ class Problem:
         n = int(np.prod(shape))
         return theta[:n].reshape(shape), theta[n:c], effects
 
-    def log_likelihood(self, theta: Array, effects: Array) -> tuple[float, Array, Array]:
-        """Value, slope by coefficients, slope by effects."""
+    def log_likelihood(
+        self, theta: Array, effects: Array, parts: int = _PARTS
+    ) -> tuple[float, Array, Array]:
+        """Value, slope by coefficients, slope by effects; rows in so many parts at most."""
         parameters = self._parameters(theta, effects)
         nothing = tuple(np.zeros_like(part) for part in self.chosen)
 
@@ -220,7 +222,7 @@ class Problem:
 
         value = sum(float((x * p).sum()) for x, p in zip(self.chosen, parameters, strict=True))
         slopes = [part.copy() for part in self.chosen]
-        for part, more in self._shared(work):
+        for part, more in self._shared(work, parts):
             value += part
             for slope, extra in zip(slopes, more, strict=True):
                 slope += extra

@@ -24,9 +24,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -87,6 +88,8 @@ _MANY_EFFECTS = 1_000
 #: Draws of one fit, at most, and bytes of them: a few copies are held at once, and more would
 #: not fit into a machine's memory.
 _MOST_DRAWS, _MOST_BYTES = 1_000_000, 4_000_000_000
+#: What may help where a density has no finite value or no curvature.
+_EXTREME = "look for columns with extreme values; scale them in the theory or codebook"
 #: Nats from the mode from which an expansion is said not to be around it.
 _SHORT_OF_MODE = 0.01
 
@@ -476,7 +479,7 @@ def _take(
     density = refined(density)
     progress("expansion", 1, 1)
     plan, why = replace(plan, found=density.precision), "was asked for"
-    numbers = _of_density(density, density, plan)
+    numbers = _of_density(density, partial(density.problem.log_likelihood, *density.mode, parts=1))
     if method != "nuts":
         needed = MIN_ESS if ess is None else ess
         pool, why = _weighted(density, plan, chains, method, needed, progress, numbers)
@@ -488,6 +491,7 @@ def _take(
                 where=f"fit(method={method!r})",
                 mend="fit with method='auto', which goes on to NUTS",
             )
+    _refuse_infinite(*density(density.start(generator(plan.seed, 0))))
     sampler = density_sampler(density)
     return _chains(sampler, design, plan, chains, cores, folder, progress, why + tried, numbers)
 
@@ -541,7 +545,7 @@ def _integrated(
     """Chains over all but the effects of many small groups."""
     density, of_each = marginal.density, "×".join(map(str, marginal.points))
     plan = replace(plan, found=density.precision)
-    numbers = _of_density(marginal, density, plan)
+    numbers = _of_density(density, partial(marginal, marginal.start(generator(plan.seed, 0))))
     numbers["quadrature_points"] = float(np.prod(marginal.points))
     why = f"groups of {marginal.by} are many and small"
     why = f"was asked for; {why}" if method == "nuts" else why
@@ -591,20 +595,25 @@ def _precision_of_graph(design: Design, plan: Plan, start: Mode | None) -> Preci
 
 def _finite(design: Design, precision: Precision, seed: int, start: Mode | None = None) -> Density:
     """The density of a design, seen to be finite where chains start."""
-    mend = "look for columns with extreme values; scale them in the theory or codebook"
     try:
         density = Density(design, precision, start)
     except np.linalg.LinAlgError as err:
         which = f": {_name_in_theta(design, err.along)}" if isinstance(err, NoCurvature) else ""
         raise InferenceError(
-            f"the log density has no curvature in some direction around its mode{which}", mend=mend
+            f"the log density has no curvature in some direction around its mode{which}",
+            mend=_EXTREME,
         ) from err
-    value, gradient = density(density.start(generator(seed, 0)))
-    if not (np.isfinite(value) and np.isfinite(gradient).all()):
-        raise InferenceError(
-            "the log density or its gradient is not finite at the starting point", mend=mend
-        )
+    start_at = density.located(density.start(generator(seed, 0)))
+    _refuse_infinite(*density.problem.log_likelihood(*start_at))
     return density
+
+
+def _refuse_infinite(*parts: Any) -> None:
+    """A log density and its slopes, where chains start, must be finite."""
+    if not all(np.isfinite(part).all() for part in parts):
+        raise InferenceError(
+            "the log density or its gradient is not finite at the starting point", mend=_EXTREME
+        )
 
 
 def _name_in_theta(design: Design, position: int) -> str:
@@ -639,9 +648,9 @@ def _numbers_of_kernel(design: Design, precision: Precision) -> dict[str, float]
     }
 
 
-def _of_density(sampled: Any, density: Density, plan: Plan) -> dict[str, float]:
-    """What one gradient of what is sampled takes, over the rows of the survey."""
-    seconds = _seconds(sampled, sampled.start(generator(plan.seed, 0)))
+def _of_density(density: Density, gradient: Callable[[], Any]) -> dict[str, float]:
+    """What one gradient takes, over the rows of the survey, and how good the expansion is."""
+    seconds = _seconds(gradient)
     numbers = {
         "nanoseconds_per_row": seconds / density.design.n_obs * 1e9,
         "rows_in_loops": len(density.columns.persons),

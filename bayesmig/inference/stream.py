@@ -302,20 +302,22 @@ def _most_terms(
     columns: Columns, coefficients: Coefficients, cells: NDArray[np.int64], weights: Array
 ) -> float:
     """Average over the cell where it is largest of `_terms`."""
-    sizes = _terms(columns, coefficients)
+    mass = np.bincount(cells, weights)
+    sums = np.zeros_like(mass)
+    for rows, sizes in _terms(columns, coefficients):
+        sums += np.bincount(cells[rows], weights[rows] * sizes, len(mass))
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.bincount(cells, weights * sizes) / np.bincount(cells, weights)
-    return float(np.nanmax(means, initial=0.0))
+        return float(np.nanmax(sums / mass, initial=0.0))
 
 
 def single_is_enough(columns: Columns, coefficients: Coefficients) -> bool:
     """Whether single precision keeps the digits of utilities that count, all rows together."""
-    everyone = _all_rows(columns, None, None)
-    return _most_terms(columns, coefficients, *everyone) <= _TERMS
+    total = sum(float(sizes.sum()) for _, sizes in _terms(columns, coefficients))
+    return total <= _TERMS * len(columns.persons)
 
 
-def _terms(columns: Columns, coefficients: Coefficients) -> Array:
-    """Sizes of a row's utility's terms at the largest coefficients, added up, ``(obs,)``."""
+def _terms(columns: Columns, coefficients: Coefficients) -> Iterator[tuple[slice, Array]]:
+    """Sizes of utilities' terms at the largest coefficients, added up, of blocks of rows."""
     parts = [(columns.persons, np.abs(coefficients.persons).max(axis=0).max(axis=1))]
     if columns.only:
         of, at = np.abs(coefficients.only).max(axis=0), 0
@@ -328,11 +330,8 @@ def _terms(columns: Columns, coefficients: Coefficients) -> Array:
     for by, (_, block) in columns.groups.items():
         effects = (coefficients.effects or {})[by]
         parts.append((block, np.abs(effects).max(axis=(0, 1, 2))))
-    out = np.zeros(len(columns.persons))
-    for rows in chunks(len(out)):
-        for block, largest in parts:
-            out[rows] += np.abs(block[rows]) @ largest
-    return out
+    for rows in chunks(len(columns.persons)):
+        yield rows, sum((np.abs(block[rows]) @ of for block, of in parts), np.zeros(1))
 
 
 def mean_probabilities(columns: Columns, coefficients: Coefficients) -> Array:

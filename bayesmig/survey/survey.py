@@ -274,7 +274,9 @@ def read_survey(
             where=str(source),
             mend="edit the codebook, or read the data into a DataFrame and give all keys here",
         )
-    return _from_codebook(Path(source))
+    survey = _from_codebook(Path(source))
+    _return_memory()
+    return survey
 
 
 def _from_codebook(path: Path) -> Survey:
@@ -355,7 +357,6 @@ def _from_frame(
 
 def _survey(table: Table, book: Codebook, where: str, auxiliary: Mapping[str, Keyed]) -> Survey:
     done: Tidy = tidy(table, book, where, auxiliary)
-    _return_memory()
     return Survey(
         title=book.title,
         roles=book.roles,
@@ -371,7 +372,7 @@ def _survey(table: Table, book: Codebook, where: str, auxiliary: Mapping[str, Ke
 
 
 def _return_memory() -> None:
-    """Give back what Arrow keeps after reading: of a large file, more than its table holds."""
+    """Give back what Arrow keeps when a table is read and gone, of a large file much."""
     import pyarrow
 
     pyarrow.default_memory_pool().release_unused()

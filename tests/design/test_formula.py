@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from formulaic import model_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +66,22 @@ def test_columns_are_what_the_formula_says() -> None:
     assert encoder.names == tuple(expected)
     np.testing.assert_allclose(columns, np.column_stack(list(expected.values())), rtol=1e-14)
     assert columns.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "y + x", "x:y + flag", "count:x:y + y:x + x", "(y + x + flag + count) ** 3 - x:y"],
+)
+@pytest.mark.parametrize("constant", [True, False])
+def test_columns_and_products_are_those_of_formulaic(text: str, constant: bool) -> None:
+    frame, formula = table().drop(columns=["region", "year"]), parse_formula(text)
+    encoder, columns = learn(formula, frame, constant=constant)
+    asked = " + ".join(":".join(factor.name for factor in term) for term in formula.terms)
+    theirs = model_matrix(f"{int(constant)} + {asked}", frame.astype(float))
+    names = [CONSTANT if name == "Intercept" else name for name in theirs.columns]
+    assert list(encoder.names) == names
+    np.testing.assert_allclose(columns, theirs, rtol=1e-14)
+    np.testing.assert_array_equal(encoder.apply(frame[::-1]), columns[::-1])
 
 
 def test_levels_are_indicators_against_the_stated_reference() -> None:

@@ -416,9 +416,24 @@ def test_what_the_data_cannot_carry_is_refused_before_sampling(sampled: list[int
 def test_a_density_that_is_not_finite_is_refused(
     bad: tuple[float, float], monkeypatch: pytest.MonkeyPatch, sampled: list[int]
 ) -> None:
+    """By chains, which call it, before they start."""
     monkeypatch.setattr(Density, "__call__", lambda self, v: (bad[0], np.full(self.size, bad[1])))
     with pytest.raises(InferenceError, match="not finite") as raised:
-        quietly()
+        quietly(method="nuts")
+    assert raised.value.mend
+    assert sampled == []
+
+
+@pytest.mark.parametrize("method", ["auto", "surrogate", "nuts", "preview"])
+@pytest.mark.parametrize("precision", ["auto", "single"])
+def test_a_likelihood_that_is_not_finite_is_refused(
+    method: Any, precision: Any, monkeypatch: pytest.MonkeyPatch, sampled: list[int]
+) -> None:
+    """On every route over the map, in either precision."""
+    located = Density.located
+    monkeypatch.setattr(Density, "located", lambda self, v: (located(self, v)[0] * np.nan, v * 0))
+    with pytest.raises(InferenceError, match="not finite") as raised:
+        quietly(method=method, precision=precision)
     assert raised.value.mend
     assert sampled == []
 
