@@ -27,6 +27,7 @@ def test_holds_no_outputs_and_defines_nothing(path: Path) -> None:
             assert not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "error::UserWarning:bayesmig")

@@ -150,8 +150,15 @@ def test_a_second_run_computes_nothing(home: Path, done: StudyResult) -> None:
     ("old", "new", "expected"),
     [
         ('by = ["female"]', 'by = ["urban"]', {"effects", "scenario-border_closure"}),
-        ('"border_closure"', '"wealth_grant"', {"scenario-wealth_grant"}),
-        ('"selectivity"]', '"selectivity.toml"]', {"fit-selectivity", "test-selectivity"}),
+        pytest.param(
+            '"border_closure"', '"wealth_grant"', {"scenario-wealth_grant"}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            '"selectivity"]',
+            '"selectivity.toml"]',
+            {"fit-selectivity", "test-selectivity"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_only_what_changed_is_computed(
@@ -834,6 +841,7 @@ def test_fits_are_calibrated(
     assert "log-likelihood" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_study_may_ask_for_a_rehearsal(home: Path, tmp_path: Path) -> None:
     """Its tables and words stand beside the checks; a wrong effect is found before any fit."""
     own = home / "rehearsed.toml"

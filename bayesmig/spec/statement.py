@@ -69,6 +69,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, isfinite
 from random import Random
 from typing import Any
@@ -202,6 +203,7 @@ def _held(node: ast.expr) -> float | str:
     return sign * float(inner.value) if number else ""  # type: ignore[attr-defined]
 
 
+@lru_cache(maxsize=512)
 def parse_statement(text: str, *, where: str = "") -> tuple[Inequality, ...]:
     """Parse ``"a < b and c > 0"`` into its inequalities, all of which must hold.
 

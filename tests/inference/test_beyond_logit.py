@@ -25,6 +25,7 @@ from bayesmig.spec.scenario import Scenario
 from tests.fabricate import ALTERNATIVES, fabricated, theory
 from tests.inference.test_op import density, gap, points
 from tests.inference.theories import wide_survey
+from tests.quick import some_quick
 
 pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
 
@@ -523,7 +524,7 @@ def test_saved_draws_answer_bit_identically(name: str, tmp_path: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some_quick(NAMES, {"nests", "consideration"}))
 def test_checks_and_comparisons_run(name: str) -> None:
     from bayesmig.checks import check
 

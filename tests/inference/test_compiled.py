@@ -21,7 +21,8 @@ def test_the_first_fit_on_a_machine_is_known(
     assert not compiled.nothing_compiled()
 
 
-#: Fits of one factor by every route that has loops of ours, and questions of their draws.
+#: Fits by every route that has loops of ours, of one factor, of two with a slope, and with effects
+#: integrated out; and questions of their draws.
 PROGRAM = """
 import sys
 import numba
@@ -29,6 +30,7 @@ from numba.core import event
 
 import bayesmig as bm
 from tests.fabricate import small_frame, survey_of, theory
+from tests.inference.test_integrated import nested_frame, rare
 
 class Heard(event.Listener):
     names = set()
@@ -58,6 +60,13 @@ with event.install_listener("numba:compile", Heard()):
         spec = theory("female + age", groups=[{"by": by}])
         options = dict(method=method, precision=precision, draws=100 if method == "graph" else 600)
         posterior = bm.fit(spec, survey, seed=1, progress=False, **options)
+    nested = survey_of(nested_frame(400, households=130, origins=8))
+    for households, people in (("slope", nested), ("constant", survey_of(rare()))):
+        terms = "1 + wealth" if households == "slope" else "1"
+        inner = {"by": "household", "terms": terms}
+        spec = theory("female + wealth", groups=[{"by": "origin"}, inner])
+        posterior = bm.fit(spec, people, seed=1, progress=False, method="nuts", draws=100)
+        assert ("integrated" in posterior.provenance.route) == (households == "constant")
     options = dict(seed=1, progress=False, method="surrogate")
     first = bm.fit(theory("female + age"), survey, **options)
     again = bm.fit(theory("female + wealth"), survey, **options)
@@ -74,6 +83,7 @@ print(*sorted(n for n in Heard.names if n.startswith("bayesmig.")))
 GLUE = "bayesmig.inference.op._evaluator.<locals>.evaluate"
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing() -> None:
     """Code is on disk after the first, and a function that is not kept there is seen."""
     said = [

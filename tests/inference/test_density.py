@@ -442,6 +442,7 @@ def test_the_vector_is_left_as_it_was() -> None:
 # ------------------------------------------------------------------- compiled code
 
 
+@pytest.mark.slow
 def test_code_just_compiled_and_code_from_disk_agree_to_the_last_bit(tmp_path: Path) -> None:
     """Draws depend on every bit, and a resumed fit must end as one that was not stopped."""
     program = """

@@ -109,6 +109,42 @@ def test_it_is_the_integral_of_the_whole_density(name: str) -> None:
     assert np.ptp(wrong) > 1e-2
 
 
+def far_out(density: Density, size: float, seed: int) -> np.ndarray:
+    """Coordinates of theta at which coefficients alone make the largest utility this size."""
+    x, c = density.columns.persons, density.layout.n_coefficients
+    beta = np.random.default_rng(seed).normal(size=(x.shape[1], c // x.shape[1]))
+    theta = density.expansion.centre.copy()
+    theta[:c] = (beta * size / np.abs(x @ beta).max()).ravel()
+    return np.linalg.solve(density.expansion.root, theta - density.expansion.centre)
+
+
+@pytest.mark.parametrize("name", ["two alternatives", "three alternatives", "counted rows"])
+@pytest.mark.parametrize("size", [20.0, 50.0, 100.0])
+def test_extreme_utilities_are_integrated_exactly(name: str, size: float) -> None:
+    """As far as households' effects there are within the module's `_FAR`."""
+    density = case(name)
+    one = over(density, 5)
+    for seed in range(3):
+        near, far = np.zeros(one.size), np.zeros(one.size)
+        far[: density.layout.n_theta] = far_out(density, size, seed)
+        fallen = one(far)[0] - one(near)[0]
+        assert fallen < -size
+        expected = by_grid(density, far, 5) - by_grid(density, near, 5)
+        assert fallen == pytest.approx(expected, rel=1e-12)
+
+
+def test_utilities_of_seven_hundred_have_finite_values_and_gradients() -> None:
+    """Effects would be so far out there that a part of them alone counts."""
+    density = case("three alternatives")
+    one = over(density, 5)
+    for seed in range(5):
+        far = np.zeros(one.size)
+        far[: density.layout.n_theta] = far_out(density, 700.0, seed)
+        value, gradient = one(far)
+        assert np.isfinite(gradient).all()
+        assert -np.inf < value < one(np.zeros(one.size))[0] - 1e4
+
+
 def test_effects_may_have_points_in_different_numbers() -> None:
     density = case("three alternatives")
     vector = np.random.default_rng(0).normal(0.0, 0.5, over(density, 3).size)

@@ -30,6 +30,7 @@ from bayesmig.inference.op import ChoiceLogLikelihood, _for_jax
 from bayesmig.inference.routes import fit, plan_fit
 from tests.fabricate import small_survey, theory
 from tests.inference.theories import THEORIES, design_of, wide_survey
+from tests.quick import some_quick
 
 pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
 #: Without rewrites it takes milliseconds to build.
@@ -87,7 +88,7 @@ def gap(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
 # ---------------------------------------------------------------------- the plain graph
 
 
-@pytest.mark.parametrize("name", THEORIES)
+@pytest.mark.parametrize("name", some_quick(THEORIES, {"no_groups", "everything", "crossed"}))
 def test_a_model_with_it_has_the_density_and_gradient_of_the_plain_model(name: str) -> None:
     design = design_of(name)
     model = build_graph(design)

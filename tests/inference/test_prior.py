@@ -17,6 +17,7 @@ from bayesmig.posterior import OF_GROUPS
 from tests.fabricate import theory
 from tests.inference.test_beyond_logit import BEYOND
 from tests.inference.theories import THEORIES, design_of, wide_survey
+from tests.quick import some_quick
 
 DRAWS = 20_000
 #: One in a thousand of right samplers would fail; seeds are fixed.
@@ -162,7 +163,9 @@ def measure(design: Design, named: dict[str, np.ndarray]) -> float:
 
 
 @pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
-@pytest.mark.parametrize("name", [*THEORIES, *BEYOND])
+@pytest.mark.parametrize(
+    "name", some_quick([*THEORIES, *BEYOND], {"everything", "crossed", "a_prior_each", *BEYOND})
+)
 def test_the_density_of_what_stands_at_the_top_is_pymcs(name: str) -> None:
     """At random points, over the parameters themselves: no Jacobian of their transforms."""
     from pytensor.compile.mode import Mode

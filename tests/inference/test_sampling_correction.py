@@ -253,6 +253,7 @@ def test_replicates_agree_with_linearisation() -> None:
     assert found[1] == pytest.approx(found[0], rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_groups_that_psus_share_add_the_influence_of_rows() -> None:
     """Of a marginal likelihood, every PSU's part is the derivative by its rows' weights."""
     read = survey(240, psu="household")

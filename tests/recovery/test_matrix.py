@@ -13,6 +13,7 @@ from bayesmig.design.design import build_design
 from bayesmig.hypotheses import SUPPORTED, validate_hypotheses
 from bayesmig.sensitivity import WEAK
 from bayesmig.spec.library import load_model, model_names
+from tests.quick import some_quick
 from tests.recovery import matrix
 from tests.recovery.matrix import (
     BEGIN,
@@ -60,7 +61,9 @@ def test_theories_have_worlds_or_a_reason() -> None:
         assert set(claims()[theory]) == set(WORLDS)
 
 
-@pytest.mark.parametrize("theory", theories())
+@pytest.mark.parametrize(
+    "theory", some_quick(theories(), {"networks", "border_regime", "substitution"})
+)
 def test_every_claim_comes_out_both_ways(theory: str) -> None:
     """At the true coefficients of a world, of a survey of that world."""
     held = {}

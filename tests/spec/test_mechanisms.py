@@ -55,6 +55,7 @@ def test_the_page_is_what_the_files_make() -> None:
 
 def test_rows_agree_with_the_files_read_another_way() -> None:
     rows = {row.code: row for row in mechanisms()}
+    specs = {name: load_model(name) for name in model_names()}
     for code in CODES:
         text = f'"{code}"'
         scenarios = {
@@ -64,12 +65,11 @@ def test_rows_agree_with_the_files_read_another_way() -> None:
         }
         assert set(rows[code].scenarios) == scenarios
         models = set()
-        for name in model_names():
-            spec = load_model(name)
+        for name, spec in specs.items():
             if code in [*spec.mechanisms, *(h.mechanism for h in spec.hypotheses.values())]:
                 models.add(name)
         assert set(rows[code].models) == models
-    asked = {n for name in model_names() for n in load_model(name).hypotheses}
+    asked = {n for spec in specs.values() for n in spec.hypotheses}
     assert {h for row in rows.values() for h in row.hypotheses} == asked
 
 
