@@ -761,6 +761,7 @@ def test_questions_of_a_comparison(
     assert "two ways to leave out the same" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_study_asks_several_questions(home: Path, done: StudyResult) -> None:
     """In the folder of another study, whose fits are taken as they are."""
     asked = '[[compare]]\n[[compare]]\nquestion = "origin"\nfolds = 3\n'

@@ -228,6 +228,7 @@ def test_a_posterior_of_weighted_draws_says_so(weighted: Any, tmp_path: Any) -> 
     assert again.provenance == weighted.provenance
 
 
+@pytest.mark.slow
 def test_weighted_draws_agree_with_nuts(weighted: Any) -> None:
     chains = fit(THEORY, SURVEY, seed=5, method="nuts", tune=400, progress=False)
     a, b = (of.summary(effects=True).set_index("parameter") for of in (weighted, chains))

@@ -298,7 +298,9 @@ def design() -> Design:
     ("method", "route", "precision"),
     [
         ("graph", "NUTS (nutpie) on the PyMC model with the kernel", "single"),
-        ("plain", "NUTS (nutpie) on the plain PyMC model", "double"),
+        pytest.param(
+            "plain", "NUTS (nutpie) on the plain PyMC model", "double", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_chains_run_on_the_model(

@@ -15,6 +15,7 @@ from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.routes import Method, fit
 from bayesmig.posterior import Posterior
 from tests.fabricate import small_survey, theory
+from tests.quick import some_quick
 
 METHODS: tuple[Method, ...] = ("surrogate", "nuts", "graph", "plain", "preview")
 WEIGHTED = ("surrogate", "preview")
@@ -125,13 +126,13 @@ def shape_of(answer: Any) -> object:
 
 
 #: Graphs of the others take half a minute each to compile.
-NAMES = [n if n == "one factor" else pytest.param(n, marks=pytest.mark.slow) for n in THEORIES]
+NAMES = some_quick(THEORIES, {"one factor"})
 VERBS = (predicted, compared, likelihoods, checked)
 
 
 @pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
 @pytest.mark.parametrize("ask", VERBS, ids=lambda verb: verb.__name__)
-@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("method", some_quick(METHODS[1:], set(METHODS[1:]) - {"plain"}))
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_cannot_tell_the_route(
     name: str, method: Method, ask: Callable[[Posterior], object]

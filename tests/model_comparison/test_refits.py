@@ -66,6 +66,7 @@ def test_the_question_decides_and_effects_that_have_seen_a_place_do_not_predict_
     assert best(fits, *two, question="origin", folds=5) == "soil"
 
 
+@pytest.mark.slow
 def test_given_their_draws_effects_of_a_new_place_are_known_too_well(
     fits: dict[str, Posterior],
 ) -> None:
