@@ -57,7 +57,8 @@ class Provenance:
         how many ``proposals`` there were, also where they were tried and would not do;
         ``gradients_per_draw`` and ``gradients_per_ess`` of chains; ``nanoseconds_per_row``
         of one gradient, divided by the rows of the survey: of the whole density with its map
-        (or integral) and priors, where chains are on the PyMC model of the kernel alone, and
+        (or integral) and priors where chains move on it, of the kernel alone where draws are
+        weighted and where chains are on the PyMC model, and
         not measured where they are on the plain one;
         ``rows_in_loops``, fewer than those of the survey where identical ones were
         counted; ``quadrature_points`` of a group whose effects are

@@ -557,7 +557,7 @@ class _Run:
         def tell(task: str, done: int, total: int, note: str = "") -> None:
             self.progress(f"{name}: {task}", done, total, note)
 
-        compiled = nothing_compiled()
+        nothing, no_chains = nothing_compiled(), nothing_compiled("callback")
         posterior = fit(
             self.plan.theories[name],
             self.plan.survey,
@@ -567,6 +567,7 @@ class _Run:
             keep=self.folder / CHAINS / name if study.sampling.has_chains else None,
             progress=tell,
         )
+        compiled = nothing or (no_chains and not nothing_compiled("callback"))
         posterior.save(folder / "posterior.nc")
         self._fits[name] = posterior
         provenance, spec = posterior.provenance, posterior.spec

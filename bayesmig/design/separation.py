@@ -38,8 +38,9 @@ Mask = NDArray[np.bool_]
 _CUTS = 400
 #: Where there are more rows, so many of them are looked at before the others.
 _FEW = 20_000
-#: Rows of every chosen alternative whose likelihood is maximised first, and steps at most.
-_SHOWN, _STEPS = 1_000, 12
+#: Rows of every chosen alternative whose likelihood is maximised first, numbers that are made of
+#: them, and steps, at most.
+_SHOWN, _SHOWN_SIZE, _STEPS = 1_000, 5_000_000, 12
 #: Utility difference that counts, where the largest coefficient of a standardised
 #: column is one; and what a solution may miss a comparison by.
 _TOLERANCE, _FEASIBLE = 1e-6, 1e-9
@@ -78,7 +79,7 @@ def check_separation(
     """
     comparisons = comparisons_of(columns, choice, centre_of(columns, labels.persons))
     every = np.ones(len(comparisons.scale), dtype=bool)
-    if has_maximum(comparisons) or next(directions(comparisons, every), None) is None:
+    if shows_maximum(comparisons) or next(directions(comparisons, every), None) is None:
         return []
     words = _words(alternatives, columns, labels, comparisons)
     _refuse_perfect(words)
@@ -211,27 +212,31 @@ def comparisons_of(
     return Comparisons(plain, choice, open_, centre, np.where(scale > 0, scale, 1.0))
 
 
-def has_maximum(comparisons: Comparisons, shown: int = _SHOWN) -> bool:
+def shows_maximum(comparisons: Comparisons, shown: int = _SHOWN) -> bool:
     """Whether some rows prove that no direction separates.
 
     None does, on these rows and so on all, where their comparisons tell all coefficients and
     some weights, all of them positive, make the comparisons sum to zero (Stiemke's lemma). At
     the maximum of the likelihood the probabilities of what was not chosen are such weights; so
-    are those near it when the least squares have taken off what is left.
+    are those near it when the least squares have taken off what is left. A weight within rounding
+    of zero proves nothing: along a direction that separates, probabilities fall to it.
 
     Parameters
     ----------
     comparisons
         Of a design.
     shown
-        Rows that are looked at of every chosen alternative.
+        Rows that are looked at of every chosen alternative; fewer of many alternatives, since
+        numbers grow with the cube of their number.
 
     Returns
     -------
     bool
         ``False`` says nothing: the rows may be too few, or the maximum too far.
     """
-    obs = _spread(comparisons.choice, shown)
+    others = comparisons.open.shape[1] - 1
+    numbers = (others + 1) * others**2 * max(1, len(comparisons.scale))
+    obs = _spread(comparisons.choice, min(shown, max(1, _SHOWN_SIZE // max(1, numbers))))
     at, other = np.nonzero(comparisons.open[obs])
     gains = comparisons.rows(obs[at], other)
     values, vectors = np.linalg.eigh(gains.T @ gains)
@@ -243,7 +248,7 @@ def has_maximum(comparisons: Comparisons, shown: int = _SHOWN) -> bool:
         odds = np.exp(np.minimum(-gains @ b, -np.log(_FEASIBLE)))
         weights = odds / (1 + np.add.reduceat(odds, starts))[np.searchsorted(at[starts], at)]
         slope = gains.T @ weights
-        if (gains @ (inverse @ slope) < weights / 2).all():
+        if (gains @ (inverse @ slope) < weights / 2 - _FEASIBLE).all():
             return True
         each = np.add.reduceat(weights[:, None] * gains, starts)
         curvature = (gains.T * weights) @ gains - each.T @ each
@@ -254,7 +259,7 @@ def has_maximum(comparisons: Comparisons, shown: int = _SHOWN) -> bool:
 def _spread(choice: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """At most so many rows of every choice, evenly spread."""
     of = (np.flatnonzero(choice == j) for j in np.unique(choice))
-    return np.concatenate([rows[:: max(1, len(rows) // most)] for rows in of])
+    return np.concatenate([rows[:: -(-len(rows) // most)] for rows in of])
 
 
 def directions(comparisons: Comparisons, free: Mask) -> Iterator[Array]:

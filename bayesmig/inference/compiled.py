@@ -57,10 +57,10 @@ def _cached(decorator: Any, *args: Any, **options: Any) -> Callable[[Callable[..
     return decorate
 
 
-def nothing_compiled() -> bool:
-    """Whether no machine code of these sources is on disk yet, as before the first fit."""
+def nothing_compiled(source: str = "") -> bool:
+    """Whether no machine code of a source, or of any, is on disk yet, as before the first fit."""
     folder = _folder(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
-    return folder is None or not any(folder.rglob("*.nbc"))
+    return folder is None or not any(folder.rglob(f"{source}*.nbc"))
 
 
 @cache

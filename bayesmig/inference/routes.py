@@ -491,7 +491,14 @@ def _take(
                 where=f"fit(method={method!r})",
                 mend="fit with method='auto', which goes on to NUTS",
             )
-    _refuse_infinite(*density(density.start(generator(plan.seed, 0))))
+    compiling = nothing_compiled("callback")
+    if compiling:
+        progress("machine code of chains", 0, 1, _FIRST)
+    start_at = density.start(generator(plan.seed, 0))
+    _refuse_infinite(*density(start_at))
+    numbers |= _of_density(density, partial(density, start_at))
+    if compiling:
+        progress("machine code of chains", 1, 1)
     sampler = density_sampler(density)
     return _chains(sampler, design, plan, chains, cores, folder, progress, why + tried, numbers)
 
@@ -545,7 +552,9 @@ def _integrated(
     """Chains over all but the effects of many small groups."""
     density, of_each = marginal.density, "×".join(map(str, marginal.points))
     plan = replace(plan, found=density.precision)
-    numbers = _of_density(density, partial(marginal, marginal.start(generator(plan.seed, 0))))
+    start_at = marginal.start(generator(plan.seed, 0))
+    _refuse_infinite(*marginal(start_at))
+    numbers = _of_density(density, partial(marginal, start_at))
     numbers["quadrature_points"] = float(np.prod(marginal.points))
     why = f"groups of {marginal.by} are many and small"
     why = f"was asked for; {why}" if method == "nuts" else why

@@ -14,7 +14,8 @@ from scipy.optimize import linprog
 
 from bayesmig.choice.utility import Coefficients, Columns
 from bayesmig.design import separation
-from bayesmig.design.separation import comparisons_of, directions, has_maximum
+from bayesmig.design.differences import centre_of
+from bayesmig.design.separation import comparisons_of, directions, shows_maximum
 from bayesmig.errors import DesignError
 from tests.design.people import ALTERNATIVES, COST, design, people, theory
 from tests.random_columns import random_choice, random_columns, utility_by_loops
@@ -134,13 +135,75 @@ def test_rows_that_show_a_maximum_are_right_and_mostly_found() -> None:
         every = np.ones(gains.shape[1], dtype=bool)
         separated = bool(len(places)) and separated_by_hand(gains, every).any()
         comparisons = comparisons_of(columns, choice)
-        found = has_maximum(comparisons)
-        assert not (separated and (found or has_maximum(comparisons, shown=5)))
+        found = shows_maximum(comparisons)
+        assert not (separated and (found or shows_maximum(comparisons, shown=5)))
         ranked = np.linalg.matrix_rank(gains) == gains.shape[1] if len(places) else False
         missed += not (found or separated) and ranked
         agreed.append(found)
     assert 100 < sum(agreed) < 180
     assert missed <= 2
+
+
+def of_persons(persons: np.ndarray, choice: np.ndarray) -> separation.Comparisons:
+    """A choice between two by a constant, ``x`` and ``z``."""
+    columns = Columns(
+        n_alternatives=2,
+        base=0,
+        persons=np.column_stack([np.ones(len(choice)), persons]),
+        only={},
+        attributes=None,
+        groups={},
+        available=None,
+    )
+    return comparisons_of(columns, choice, centre_of(columns, ("asc", "x", "z")))
+
+
+@pytest.mark.parametrize("few", [2, 4, 8])
+def test_steps_that_overshoot_show_no_maximum(few: int) -> None:
+    """A few rows lie far out and are separated: their probabilities fall below rounding."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(800, 1500))
+        x = rng.normal(size=n)
+        choice = (4.0 * x + rng.logistic(size=n) > 0).astype(np.int64)
+        far = np.where(np.arange(few) % 2, -30.0, 30.0)
+        persons = np.column_stack([np.r_[x, far], np.r_[np.zeros(n), np.ones(few)]])
+        comparisons = of_persons(persons, np.r_[choice, np.ones(few, dtype=np.int64)])
+        assert not shows_maximum(comparisons)
+        # One who did not choose as they did, and there is one.
+        held = np.r_[choice, np.ones(few - 1, dtype=np.int64), 0]
+        assert next(directions(of_persons(persons, held), np.ones(3, dtype=bool)), None) is None
+
+
+def test_rows_that_do_not_tell_a_column_show_no_maximum() -> None:
+    """A rare column that separates is zero in all the rows that are looked at."""
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=20_000), np.zeros(20_000)
+    choice = (x + rng.logistic(size=20_000) > 0).astype(np.int64)
+    z[[7, 11]], choice[[7, 11]] = 1.0, 1
+    comparisons = of_persons(np.column_stack([x, z]), choice)
+    assert not shows_maximum(comparisons)
+    assert not shows_maximum(comparisons, shown=20_000)
+    choice[11] = 0
+    assert shows_maximum(of_persons(np.column_stack([x, z]), choice), shown=20_000)
+
+
+def test_many_alternatives_are_shown_by_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of every comparison grow with the cube of the alternatives."""
+    rng = np.random.default_rng(0)
+    columns = random_columns(rng, n=20_000, alternatives=9, groups=())
+    comparisons = comparisons_of(columns, random_choice(rng, columns))
+    sizes: list[int] = []
+    rows = separation.Comparisons.rows
+
+    def counted(self: separation.Comparisons, obs: np.ndarray, other: np.ndarray) -> np.ndarray:
+        sizes.append(len(obs) * 8 * len(self.scale))
+        return rows(self, obs, other)
+
+    monkeypatch.setattr(separation.Comparisons, "rows", counted)
+    assert shows_maximum(comparisons)
+    assert len(sizes) == 1
+    assert sizes[0] <= separation._SHOWN_SIZE
 
 
 # ----------------------------------------------------------------------- perfect separation

@@ -19,6 +19,9 @@ def test_the_first_fit_on_a_machine_is_known(
     (folder / "kernel").mkdir()
     (folder / "kernel" / "loop.nbc").write_bytes(b"")
     assert not compiled.nothing_compiled()
+    assert not compiled.nothing_compiled("loop")
+    # Weighted draws need no code of chains.
+    assert compiled.nothing_compiled("callback")
 
 
 #: Fits by every route that has loops of ours, of one factor, of two with a slope, and with effects

@@ -12,6 +12,7 @@ import pytest
 from numpy.polynomial.hermite_e import hermegauss
 
 from bayesmig.design.design import build_design
+from bayesmig.errors import InferenceError
 from bayesmig.inference.density import Density, worth_integrating
 from bayesmig.inference.integrated import bent
 from bayesmig.inference.integration import Integrated, integrated
@@ -445,6 +446,26 @@ def test_why_effects_are_integrated_out_is_said_whoever_asked(
         fit(theory("female", groups=NESTED), survey_of(rare()), seed=1, method=method)
     assert reached.value.args[0] == why
     assert "integrated out over" in reached.value.args[2]
+
+
+def test_an_integral_that_is_not_finite_is_refused_before_chains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def chains(*_: Any) -> None:
+        raise AssertionError("chains began")
+
+    nowhere = lambda self, vector: (-np.inf, np.zeros(self.size))  # noqa: E731
+    monkeypatch.setattr("bayesmig.inference.routes._chains", chains)
+    # The search for points is with numbers, the start of chains is without.
+    started = Integrated.start
+
+    def start(self: Integrated, rng: np.random.Generator) -> np.ndarray:
+        monkeypatch.setattr(Integrated, "__call__", nowhere)
+        return started(self, rng)
+
+    monkeypatch.setattr(Integrated, "start", start)
+    with pytest.raises(InferenceError, match="not finite"):
+        fit(theory("female", groups=NESTED), survey_of(rare()), seed=1, method="nuts")
 
 
 @pytest.mark.slow

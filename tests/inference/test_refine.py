@@ -63,6 +63,15 @@ def test_the_target_is_the_same(sparse: tuple[Density, Density]) -> None:
     np.testing.assert_allclose(gap, gap[0], atol=1e-8)
 
 
+def test_what_was_asked_at_other_coordinates_is_forgotten(sparse: tuple[Density, Density]) -> None:
+    """What chains call is made of the coordinates."""
+    usual, moved = sparse
+    vector = usual.start(np.random.default_rng(0))
+    before = usual(vector)[0]
+    again = usual.moved(moved.expansion)
+    assert again(vector)[0] == moved(vector)[0] != before == usual(vector)[0]
+
+
 def test_marginal_densities_are_integrals_over_effects() -> None:
     """Of two origins, on a grid."""
     design = build_design(
