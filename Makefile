@@ -35,7 +35,7 @@ mechanisms: $(READY) ## write docs/mechanisms.md from the files of models/ anew
 test: $(READY) ## run the quick tests
 	@$(PYTHON) -m pytest -n 2 --dist loadfile
 
-test-slow: $(READY) ## run the slow tests: recovery, coverage, packaging
+test-slow: $(READY) ## run the slow tests: recovery, coverage, packaging, more cases
 	@$(PYTHON) -m pytest -m slow
 
 lint: $(READY) ## check style and types

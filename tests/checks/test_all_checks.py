@@ -90,7 +90,6 @@ def test_true_theory_passes_every_check(results: list[CheckResult]) -> None:
     assert [r.passed for r in results if r.name not in idle] == [True] * 14
 
 
-@pytest.mark.slow
 def test_false_alarms_are_rare() -> None:
     """At 5 % for all together, three in fifteen come by chance in four of a hundred runs."""
     alarms = 0

@@ -122,7 +122,6 @@ def test_origins_of_other_sizes_that_differ_are_flagged() -> None:
     assert flagged(EVERYTHING, frames, "origin size", groups=[]) >= 4
 
 
-@pytest.mark.slow
 def test_true_worlds_are_seldom_flagged() -> None:
     """At 5 % each, five in forty come by chance in five of a hundred runs."""
     alarms = 0
