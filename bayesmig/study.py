@@ -33,7 +33,7 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.errors import BayesmigError, QuestionError, SpecError, StudyError, nearest
 from bayesmig.hypotheses import test, validate_hypotheses
 from bayesmig.inference.compiled import nothing_compiled
-from bayesmig.inference.routes import fit, plan_fit
+from bayesmig.inference.routes import CODE_OF_CHAINS, fit, plan_fit
 from bayesmig.inference.sample import package_versions, sources_hash
 from bayesmig.model_comparison import check_question, compare
 from bayesmig.policy.counterfactual import counterfactual, validate_scenario
@@ -557,7 +557,7 @@ class _Run:
         def tell(task: str, done: int, total: int, note: str = "") -> None:
             self.progress(f"{name}: {task}", done, total, note)
 
-        nothing, no_chains = nothing_compiled(), nothing_compiled("callback")
+        nothing, no_chains = nothing_compiled(), nothing_compiled(CODE_OF_CHAINS)
         posterior = fit(
             self.plan.theories[name],
             self.plan.survey,
@@ -567,7 +567,7 @@ class _Run:
             keep=self.folder / CHAINS / name if study.sampling.has_chains else None,
             progress=tell,
         )
-        compiled = nothing or (no_chains and not nothing_compiled("callback"))
+        compiled = nothing or (no_chains and not nothing_compiled(CODE_OF_CHAINS))
         posterior.save(folder / "posterior.nc")
         self._fits[name] = posterior
         provenance, spec = posterior.provenance, posterior.spec

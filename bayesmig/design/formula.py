@@ -5,7 +5,7 @@ is only an explicit sum of terms over factors that `bayesmig.expressions` has ve
 and it evaluates them in a context that holds three numpy functions and nothing else.
 Of a category it sees the number of each row's level, never the text of a level.
 A formula of nothing but columns and their products does without it: loading formulaic
-takes longer than the whole design of 100,000 persons.
+takes longer than the whole design of 20,000 persons.
 """
 
 from __future__ import annotations
@@ -205,10 +205,7 @@ def learn(
     terms = [":".join(texts[f.name] for f in term) for term in formula.terms]
     asked = " + ".join(["1", *terms])
     some = table.iloc[next(chunks(len(table)), slice(0))]
-    if all(isinstance(factor.tree, ast.Name) for factor in formula.factors):
-        learnt: Any = _Products.of(formula)
-    else:
-        learnt = _learnt(asked, formula, some, where)
+    learnt = _learnt(asked, formula, some, where)
     if len(table) > len(some) and learnt.transform_state:
         # What it learns of the numbers themselves, it must learn of all of them.
         learnt = _learnt(asked, formula, table, where)
@@ -246,7 +243,9 @@ class _Products:
 
 
 def _learnt(asked: str, formula: Formula, table: pd.DataFrame, where: str) -> Any:
-    """What formulaic learns of a table, its ``ModelSpec``."""
+    """What formulaic learns of a table, its ``ModelSpec``, or what stands for it."""
+    if all(isinstance(factor.tree, ast.Name) for factor in formula.factors):
+        return _Products.of(formula)
     from formulaic import model_matrix
 
     try:

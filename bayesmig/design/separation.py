@@ -41,6 +41,8 @@ _FEW = 20_000
 #: Rows of every chosen alternative whose likelihood is maximised first, numbers that are made of
 #: them, and steps, at most.
 _SHOWN, _SHOWN_SIZE, _STEPS = 1_000, 5_000_000, 12
+#: Weights of comparisons, and parts of what tells coefficients, that may be rounding alone.
+_ROUNDING = 1e-9
 #: Utility difference that counts, where the largest coefficient of a standardised
 #: column is one; and what a solution may miss a comparison by.
 _TOLERANCE, _FEASIBLE = 1e-6, 1e-9
@@ -234,21 +236,23 @@ def shows_maximum(comparisons: Comparisons, shown: int = _SHOWN) -> bool:
     bool
         ``False`` says nothing: the rows may be too few, or the maximum too far.
     """
-    others = comparisons.open.shape[1] - 1
-    numbers = (others + 1) * others**2 * max(1, len(comparisons.scale))
-    obs = _spread(comparisons.choice, min(shown, max(1, _SHOWN_SIZE // max(1, numbers))))
+    size, others = len(comparisons.scale), comparisons.open.shape[1] - 1
+    if not size:
+        return False
+    numbers = (others + 1) * others**2 * size
+    obs = _spread(comparisons.choice, min(shown, max(1, _SHOWN_SIZE // numbers)))
     at, other = np.nonzero(comparisons.open[obs])
+    _, starts, row = np.unique(at, return_index=True, return_inverse=True)
     gains = comparisons.rows(obs[at], other)
     values, vectors = np.linalg.eigh(gains.T @ gains)
-    if not len(values) or values[0] <= _FEASIBLE * values[-1]:
+    if values[0] <= _ROUNDING * values[-1]:
         return False
-    inverse, b = (vectors / values) @ vectors.T, np.zeros(gains.shape[1])
-    starts = np.flatnonzero(np.diff(at, prepend=-1))
+    inverse, b = (vectors / values) @ vectors.T, np.zeros(size)
     for _ in range(_STEPS):
-        odds = np.exp(np.minimum(-gains @ b, -np.log(_FEASIBLE)))
-        weights = odds / (1 + np.add.reduceat(odds, starts))[np.searchsorted(at[starts], at)]
+        odds = np.exp(np.minimum(-gains @ b, -np.log(_ROUNDING)))
+        weights = odds / (1 + np.add.reduceat(odds, starts))[row]
         slope = gains.T @ weights
-        if (gains @ (inverse @ slope) < weights / 2 - _FEASIBLE).all():
+        if (gains @ (inverse @ slope) < weights / 2 - _ROUNDING).all():
             return True
         each = np.add.reduceat(weights[:, None] * gains, starts)
         curvature = (gains.T * weights) @ gains - each.T @ each

@@ -78,6 +78,8 @@ _CHAINS_ON = {
 _MANY_ROWS = 2_000
 #: Said beside the first fit on a machine, which takes longer.
 _FIRST = "compiling machine code, once: a minute or two"
+#: What chains on the map call, which weighted draws do not: a source of machine code.
+CODE_OF_CHAINS = "callback._c_density"
 _TARGET_ACCEPT = 0.8
 #: Warm-up: the map has its scales and directions already.
 _TUNE = {"map": 300, "graph": 500, "plain": 500}
@@ -479,8 +481,10 @@ def _take(
     density = refined(density)
     progress("expansion", 1, 1)
     plan, why = replace(plan, found=density.precision), "was asked for"
-    numbers = _of_density(density, partial(density.problem.log_likelihood, *density.mode, parts=1))
+    numbers = {}
     if method != "nuts":
+        kernel = partial(density.problem.log_likelihood, *density.mode, parts=1)
+        numbers |= _of_density(density, kernel)
         needed = MIN_ESS if ess is None else ess
         pool, why = _weighted(density, plan, chains, method, needed, progress, numbers)
         if pool is not None:
@@ -491,12 +495,10 @@ def _take(
                 where=f"fit(method={method!r})",
                 mend="fit with method='auto', which goes on to NUTS",
             )
-    compiling = nothing_compiled("callback")
+    compiling = nothing_compiled(CODE_OF_CHAINS)
     if compiling:
         progress("machine code of chains", 0, 1, _FIRST)
-    start_at = density.start(generator(plan.seed, 0))
-    _refuse_infinite(*density(start_at))
-    numbers |= _of_density(density, partial(density, start_at))
+    numbers |= _where_chains_start(density, density, plan)
     if compiling:
         progress("machine code of chains", 1, 1)
     sampler = density_sampler(density)
@@ -552,9 +554,7 @@ def _integrated(
     """Chains over all but the effects of many small groups."""
     density, of_each = marginal.density, "×".join(map(str, marginal.points))
     plan = replace(plan, found=density.precision)
-    start_at = marginal.start(generator(plan.seed, 0))
-    _refuse_infinite(*marginal(start_at))
-    numbers = _of_density(density, partial(marginal, start_at))
+    numbers = _where_chains_start(marginal, density, plan)
     numbers["quadrature_points"] = float(np.prod(marginal.points))
     why = f"groups of {marginal.by} are many and small"
     why = f"was asked for; {why}" if method == "nuts" else why
@@ -655,6 +655,13 @@ def _numbers_of_kernel(design: Design, precision: Precision) -> dict[str, float]
         "nanoseconds_per_row": seconds / design.n_obs * 1e9,
         "rows_in_loops": len(rows.columns.persons),
     }
+
+
+def _where_chains_start(sampled: Any, density: Density, plan: Plan) -> dict[str, float]:
+    """What is known of the density that chains move on, which is seen to be finite there."""
+    at = sampled.start(generator(plan.seed, 0))
+    _refuse_infinite(*sampled(at))
+    return _of_density(density, partial(sampled, at))
 
 
 def _of_density(density: Density, gradient: Callable[[], Any]) -> dict[str, float]:

@@ -8,6 +8,7 @@ import numba
 import pytest
 
 from bayesmig.inference import compiled
+from bayesmig.inference.routes import CODE_OF_CHAINS
 
 
 def test_the_first_fit_on_a_machine_is_known(
@@ -21,7 +22,7 @@ def test_the_first_fit_on_a_machine_is_known(
     assert not compiled.nothing_compiled()
     assert not compiled.nothing_compiled("loop")
     # Weighted draws need no code of chains.
-    assert compiled.nothing_compiled("callback")
+    assert compiled.nothing_compiled(CODE_OF_CHAINS)
 
 
 #: Fits by every route that has loops of ours, of one factor, of two with a slope, and with effects
