@@ -237,7 +237,7 @@ def simulate(
     seed: Seed = 1,
     unit: Annotated[str, typer.Option(help="Who chooses: person or household.")] = "person",
     world: Annotated[
-        str, typer.Option(help="Truth: albania, indonesia, regimes or communities.")
+        str, typer.Option(help="Truth: albania, indonesia, regimes, communities, destinations.")
     ] = "albania",
     periods: Annotated[int, typer.Option(help="Waves of a panel.")] = 1,
     format: Annotated[str, typer.Option(help="csv.gz, csv or parquet.")] = "csv.gz",

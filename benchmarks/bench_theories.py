@@ -55,6 +55,7 @@ def simulated(folder: Path) -> dict[str, Any]:
         "households": {"unit": "household"},
         "regimes": {"world": "regimes"},
         "persons, two rounds": {"effects": zeros, "periods": 2},
+        "destinations": {"world": "destinations"},
         "regimes, two rounds": {"world": "regimes", "periods": 2},
     }
     return {

@@ -17,7 +17,9 @@ from bayesmig.simulation.worlds import (
     ATTRIBUTES,
     CLAIMS,
     COVARIATES,
+    DESTINATIONS,
     MEASURES,
+    STREAMS,
     attribute_terms,
     true_parameters,
     variant,
@@ -26,6 +28,7 @@ from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey, read_survey
 from bayesmig.tomlfile import read_toml
 
+PLACES = [place for places in DESTINATIONS.values() for place in places]
 NO_GROUPS = {
     f"sigma_{g}.{a}": 0.0 for g in ("household", "origin") for a in ("internal", "international")
 }
@@ -44,8 +47,11 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SimulatedSur
 # ---------------------------------------------------------------------- repeatability
 
 
-@pytest.mark.parametrize("world", ["regimes", "communities"])
-@pytest.mark.parametrize("unit", ["person", "household"])
+WORLDS = [(w, u) for w in ("regimes", "communities") for u in ("person", "household")]
+WORLDS.append(("destinations", "person"))
+
+
+@pytest.mark.parametrize(("world", "unit"), WORLDS)
 def test_same_bytes_whatever_the_block(
     make: Callable[..., SimulatedSurvey], world: str, unit: str
 ) -> None:
@@ -54,15 +60,19 @@ def test_same_bytes_whatever_the_block(
     names = sorted(p.name for p in one.folder.iterdir())
     assert names == sorted(p.name for p in two.folder.iterdir())
     assert {p.name for p in one.tables} == {n for n in names if n.endswith(".csv")}
-    assert bool(one.tables) == (world == "regimes")
+    assert bool(one.tables) == (world != "communities")
     for name in names:
         assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes()
 
 
-def test_the_people_are_those_of_albania(make: Callable[..., SimulatedSurvey]) -> None:
+@pytest.mark.parametrize("world", ["regimes", "destinations"])
+def test_the_people_are_those_of_albania(make: Callable[..., SimulatedSurvey], world: str) -> None:
     usual = pd.read_csv(make(persons=1_000).data)
-    other = pd.read_csv(make(persons=1_000, world="regimes").data)
-    pd.testing.assert_frame_equal(usual.drop(columns="move"), other.drop(columns="move"))
+    other = pd.read_csv(make(persons=1_000, world=world).data)
+    same = usual.columns.drop("move")
+    pd.testing.assert_frame_equal(usual[same], other[same])
+    more = {f"contact_{p}" for p in PLACES} if world == "destinations" else set()
+    assert set(other) - set(usual) == more
     assert not usual["move"].equals(other["move"])
 
 
@@ -275,9 +285,108 @@ def test_every_claim_rests_on_true_parameters() -> None:
             known = true_parameters(claim.world, unit)
             assert all(known[p] != 0 for p in claim.parameters), name
     terms, gamma = attribute_terms(true_parameters("regimes", "person"))
-    assert {t.partition(":")[0] for t in terms} == set(ATTRIBUTES)
+    of_streams = {name for name, columns in ATTRIBUTES.items() if set(STREAMS) & set(columns)}
+    assert {t.partition(":")[0] for t in terms} == of_streams
     assert gamma[terms.index("enforcement")] == -0.5
     assert gamma[terms.index("enforcement:wealth")] == 0.2
+    terms, _ = attribute_terms(true_parameters("destinations", "person"))
+    assert set(terms) == {name for name, of in ATTRIBUTES.items() if set(PLACES) & set(of)}
+
+
+# ----------------------------------------------------------------------- destinations
+
+
+def _of_places(utility: dict[str, float], move: float, within: float, abroad: float) -> list[float]:
+    """Probabilities of staying and of four places, in nests of two levels (Train 2009, ch. 4)."""
+    sums, given = {}, {}
+    for lam, places in zip((within, abroad), DESTINATIONS.values(), strict=True):
+        terms = {p: math.exp(utility[p] / lam) for p in places}
+        sums[places] = math.exp(lam * math.log(sum(terms.values())) / move)
+        given |= {p: term / sum(terms.values()) for p, term in terms.items()}
+    moving = math.exp(move * math.log(sum(sums.values())))
+    stay = 1 / (1 + moving)
+    chances = {
+        p: (1 - stay) * of / sum(sums.values()) * given[p] for places, of in sums.items()
+        for p in places
+    }  # fmt: skip
+    return [stay, *(chances[p] for p in PLACES)]
+
+
+def test_destinations_are_chosen_by_what_they_have(make: Callable[..., SimulatedSurvey]) -> None:
+    """Choices by loops over what a reader gets; those of other worlds than the true one differ."""
+    kept = {"utility.internal.asc": -1.5, "utility.international.asc": -1.8}
+    known = true_parameters("destinations", "person")
+    zero = {n: 0.0 for n in known if n.startswith(("utility.", "sigma_household", "sigma_origin"))}
+    effects = zero | kept | {"utility.internal.female": 0.4, "lambda_nest.abroad": 0.6}
+    made = make(persons=3_000, world="destinations", effects=effects)
+    survey, raw = read_survey(made.codebook), pd.read_csv(made.data)
+    sizes = raw.groupby("community").size().to_numpy()
+    numbers = draw(1, sizes, 0, len(sizes), 1, more=True)
+    chance = numbers.period["uniform"]["choice"][0][survey.rows]
+    gamma = dict(zip(*attribute_terms(known), strict=True))
+    frame = survey.frame.reset_index(drop=True)
+    attributes = {
+        (name, place): frame[column].to_numpy(dtype=float)
+        for name, of in survey.attributes.items()
+        for place, column in of.items()
+        if column in frame
+    }
+
+    def chosen(*lambdas: float, sigma: float = 0.3) -> list[str]:
+        found = []
+        for i, origin in enumerate(raw["community"].iloc[survey.rows] - 1):
+            utility = {}
+            for stream, places in DESTINATIONS.items():
+                for place in places:
+                    v = kept[f"utility.{stream}.asc"] + known[f"destination.{place}"]
+                    v += sigma * numbers.place["normal"][place][origin]
+                    v += 0.4 * frame["female"][i] * (stream == "internal")
+                    v += sum(g * attributes[name, place][i] for name, g in gamma.items()
+                             if (name, place) in attributes)  # fmt: skip
+                    utility[place] = v
+            p = np.cumsum(_of_places(utility, *lambdas))
+            found.append(["stay", *PLACES][int((chance[i] > p[:-1]).sum())])
+        return found
+
+    observed = frame["choice"].astype(str)
+    assert observed.tolist() == chosen(0.8, 0.4, 0.6)
+    for other in (chosen(1, 1, 1), chosen(0.8, 0.6, 0.4), chosen(0.8, 0.4, 0.6, sigma=0.0)):
+        assert (observed != other).mean() > 0.02
+
+
+def test_destinations_become_earlier_moves(make: Callable[..., SimulatedSurvey]) -> None:
+    raw = pd.read_csv(make(persons=1_500, world="destinations", periods=2).data)
+    first, second = (raw[raw["year"] == year].set_index("person_id") for year in (2010, 2011))
+    for stream, codes in (("internal", (1, 2)), ("international", (3, 4))):
+        moved = first["move"].isin(codes)
+        assert moved.sum() > 20
+        before = (first[f"prior_{stream}"] == 1) | moved
+        assert (second[f"prior_{stream}"] == before.astype(int)).all()
+
+
+def test_variants_of_destinations_choose_as_before_at_typical_values() -> None:
+    known = true_parameters("destinations", "person")
+    _, effects = variant("farther_places_draw_less", "null")
+    kilometres = {"town": 60, "capital": 250, "neighbour": 400, "overseas": 2_500}
+    assert set(effects) == {"alternatives.distance", *(f"destination.{p}" for p in PLACES)}
+    for place, km in kilometres.items():
+        at_typical = known[f"destination.{place}"] - 0.5 * math.log(km)
+        assert effects[f"destination.{place}"] == pytest.approx(at_typical)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"unit": "household"}, "persons go to one of four places"),
+        ({"effects": {"lambda_nest.move": 0.3}}, "lie in move, whose lambda_nest is 0.3"),
+        ({"effects": {"curve.international.effect": 1.0}}, "no true parameter"),
+    ],
+)
+def test_impossible_destinations_are_refused(
+    make: Callable[..., SimulatedSurvey], arguments: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(SpecError, match=what):
+        make(persons=600, world="destinations", **arguments)
 
 
 # -------------------------------------------------- covariates and slopes in every world
@@ -289,7 +398,7 @@ def test_covariates_stand_beside_what_a_world_has(
 ) -> None:
     keys = {"persons": 1_000, "periods": 2, "world": world}
     usual = make(**keys)
-    own = {c for columns in ATTRIBUTES.values() for c in columns} | {"border_distance"}
+    own = {c for columns in ATTRIBUTES.values() for c in columns.values()} | {"border_distance"}
     own = own if world == "regimes" else {"relative_deprivation"}
     others = [c for c in COVARIATES if c not in own]
     more = make(**keys, effects={f"utility.international.{c}": 0.0 for c in others})
@@ -408,8 +517,7 @@ def test_a_slope_of_both_streams_is_the_sum() -> None:
     assert np.ptp(raw["move"]) == 3
 
 
-@pytest.mark.parametrize("world", ["regimes", "communities"])
-@pytest.mark.parametrize("unit", ["person", "household"])
+@pytest.mark.parametrize(("world", "unit"), WORLDS)
 def test_people_choose_by_what_a_reader_gets(
     make: Callable[..., SimulatedSurvey], world: str, unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

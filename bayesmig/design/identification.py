@@ -7,12 +7,16 @@ parameter is then what the prior and the form of the model say, and the reader m
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 
 from bayesmig.choice.response import LEAST_UNITS, SHAPES, sides
 from bayesmig.choice.utility import Columns
 from bayesmig.spec.model import ModelSpec
+
+#: Rows, and values of something at these.
+Moving = tuple[np.ndarray, np.ndarray]
 
 #: From this correlation on, two columns are the same one in other units.
 _THE_SAME = 1 - 1e-12
@@ -41,22 +45,32 @@ def identification_warnings(spec: ModelSpec, columns: Columns) -> list[str]:
 
 
 def _nests(spec: ModelSpec, columns: Columns) -> Iterator[str]:
-    """Nests whose alternatives no column moves apart.
+    """Nests whose alternatives no column moves apart, or only as effects of groups may.
 
     A dissimilarity shows in who takes the place of an alternative that gets worse *by
     itself*. Columns of persons have coefficients for every alternative, and could say
-    the same with another lambda.
+    the same with another lambda. What differs between groups alone moves alternatives as
+    effects of these do: correlated effects are then taken for a nest, or a nest for these.
     """
     if columns.nests is None:
         return
     for number, nest in enumerate(spec.nests):
         inside = columns.nests.below(number)
-        if not (_attributes_differ(columns, inside) or _some_alone(columns, inside)):
+        moving = [*_attributes_apart(columns, inside), *_columns_alone(columns, inside)]
+        if not moving:
             yield (
                 f"nest {nest.name!r}: no attribute differs between its alternatives, and no column "
                 "enters the utility of some of them alone: its lambda rests on the prior and on "
                 "the form of the model"
             )
+        for by, (codes, terms) in columns.groups.items() if moving else ():
+            constant = bool((terms == 1).all(axis=0).any())
+            if constant and not any(_varies_within(codes[at], values) for at, values in moving):
+                yield (
+                    f"nest {nest.name!r}: what moves its alternatives apart differs between "
+                    f"groups of {by} alone, as their effects do: its lambda rests much on the "
+                    "prior of their scales and correlations"
+                )
 
 
 def _curves(spec: ModelSpec, columns: Columns) -> Iterator[str]:
@@ -105,26 +119,38 @@ def _tastes(columns: Columns) -> Iterator[str]:
             )
 
 
-def _attributes_differ(columns: Columns, inside: tuple[int, ...]) -> bool:
-    """Whether an attribute is not the same for the alternatives that are open together."""
+def _attributes_apart(columns: Columns, inside: tuple[int, ...]) -> Iterator[Moving]:
+    """Attributes that are not the same for two alternatives that are open together."""
     if columns.attributes is None:
-        return False
-    values = columns.attributes[:, inside]
-    if columns.available is not None:
-        closed = ~columns.available[:, inside, None]
-        values = np.ma.masked_array(values, np.broadcast_to(closed, values.shape))
-    return bool((values.max(axis=1) - values.min(axis=1) > 0).any())
+        return
+    for j, k in combinations(inside, 2):
+        both = np.ones(len(columns.attributes), dtype=bool)
+        if columns.available is not None:
+            both = columns.available[:, j] & columns.available[:, k]
+        rows = np.flatnonzero(both)
+        for apart in (columns.attributes[rows, j] - columns.attributes[rows, k]).T:
+            if apart.any():
+                yield rows, apart
 
 
-def _some_alone(columns: Columns, inside: tuple[int, ...]) -> bool:
-    """Whether a column that varies enters the utility of some alternatives, not of all."""
+def _columns_alone(columns: Columns, inside: tuple[int, ...]) -> Iterator[Moving]:
+    """Columns that vary and enter the utility of some alternatives, not of all."""
     own = {j: columns.only[j] for j in inside if j in columns.only}
-    return any(
-        any(not _holds(own.get(k), column) for k in inside if k != j)
-        for j, block in own.items()
-        for column in block.T
-        if np.ptp(column) > 0
-    )
+    for j, block in own.items():
+        for column in block.T:
+            others = (own.get(k) for k in inside if k != j)
+            if np.ptp(column) > 0 and not all(_holds(other, column) for other in others):
+                yield np.arange(len(column)), column
+
+
+def _varies_within(codes: np.ndarray, values: np.ndarray) -> bool:
+    """Whether values are not the same for all of some group."""
+    if not len(codes):
+        return False
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    highest, lowest = (of.reduceat(values[order], starts) for of in (np.maximum, np.minimum))
+    return bool((highest > lowest).any())
 
 
 def _holds(block: np.ndarray | None, column: np.ndarray) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,6 +180,37 @@ class Density:
             if factor.correlation is not None:
                 named[f"corr_{factor.by}"] = _correlations(factor, theta)
         return named
+
+
+class Near(NamedTuple):
+    """Where coefficients of all blocks lie about, one after the other, and how they covary.
+
+    Attributes
+    ----------
+    centre
+        ``(coefficient,)``.
+    root
+        A root of their covariance, ``(coefficient, coefficient)``.
+    """
+
+    centre: Array
+    root: Array
+
+
+def nearest_logit(design: Design) -> Near | None:
+    """Coefficients of a theory without what makes it more than a logit; `None` without a mode.
+
+    Nests, curves and the like change where they lie and how large they are, and hardly how they
+    are correlated, which is a matter of the columns.
+    """
+    logit = replace(design.columns, tastes={}, nests=None, curves=(), doses=None, feasible={})
+    try:
+        density = Density(replace(design, columns=logit))
+        n = density.layout.n_coefficients
+        root = density.expansion.root[:n]
+        return Near(density.expansion.centre[:n], np.linalg.cholesky(root @ root.T))
+    except np.linalg.LinAlgError:
+        return None
 
 
 def worth_integrating(density: Density) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pymc as pm
@@ -32,6 +32,9 @@ from bayesmig.inference.layout import (
 from bayesmig.spec.model import ModelSpec
 from bayesmig.spec.priors import ScalePrior
 from bayesmig.survey.survey import Survey
+
+if TYPE_CHECKING:
+    from bayesmig.inference.density import Near
 
 Likelihood = Literal["plain", "kernel"]
 
@@ -90,9 +93,17 @@ def to_pymc(
 
 
 def build_graph(
-    design: Design, likelihood: Likelihood = "plain", precision: Precision = "double"
+    design: Design,
+    likelihood: Likelihood = "plain",
+    precision: Precision = "double",
+    near: Near | None = None,
 ) -> pm.Model:
-    """As `to_pymc`, from a design."""
+    """As `to_pymc`, from a design.
+
+    With `near`, coefficients are ``centre + root white`` of a vector that is sampled in their
+    place: the density is the same, and its coordinates are nearly uncorrelated, whatever units
+    and means columns have.
+    """
     if likelihood == "kernel" and (parts := beyond_kernel(design.columns)):
         raise InferenceError(
             f"the kernel does not cover {', '.join(parts)}",
@@ -113,10 +124,11 @@ def build_graph(
     if design.tastes:
         coords["one"] = [0]
     with pm.Model(coords=coords) as model:
+        make = _coefficients if near is None else _from_white(near)
         coefficients = Coefficients(
-            persons=_coefficients("beta", design.priors["persons"], design),
-            only=_coefficients("beta_only", design.priors["only"], design),
-            attributes=_coefficients("gamma", design.priors["alternatives"], design),
+            persons=make("beta", design.priors["persons"], design),
+            only=make("beta_only", design.priors["only"], design),
+            attributes=make("gamma", design.priors["alternatives"], design),
             effects={by: _effects(layout, design) for by, layout in design.layouts.items()},
             tastes={by: _tastes(layout, design) for by, layout in design.tastes.items()},
             lambdas=_lambdas(design),
@@ -217,33 +229,63 @@ def _coefficients(name: str, priors: PriorArray, design: Design) -> Any:
     dims = parameter_dims(design)[name]
     kinds = np.unique(priors.dist)
     if len(kinds) == 1:
-        return _variable(name, int(kinds[0]), priors, dims=dims)
-    flat, parts = pt.zeros(priors.loc.size), ("dist", "loc", "scale", "df")
-    coords = parameter_coords(design)
+        variable, parameters = _distribution(int(kinds[0]), priors)
+        return variable(name, **parameters, dims=dims)
+    flat, coords = pt.zeros(priors.loc.size), parameter_coords(design)
     labels = [", ".join(of) for of in product(*(coords[d] for d in parameter_dims(design)[name]))]
     for kind in kinds:
-        where = np.flatnonzero(priors.dist.ravel() == kind)
-        part = PriorArray(*(getattr(priors, k).ravel()[where] for k in parts))
+        where, part = _of_kind(kind, priors)
         of = f"{name}_{_KINDS[int(kind)]}"
         pm.modelcontext(None).add_coord(f"{of}_term", [labels[k] for k in where])
-        drawn = _variable(of, int(kind), part, dims=f"{of}_term")
+        variable, parameters = _distribution(int(kind), part)
+        drawn = variable(of, **parameters, dims=f"{of}_term")
         flat = pt.set_subtensor(flat[where], drawn)
     return pm.Deterministic(name, flat.reshape(priors.loc.shape), dims=dims)
+
+
+def _of_kind(kind: int, priors: PriorArray) -> tuple[np.ndarray, PriorArray]:
+    """Positions of the priors of one kind, flat, and these."""
+    where = np.flatnonzero(priors.dist.ravel() == kind)
+    parts = (getattr(priors, name).ravel()[where] for name in ("dist", "loc", "scale", "df"))
+    return where, PriorArray(*parts)
+
+
+def _from_white(near: Near) -> Callable[[str, PriorArray, Design], Any]:
+    """Gives blocks of coefficients, in order, of one vector that is sampled in their place."""
+    vector: Any = near.centre + near.root @ pm.Flat("white", shape=len(near.centre))
+    taken = 0
+
+    def make(name: str, priors: PriorArray, design: Design) -> Any:
+        nonlocal taken
+        if not priors.loc.size:
+            return None
+        start, taken = taken, taken + priors.loc.size
+        flat = vector[start:taken]
+        for kind in np.unique(priors.dist):
+            where, part = _of_kind(kind, priors)
+            variable, parameters = _distribution(int(kind), part)
+            density = pm.logp(variable.dist(**parameters, shape=len(where)), flat[where])
+            pm.Potential(f"prior_{name}_{_KINDS[int(kind)]}", density.sum())
+        dims = parameter_dims(design)[name]
+        return pm.Deterministic(name, flat.reshape(priors.loc.shape), dims=dims)
+
+    return make
 
 
 _KINDS = {0: "flat", 1: "normal", 2: "student_t", 3: "laplace"}
 
 
-def _variable(name: str, kind: int, priors: PriorArray, dims: Any) -> Any:
+def _distribution(kind: int, priors: PriorArray) -> tuple[Any, dict[str, Any]]:
+    """A distribution of PyMC, and its parameters."""
     match _KINDS[kind]:
         case "flat":
-            return pm.Flat(name, dims=dims)
+            return pm.Flat, {}
         case "normal":
-            return pm.Normal(name, priors.loc, priors.scale, dims=dims)
+            return pm.Normal, {"mu": priors.loc, "sigma": priors.scale}
         case "student_t":
-            return pm.StudentT(name, nu=priors.df, mu=priors.loc, sigma=priors.scale, dims=dims)
+            return pm.StudentT, {"nu": priors.df, "mu": priors.loc, "sigma": priors.scale}
         case _:
-            return pm.Laplace(name, priors.loc, priors.scale, dims=dims)
+            return pm.Laplace, {"mu": priors.loc, "b": priors.scale}
 
 
 def _lambdas(design: Design) -> Any:

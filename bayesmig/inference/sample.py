@@ -22,7 +22,7 @@ import xarray as xr
 from bayesmig.design.design import Design
 from bayesmig.errors import InferenceError
 from bayesmig.inference.blocks import Precision
-from bayesmig.inference.density import Density
+from bayesmig.inference.density import Density, nearest_logit
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.posterior import checksum, write_aside
 from bayesmig.progress import Progress
@@ -235,7 +235,9 @@ def graph_sampler(design: Design, route: str, precision: Precision) -> Sampler:
         from bayesmig.inference.graph import build_graph
 
     likelihood: Likelihood = "kernel" if route == "graph" else "plain"
-    model = build_graph(design, likelihood, precision)
+    # The plain graph is what others are checked against, in coordinates of its own.
+    near = nearest_logit(design) if route == "graph" else None
+    model = build_graph(design, likelihood, precision, near)
     compiled, names = nutpie.compile_pymc_model(model), parameter_dims(design)
     return Sampler(
         lambda _: compiled, lambda found: {name: found[name].to_numpy() for name in names}

@@ -31,7 +31,7 @@ from bayesmig.simulation.population import (
     later_wealth,
     people,
 )
-from bayesmig.simulation.settings import Setting, ethnicity
+from bayesmig.simulation.settings import Setting, contacts, ethnicity
 from bayesmig.simulation.worlds import (
     ALTERNATIVES,
     ATTRIBUTES,
@@ -39,15 +39,18 @@ from bayesmig.simulation.worlds import (
     CLASSES,
     GROUP_UNITS,
     HOME_AGAIN,
+    NESTS,
     STREAMS,
     Measures,
     Unit,
+    alternatives_of,
     attribute_terms,
     coefficients,
     covariates_of,
     effects_root,
     groups_of,
     slope_of,
+    stream_of,
 )
 from bayesmig.survey.derive import FUNCTIONS, Context, derive
 from bayesmig.survey.labels import labels_of
@@ -77,6 +80,9 @@ class Deciders:
     slope
         A column, empty where there is none, and by how much its coefficients differ in
         each origin, ``(origin, nonbase)``. Those of ``both`` are the sums of the streams'.
+    destinations
+        What destinations have beside the effects of their stream, ``(origin, place, 1)``;
+        nothing where there are none.
     """
 
     person: npt.NDArray[np.intp]
@@ -85,6 +91,7 @@ class Deciders:
     groups: Mapping[str, tuple[npt.NDArray[np.intp], Floats]]
     effects: Mapping[str, Floats]
     slope: tuple[str, Floats]
+    destinations: Floats | None
 
 
 def rows(
@@ -124,6 +131,7 @@ def rows(
     home_wealth = everyone.home_wealth
     rounds: list[Raw] = []
     left: Floats | None = None
+    streams = np.array([stream_of(a) for a in alternatives_of(parameters, unit)])
     for period, chance in enumerate(numbers.period["uniform"]["choice"]):
         if period:
             shock = numbers.period["normal"]["wealth"][period][everyone.homes.heads]
@@ -137,15 +145,17 @@ def rows(
         if setting is not None and setting.world == "communities":
             at = deciders.household, everyone.homes.heads, deciders.community
             asked["ethnicity"] = ethnicity(setting.here, *at)
+        if setting is not None and setting.world == "destinations":
+            asked |= contacts(setting.here, deciders.household, everyone.homes.heads)
         if wanted:
             asked |= _covariates(numbers, everyone, deciders, asked, prior, period, wanted)
         answered = _as_answered(asked, numbers, everyone, deciders, unit, period)
         known = {} if setting is None else setting.columns(asked, answered, left, period, unit)
         tidy = _tidy(asked | known, measures, unit, wanted)
         chosen = _chosen(deciders, tidy, parameters, unit, chance[deciders.person], cells)
-        left = _left(deciders, chosen, unit)
+        left = _left(deciders, streams[chosen])
         rounds.append(answered | {"move": chosen})
-        prior = _with_moves(prior, chosen, unit)
+        prior = _with_moves(prior, streams[chosen])
     return {name: np.stack([r[name] for r in rounds], axis=1).ravel() for name in rounds[0]}
 
 
@@ -170,7 +180,18 @@ def _deciders(
             for g in groups_of(unit)
         },
         slope=_slope(numbers, parameters, unit),
+        destinations=_of_destinations(numbers, parameters),
     )
+
+
+def _of_destinations(numbers: Numbers, parameters: Mapping[str, float]) -> Floats | None:
+    """What destinations have beside the effects of their stream, ``(origin, place, 1)``."""
+    places = alternatives_of(parameters, "person")[1:]
+    if places == STREAMS:
+        return None
+    normal = numbers.place["normal"]
+    found = [normal[p] * parameters[f"sigma_destination.{stream_of(p)}"] for p in places]
+    return np.stack(found, axis=1)[:, :, None]
 
 
 def _slope(numbers: Numbers, parameters: Mapping[str, float], unit: Unit) -> tuple[str, Floats]:
@@ -375,10 +396,9 @@ def _share_among(deciders: Deciders, moved: Booleans, of: Booleans) -> Floats:
     return share
 
 
-def _with_moves(prior: Mapping[str, Booleans], chosen: Integers, unit: Unit) -> dict[str, Booleans]:
-    """Earlier moves as the next period will know them."""
-    names = np.array(ALTERNATIVES[unit])[chosen]
-    return {s: prior[s] | (names == s) | (names == "both") for s in STREAMS}
+def _with_moves(prior: Mapping[str, Booleans], chosen: npt.NDArray[Any]) -> dict[str, Booleans]:
+    """Earlier moves as the next period will know them, given the streams that were chosen."""
+    return {s: prior[s] | (chosen == s) | (chosen == "both") for s in STREAMS}
 
 
 # -------------------------------------------------------------------- chosen, answered
@@ -408,12 +428,13 @@ def _chosen(
     """Draw an alternative for each decider by inverting the cumulated probabilities."""
     terms, beta = coefficients(parameters, unit)
     of_alternatives, gamma = attribute_terms(parameters)
+    alternatives = alternatives_of(parameters, unit)
     columns = Columns(
-        n_alternatives=len(ALTERNATIVES[unit]),
+        n_alternatives=len(alternatives),
         base=0,
         persons=np.column_stack([_term(term, tidy) for term in terms]),
         only={},
-        attributes=_attribute_columns(tidy, of_alternatives, unit),
+        attributes=_attribute_columns(tidy, of_alternatives, alternatives),
         groups=deciders.groups,
     )
     true = Coefficients(persons=beta, attributes=gamma, effects=deciders.effects)
@@ -422,7 +443,9 @@ def _chosen(
         factor = cells_of(tidy), np.ones((len(chance), 1))
         columns = replace(columns, groups={**columns.groups, "cell": factor})
         true = replace(true, effects={**(true.effects or {}), "cell": cells[:, :, None]})
-    if unit == "person":
+    if deciders.destinations is not None:
+        columns, true = _to_destinations(columns, true, deciders, parameters)
+    elif unit == "person":
         columns, true = _beyond_logit(columns, true, tidy, parameters)
     cumulated = np.cumsum(np.exp(log_probabilities(np, columns, true)), axis=1)
     chosen: Integers = (chance[:, None] > cumulated[:, :-1]).sum(axis=1)
@@ -448,6 +471,36 @@ def _with_slope(
     return (
         replace(columns, groups={**columns.groups, "slope": factor}),
         replace(given, effects={**deciders.effects, "slope": deviations[:, :, None]}),
+    )
+
+
+def _to_destinations(
+    columns: Columns, of_streams: Coefficients, deciders: Deciders, parameters: Mapping[str, float]
+) -> tuple[Columns, Coefficients]:
+    """Utilities of destinations: their stream's, their own, and nests of both levels.
+
+    The first term is the constant (`bayesmig.simulation.worlds.coefficients`).
+    """
+    places = alternatives_of(parameters, "person")[1:]
+    stream = [STREAMS.index(stream_of(place)) for place in places]
+    persons = of_streams.persons[:, stream]
+    persons[0] += [parameters[f"destination.{place}"] for place in places]
+    effects = {name: u[:, stream] for name, u in (of_streams.effects or {}).items()}
+    own = deciders.community, np.ones((len(deciders.community), 1))
+    within = 1 + np.array(stream)
+    return (
+        replace(
+            columns,
+            groups={**columns.groups, "destination": own},
+            # Staying lies in no nest, the nests of both streams in that of moving.
+            nests=Tree((ROOT, *within.tolist()), (ROOT, 0, 0)),
+        ),
+        replace(
+            of_streams,
+            persons=persons,
+            effects={**effects, "destination": deciders.destinations},
+            lambdas=np.array([parameters[f"lambda_nest.{nest}"] for nest in NESTS]),
+        ),
     )
 
 
@@ -479,27 +532,29 @@ def _beyond_logit(
     return columns, given
 
 
-def _attribute_columns(tidy: Raw, terms: tuple[str, ...], unit: Unit) -> Floats | None:
+def _attribute_columns(
+    tidy: Raw, terms: tuple[str, ...], alternatives: tuple[str, ...]
+) -> Floats | None:
     """Attributes times what they are multiplied by, ``(decider, alternative, attribute_term)``.
 
     What households pay for both streams is the sum.
     """
     if not terms:
         return None
-    n = len(tidy["weight"])
-    blocks = []
-    for term in terms:
+    block = np.zeros((len(tidy["weight"]), len(alternatives), len(terms)))
+    for k, term in enumerate(terms):
         name, _, column = term.partition(":")
-        by = tidy[column] if column else np.ones(n)
-        streams = [np.zeros(n) if c is None else tidy[c] * by for c in ATTRIBUTES[name]]
-        both = [streams[0] + streams[1]] if unit == "household" else []
-        blocks.append(np.stack([np.zeros(n), *streams, *both], axis=1))
-    return np.stack(blocks, axis=2)
+        for j, alternative in enumerate(alternatives):
+            for of in STREAMS if alternative == "both" else (alternative,):
+                if of in ATTRIBUTES[name]:
+                    by = tidy[column] if column else 1.0
+                    block[:, j, k] += tidy[ATTRIBUTES[name][of]] * by
+    return block
 
 
-def _left(deciders: Deciders, chosen: Integers, unit: Unit) -> Floats:
+def _left(deciders: Deciders, chosen: npt.NDArray[Any]) -> Floats:
     """Share of each decider's community that went abroad now, ``(decider,)``."""
-    abroad = np.isin(np.array(ALTERNATIVES[unit])[chosen], ("international", "both"))
+    abroad = np.isin(chosen, ("international", "both"))
     place = deciders.community
     share: Floats = np.bincount(place, abroad)[place] / np.bincount(place)[place]
     return share

@@ -1,22 +1,22 @@
 """What is known of places and periods, and of others: fares, borders, permits, jobs, neighbours.
 
-The world ``regimes`` has files of its own for them, which its codebook joins; the world
-``communities`` has what a codebook computes from other rows. Random numbers are drawn from
-streams beside those of the people, so that a world with a setting has the same people as
-one without.
+The worlds ``regimes`` and ``destinations`` have files of their own for them, which their
+codebooks join; the world ``communities`` has what a codebook computes from other rows. Random
+numbers are drawn from streams beside those of the people, so that a world with a setting has
+the same people as one without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bayesmig.simulation.worlds import SECTORS, SEXES, STREAMS, Unit, World
+from bayesmig.simulation.worlds import DESTINATIONS, SECTORS, SEXES, STREAMS, Unit, World
 from bayesmig.survey.demand import shift_share
 from bayesmig.survey.incomes import relative_deprivation
 from bayesmig.survey.networks import Side, exposure
@@ -26,48 +26,63 @@ Floats = npt.NDArray[np.float64]
 
 #: Second and third parts of the keys of random streams: of places, periods and households.
 #: Covariates have (0, 1) and (0, 2) (`bayesmig.simulation.population`).
-_OF_PLACE, _OF_PERIOD, _OF_HOMES = (0, 4), (0, 5), (0, 6)
+_OF_PLACE, _OF_PERIOD, _OF_HOMES, _OF_ROUTES, _OF_CONTACTS = ((0, k) for k in range(4, 9))
 _SD_FARE_PLACE, _SD_FARE_PERIOD = 0.4, 0.3
 _SHARED_BORDER = 0.8
 _MOST_REGIONS = 30
 
-#: File -> its columns that are keys, and how the survey calls them.
-FILES: Mapping[str, Mapping[str, str]] = {
-    "fares": {"origin": "community", "period": "year"},
-    "border": {"region": "region", "period": "year"},
-    "places": {"origin": "community"},
-    "sectors": {"origin": "community"},
-    "jobs": {"period": "year", "sex": "sex"},
+#: Destination, typical kilometres, and the standard deviation of their logarithm.
+_KILOMETRES = (
+    ("town", 60, 0.6),
+    ("capital", 250, 0.6),
+    ("neighbour", 400, 0.6),
+    ("overseas", 2_500, 0.3),
+)
+
+#: Destination -> share of households that know someone there.
+_KNOWN = {"town": 0.3, "capital": 0.3, "neighbour": 0.15, "overseas": 0.15}
+
+#: World -> file -> its columns that are keys, and how the survey calls them.
+FILES: Mapping[World, Mapping[str, Mapping[str, str]]] = {
+    "regimes": {
+        "fares": {"origin": "community", "period": "year"},
+        "border": {"region": "region", "period": "year"},
+        "places": {"origin": "community"},
+        "sectors": {"origin": "community"},
+        "jobs": {"period": "year", "sex": "sex"},
+    },
+    "destinations": {"routes": {"origin": "community"}},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What is known of some communities.
+    """What is known of some communities; empty where a world does not have it.
 
     Attributes
     ----------
     first
         Number of the first community.
+    fixed
+        Name -> values, ``(community,)``.
     fares
         Stream -> fare in months of the average household's consumption,
         ``(community, period)``.
-    fixed
-        Name -> values, ``(community,)``.
     shares
         Shares of the sectors, ``(community, sector)``.
     minority
         Share of households in the minority, ``(community,)``.
     homes
-        Uniform numbers that say which households are, by person, ``(person,)``.
+        Uniform numbers that say which households are, by person, ``(person,)``; in
+        ``destinations``, where households know someone, ``(person, place)``.
     """
 
     first: int
-    fares: Mapping[str, Floats]
     fixed: Mapping[str, Floats]
-    shares: Floats
-    minority: Floats
-    homes: Floats
+    fares: Mapping[str, Floats] = field(default_factory=dict)
+    shares: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    minority: Floats = field(default_factory=lambda: np.empty(0))
+    homes: Floats = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +139,35 @@ def _one_place(seed: int, number: int, n: int, periods: int) -> tuple[Floats, ..
     return np.concatenate([normal, uniform]), shares, fares, homes
 
 
+def routes(seed: int, first: int, last: int) -> dict[str, Floats]:
+    """What is known of the ways from communities ``first`` to ``last - 1``, ``(community,)``.
+
+    Kilometres and languages, how hostile the places within the country are to people from there
+    (in standard deviations), and land that these can have at the edge of the capital (likewise).
+    """
+    keys = [np.random.SeedSequence(seed, spawn_key=(n, *_OF_ROUTES)) for n in range(first, last)]
+    rngs = [np.random.default_rng(key) for key in keys]
+    z = np.stack([rng.standard_normal(7) for rng in rngs], axis=1)
+    u = np.stack([rng.random(4) for rng in rngs], axis=1)
+    kilometres = {
+        f"km_{place}": np.round(typical * np.exp(sd * normal))
+        for (place, typical, sd), normal in zip(_KILOMETRES, z, strict=False)
+    }
+    return kilometres | {
+        "language_capital": np.round(np.where(u[0] < 0.3, 0.2 + 0.8 * u[1], 0.0), 3),
+        "language_neighbour": np.round(0.9 * u[2], 3),
+        "language_overseas": np.round(0.6 + 0.4 * u[3], 3),
+        **{f"hostility_{p}": np.round(z[4 + k], 3) for k, p in enumerate(DESTINATIONS["internal"])},
+        "land_capital": np.round(z[6], 3),
+    }
+
+
+def _contacts(seed: int, number: int, n: int) -> Floats:
+    """Uniform numbers of one community, ``(person, place)``."""
+    key = np.random.SeedSequence(seed, spawn_key=(number, *_OF_CONTACTS))
+    return np.random.default_rng(key).random((n, len(_KNOWN)))
+
+
 def period_of(seed: int, number: int, regions: int) -> Period:
     """Draw what is known of one period."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, *_OF_PERIOD)))
@@ -161,6 +205,9 @@ class Setting:
 
         Those from other rows are made of what was answered, as a reader makes them.
         """
+        if self.world == "destinations":
+            at = asked["community"] - self.here.first - 1
+            return {name: values[at] for name, values in self.here.fixed.items()}
         if self.world == "regimes":
             return of_regimes(self.then[period], self.here, period, asked, unit)
         return of_communities(asked, answered, left)
@@ -176,6 +223,10 @@ def setting_of(
     regions: int,
 ) -> Setting | None:
     """Draw the setting of a block of communities; None where the world has none."""
+    if world == "destinations":
+        homes = [_contacts(seed, n, int(sizes[n])) for n in range(first, last)]
+        here = Places(first, fixed=routes(seed, first, last), homes=np.concatenate(homes))
+        return Setting(world, here, ())
     if world not in ("regimes", "communities"):
         return None
     then = tuple(period_of(seed, t, regions) for t in range(periods))
@@ -193,6 +244,14 @@ def of_regimes(now: Period, here: Places, period: int, asked: Raw, unit: Unit) -
         growth = pd.DataFrame(jobs, columns=list(SECTORS))
         joined[f"jobs_{stream}"] = shift_share(shares, growth, units=at, cells=sex)
     return joined | {"border_enforcement": now.border[asked["region"] - 1]}
+
+
+def contacts(here: Places, household: npt.NDArray[np.intp], heads: npt.NDArray[np.intp]) -> Raw:
+    """1 where the household knows someone at a place, 0 elsewhere, ``(row,)`` each."""
+    return {
+        f"contact_{place}": (here.homes[heads, k][household] < share).astype(np.int64)
+        for k, (place, share) in enumerate(_KNOWN.items())
+    }
 
 
 def ethnicity(
@@ -253,10 +312,12 @@ def tables_of(
     first_year: int,
 ) -> dict[str, pd.DataFrame]:
     """Auxiliary tables of a world: file name without its ending -> rows; empty where none."""
+    community, years = 1 + np.arange(len(sizes)), first_year + np.arange(periods)
+    if world == "destinations":
+        return {"routes": pd.DataFrame({"community": community, **routes(seed, 0, len(sizes))})}
     if world != "regimes":
         return {}
     here = places(seed, sizes, 0, len(sizes), periods)
-    community, years = 1 + np.arange(len(sizes)), first_year + np.arange(periods)
     then = [period_of(seed, t, regions) for t in range(periods)]
     fares = {f"fare_{stream}": fare.ravel() for stream, fare in here.fares.items()}
     by_sector = pd.MultiIndex.from_product([community, SECTORS], names=["community", "sector"])
@@ -281,8 +342,15 @@ def _crossed(keys: Mapping[str, Iterable[int]]) -> pd.DataFrame:
 def codebook_of(world: World, unit: Unit) -> dict[str, Any]:
     """Keys of the codebook beside those of every world."""
     sex = "sex" if unit == "person" else "head_sex"
+    if world == "destinations":
+        return {
+            "tables": {
+                name: {"file": f"{name}.csv", "keys": dict(keys), "columns": list(routes(0, 0, 1))}
+                for name, keys in FILES[world].items()
+            }
+        }
     if world == "regimes":
-        keys = {file: dict(names) for file, names in FILES.items()}
+        keys = {file: dict(names) for file, names in FILES[world].items()}
         keys["jobs"] = {"period": "year", sex: "sex"}
         columns = {
             "fares": ["fare_internal", "fare_international"],

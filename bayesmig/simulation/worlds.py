@@ -7,8 +7,10 @@ correlation, ``history.internal.asc`` belongs to the model of earlier moves, and
 ``alternatives.cost:wealth`` is the one coefficient of an attribute, here times wealth.
 ``sigma_slope.international.household_international`` is the standard deviation of a slope
 over origins, and ``sigma_cell.internal`` that of the effects of cells of persons, by gender and
-the classes of `CLASSES`. Persons may also choose otherwise than by a logit (`BEYOND`); as the
-worlds are, they do not.
+the classes of `CLASSES`. Persons may also choose otherwise than by a logit (`beyond_logit`); as
+the worlds are, they do not, but for ``destinations``: there each stream goes to two places, which
+have the utility of their stream, ``destination.capital`` beside it, effects of origins of their
+own (``sigma_destination.internal``), and attributes.
 
 A world may have more terms than the tables below, declared by their names alone: products of
 tidy columns, and of the covariates of `COVARIATES`, which are in the file where a parameter
@@ -28,13 +30,19 @@ import numpy.typing as npt
 from bayesmig.errors import SpecError, nearest
 
 Unit = Literal["person", "household"]
-World = Literal["albania", "indonesia", "regimes", "communities"]
+World = Literal["albania", "indonesia", "regimes", "communities", "destinations"]
 Pair = tuple[float, float]
 
 STREAMS = ("internal", "international")
 ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
     "person": ("stay", *STREAMS),
     "household": ("stay", *STREAMS, "both"),
+}
+
+#: Where each stream may go, where a world has destinations.
+DESTINATIONS: Mapping[str, tuple[str, ...]] = {
+    "internal": ("town", "capital"),
+    "international": ("neighbour", "overseas"),
 }
 
 SECTORS = ("care", "construction", "garments")
@@ -103,6 +111,12 @@ BEYOND: Mapping[str, float] = {
     "feasible.international.wealth": 0.0,
     "feasible.international.network_international": 0.0,
 }
+#: The nests of destinations, from the outermost: those of each stream lie in ``move``.
+NESTS = ("move", "within", "abroad")
+_LAMBDAS = {"move": 0.8, "within": 0.4, "abroad": 0.4}
+#: Destination -> what its utility has beside that of its stream, at typical distance and language.
+_DESTINATION = {"town": 0.0, "capital": 0.0, "neighbour": 0.3, "overseas": 0.1}
+_SIGMA_DESTINATION: Pair = (0.3, 0.3)
 
 # Albania's people, with neighbours who compare, leave and know each other.
 _UTILITY |= {
@@ -115,6 +129,7 @@ _UTILITY |= {
         "own_group": (0.0, 0.45),
         "other_group": (0.0, -0.15),
     },
+    "destinations": _UTILITY["albania"],
 }
 
 #: Columns of utility that vary over alternatives: world -> term -> coefficient.
@@ -129,24 +144,53 @@ _ATTRIBUTES: Mapping[World, Mapping[str, float]] = {
         "distance": -0.3,
         "language": -0.4,
         "demand": 0.4,
-    }
+    },
+    "destinations": {
+        "contact": 0.8,
+        "distance": -0.5,
+        "language": -0.6,
+        "hostility": -0.4,
+        "land": 0.4,
+    },
 }
 
-#: Attribute -> its columns in (internal, international); none where it is zero.
-ATTRIBUTES: Mapping[str, tuple[str | None, str | None]] = {
-    "cost": ("cost_internal", "cost_international"),
-    "enforcement": (None, "border_enforcement"),
-    "permit": ("permit_restriction", None),
-    "distance": ("distance_internal", "distance_international"),
-    "language": ("language_internal", "language_international"),
-    "demand": ("jobs_internal", "jobs_international"),
+
+def _columns(name: str, *alternatives: str) -> dict[str, str]:
+    return {alternative: f"{name}_{alternative}" for alternative in alternatives}
+
+
+_PLACES = tuple(place for places in DESTINATIONS.values() for place in places)
+#: Attribute -> alternative -> its column; it is zero in the others.
+ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
+    "cost": _columns("cost", *STREAMS),
+    "enforcement": {"international": "border_enforcement"},
+    "permit": {"internal": "permit_restriction"},
+    "distance": _columns("distance", *STREAMS, *_PLACES),
+    "language": _columns("language", *STREAMS, *_PLACES[1:]),
+    "demand": _columns("jobs", *STREAMS),
+    "contact": _columns("contact", *_PLACES),
+    "hostility": _columns("hostility", *DESTINATIONS["internal"]),
+    "land": _columns("land", "capital"),
 }
 
-#: Attribute -> its value in (internal, international) at which the constants hold.
-_TYPICAL: Mapping[str, Pair] = {
-    "cost": (0.0, math.log(8)),
-    "distance": (math.log(150), math.log(600)),
-    "language": (0.18, 0.80),
+#: Attribute -> alternative -> its value at which the constants hold, where that is not zero.
+_TYPICAL: Mapping[str, Mapping[str, float]] = {
+    "cost": {"international": math.log(8)},
+    "distance": {
+        "internal": math.log(150),
+        "international": math.log(600),
+        "town": math.log(60),
+        "capital": math.log(250),
+        "neighbour": math.log(400),
+        "overseas": math.log(2_500),
+    },
+    "language": {
+        "internal": 0.18,
+        "international": 0.80,
+        "capital": 0.18,
+        "neighbour": 0.45,
+        "overseas": 0.80,
+    },
 }
 
 #: Of shares of earlier movers within a group: ten percentage points, and a few.
@@ -219,7 +263,7 @@ _SIGMA: dict[str, Mapping[str, Pair]] = {
     "albania": {"household": (0.5, 0.9), "origin": (0.5, 1.2)},
     "indonesia": {"household": (0.4, 0.6), "origin": (0.5, 0.8)},
 }
-_SIGMA |= dict.fromkeys(("regimes", "communities"), _SIGMA["albania"])
+_SIGMA |= dict.fromkeys(("regimes", "communities", "destinations"), _SIGMA["albania"])
 _CORR: Mapping[str, float] = {"household": 0.2, "origin": -0.2}
 _CORR_WITH_BOTH = {"internal": 0.3, "international": 0.7}
 
@@ -245,7 +289,7 @@ _HISTORY: dict[str, Mapping[str, Pair]] = {
 }
 
 
-_HISTORY |= dict.fromkeys(("regimes", "communities"), _HISTORY["albania"])
+_HISTORY |= dict.fromkeys(("regimes", "communities", "destinations"), _HISTORY["albania"])
 
 
 def true_parameters(world: World, unit: Unit) -> dict[str, float]:
@@ -267,15 +311,33 @@ def true_parameters(world: World, unit: Unit) -> dict[str, float]:
     at_typical = _UTILITY[world] if unit == "person" else _head_terms(_UTILITY[world])
     terms = _from_no_exposure(at_typical, MEASURES[world].network[unit])
     attributes = _ATTRIBUTES.get(world, {})
-    flat = _by_stream("utility", _at_typical(terms, attributes))
+    flat = _by_stream("utility", terms)
     flat |= {f"alternatives.{term}": value for term, value in attributes.items()}
+    if world == "destinations":
+        flat |= {f"destination.{place}": value for place, value in _DESTINATION.items()}
+        sigma = zip(STREAMS, _SIGMA_DESTINATION, strict=True)
+        flat |= {f"sigma_destination.{stream}": value for stream, value in sigma}
+    flat = _at_typical(flat, attributes)
     if unit == "household":
         flat["utility.both.association"] = _ASSOCIATION
     for group in groups_of(unit):
         flat |= _group_parameters(group, _SIGMA[world][group], unit)
-    if unit == "person":
+    if world == "destinations":
+        flat |= {f"lambda_nest.{nest}": value for nest, value in _LAMBDAS.items()}
+    elif unit == "person":
         flat |= BEYOND
     return flat | _by_stream("history", _HISTORY[world])
+
+
+def alternatives_of(parameters: Mapping[str, float], unit: Unit) -> tuple[str, ...]:
+    """The alternatives of a world: streams, or the places that they go to."""
+    places = (n.removeprefix("destination.") for n in parameters if n.startswith("destination."))
+    return ("stay", *found) if (found := tuple(places)) else ALTERNATIVES[unit]
+
+
+def stream_of(alternative: str) -> str:
+    """The stream of a destination; of any other alternative, itself."""
+    return next((s for s, places in DESTINATIONS.items() if alternative in places), alternative)
 
 
 def columns_of(parameters: Mapping[str, float]) -> tuple[str, ...]:
@@ -323,15 +385,24 @@ def _from_no_exposure(terms: Mapping[str, Pair], network: Mapping[str, Pair]) ->
     return moved
 
 
-def _at_typical(terms: Mapping[str, Pair], attributes: Mapping[str, float]) -> dict[str, Pair]:
-    """Coefficients of persons where attributes count from zero, given those at typical ones."""
-    moved = dict(terms)
+def _at_typical(flat: Mapping[str, float], attributes: Mapping[str, float]) -> dict[str, float]:
+    """Parameters where attributes count from zero, given those at typical ones."""
+    moved = dict(flat)
     for term, value in attributes.items():
-        name, _, column = term.partition(":")
-        below, typical = column or "asc", _TYPICAL.get(name, (0.0, 0.0))
-        a, b = (c - value * t for c, t in zip(moved[below], typical, strict=True))
-        moved[below] = (a, b)
+        for name, typical in _below(term, moved).items():
+            moved[name] -= value * typical
     return moved
+
+
+def _below(term: str, known: Mapping[str, float]) -> dict[str, float]:
+    """What an attribute's term adds to at typical values: parameter -> the typical value."""
+    attribute, _, column = term.partition(":")
+    found = {}
+    for alternative in alternatives_of(known, "person"):
+        if typical := _TYPICAL.get(attribute, {}).get(alternative, 0.0):
+            own = f"utility.{alternative}.{column or 'asc'}"
+            found[own if alternative in STREAMS else f"destination.{alternative}"] = typical
+    return found
 
 
 def groups_of(unit: Unit) -> tuple[str, ...]:
@@ -396,7 +467,10 @@ def attribute_terms(
 def attribute_columns(parameters: Mapping[str, float]) -> tuple[str, ...]:
     """Every column of the attributes that a world has, each once."""
     names = (term.partition(":")[0] for term in attribute_terms(parameters)[0])
-    return tuple(dict.fromkeys(c for name in names for c in ATTRIBUTES[name] if c))
+    # A household has the columns of its streams.
+    known = alternatives_of(parameters, "person")
+    found = (c for n in names for a, c in ATTRIBUTES[n].items() if a in known)
+    return tuple(dict.fromkeys(found))
 
 
 def correlation(parameters: Mapping[str, float], group: str, unit: Unit) -> npt.NDArray[np.float64]:
@@ -503,6 +577,12 @@ class Measures:
         return f"{share} / {scale}"
 
 
+def _own(world: World, alternatives: Iterable[str]) -> tuple[str, ...]:
+    """The columns of a world's attributes."""
+    names = dict.fromkeys(term.partition(":")[0] for term in _ATTRIBUTES[world])
+    return tuple(ATTRIBUTES[n][a] for n in names for a in alternatives if a in ATTRIBUTES[n])
+
+
 MEASURES: dict[str, Measures] = {
     "albania": Measures(
         title="A synthetic survey of a country like Albania",
@@ -538,7 +618,13 @@ MEASURES["regimes"] = replace(
         "permit_restriction": "(share_restricted - 0.35) / 0.19",
         "border_distance": "(log(km_international) - 6.4) / 0.5",
     },
-    own=tuple(c for columns in ATTRIBUTES.values() for c in columns if c),
+    own=_own("regimes", STREAMS),
+)
+MEASURES["destinations"] = replace(
+    MEASURES["albania"],
+    title="A synthetic survey of a country like Albania, whose people go to four places",
+    more={f"distance_{place}": f"log(km_{place})" for place in _PLACES},
+    own=_own("destinations", _PLACES),
 )
 MEASURES["communities"] = replace(
     MEASURES["albania"],
@@ -593,6 +679,10 @@ CLAIMS: Mapping[str, Claim] = {
     "emptied_places_hold": Claim("M36", "communities", ("utility.internal.emptied",)),
     "own_group_pulls": Claim("M42", "communities", ("utility.international.own_group",)),
     "other_group_excludes": Claim("M42", "communities", ("utility.international.other_group",)),
+    "contacts_draw": Claim("M03", "destinations", ("alternatives.contact",)),
+    "farther_places_draw_less": Claim("M10", "destinations", ("alternatives.distance",)),
+    "hostility_deters": Claim("M11", "destinations", ("alternatives.hostility",)),
+    "land_draws": Claim("M35", "destinations", ("alternatives.land",)),
 }
 
 
@@ -641,10 +731,8 @@ def variant(
         {} if which == "true" else {n: factors[which] * known[n] + 0.0 for n in stated.parameters}
     )
     for name, value in dict(effects).items():
-        term = name.removeprefix("alternatives.")
-        attribute, _, column = term.partition(":")
-        for stream, typical in zip(STREAMS, _TYPICAL.get(attribute, (0.0, 0.0)), strict=True):
-            if term != name and typical:
-                below = f"utility.{stream}.{column or 'asc'}"
-                effects[below] = known[below] + (known[name] - value) * typical
+        if name.startswith("alternatives."):
+            for below, typical in _below(name.removeprefix("alternatives."), known).items():
+                effects[below] = effects.get(below, known[below])
+                effects[below] += (known[name] - value) * typical
     return stated.world, effects

@@ -32,9 +32,11 @@ from bayesmig.simulation.worlds import (
     CLASSES,
     COVARIATES,
     MEASURES,
+    NESTS,
     STREAMS,
     Unit,
     World,
+    alternatives_of,
     attribute_columns,
     attribute_terms,
     cell_scales,
@@ -128,7 +130,9 @@ def simulate(
         educated. ``"indonesia"``: moves abroad are rare and draw the poorer. ``"regimes"``:
         Albania with fares, borders, permits, distances and jobs, in files of their own.
         ``"communities"``: Albania with neighbours to whom people compare themselves, who
-        leave, and who are of the own ethnicity or not; two periods or more. See Notes.
+        leave, and who are of the own ethnicity or not; two periods or more.
+        ``"destinations"``: Albania whose people go to a town, the capital, a neighbouring
+        country or overseas; persons only. See Notes.
     periods
         Yearly rounds in which the same persons are asked, from 1 to 20. Whoever moves
         is an earlier mover from the next round on, also in the exposure of others.
@@ -210,7 +214,14 @@ def simulate(
     sex) +.4. In ``communities``, relative deprivation has +.20 and +1.20 per mean income, about
     +.05 and +.30 per standard deviation; emigration of the own community a period before -.30 per
     five percentage points on internal moves; earlier migrants of the own ethnicity +.45 and of
-    the other -.15 on moves abroad, per unit of the network abroad. All are reconstructions.
+    the other -.15 on moves abroad, per unit of the network abroad. In ``destinations``, a place has
+    the utility of its stream, a constant, an effect of the origin of standard deviation .3, and
+    attributes with one coefficient each: ``contact`` (the household knows someone there) +.8,
+    ``distance`` (log of kilometres) -.5, ``language`` (0 to 1) -.6, ``hostility`` of places within
+    the country and ``land`` at the edge of the capital, by origin in standard deviations, -.4 and
+    +.4. Places of a stream lie in a nest (``within`` and ``abroad``, ``lambda_nest`` .4 each), both
+    of these in ``move`` (.8); lambdas are in units of utilities, and must fall towards the inside.
+    All are reconstructions.
     `bayesmig.simulation.worlds.variant` gives the parameters under which a claim is null or
     reversed.
 
@@ -242,7 +253,7 @@ def simulate(
             mend="choose a folder that can be written, on a disk with room",
         ) from None
     data = target / f"{_DATA}.{plan.format}"
-    tables = tuple(target / f"{name}.csv" for name in (FILES if plan.world == "regimes" else ()))
+    tables = tuple(target / f"{name}.csv" for name in FILES.get(plan.world, ()))
     return SimulatedSurvey(target, target / _CODEBOOK, target / _TRUTH, data, n_rows, tables)
 
 
@@ -287,6 +298,11 @@ class _Plan:
         """The covariates that the parameters name and the world does not have of its own."""
         return covariates_of(self.parameters, MEASURES[self.world])
 
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """What is chosen among."""
+        return alternatives_of(self.parameters, self.unit)
+
 
 def _plan(
     *,
@@ -316,6 +332,14 @@ def _plan(
             "the world communities has rates of earlier periods, and one period has none",
             "give periods=2 or more",
         )
+    if world == "destinations" and unit == "household":
+        raise _refused(
+            "unit",
+            "in the world destinations, persons go to one of four places, and households that "
+            "send members to several are not made",
+            'give unit="person", or another world',
+        )
+    _refuse_crossed_nests(parameters)
     for group in groups_of(unit):
         _refuse_impossible(parameters, group, unit)
     sizes = community_sizes(number, n_persons)
@@ -435,6 +459,17 @@ def _refuse_impossible(parameters: Mapping[str, float], group: str, unit: Unit) 
         )
 
 
+def _refuse_crossed_nests(parameters: Mapping[str, float]) -> None:
+    outermost, *others = (parameters.get(f"lambda_nest.{nest}", 1.0) for nest in NESTS)
+    if max(others) > outermost and "lambda_nest.within" in parameters:
+        raise _refused(
+            "effects",
+            "the nests within and abroad lie in move, whose lambda_nest is "
+            f"{outermost:g} and theirs {others[0]:g} and {others[1]:g}",
+            "let lambda_nest fall towards the inside",
+        )
+
+
 def _refuse_other_content(target: Path, *, overwrite: bool) -> None:
     if not target.exists():
         return
@@ -464,7 +499,7 @@ def _refuse_other_content(target: Path, *, overwrite: bool) -> None:
 def _is_simulated(target: Path, found: set[str]) -> bool:
     """Tell whether a folder holds what `simulate` writes, and nothing else."""
     data = {f"{_DATA}.{format}" for format in get_args(Format)}
-    tables = {f"{name}.csv" for name in FILES}
+    tables = {f"{name}.csv" for files in FILES.values() for name in files}
     if not (_TRUTH in found and found <= {_TRUTH, _CODEBOOK, *data, *tables}):
         return False
     try:
@@ -495,13 +530,13 @@ def _redraws(plan: _Plan) -> int:
 
 
 def _never_chosen(plan: _Plan) -> list[str]:
-    chosen = np.zeros(len(ALTERNATIVES[plan.unit]), dtype=bool)
+    chosen = np.zeros(len(plan.alternatives), dtype=bool)
     for _, columns in _blocks(plan):
         missing = [columns[name] == code for name, code in _missing_codes(plan).items()]
         chosen[columns["move"][~np.any(missing, axis=0)]] = True
         if chosen.all():
             break
-    return [a for a, found in zip(ALTERNATIVES[plan.unit], chosen, strict=True) if not found]
+    return [a for a, found in zip(plan.alternatives, chosen, strict=True) if not found]
 
 
 def _missing_codes(plan: _Plan) -> dict[str, int]:
@@ -542,7 +577,8 @@ def _tables(plan: _Plan) -> dict[str, pd.DataFrame]:
 def _blocks(plan: _Plan) -> Iterator[tuple[int, Raw]]:
     """Yield the columns of one block of communities after the other, and persons done."""
     ends = np.cumsum(plan.sizes)
-    more = bool(plan.covariates or slope_of(plan.parameters)[0])
+    places = plan.alternatives != ALTERNATIVES[plan.unit]
+    more = bool(plan.covariates or slope_of(plan.parameters)[0] or places)
     cells = _cells(plan)
     first = 0
     while first < len(ends):
@@ -632,7 +668,7 @@ def _codebook(plan: _Plan) -> dict[str, Any]:
             "strata": "stratum",
             "psu": "community",
         },
-        "alternatives": {name: [i] for i, name in enumerate(ALTERNATIVES[plan.unit])},
+        "alternatives": {name: [i] for i, name in enumerate(plan.alternatives)},
         "missing_codes": {name: [code] for name, code in _missing_codes(plan).items()},
         "derive": derived,
         "missing": {"rule": "drop"},
@@ -644,18 +680,21 @@ def _codebook(plan: _Plan) -> dict[str, Any]:
 def _attributes(plan: _Plan) -> dict[str, dict[str, str | float]] | None:
     """Attribute -> alternative -> column or zero; what households pay for both is the sum.
 
-    There are those of the world, and those of which every column is a covariate.
+    There are those of the world, and those of which every stream has a covariate.
     """
     terms, covariates = attribute_terms(plan.parameters)[0], plan.covariates
     names = [term.partition(":")[0] for term in terms]
-    names += [name for name, columns in ATTRIBUTES.items() if set(columns) <= set(covariates)]
+    if plan.alternatives == ALTERNATIVES["person"]:
+        names += [
+            n for n, of in ATTRIBUTES.items() if {of.get(s) for s in STREAMS} <= {*covariates}
+        ]
     found: dict[str, dict[str, str | float]] = {}
     for name in dict.fromkeys(names):
-        columns = dict(zip(STREAMS, ATTRIBUTES[name], strict=True))
-        found[name] = {"stay": 0, **{stream: c or 0 for stream, c in columns.items()}}
+        of = ATTRIBUTES[name]
+        found[name] = {alternative: of.get(alternative, 0) for alternative in plan.alternatives}
         if plan.unit == "household":
-            one = next((c for c in columns.values() if c), 0)
-            found[name]["both"] = f"{name}_both" if all(columns.values()) else one
+            columns = [of[stream] for stream in STREAMS if stream in of]
+            found[name]["both"] = f"{name}_both" if len(columns) == len(STREAMS) else columns[0]
     return found or None
 
 
@@ -666,7 +705,7 @@ def _derivations(plan: _Plan) -> dict[str, str]:
         derived |= {c: f"bins({x}, {', '.join(map(str, at))})" for c, (x, at) in CLASSES.items()}
     of_both = (_attributes(plan) or {}) if plan.unit == "household" else {}
     return derived | {
-        f"{name}_both": " + ".join(str(c) for c in ATTRIBUTES[name])
+        f"{name}_both": " + ".join(ATTRIBUTES[name][stream] for stream in STREAMS)
         for name, columns in of_both.items()
         if columns["both"] == f"{name}_both"
     }

@@ -93,6 +93,50 @@ def test_consideration_needs_a_column_of_its_own(
     assert identified or "who cannot and who will not" in found[0]
 
 
+def test_what_differs_between_groups_alone_is_no_nest() -> None:
+    """Correlated effects of the groups move alternatives in the same way."""
+    frame = small_frame(300)
+    place = frame["origin"].str[1:].astype(float)
+    nests = [{"name": "move", "alternatives": ["internal", "international"]}]
+    costs = {"stay": 0, "internal": "near", "international": "far"}
+
+    def found(far: Any, groups: list[dict[str, str]], **keys: Any) -> list[str]:
+        survey = survey_of(frame.assign(near=1.0, far=far, **keys), attributes={"cost": costs})
+        utility = {"persons": "female", "alternatives": "cost"}
+        built = build_design(theory(utility=utility, nests=nests, groups=groups), survey)
+        return [w for w in built.support.warnings if "between groups of" in w]
+
+    (one,) = found(place, [{"by": "origin"}])
+    assert "groups of origin alone" in one
+    assert found(place, []) == []
+    assert found(place + frame["wealth"], [{"by": "origin"}]) == []
+    # One person of one origin is enough to be told, and too few for much else.
+    assert found(place + (frame.index == 7), [{"by": "origin"}]) == []
+    # Where the border is closed nobody compares.
+    survey = survey_of(
+        frame.assign(
+            near=1.0, far=place + (frame.index == 7), open=(frame.index != 7).astype(int),
+            choice=frame["choice"].mask(frame.index == 7, "stay"),
+        ),
+        attributes={"cost": costs},
+    )  # fmt: skip
+    spec = theory(
+        utility={"persons": "female", "alternatives": "cost"}, nests=nests,
+        groups=[{"by": "origin"}], available={"international": "open"},
+    )  # fmt: skip
+    assert any("between groups of" in w for w in build_design(spec, survey).support.warnings)
+
+
+def test_a_column_of_one_alternative_tells_a_nest_within_groups_only() -> None:
+    frame = small_frame(300).assign(far=lambda f: f["origin"].str[1:].astype(float))
+    nests = [{"name": "move", "alternatives": ["internal", "international"]}]
+    for column, warned in (("far", True), ("wealth", False)):
+        utility = {"persons": "female", "only": {"international": column}}
+        spec = theory(utility=utility, nests=nests, groups=[{"by": "origin"}])
+        found = build_design(spec, survey_of(frame)).support.warnings
+        assert any("between groups of origin" in w for w in found) is warned
+
+
 def told(groups: list[dict[str, Any]], **keys: Any) -> list[str]:
     design = build_design(theory(groups=groups, **keys), wide_survey())
     return [w for w in design.support.warnings if w.startswith("groups of ")]

@@ -30,6 +30,8 @@ from tests.inference.test_op import density, points
 OF_HOUSEHOLDS = ("household_strategies",)
 #: Theories of what moves cost, which differs over alternatives.
 OF_COSTS = ("substitution", "liquidity_constraint")
+#: Theories of a choice among several places.
+OF_PLACES = ("destinations",)
 #: Theories that read every column that a packaged scenario changes.
 WITH_NETWORKS = ("networks", "unobserved_origins", "household_strategies")
 
@@ -42,6 +44,7 @@ def surveys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Survey]:
         "person": {"periods": 2, "effects": covariates},
         "household": {"unit": "household"},
         "costs": {"periods": 2, "world": "regimes"},
+        "places": {"periods": 2, "world": "destinations"},
     }
     return {
         name: read_survey(simulate(folder / name, persons=2000, seed=3, **keys).codebook)
@@ -62,6 +65,8 @@ def households(surveys: dict[str, Survey]) -> Design:
 def survey_for(model: str, surveys: dict[str, Survey]) -> Survey:
     if model in OF_COSTS:
         return surveys["costs"]
+    if model in OF_PLACES:
+        return surveys["places"]
     return surveys["household" if model in OF_HOUSEHOLDS else "person"]
 
 

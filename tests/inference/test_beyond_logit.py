@@ -23,7 +23,7 @@ from bayesmig.posterior import Posterior, load
 from bayesmig.predict import comparisons, log_likelihood, predictions, slopes
 from bayesmig.spec.scenario import Scenario
 from tests.fabricate import ALTERNATIVES, fabricated, theory
-from tests.inference.test_op import density, gap, points
+from tests.inference.test_op import changes_no_density, density, gap, points
 from tests.inference.theories import wide_survey
 from tests.quick import some_quick
 
@@ -168,6 +168,11 @@ def test_the_kernel_has_the_density_and_gradient_of_the_plain_graph(name: str) -
         wanted = plain(point)
         assert gap(kernel(point), wanted) < 1e-12
         assert gap(wrong(point), wanted) > 1e-4
+
+
+@pytest.mark.parametrize("name", WITH_KERNEL)
+def test_coordinates_of_the_nearest_logit_change_no_density(name: str) -> None:
+    changes_no_density(design_of(name))
 
 
 @pytest.mark.parametrize("name", ["nests, closed", "curves in nests"])

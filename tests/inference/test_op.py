@@ -24,6 +24,7 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference import routes
 from bayesmig.inference.blocks import Precision, rows_of
+from bayesmig.inference.density import nearest_logit
 from bayesmig.inference.graph import build_graph, to_pymc
 from bayesmig.inference.layout import parameter_dims
 from bayesmig.inference.op import ChoiceLogLikelihood, _for_jax
@@ -314,6 +315,52 @@ def test_chains_run_on_the_model(
         assert posterior.draws[name].dims == ("chain", "draw", *dims)
         assert np.isfinite(posterior.draws[name]).all()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def changes_no_density(design: Design) -> None:
+    """Graphs in coordinates of the nearest logit and of the theory differ by one constant."""
+    near = nearest_logit(design)
+    assert near is not None
+    plain, white = build_graph(design), build_graph(design, "kernel", near=near)
+    natural, other = density(plain), density(white)
+    names = [b for b in ("beta", "beta_only", "gamma") if b in parameter_dims(design)]
+    blocks = plain.replace_rvs_by_values([plain[name] for name in names])
+    values = pytensor.function(plain.value_vars, blocks, mode=PYTHON, on_unused_input="ignore")
+    apart = []
+    for point in points(plain):
+        theta = np.concatenate(
+            [np.ravel(v) for v in values(*(point[v.name] for v in plain.value_vars))]
+        )
+        at = point | {"white": np.linalg.solve(near.root, theta - near.centre)}
+        value, *slopes = other(at)
+        assert all(np.isfinite(slope).all() for slope in slopes)
+        apart.append(float(value) - float(natural(point)[0]))
+    np.testing.assert_allclose(apart, apart[0], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["flat", "a_prior_each", "everything", "one_person_groups"])
+def test_coordinates_of_the_nearest_logit_change_no_density(name: str) -> None:
+    changes_no_density(design_of(name))
+
+
+def test_coordinates_with_another_prior_would_be_seen() -> None:
+    design = design_of("everything")
+    near, wider = nearest_logit(design), dict(design.priors)
+    wider["persons"] = replace(wider["persons"], scale=wider["persons"].scale * 1.01)
+    one, two = (density(build_graph(d, "kernel", near=near))
+                for d in (design, replace(design, priors=wider)))  # fmt: skip
+    apart = [float(two(p)[0] - one(p)[0]) for p in points(build_graph(design, "kernel", near=near))]
+    assert np.ptp(apart) > 1e-4
+
+
+def test_without_a_mode_coordinates_are_those_of_the_theory(
+    monkeypatch: pytest.MonkeyPatch, design: Design
+) -> None:
+    def fails(*_: Any) -> None:
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr("bayesmig.inference.density.expand", fails)
+    assert nearest_logit(design) is None
 
 
 def test_a_graph_needs_no_map(monkeypatch: pytest.MonkeyPatch, design: Design) -> None:

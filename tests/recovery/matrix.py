@@ -31,7 +31,7 @@ from bayesmig.model_comparison import compare
 from bayesmig.posterior import Posterior
 from bayesmig.sensitivity import LEANS, WEAK
 from bayesmig.simulation import simulate
-from bayesmig.simulation.worlds import CLASSES, STREAMS, columns_of, true_parameters
+from bayesmig.simulation.worlds import CLASSES, STREAMS, columns_of, stream_of, true_parameters
 from bayesmig.simulation.worlds import World as Setting
 from bayesmig.spec.library import load_model
 from bayesmig.spec.model import Hypothesis, ModelSpec
@@ -42,7 +42,7 @@ from tests.fabricate import fabricated
 WORLDS = ("true", "false", "null")
 RESULTS = Path(__file__).parent / "results.jsonl"
 #: Simulated worlds other than Albania's, for theories of what only they have: theory -> world.
-SETTINGS: Mapping[str, Setting] = {"substitution": "regimes"}
+SETTINGS: Mapping[str, Setting] = {"substitution": "regimes", "destinations": "destinations"}
 #: The cells whose effects worlds may have, as theories name them.
 CELLS = ":".join(("female", *CLASSES))
 #: Theories of choosing households, of which there are fewer than persons.
@@ -162,7 +162,7 @@ def survey_of(
             unit=unit,
         )
         truth: dict[str, Any] = tomllib.loads(made.truth.read_text())["true"]
-        return read_survey(made.codebook), with_both(truth)
+        return read_survey(made.codebook), with_destinations(with_both(truth))
 
 
 def with_both(truth: dict[str, Any]) -> dict[str, Any]:
@@ -174,6 +174,24 @@ def with_both(truth: dict[str, Any]) -> dict[str, Any]:
     both = {term: sum(of[term] for of in parts) for term in parts[0]}
     both["asc"] += more
     return truth | {"utility": {**utility, "both": both}}
+
+
+def with_destinations(truth: dict[str, Any]) -> dict[str, Any]:
+    """The truth of each place that a stream goes to: its stream's, and its own beside it."""
+    if "destination" not in truth:
+        return truth
+    utility, places = {}, {p: stream_of(p) for p in truth["destination"]}
+    for place, stream in places.items():
+        of = truth["utility"][stream]
+        utility[place] = of | {"asc": of["asc"] + truth["destination"][place]}
+    shared, own = truth["sigma_origin"], truth["sigma_destination"]
+    sigma = {p: float(np.hypot(shared[s], own[s])) for p, s in places.items()}
+    correlation = truth["corr_origin"]["internal:international"]
+    pairs = {}
+    for (a, in_a), (b, in_b) in combinations(places.items(), 2):
+        of_streams = 1.0 if in_a == in_b else correlation
+        pairs[f"{a}:{b}"] = of_streams * shared[in_a] * shared[in_b] / (sigma[a] * sigma[b])
+    return truth | {"utility": utility, "sigma_origin": sigma, "corr_origin": pairs}
 
 
 def true_values(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -204,8 +222,8 @@ def true_values(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarra
                 for name in design.attribute_terms
             ]
         )
-    if design.columns.nests is not None:
-        found["lambda_nest"] = np.array([truth["lambda_nest"]["move"]])
+    if nests := design.spec.nests:
+        found["lambda_nest"] = np.array([truth["lambda_nest"][nest.name] for nest in nests])
     if design.columns.curves:
         curve = truth["curve"]["international"]
         names = {"curve_effect": "effect", "half_saturation": "half_saturation",
@@ -313,7 +331,7 @@ def replicate(theory: str, world: str, seed: int, persons: int = PERSONS) -> dic
         "problems": posterior.problems(),
         "covered": int(sum(inside)),
         "coefficients": len(inside),
-        "shares": np.bincount(design.choice, minlength=3).tolist(),
+        "shares": np.bincount(design.choice, minlength=len(design.alternatives)).tolist(),
         "claims": {
             name: {
                 "probability": r.probability,
