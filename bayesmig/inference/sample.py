@@ -234,11 +234,11 @@ def graph_sampler(design: Design, route: str, precision: Precision) -> Sampler:
         warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
         from bayesmig.inference.graph import build_graph
 
-    likelihood: Likelihood = "kernel" if route == "graph" else "plain"
-    # The plain graph is what others are checked against, in coordinates of its own.
-    near = nearest_logit(design) if route == "graph" else None
-    model = build_graph(design, likelihood, precision, near)
-    compiled, names = nutpie.compile_pymc_model(model), parameter_dims(design)
+        likelihood: Likelihood = "kernel" if route == "graph" else "plain"
+        # The plain graph is what others are checked against, in coordinates of its own.
+        near = nearest_logit(design) if route == "graph" else None
+        compiled = nutpie.compile_pymc_model(build_graph(design, likelihood, precision, near))
+    names = parameter_dims(design)
     return Sampler(
         lambda _: compiled, lambda found: {name: found[name].to_numpy() for name in names}
     )

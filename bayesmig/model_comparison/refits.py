@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from bayesmig.choice.utility import take_rows
 from bayesmig.design.design import Design, label_text
 from bayesmig.errors import ConvergenceError, QuestionError
 from bayesmig.inference.refit import Refit, mode_of, refit
-from bayesmig.inference.stream import RowLogLikelihood
+from bayesmig.inference.stream import RowLogLikelihood, ahead
 from bayesmig.model_comparison.integrals import (
     Densities,
     Factor,
@@ -79,6 +80,8 @@ def _fold(left: NDArray[np.bool_]) -> Fold:
     return Fold(np.flatnonzero(left), np.flatnonzero(~left))
 
 
+# Of all refits at once: limits that several threads set and lift would outlast them.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def refitted(
     name: str,
     posterior: Posterior,
@@ -111,15 +114,20 @@ def refitted(
     elpd, worth, problems, error = np.full(n, np.nan), [], [], 0.0
     texts: dict[str, None] = {}
     start = mode_of(posterior) if len(folds) > 1 else None
-    for number, fold in enumerate(folds):
+
+    def without(numbered: tuple[int, Fold]) -> tuple[Codes, Array, _Held]:
+        number, fold = numbered
         again = refit(posterior, fold.kept, seed=seed + number, start=start)
-        problems += again.problems
         which, of_units = np.unique(units[fold.left], return_inverse=True)
         held = _Held(posterior.design, fold, of_units.astype(np.int64), again)
-        elpd[which] = log_sum_exp(held.densities() + again.log_weights[:, None])
+        return which, log_sum_exp(held.densities() + again.log_weights[:, None]), held
+
+    for number, (which, densities, held) in enumerate(ahead(without, enumerate(folds))):
+        elpd[which] = densities
+        problems += held.again.problems
         error += held.error
         texts[held.text] = None
-        worth.append(again.worth)
+        worth.append(held.again.worth)
         progress(f"refits, {name}", number + 1, len(folds))
     if problems and not allow_unconverged:
         raise ConvergenceError(
