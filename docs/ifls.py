@@ -1,12 +1,15 @@
 """Write docs/ifls.md: what the theories say of Indonesia. The data are not part of this repository.
 
-    python docs/ifls.py surveys/ifls.toml [FOLDER [THEORY ...]]
+    python docs/ifls.py surveys/ifls.toml [--keep FOLDER] [--without THEORY ...]
+    python docs/ifls.py surveys/ifls.toml [--keep FOLDER] --only THEORY ... --beside THEORY
 
 Fits every packaged theory of persons whose columns the survey has. Results only. Finished chains
 are kept in the folder and found there again: the whole takes two hours and more on two cores, of
-which a theory with effects of 17,385 households takes one. Theories that are named are left out.
+which a theory with effects of 17,385 households takes one. `--only` puts theories into the page
+that were left out of it, and compares them with one that was not.
 """
 
+import argparse
 import re
 import sys
 import time
@@ -52,9 +55,24 @@ or the prior, is told by that and by power-scaling both.
 """
 
 
-def main(codebook: str, folder: str | None = None, *without: str) -> None:
+def main() -> None:
     """Fit, test, compare, write."""
-    survey = bm.read_survey(codebook)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("codebook")
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--without", nargs="*", default=())
+    parser.add_argument("--only", nargs="*", default=())
+    parser.add_argument("--beside")
+    told = parser.parse_args()
+    survey = bm.read_survey(told.codebook)
+    if told.only:
+        add(survey, told.keep, told.only, told.beside)
+    else:
+        whole(survey, told.keep, told.without)
+
+
+def whole(survey: bm.Survey, keep: Path | None, without: list[str]) -> None:
+    """The page, of all theories."""
     fits, left, claims, told = {}, [], [], []
     for family, theories in models_by_family().items():
         for theory in theories:
@@ -62,59 +80,98 @@ def main(codebook: str, folder: str | None = None, *without: str) -> None:
                 left.append((theory.name, "left out of this run, for the time that it takes"))
                 continue
             try:
-                design = build_design(theory, survey)
-                validate_hypotheses(design)
+                validate_hypotheses(build_design(theory, survey))
             except BayesmigError as err:
                 left.append((theory.name, err.what))
                 continue
-            started = time.perf_counter()
-            keep = None if folder is None else Path(folder) / theory.name
-            fit = bm.fit(theory, survey, seed=7, keep=keep, **OPTIONS.get(theory.name, {}))
-            if fit.problems() and time.perf_counter() - started < PATIENCE:
-                keep = None if folder is None else Path(folder) / f"{theory.name}-longer"
-                fit = bm.fit(theory, survey, seed=7, draws=LONGER, keep=keep)
-            seconds = time.perf_counter() - started
-            fits[theory.name] = fit
-            say(f"{theory.name}: fitted in {seconds:.0f} s")
-            known = fit.data["diagnostics"].to_dataset()
-            told.append(
-                {
-                    "theory": theory.name,
-                    "about": family,
-                    "route": fit.provenance.route,
-                    "draws": f"{np.prod(fit.n_draws):,}",
-                    "least ESS": f"{float(known['ess_bulk'].min()):,.0f}",
-                    "largest R-hat": f"{float(known['r_hat'].max()):.3f}",
-                    "problems": "; ".join(fit.problems()) or "none",
-                }
-            )
-            for result in bm.test(fit, allow_unconverged=True).values():
-                part = result.summary.iloc[0]
-                claims.append(
-                    {
-                        "theory": theory.name,
-                        "claim": result.claim,
-                        "Pr(H)": f"{result.probability:.2f}",
-                        "before": f"{result.prior_probability:.2f}",
-                        "estimand": f"{part['estimate']:.3g}",
-                        "95 % interval": f"{part['lower']:.3g} to {part['upper']:.3g}",
-                        "in the ROPE": f"{part['rope_mass']:.2f}",
-                        "overlap": f"{part['overlap']:.2f}",
-                        "who says it": result.identification or "the data",
-                    }
-                )
-    ranking = bm.compare(fits, allow_unconverged=True)
-    columns = ["theory", "elpd", "se", "elpd_diff", "diff_se", "p_loo", "weight", "pareto_k_high"]
+            fit = fits[theory.name] = fitted(theory, survey, keep)
+            told.append(how(theory.name, family, fit))
+            claims += claimed(theory.name, fit)
     text = HEAD.format(rows=survey.n_obs, origins=survey.role("origin").nunique())
-    text += "## How they predict\n\n" + ranking.text + "\n\n"
-    text += markdown(ranking.summary[columns].round(2)) + "\n## How they were fitted\n\n"
+    text += f"## How they predict\n\n{compared(fits)}\n## How they were fitted\n\n"
     text += markdown(pd.DataFrame(told)) + "\n## What they claim\n\n"
     text += CLAIMS
     text += markdown(pd.DataFrame(claims)) + "\n## Not fitted here\n\n"
-    text += "".join(f"- `{name}`: {why}\n" for name, why in left)
-    # Labels of places are the survey's.
-    text = re.sub(r", such as u_\w+\[[^\]]*\]", "", text)
-    PAGE.write_text(text, encoding="utf-8")
+    write(text + "".join(f"- `{name}`: {why}\n" for name, why in left))
+
+
+def add(survey: bm.Survey, keep: Path | None, names: list[str], beside: str) -> None:
+    """Theories that were left out, put into the page one by one, and compared with one."""
+    family_of = {t.name: family for family, of in models_by_family().items() for t in of}
+    fits = {}
+    for name in names:
+        fit = fits[name] = fitted(bm.load_model(name), survey, keep)
+        page = re.sub(rf"- `{name}`: .*\n", "", PAGE.read_text(encoding="utf-8"))
+        for rows, after in (
+            ([how(name, family_of[name], fit)], "## What they claim"),
+            (claimed(name, fit), "## Not fitted here"),
+        ):
+            lines = markdown(pd.DataFrame(rows)).split("\n", 2)[2]
+            page = page.replace(f"\n{after}", f"{lines}\n{after}")
+        write(page)
+    fits[beside] = fitted(bm.load_model(beside), survey, keep)
+    ranked = f"## Theories that take longer, compared apart\n\n{compared(fits)}\n"
+    page = PAGE.read_text(encoding="utf-8")
+    write(page.replace("## How they were fitted", f"{ranked}## How they were fitted"))
+
+
+def fitted(theory: bm.ModelSpec, survey: bm.Survey, keep: Path | None) -> bm.Posterior:
+    """Draws of a theory, more where the ordinary thousand have not converged and took little."""
+    started = time.perf_counter()
+    folder = None if keep is None else keep / theory.name
+    fit = bm.fit(theory, survey, seed=7, keep=folder, **OPTIONS.get(theory.name, {}))
+    if fit.problems() and time.perf_counter() - started < PATIENCE:
+        folder = None if keep is None else keep / f"{theory.name}-longer"
+        fit = bm.fit(theory, survey, seed=7, draws=LONGER, keep=folder)
+    say(f"{theory.name}: fitted in {time.perf_counter() - started:.0f} s")
+    return fit
+
+
+def how(name: str, family: str, fit: bm.Posterior) -> dict[str, str]:
+    """How a theory was fitted, and whether its draws converged."""
+    known = fit.data["diagnostics"].to_dataset()
+    return {
+        "theory": name,
+        "about": family,
+        "route": fit.provenance.route,
+        "draws": f"{np.prod(fit.n_draws):,}",
+        "least ESS": f"{float(known['ess_bulk'].min()):,.0f}",
+        "largest R-hat": f"{float(known['r_hat'].max()):.3f}",
+        "problems": "; ".join(fit.problems()) or "none",
+    }
+
+
+def claimed(name: str, fit: bm.Posterior) -> list[dict[str, str]]:
+    """What a theory claims, and what the data say of it."""
+    found = []
+    for result in bm.test(fit, allow_unconverged=True).values():
+        part = result.summary.iloc[0]
+        found.append(
+            {
+                "theory": name,
+                "claim": result.claim,
+                "Pr(H)": f"{result.probability:.2f}",
+                "before": f"{result.prior_probability:.2f}",
+                "estimand": f"{part['estimate']:.3g}",
+                "95 % interval": f"{part['lower']:.3g} to {part['upper']:.3g}",
+                "in the ROPE": f"{part['rope_mass']:.2f}",
+                "overlap": f"{part['overlap']:.2f}",
+                "who says it": result.identification or "the data",
+            }
+        )
+    return found
+
+
+def compared(fits: dict[str, bm.Posterior]) -> str:
+    """How theories predict, in words and as a table."""
+    ranking = bm.compare(fits, allow_unconverged=True)
+    columns = ["theory", "elpd", "se", "elpd_diff", "diff_se", "p_loo", "weight", "pareto_k_high"]
+    return f"{ranking.text}\n\n{markdown(ranking.summary[columns].round(2))}"
+
+
+def write(text: str) -> None:
+    """The page; labels of places are the survey's."""
+    PAGE.write_text(re.sub(r", such as u_\w+\[[^\]]*\]", "", text), encoding="utf-8")
 
 
 def say(text: str) -> None:
@@ -129,4 +186,4 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

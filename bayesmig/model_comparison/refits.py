@@ -111,7 +111,8 @@ def refitted(
         Where draws of a refit have not converged.
     """
     n = int(units[np.concatenate([f.left for f in folds])].max()) + 1
-    elpd, worth, problems, error = np.full(n, np.nan), [], [], 0.0
+    elpd, worth, error = np.full(n, np.nan), list[float](), 0.0
+    problems = list[str]()
     texts: dict[str, None] = {}
     start = mode_of(posterior) if len(folds) > 1 else None
 
