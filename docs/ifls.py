@@ -48,6 +48,8 @@ they do not change; and kecamatan with few interviews say little about themselve
 
 """
 
+APART = "## Theories that take longer, compared apart"
+
 CLAIMS = """Of claims with several inequalities, the estimand is that of the first. Overlap is how
 much of the estimand's distribution after the data lies under the one before; who says it, the data
 or the prior, is told by that and by power-scaling both.
@@ -64,6 +66,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=())
     parser.add_argument("--beside")
     told = parser.parse_args()
+    if bool(told.only) != bool(told.beside):
+        parser.error("--only and --beside go together")
     survey = bm.read_survey(told.codebook)
     if told.only:
         add(survey, told.keep, told.only, told.beside)
@@ -101,18 +105,20 @@ def add(survey: bm.Survey, keep: Path | None, names: list[str], beside: str) -> 
     fits = {}
     for name in names:
         fit = fits[name] = fitted(bm.load_model(name), survey, keep)
-        page = re.sub(rf"- `{name}`: .*\n", "", PAGE.read_text(encoding="utf-8"))
+        page = PAGE.read_text(encoding="utf-8")
+        page = re.sub(rf"^(- `{name}`: |\| {name} \|).*\n", "", page, flags=re.MULTILINE)
         for rows, after in (
             ([how(name, family_of[name], fit)], "## What they claim"),
             (claimed(name, fit), "## Not fitted here"),
         ):
             lines = markdown(pd.DataFrame(rows)).split("\n", 2)[2]
-            page = page.replace(f"\n{after}", f"{lines}\n{after}")
+            before, rest = page.split(f"\n{after}")
+            page = f"{before}{lines}\n{after}{rest}"
         write(page)
     fits[beside] = fitted(bm.load_model(beside), survey, keep)
-    ranked = f"## Theories that take longer, compared apart\n\n{compared(fits)}\n"
-    page = PAGE.read_text(encoding="utf-8")
-    write(page.replace("## How they were fitted", f"{ranked}## How they were fitted"))
+    before, rest = PAGE.read_text(encoding="utf-8").split("## How they were fitted")
+    before = before.split(APART)[0]
+    write(f"{before}{APART}\n\n{compared(fits)}\n## How they were fitted{rest}")
 
 
 def fitted(theory: bm.ModelSpec, survey: bm.Survey, keep: Path | None) -> bm.Posterior:

@@ -15,14 +15,16 @@ from bayesmig.choice.response import LEAST_UNITS, SHAPES, sides
 from bayesmig.choice.utility import Columns
 from bayesmig.spec.model import ModelSpec
 
-#: Rows, and values of something at these.
-Moving = tuple[np.ndarray, np.ndarray]
-
 #: From this correlation on, two columns are the same one in other units.
 _THE_SAME = 1 - 1e-12
 #: Groups with several rows that tell a scale, at least, and rows of most groups that tell a
 #: correlation by themselves.
 _LEAST_GROUPS, _FEW_ROWS = 10, 5
+#: So many groups tell a correlation several times as well as its prior, which is about 0.4 wide:
+#: its error is near one over their number's root.
+_MANY_GROUPS = 200
+#: What is less than this of a column's size is rounding.
+_ROUNDING = 1e-9
 
 
 def identification_warnings(spec: ModelSpec, columns: Columns) -> list[str]:
@@ -56,16 +58,20 @@ def _nests(spec: ModelSpec, columns: Columns) -> Iterator[str]:
         return
     for number, nest in enumerate(spec.nests):
         inside = columns.nests.below(number)
-        moving = [*_attributes_apart(columns, inside), *_columns_alone(columns, inside)]
-        if not moving:
+        if next(_moving(columns, inside), None) is None:
             yield (
                 f"nest {nest.name!r}: no attribute differs between its alternatives, and no column "
                 "enters the utility of some of them alone: its lambda rests on the prior and on "
                 "the form of the model"
             )
-        for by, (codes, terms) in columns.groups.items() if moving else ():
-            constant = bool((terms == 1).all(axis=0).any())
-            if constant and not any(_varies_within(codes[at], values) for at, values in moving):
+            continue
+        for by, (codes, terms) in columns.groups.items():
+            few = len(np.unique(codes)) < _MANY_GROUPS
+            if (
+                few
+                and bool((terms == 1).all(axis=0).any())
+                and not _told_within(columns, inside, codes)
+            ):
                 yield (
                     f"nest {nest.name!r}: what moves its alternatives apart differs between "
                     f"groups of {by} alone, as their effects do: its lambda rests much on the "
@@ -119,38 +125,47 @@ def _tastes(columns: Columns) -> Iterator[str]:
             )
 
 
-def _attributes_apart(columns: Columns, inside: tuple[int, ...]) -> Iterator[Moving]:
-    """Attributes that are not the same for two alternatives that are open together."""
-    if columns.attributes is None:
-        return
+def _moving(columns: Columns, inside: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """What moves two alternatives of a nest apart, ``(obs,)``; NaN where not both are open.
+
+    Attributes that are not the same for them; and columns that vary and enter the utility of
+    some alternatives, not of all.
+    """
     for j, k in combinations(inside, 2):
-        both = np.ones(len(columns.attributes), dtype=bool)
-        if columns.available is not None:
-            both = columns.available[:, j] & columns.available[:, k]
-        rows = np.flatnonzero(both)
-        for apart in (columns.attributes[rows, j] - columns.attributes[rows, k]).T:
-            if apart.any():
-                yield rows, apart
-
-
-def _columns_alone(columns: Columns, inside: tuple[int, ...]) -> Iterator[Moving]:
-    """Columns that vary and enter the utility of some alternatives, not of all."""
+        if columns.attributes is None:
+            break
+        for apart in (columns.attributes[:, j] - columns.attributes[:, k]).T:
+            seen = _where_both(columns, j, k, apart)
+            if np.nanmax(np.abs(seen), initial=0.0) > 0:
+                yield seen
     own = {j: columns.only[j] for j in inside if j in columns.only}
     for j, block in own.items():
         for column in block.T:
-            others = (own.get(k) for k in inside if k != j)
-            if np.ptp(column) > 0 and not all(_holds(other, column) for other in others):
-                yield np.arange(len(column)), column
+            for k in (k for k in inside if k != j and not _holds(own.get(k), column)):
+                seen = _where_both(columns, j, k, column)
+                if np.nanmax(seen, initial=-np.inf) > np.nanmin(seen, initial=np.inf):
+                    yield seen
 
 
-def _varies_within(codes: np.ndarray, values: np.ndarray) -> bool:
-    """Whether values are not the same for all of some group."""
-    if not len(codes):
-        return False
+def _where_both(columns: Columns, j: int, k: int, values: np.ndarray) -> np.ndarray:
+    """Values where two alternatives are open, elsewhere NaN."""
+    if columns.available is None:
+        return values
+    return np.where(columns.available[:, j] & columns.available[:, k], values, np.nan)
+
+
+def _told_within(columns: Columns, inside: tuple[int, ...], codes: np.ndarray) -> bool:
+    """Whether something moves a nest's alternatives apart within groups, or closes some of them."""
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    highest, lowest = (of.reduceat(values[order], starts) for of in (np.maximum, np.minimum))
-    return bool((highest > lowest).any())
+
+    def varies(values: np.ndarray) -> bool:
+        highest, lowest = (of.reduceat(values[order], starts) for of in (np.fmax, np.fmin))
+        least = _ROUNDING * np.nanmax(np.abs(values))
+        return bool((highest - lowest > least).any())
+
+    closed = () if columns.available is None else columns.available[:, inside].astype(float).T
+    return any(varies(values) for values in (*closed, *_moving(columns, inside)))
 
 
 def _holds(block: np.ndarray | None, column: np.ndarray) -> bool:

@@ -106,8 +106,7 @@ def _of_nest(spec: ModelSpec, nest: Nest) -> str:
         "place: an attribute that differs between them, such as a cost, or a column that enters "
         "the utility of some of them alone."
     )
-    if spec.groups:
-        many = listed([units_of(group.by) for group in spec.groups])
+    if many := listed([units_of(g.by) for g in spec.groups if g.formula.intercept is not False]):
         text += f" It must differ within {many}, whose effects would stand for it otherwise."
     attributes = [] if spec.utility.alternatives is None else ["attributes"]
     if spec.utility.shared_columns and spec.choice.base in inside:

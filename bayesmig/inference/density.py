@@ -207,10 +207,11 @@ def nearest_logit(design: Design) -> Near | None:
     try:
         density = Density(replace(design, columns=logit))
         n = density.layout.n_coefficients
-        root = density.expansion.root[:n]
-        return Near(density.expansion.centre[:n], np.linalg.cholesky(root @ root.T))
+        centre, root = density.expansion.centre[:n], density.expansion.root[:n]
+        found = Near(centre, np.linalg.cholesky(root @ root.T))
     except np.linalg.LinAlgError:
         return None
+    return found if all(np.isfinite(part).all() for part in found) else None
 
 
 def worth_integrating(density: Density) -> str:

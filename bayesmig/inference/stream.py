@@ -507,20 +507,29 @@ _MOST_AHEAD = 8
 
 
 def ahead[Part, Found](work: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Found]:
-    """Work at parts in turn, the next ones begun in threads meanwhile, a few at a time."""
+    """Work at parts in turn, the next ones begun in threads meanwhile, a few at a time.
+
+    In such a thread, one after the other: there are enough at work.
+    """
+    if getattr(_BESIDE, "others", False):
+        yield from map(work, parts)
+        return
 
     def alone(part: Part) -> Found:
         _BESIDE.others = True
         return work(part)
 
     threads, begun = min(os.cpu_count() or 1, _MOST_AHEAD), deque[Future[Found]]()
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         for part in parts:
             begun.append(pool.submit(alone, part))
             if len(begun) > threads:
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def shared(work: Callable[[slice], None], n_draws: int) -> None:

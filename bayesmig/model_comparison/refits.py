@@ -123,7 +123,9 @@ def refitted(
         held = _Held(posterior.design, fold, of_units.astype(np.int64), again)
         return which, log_sum_exp(held.densities() + again.log_weights[:, None]), held
 
-    for number, (which, densities, held) in enumerate(ahead(without, enumerate(folds))):
+    # Weighted draws of few rows leave cores idle; chains do not, nor does a single fold.
+    every = map(without, enumerate(folds)) if start is None else ahead(without, enumerate(folds))
+    for number, (which, densities, held) in enumerate(every):
         elpd[which] = densities
         problems += held.again.problems
         error += held.error

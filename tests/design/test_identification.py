@@ -101,18 +101,24 @@ def test_what_differs_between_groups_alone_is_no_nest() -> None:
     costs = {"stay": 0, "internal": "near", "international": "far"}
 
     def found(far: Any, groups: list[dict[str, str]], **keys: Any) -> list[str]:
-        survey = survey_of(frame.assign(near=1.0, far=far, **keys), attributes={"cost": costs})
+        table = frame.assign(**{"near": 1.0, "far": far, **keys})
+        survey = survey_of(table, attributes={"cost": costs})
         utility = {"persons": "female", "alternatives": "cost"}
         built = build_design(theory(utility=utility, nests=nests, groups=groups), survey)
         return [w for w in built.support.warnings if "between groups of" in w]
 
     (one,) = found(place, [{"by": "origin"}])
     assert "groups of origin alone" in one
+    # What both cost, person by person, is rounding in the difference.
+    wealth = 1.3 * frame["wealth"] + 7.1
+    assert found(0.37 * place + wealth, [{"by": "origin"}], near=wealth) != []
+    # Many groups tell the correlation of their effects.
+    assert found(place, [{"by": "person"}]) == []
     assert found(place, []) == []
     assert found(place + frame["wealth"], [{"by": "origin"}]) == []
     # One person of one origin is enough to be told, and too few for much else.
     assert found(place + (frame.index == 7), [{"by": "origin"}]) == []
-    # Where the border is closed nobody compares.
+    # Where the border is closed nobody compares; but who finds it closed tells the nest too.
     survey = survey_of(
         frame.assign(
             near=1.0, far=place + (frame.index == 7), open=(frame.index != 7).astype(int),
@@ -124,7 +130,7 @@ def test_what_differs_between_groups_alone_is_no_nest() -> None:
         utility={"persons": "female", "alternatives": "cost"}, nests=nests,
         groups=[{"by": "origin"}], available={"international": "open"},
     )  # fmt: skip
-    assert any("between groups of" in w for w in build_design(spec, survey).support.warnings)
+    assert not any("between groups of" in w for w in build_design(spec, survey).support.warnings)
 
 
 def test_a_column_of_one_alternative_tells_a_nest_within_groups_only() -> None:
@@ -135,6 +141,15 @@ def test_a_column_of_one_alternative_tells_a_nest_within_groups_only() -> None:
         spec = theory(utility=utility, nests=nests, groups=[{"by": "origin"}])
         found = build_design(spec, survey_of(frame)).support.warnings
         assert any("between groups of origin" in w for w in found) is warned
+    # What varies only where nobody can move tells nothing.
+    shut = frame["origin"] == "o00"
+    frame["far"] += shut * frame["wealth"]
+    frame = frame.assign(road=1 - shut.astype(int), choice=frame["choice"].mask(shut, "stay"))
+    utility = {"persons": "female", "only": {"international": "far"}}
+    for available in {}, {"internal": "road", "international": "road"}:
+        spec = theory(utility=utility, nests=nests, groups=[{"by": "origin"}], available=available)
+        found = build_design(spec, survey_of(frame)).support.warnings
+        assert any("between groups of origin" in w for w in found) is bool(available)
 
 
 def told(groups: list[dict[str, Any]], **keys: Any) -> list[str]:

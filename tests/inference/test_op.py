@@ -24,7 +24,7 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference import routes
 from bayesmig.inference.blocks import Precision, rows_of
-from bayesmig.inference.density import nearest_logit
+from bayesmig.inference.density import Near, nearest_logit
 from bayesmig.inference.graph import build_graph, to_pymc
 from bayesmig.inference.layout import parameter_dims
 from bayesmig.inference.op import ChoiceLogLikelihood, _for_jax
@@ -341,6 +341,24 @@ def changes_no_density(design: Design) -> None:
 @pytest.mark.parametrize("name", ["flat", "a_prior_each", "everything", "one_person_groups"])
 def test_coordinates_of_the_nearest_logit_change_no_density(name: str) -> None:
     changes_no_density(design_of(name))
+
+
+def test_coordinates_of_the_nearest_logit_are_white() -> None:
+    """Of a logit without groups: curvatures of one at the mode, and none between coordinates."""
+    utility = {"persons": "female + age", "alternatives": "cost"}
+    design = build_design(theory(utility=utility, groups=[]), wide_survey())
+    near = nearest_logit(design)
+    assert near is not None
+    curvatures = []
+    for found in (near, Near(near.centre, np.diag(np.sqrt((near.root**2).sum(axis=1))))):
+        slopes = density(build_graph(design, "kernel", near=found))
+        n, step = len(near.centre), 1e-3
+        ends = [[slopes({"white": s * step * e})[1] for s in (1, -1)] for e in np.eye(n)]
+        curvatures.append(np.array([(b - a) / (2 * step) for a, b in ends]))
+    white, only_scaled = curvatures
+    np.testing.assert_allclose(white, np.eye(len(white)), atol=1e-4)
+    # Without correlations, which age, far from zero, has with the constant.
+    assert np.abs(only_scaled - np.eye(len(white))).max() > 0.5
 
 
 def test_coordinates_with_another_prior_would_be_seen() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -103,6 +105,43 @@ def test_results_do_not_depend_on_the_number_of_threads(
             found.append(stream.average_probabilities(columns, coefficients, precision=average))
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_work_ahead_keeps_its_order_and_begins_no_more_threads_in_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    threads = set()
+
+    def inner(part: int) -> int:
+        threads.add(threading.get_ident())
+        time.sleep(0.001 * (part % 3))
+        return part
+
+    def outer(part: int) -> list[int]:
+        return list(stream.ahead(inner, range(10 * part, 10 * part + 4)))
+
+    found = list(stream.ahead(outer, range(8)))
+    assert found == [[10 * k, 10 * k + 1, 10 * k + 2, 10 * k + 3] for k in range(8)]
+    assert 1 < len(threads) <= 3
+    assert threading.get_ident() not in threads
+
+
+def test_work_that_fails_begins_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    begun = []
+
+    def work(part: int) -> int:
+        begun.append(part)
+        time.sleep(0.05)
+        if part == 0:
+            raise ValueError("the first")
+        return part
+
+    with pytest.raises(ValueError, match="the first"):
+        list(stream.ahead(work, range(9)))
+    # The second may have been begun when the first failed; those that waited were not.
+    assert begun in ([0], [0, 1])
 
 
 # -------------------------------------------------------------------- single precision

@@ -1,13 +1,18 @@
 """K-fold and the next period: the true theory where there is one, nothing where there is none."""
 
+import os
+from threading import Lock
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info
 
 import bayesmig as bm
 from bayesmig.errors import QuestionError, SurveyError
-from bayesmig.inference.refit import _worthy
-from bayesmig.model_comparison import compare
+from bayesmig.inference.refit import _worthy, refit
+from bayesmig.model_comparison import compare, refits
 from bayesmig.model_comparison.refits import folds_of, last_period
 from bayesmig.posterior import Posterior
 from bayesmig.survey.survey import Survey
@@ -146,6 +151,34 @@ def test_seeds_repeat(fits: dict[str, Posterior]) -> None:
     two = {k: fits[k] for k in ("soil", "noise")}
     one, other = (compare(two, folds=3, seed=5).pointwise["elpd"] for _ in range(2))
     np.testing.assert_array_equal(one, other)
+
+
+def test_folds_side_by_side_are_those_one_after_the_other(
+    fits: dict[str, Posterior], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun together on several cores, in another order and in threads of their own."""
+    at_once, busy, found, times = [0], Lock(), [], []
+
+    def counted(*arguments: Any, **keys: Any) -> Any:
+        with busy:
+            at_once[0] += 1
+            times[-1] = max(times[-1], at_once[0])
+        try:
+            return refit(*arguments, **keys)
+        finally:
+            with busy:
+                at_once[0] -= 1
+
+    monkeypatch.setattr(refits, "refit", counted)
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    for cores in (1, 4):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        times.append(0)
+        two = {k: fits[k] for k in ("soil", "noise")}
+        found.append(compare(two, folds=6, seed=5).pointwise["elpd"])
+    np.testing.assert_array_equal(*found)
+    assert times[0] == 1 < times[1] <= 4
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
 
 
 @pytest.mark.parametrize(
