@@ -13,8 +13,8 @@ enough of them count. ``nuts``: NUTS on the conditional-Laplace map
 mixes better (`bayesmig.inference.integration`). ``auto`` is the first where it will do and
 the second otherwise; where effects are worth integrating out, it is the second at once.
 ``graph``: NUTS on the PyMC model with the kernel as its likelihood (`bayesmig.inference.op`),
-its coefficients in coordinates of the nearest logit, and ``plain``: NUTS on the plain PyMC
-model, in coordinates of its own. The map
+and ``plain``: NUTS on the plain PyMC model, in the model's own coordinates both, but for
+coefficients of nests, which have those of the logit without these. The map
 covers every theory whose likelihood is a logit that is linear in its parameters, so that
 ``auto`` takes neither for these. For others ``auto`` is ``graph`` (nests, response curves,
 tastes) or ``plain`` (consideration), and no map will do. ``preview``: the surrogate without

@@ -235,8 +235,11 @@ def graph_sampler(design: Design, route: str, precision: Precision) -> Sampler:
         from bayesmig.inference.graph import build_graph
 
         likelihood: Likelihood = "kernel" if route == "graph" else "plain"
-        # The plain graph is what others are checked against, in coordinates of its own.
-        near = nearest_logit(design) if route == "graph" else None
+        # Curves and tastes go along with constants, which a logit without them does not know:
+        # chains with a Hill curve mixed less well so.
+        columns, kernel = design.columns, likelihood == "kernel"
+        nested = columns.nests is not None and not (columns.curves or columns.tastes)
+        near = nearest_logit(design) if kernel and nested else None
         compiled = nutpie.compile_pymc_model(build_graph(design, likelihood, precision, near))
     names = parameter_dims(design)
     return Sampler(
