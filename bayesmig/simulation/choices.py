@@ -31,7 +31,7 @@ from bayesmig.simulation.population import (
     later_wealth,
     people,
 )
-from bayesmig.simulation.settings import Setting, contacts, ethnicity
+from bayesmig.simulation.settings import Setting
 from bayesmig.simulation.worlds import (
     ALTERNATIVES,
     ATTRIBUTES,
@@ -142,11 +142,9 @@ def rows(
             | {"consumption": _consumption(everyone, deciders, measures, home_wealth)}
             | _history(deciders, prior, unit)
         )
-        if setting is not None and setting.world == "communities":
+        if setting is not None:
             at = deciders.household, everyone.homes.heads, deciders.community
-            asked["ethnicity"] = ethnicity(setting.here, *at)
-        if setting is not None and setting.world == "destinations":
-            asked |= contacts(setting.here, deciders.household, everyone.homes.heads)
+            asked |= setting.asked(*at)
         if wanted:
             asked |= _covariates(numbers, everyone, deciders, asked, prior, period, wanted)
         answered = _as_answered(asked, numbers, everyone, deciders, unit, period)

@@ -198,6 +198,19 @@ class Setting:
     here: Places
     then: tuple[Period, ...]
 
+    def asked(
+        self,
+        household: npt.NDArray[np.intp],
+        heads: npt.NDArray[np.intp],
+        community: npt.NDArray[np.intp],
+    ) -> Raw:
+        """Columns that the survey asks for beside those of every world, ``(row,)``."""
+        if self.world == "communities":
+            return {"ethnicity": ethnicity(self.here, household, heads, community)}
+        if self.world == "destinations":
+            return contacts(self.here, household, heads)
+        return {}
+
     def columns(
         self, asked: Raw, answered: Raw, left: Floats | None, period: int, unit: Unit
     ) -> Raw:
