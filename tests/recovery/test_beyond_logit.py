@@ -193,7 +193,7 @@ ABLE = {"beta": [[-0.8, -0.4], [0.3, -0.5]], "feasibility": [0.5, 1.5, -0.5]}
 def liquid_world(constrained: bool) -> tuple[Survey, Posterior]:
     truth = ABLE if constrained else ABLE | {"feasibility": [40.0, 1e-3, -1e-3]}
     survey = simulated(LIQUID, truth, n=6_000, seed=31)
-    return survey, fitted(LIQUID, survey, 1000 if constrained else 2000)
+    return survey, fitted(LIQUID, survey, 1500 if constrained else 4000)
 
 
 def test_what_is_feasible_is_found_apart_from_what_is_wanted() -> None:
