@@ -19,6 +19,7 @@ from bayesmig.simulation.worlds import (
     COVARIATES,
     DESTINATIONS,
     MEASURES,
+    PLACES,
     STREAMS,
     attribute_terms,
     true_parameters,
@@ -28,7 +29,6 @@ from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey, read_survey
 from bayesmig.tomlfile import read_toml
 
-PLACES = [place for places in DESTINATIONS.values() for place in places]
 NO_GROUPS = {
     f"sigma_{g}.{a}": 0.0 for g in ("household", "origin") for a in ("internal", "international")
 }

@@ -200,8 +200,9 @@ class Near(NamedTuple):
 def nearest_logit(design: Design) -> Near | None:
     """Coefficients of a theory without what makes it more than a logit; `None` without a mode.
 
-    Nests, curves and the like change where they lie and how large they are, and hardly how they
-    are correlated, which is a matter of the columns.
+    Nests change where they lie and how large they are, and hardly how they are correlated, which
+    is a matter of the columns. A response curve goes along with constants, which a logit without
+    it does not know.
     """
     logit = replace(design.columns, tastes={}, nests=None, curves=(), doses=None, feasible={})
     try:

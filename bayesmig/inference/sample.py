@@ -235,8 +235,7 @@ def graph_sampler(design: Design, route: str, precision: Precision) -> Sampler:
         from bayesmig.inference.graph import build_graph
 
         likelihood: Likelihood = "kernel" if route == "graph" else "plain"
-        # Curves and tastes go along with constants, which a logit without them does not know:
-        # chains with a Hill curve mixed less well so.
+        # Nests only: chains with a Hill curve mixed less well so, and of tastes nothing is known.
         columns, kernel = design.columns, likelihood == "kernel"
         nested = columns.nests is not None and not (columns.curves or columns.tastes)
         near = nearest_logit(design) if kernel and nested else None

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bayesmig.simulation.worlds import DESTINATIONS, STREAMS
+from bayesmig.simulation.worlds import PLACES, STREAMS
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -50,14 +50,13 @@ _OF_PERSON = {
     "normal": ("wealth", "education", "partner_age", "weight", "internal", "international",
                "history_internal", "history_international"),
 }  # fmt: skip
-_PLACES = tuple(place for places in DESTINATIONS.values() for place in places)
 # Drawn from a stream of their own, so that they change nobody's others.
 _MORE_OF_PLACE = {
     "uniform": ("permit_restriction", "language_internal", "language_international"),
     "normal": ("norms", "vacancies", "distance_internal", "distance_international",
                "slope_internal", "slope_international", "border_distance",
                "jobs_internal_women", "jobs_internal_men", "jobs_international_women",
-               "jobs_international_men", "skill_recognition", *_PLACES),
+               "jobs_international_men", "skill_recognition", *PLACES),
 }  # fmt: skip
 _MORE_OF_PERIOD = ("border_enforcement", "remittances")
 _OF_PERIOD = {"uniform": ("choice", "no_consumption"), "normal": ("wealth",)}

@@ -7,7 +7,7 @@ correlation, ``history.internal.asc`` belongs to the model of earlier moves, and
 ``alternatives.cost:wealth`` is the one coefficient of an attribute, here times wealth.
 ``sigma_slope.international.household_international`` is the standard deviation of a slope
 over origins, and ``sigma_cell.internal`` that of the effects of cells of persons, by gender and
-the classes of `CLASSES`. Persons may also choose otherwise than by a logit (`beyond_logit`); as
+the classes of `CLASSES`. Persons may also choose otherwise than by a logit (`BEYOND`); as
 the worlds are, they do not, but for ``destinations``: there each stream goes to two places, which
 have the utility of their stream, ``destination.capital`` beside it, effects of origins of their
 own (``sigma_destination.internal``), and attributes.
@@ -44,6 +44,8 @@ DESTINATIONS: Mapping[str, tuple[str, ...]] = {
     "internal": ("town", "capital"),
     "international": ("neighbour", "overseas"),
 }
+
+PLACES = tuple(place for places in DESTINATIONS.values() for place in places)
 
 SECTORS = ("care", "construction", "garments")
 SEXES = (1, 2)
@@ -112,8 +114,8 @@ BEYOND: Mapping[str, float] = {
     "feasible.international.network_international": 0.0,
 }
 #: The nests of destinations, from the outermost: those of each stream lie in ``move``.
-NESTS = ("move", "within", "abroad")
 _LAMBDAS = {"move": 0.8, "within": 0.4, "abroad": 0.4}
+NESTS = tuple(_LAMBDAS)
 #: Destination -> what its utility has beside that of its stream, at typical distance and language.
 _DESTINATION = {"town": 0.0, "capital": 0.0, "neighbour": 0.3, "overseas": 0.1}
 _SIGMA_DESTINATION: Pair = (0.3, 0.3)
@@ -159,16 +161,15 @@ def _columns(name: str, *alternatives: str) -> dict[str, str]:
     return {alternative: f"{name}_{alternative}" for alternative in alternatives}
 
 
-_PLACES = tuple(place for places in DESTINATIONS.values() for place in places)
 #: Attribute -> alternative -> its column; it is zero in the others.
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "cost": _columns("cost", *STREAMS),
     "enforcement": {"international": "border_enforcement"},
     "permit": {"internal": "permit_restriction"},
-    "distance": _columns("distance", *STREAMS, *_PLACES),
-    "language": _columns("language", *STREAMS, *_PLACES[1:]),
+    "distance": _columns("distance", *STREAMS, *PLACES),
+    "language": _columns("language", *STREAMS, *PLACES[1:]),
     "demand": _columns("jobs", *STREAMS),
-    "contact": _columns("contact", *_PLACES),
+    "contact": _columns("contact", *PLACES),
     "hostility": _columns("hostility", *DESTINATIONS["internal"]),
     "land": _columns("land", "capital"),
 }
@@ -623,8 +624,8 @@ MEASURES["regimes"] = replace(
 MEASURES["destinations"] = replace(
     MEASURES["albania"],
     title="A synthetic survey of a country like Albania, whose people go to four places",
-    more={f"distance_{place}": f"log(km_{place})" for place in _PLACES},
-    own=_own("destinations", _PLACES),
+    more={f"distance_{place}": f"log(km_{place})" for place in PLACES},
+    own=_own("destinations", PLACES),
 )
 MEASURES["communities"] = replace(
     MEASURES["albania"],
