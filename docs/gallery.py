@@ -20,6 +20,7 @@ from bayesmig.plots import Figure
 HERE = Path(__file__).parent / "gallery"
 THEORY, SEED = "selectivity", 4
 COMPARED = ("selectivity", "networks", "step_migration")
+EVIDENCE = "beta[urban, international]"
 
 
 def figures(folder: Path) -> dict[str, Figure]:
@@ -94,6 +95,14 @@ def figures(folder: Path) -> dict[str, Figure]:
             alternative="now",
             title="Shares of choices, by the choice of the period before",
         ),
+        "clustering": plots.battery_plot(
+            of["clustering"],
+            group=None,
+            label="by",
+            standardised=True,
+            title="Gaps between groups that the theory does not expect",
+        ),
+        "sensitivity": plots.sensitivity_plot(of["prior_sensitivity"]),
         "calibration": plots.calibration_plot(of["calibration"].assign(theory=THEORY)),
         "reliability": plots.reliability_plot(of["reliability"]),
         "influence": plots.influence_plot(of["influential_origins"]),
@@ -102,6 +111,8 @@ def figures(folder: Path) -> dict[str, Figure]:
         "convergence": plots.convergence_plot(worst_of.reset_index(), parameters),
         "comparison": plots.plot(bm.compare(fits)),
         "next_period": plots.plot(bm.compare(fits, question="period")),
+        "next_origin": plots.plot(bm.compare(fits, question="origin", folds=5)),
+        "evidence": plots.plot(bm.evidence_ratio(fits["networks"], EVIDENCE)),
     }
 
 

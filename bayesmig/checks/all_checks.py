@@ -194,7 +194,14 @@ def _against_replicates(
         if wanted:
             drawn |= replicate(of.columns, of.coefficients, wanted, seed=seed)
     questions = {
-        **_of_shares(posterior, parts, pairs, drawn, world.expected),
+        **_of_shares(
+            posterior,
+            parts,
+            pairs,
+            drawn,
+            world.expected,
+            left=crossed.left_out(posterior, parts, named),
+        ),
         **_of_batteries(design, batteries, drawn),
         **_of_rows(posterior, groups, bins, drawn),
         **_of_left_out(posterior, n_draws, seed),
@@ -247,6 +254,8 @@ def _of_shares(
     pairs: Sequence[predictive.Breakdown],
     drawn: Mapping[str, Array],
     expected: Array,
+    *,
+    left: str,
 ) -> dict[str, _Question]:
     design = posterior.design
     single = predictive.reproduced(design, parts, drawn, expected)
@@ -257,7 +266,7 @@ def _of_shares(
         ),
         crossed.KIND: _Question(
             None if both is None else both.scores,
-            partial(crossed.crossed_shares, posterior, pairs, both),
+            partial(crossed.crossed_shares, posterior, pairs, both, left=left),
         ),
     }
 

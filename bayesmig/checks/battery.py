@@ -59,6 +59,8 @@ class Battery:
         which count.
     weights
         What was done with weights.
+    left_out
+        What was not looked at, as a sentence with a space before it.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Battery:
         default=None, repr=False
     )
     weights: str = UNWEIGHTED
+    left_out: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,7 @@ def answer(asked: Asked, peak: Array | None = None) -> CheckResult:
         battery.name,
         passed,
         tabled(table, battery.kind, battery.weights),
-        _text(battery, table, passed, count) + f" Weights: {battery.weights}.",
+        _text(battery, table, passed, count) + battery.left_out + f" Weights: {battery.weights}.",
     )
 
 

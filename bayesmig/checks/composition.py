@@ -21,7 +21,11 @@ KIND = "composition"
 COLUMNS = ("alternative", "column", *VALUES)
 #: Choosers of an alternative that a mean needs.
 _LEAST_CHOOSERS = 10
-MISSING = "No column of numbers is there to take means of."
+#: Levels of a column that is not of numbers.
+_MOST_LEVELS = 12
+MISSING = "No column of numbers, or of at most 12 levels, is there to take means of."
+#: Between a column and one of its levels.
+IS = " = "
 
 
 def composition(
@@ -29,7 +33,9 @@ def composition(
 ) -> Battery | None:
     """Means of columns among the choosers of each alternative.
 
-    The mean of an indicator is a share: of women among those who chose international, say.
+    The mean of an indicator is a share: of women among those who chose international, say. So
+    are those of a column that is not of numbers: each of its levels has an indicator, and of two
+    levels one has.
     Means of columns that the theory holds are nearly always reproduced, since the fit sees to
     it; they are freed of what it absorbed, and not judged where little is left
     (`bayesmig.checks.result.freed_scores`).
@@ -41,7 +47,8 @@ def composition(
     frame
         The survey's columns.
     columns
-        Those that may be looked at, of which numbers that vary are.
+        Those that may be looked at: what does not vary, or has more levels, is left out, which
+        the battery says.
     expected
         Posterior mean of every row's probabilities, ``(obs, alternative)``.
 
@@ -49,12 +56,13 @@ def composition(
     -------
     Battery or None
         Table: ``alternative``, ``column`` and the values; weighted where the theory weights
-        its averages. ``None`` where no column is a number.
+        its averages. ``None`` where no column is left.
     """
-    numbers = [c for c in columns if _varies(frame[c])]
-    if not numbers:
+    looked_at = {c: _numbers(frame[c]) for c in columns}
+    found = {name: x for of in looked_at.values() for name, x in of.items()}
+    if not found:
         return None
-    values = frame[numbers].to_numpy(dtype=float, na_value=np.nan)
+    numbers, values = list(found), np.column_stack(list(found.values()))
     weights = np.ones(len(frame)) if design.weights is None else design.weights
     known = np.where(np.isfinite(values), weights[:, None], 0.0)
     # From their middle: a mean of years 1990 to 2020 keeps its digits.
@@ -82,6 +90,7 @@ def composition(
         "Those who chose an alternative are not those that the theory expects",
         score=partial(_freed, spread=spread),
         weights=design.weights_note,
+        left_out=_left_out([c for c, of in looked_at.items() if not of]),
     )
 
 
@@ -89,11 +98,27 @@ def _freed(observed: Array, replicated: Array, tested: NDArray[np.bool_], spread
     return freed_scores(observed, replicated, tested, spread)
 
 
-def _varies(values: pd.Series) -> bool:
-    if not pd.api.types.is_numeric_dtype(values):
-        return False
-    known = values.dropna().to_numpy(dtype=float)
-    return bool(len(known) and np.ptp(known) > 0)
+def _numbers(values: pd.Series) -> dict[str, Array]:
+    """What means are taken of, ``(obs,)`` by its name, NaN where it is not known."""
+    if pd.api.types.is_numeric_dtype(values):
+        known = values.to_numpy(dtype=float, na_value=np.nan)
+        varies = np.isfinite(known).any() and np.nanmax(known) > np.nanmin(known)
+        return {str(values.name): known} if varies else {}
+    levels = sorted(values.dropna().unique(), key=str)
+    if not 2 <= len(levels) <= _MOST_LEVELS:
+        return {}
+    absent = values.isna().to_numpy()
+    # Of two, the share of one is that of the other.
+    return {
+        f"{values.name}{IS}{level}": np.where(absent, np.nan, (values == level).to_numpy(float))
+        for level in (levels[1:] if len(levels) == 2 else levels)
+    }
+
+
+def _left_out(columns: Sequence[str]) -> str:
+    if not columns:
+        return ""
+    return f" Left out, with one value or more than {_MOST_LEVELS} levels: {', '.join(columns)}."
 
 
 def _means(
@@ -119,7 +144,8 @@ def _spread(known: Array, moved: Array, expected: Array) -> Array:
 
 
 def _sentence(row: Any) -> str:
+    what = "share with" if IS in row.column else "mean"
     return (
-        f"mean {row.column} of those who chose {row.alternative} is {row.observed:.3g}, in "
+        f"{what} {row.column} of those who chose {row.alternative} is {row.observed:.3g}, in "
         f"replicated surveys {row.lower:.3g} to {row.upper:.3g}"
     )

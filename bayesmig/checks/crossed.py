@@ -58,15 +58,33 @@ def crossed(
         Pairs with at most 60 cells. The trend of two ordered columns is that of one over the
         other: their product, each from its middle, which a sum of both leaves at zero.
     """
+    pairs = _pairs(posterior, parts, named, most)
+    return [_crossed(a, b, posterior.design.weights) for a, b in pairs if not _too_many(a, b)]
+
+
+def _pairs(
+    posterior: Posterior, parts: Sequence[Breakdown], named: bool, most: int
+) -> list[tuple[Breakdown, Breakdown]]:
     columns = set(map(str, posterior.frame.columns))
     single = [p for p in parts if p.by in columns]
-    single = single if named else single[:most]
-    pairs = [
-        (a, b)
-        for a, b in combinations(single, 2)
-        if len(a.levels) > 1 and len(b.levels) > 1 and len(a.levels) * len(b.levels) <= MOST_CELLS
-    ]
-    return [_crossed(a, b, posterior.design.weights) for a, b in pairs]
+    single = [p for p in (single if named else single[:most]) if len(p.levels) > 1]
+    return list(combinations(single, 2))
+
+
+def _too_many(one: Breakdown, other: Breakdown) -> bool:
+    return len(one.levels) * len(other.levels) > MOST_CELLS
+
+
+def left_out(
+    posterior: Posterior, parts: Sequence[Breakdown], named: bool, most: int = MOST_COLUMNS
+) -> str:
+    """Which pairs are not crossed, as a sentence with a space before it; arguments as above."""
+    pairs = [(a, b) for a, b in _pairs(posterior, parts, named, most) if _too_many(a, b)]
+    if not pairs:
+        return ""
+    names = [a.by + CROSS + b.by for a, b in pairs]
+    more = "" if len(names) <= NAMED else f" and {len(names) - NAMED} more"
+    return f" Left out, with more than {MOST_CELLS} cells: {', '.join(names[:NAMED])}{more}."
 
 
 def _crossed(one: Breakdown, other: Breakdown, weights: Array | None) -> Breakdown:
@@ -110,6 +128,8 @@ def crossed_shares(
     parts: Sequence[Breakdown],
     found: Reproduced | None,
     peak: Array | None = None,
+    *,
+    left: str = "",
 ) -> CheckResult:
     """Check shares in the cells of two columns at once.
 
@@ -125,6 +145,8 @@ def crossed_shares(
         no two columns.
     peak
         Of all checks that are asked at once (`bayesmig.checks.result.peak_of`).
+    left
+        From `left_out`.
 
     Returns
     -------
@@ -133,7 +155,7 @@ def crossed_shares(
         columns joined by ``×``.
     """
     if found is None:
-        return not_asked(NAME, KIND, COLUMNS, f"Not asked. {MISSING}")
+        return not_asked(NAME, KIND, COLUMNS, f"Not asked. {MISSING}{left}")
     design = posterior.design
     table, smallest = shares_table(design, parts, found, peak)
     judgement = Judgement(table["p_value"].to_numpy(), smallest)
@@ -144,7 +166,7 @@ def crossed_shares(
         NAME,
         judgement.passed,
         tabled(table, KIND, design.weights_note),
-        text + design.weights_sentence,
+        text + left + design.weights_sentence,
     )
 
 

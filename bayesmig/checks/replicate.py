@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from bayesmig.choice.drawn import Choices, draw_choices
 from bayesmig.choice.utility import Coefficients, Columns, take_draws
-from bayesmig.inference.stream import probability_blocks
+from bayesmig.inference.stream import ahead, probability_blocks
 
 Array = NDArray[np.float64]
 #: Choices, ``(obs, draw)`` -> values, ``(draw, ...)``.
@@ -53,9 +54,14 @@ def replicate(
         choices = np.empty((n_obs, len(some.persons)), dtype=np.int8)
         for rows, block in probability_blocks(columns, some):
             choices[rows] = draw_choices(block, rng).T
-        for name, statistic in statistics.items():
-            parts[name].append(statistic(choices))
+        found = ahead(partial(_asked, choices=choices), statistics.values())
+        for name, values in zip(statistics, found, strict=True):
+            parts[name].append(values)
     return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+def _asked(statistic: Statistic, choices: Choices) -> Array:
+    return statistic(choices)
 
 
 def thinned(coefficients: Coefficients, draws: int) -> Coefficients:

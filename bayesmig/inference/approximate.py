@@ -32,18 +32,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.inference import kernel as compiled_kernel
-from bayesmig.inference import target as compiled
 from bayesmig.inference.blocks import runs_of
 from bayesmig.inference.density import Density
+from bayesmig.inference.machine_code import Library
 from bayesmig.inference.pareto import smoothed
 from bayesmig.posterior import MAX_PARETO_K
 from bayesmig.progress import Progress
 
 Array = NDArray[np.float64]
-#: Compiled functions have no signature that a type checker could read.
-kernel: Any = compiled_kernel
-target: Any = compiled
+kernel = Library("bayesmig.inference.kernel")
+target = Library("bayesmig.inference.target")
 #: Degrees of freedom of the proposal of scales and correlations.
 _DF = 8.0
 #: White coordinates at which the proposal's reach is measured.
@@ -314,6 +312,8 @@ class Proposal:
             log_volume = -target.conditional_centres(
                 white, whitening, table, expansion, by_coefficients, theta, at
             )
+            if np.isnan(log_volume).any():
+                raise np.linalg.LinAlgError("curvature is not positive definite")
         else:
             target.centres(white, whitening, table, expansion, theta, at)
         sides = 2 * epsilon.shape[1] if self.renews else 1

@@ -17,7 +17,7 @@ from bayesmig.chunks import chunks
 from bayesmig.design.collapse import collapse
 from bayesmig.design.design import Design
 from bayesmig.errors import InferenceError
-from bayesmig.inference.kernel import BLOCK
+from bayesmig.inference.memory import BLOCK
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]

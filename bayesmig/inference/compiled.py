@@ -9,22 +9,34 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-import llvmlite
-import numba
+import llvmlite.binding as llvm
 
 _SETTING = RLock()
 _HERE = Path(__file__).resolve().parent
-_SOURCES = ("compiled.py", "kernel.py", "target.py", "integrated.py", "points.py", "callback.py")
+_SOURCES = (
+    "compiled.py",
+    "machine_code.py",
+    "memory.py",
+    "kernel.py",
+    "target.py",
+    "integrated.py",
+    "points.py",
+    "callback.py",
+)
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """`numba.njit`, cached, without the interpreter's lock, dividing as NumPy does."""
+    import numba
+
     jit: Any = numba.njit
     # Python's check of every divisor would keep loops from vectorising.
     return _cached(jit, nogil=True, **{"error_model": "numpy", **options})
@@ -35,6 +47,8 @@ def pointer(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 
     Code that calls a function of `njit` takes it in whole and compiles it again.
     """
+    import numba
+
     c: Any = numba.cfunc
     return _cached(c, signature, nogil=True, error_model="numpy")
 
@@ -43,11 +57,13 @@ def _cached(decorator: Any, *args: Any, **options: Any) -> Callable[[Callable[..
     """A decorator of numba, with the cache of this module."""
 
     def decorate(function: Callable[..., Any]) -> Any:
+        import numba
+
         config: Any = numba.config
+        folder = folder_of_code()
         # The setting is the process's: two threads would put back each other's.
         with _SETTING:
             before = config.CACHE_DIR
-            folder = _folder(before)
             try:
                 config.CACHE_DIR = str(folder or "")
                 return decorator(*args, **options, cache=folder is not None)(function)
@@ -59,14 +75,26 @@ def _cached(decorator: Any, *args: Any, **options: Any) -> Callable[[Callable[..
 
 def nothing_compiled(source: str = "") -> bool:
     """Whether no machine code of a source, or of any, is on disk yet, as before the first fit."""
-    folder = _folder(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
-    return folder is None or not any(folder.rglob(f"{source}*.nbc"))
+    folder = folder_of_code()
+    if folder is None:
+        return True
+    return not any(p.suffix in (".nbc", ".o") for p in folder.rglob(f"{source}*"))
+
+
+def folder_of_code() -> Path | None:
+    """Where machine code is kept; `None` where nothing can be.
+
+    Beside the package, where that can be written to, or in the user's cache.
+    """
+    return _folder(os.environ.get("NUMBA_CACHE_DIR", ""))
 
 
 @cache
 def _folder(asked: str) -> Path | None:
-    """Beside the package, where that can be written to, or in the user's cache."""
-    found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    # Code for another processor would stop a process dead.
+    made = [sys.implementation.cache_tag, *map(version, ("numba", "llvmlite", "numpy"))]
+    made += [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
+    found = hashlib.sha256(" ".join(map(str, made)).encode())
     for name in _SOURCES:
         found.update((_HERE / name).read_bytes())
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayesmig"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from bayesmig.choice.utility import take_rows
 from bayesmig.design.design import Design
 from bayesmig.design.priors import PriorArray
-from bayesmig.inference import target as compiled
 from bayesmig.inference.blocks import (
     Precision,
     Rows,
@@ -28,13 +27,15 @@ from bayesmig.inference.blocks import (
     refuse_beyond_logit,
     rows_of,
 )
-from bayesmig.inference.callback import Callback
 from bayesmig.inference.geometry import Expansion, Problem, expand
 from bayesmig.inference.layout import Factor, layout_of, scale_shape
+from bayesmig.inference.machine_code import Library
+
+if TYPE_CHECKING:
+    from bayesmig.inference.callback import Callback
 
 Array = NDArray[np.float64]
-#: Compiled functions have no signature that a type checker could read.
-target: Any = compiled
+target = Library("bayesmig.inference.target")
 #: Rows that the search for the mode begins with, where there are many more.
 _THINNED = 50_000
 #: Groups whose effects are worth integrating out: many, with few rows each, of which hardly any
@@ -99,7 +100,9 @@ class Density:
 
     @cached_property
     def callback(self) -> Callback:
-        """What chains call. Its machine code is loaded here: weighted draws do without."""
+        """What chains call. It, and numba, are loaded here: weighted draws do without."""
+        from bayesmig.inference.callback import Callback
+
         return Callback(self.size, (self.blocks.arrays, self.chosen, *self.map_arguments))
 
     def moved(self, expansion: Expansion) -> Density:
@@ -240,13 +243,9 @@ def _correlations(factor: Factor, theta: Array) -> Array:
     """Correlations of a factor's effects, ``(..., scale, scale)``."""
     assert factor.correlation is not None
     width = factor.scales
-    flat = theta.reshape(-1, theta.shape[-1]).copy()
-    flat[:, factor.log_sigma.start : factor.log_sigma.stop] = 0.0
+    flat = np.ascontiguousarray(theta.reshape(-1, theta.shape[-1]))
     out = np.empty((len(flat), width, width))
-    for of, unit in zip(out, flat, strict=True):
-        root = target.scaled_factor(unit, factor.log_sigma.start, factor.correlation.start, width)
-        of[...] = root @ root.T
-        np.fill_diagonal(of, 1.0)
+    target.correlations(flat, factor.log_sigma.start, factor.correlation.start, out)
     return out.reshape(*theta.shape[:-1], width, width)
 
 

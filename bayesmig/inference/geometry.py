@@ -33,16 +33,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesmig.design.priors import PriorArray
-from bayesmig.inference import kernel as compiled_kernel
-from bayesmig.inference import target as compiled
 from bayesmig.inference.blocks import Blocks, pieces
 from bayesmig.inference.layout import Factor, Layout
+from bayesmig.inference.machine_code import Library
+from bayesmig.inference.memory import CROSS, FIELDS, GROUPS, LINKS, OWN, PARENT, WIDTH
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
-#: Compiled functions have no signature that a type checker could read.
-kernel: Any = compiled_kernel
-target: Any = compiled
+kernel = Library("bayesmig.inference.kernel")
+target = Library("bayesmig.inference.target")
 
 _ROUNDS = 5
 _NEWTON_STEPS = 50
@@ -162,12 +161,10 @@ class Problem:
     @property
     def places(self) -> Codes:
         """The kernel's argument ``places``."""
-        return np.ascontiguousarray(
-            self.table[0][:, [target.OWN, target.CROSS, target.LINKS, target.PARENT]]
-        )
+        return np.ascontiguousarray(self.table[0][:, [OWN, CROSS, LINKS, PARENT]])
 
     def _table(self) -> Codes:
-        """`target.FIELDS` of every factor."""
+        """`FIELDS` of every factor."""
         c, rows, own, cross, links = self.layout.n_coefficients, [], 0, 0, 0
         for k, f in enumerate(self.layout.factors):
             coupled = k in (self.outer, self.inner)
@@ -190,7 +187,7 @@ class Problem:
             own += f.groups * f.width**2
             cross += f.groups * f.width * c if coupled else 0
             links += f.groups * f.width * wide
-        return np.array(rows, dtype=np.int64).reshape(len(rows), len(target.FIELDS))
+        return np.array(rows, dtype=np.int64).reshape(len(rows), len(FIELDS))
 
     # ------------------------------------------------------------- value and curvature
 
@@ -252,9 +249,9 @@ class Problem:
         sizes = [0, 0, 0]
         for k, f in enumerate(self.layout.factors):
             sizes[0] += f.groups * f.width**2
-            if table[k, target.CROSS] >= 0:
+            if table[k, CROSS] >= 0:
                 sizes[1] += f.groups * f.width * c
-            if table[k, target.LINKS] >= 0:
+            if table[k, LINKS] >= 0:
                 sizes[2] += f.groups * f.width * self.layout.factors[self.outer].width
         parameters = self._parameters(theta, effects)
 
@@ -341,19 +338,19 @@ class Quadratic:
 
     def own(self, k: int) -> Array:
         """Factor ``k``'s part of the curvature, ``(group, width, width)``."""
-        groups, width, start = self.problem.table[0][k, [target.GROUPS, target.WIDTH, target.OWN]]
+        groups, width, start = self.problem.table[0][k, [GROUPS, WIDTH, OWN]]
         return _part(self.arrays[2], start, groups, width, width)
 
     def cross(self, k: int) -> Array:
         """Curvature by its effects and the coefficients, ``(group, width, c)``."""
-        groups, width, start = self.problem.table[0][k, [target.GROUPS, target.WIDTH, target.CROSS]]
+        groups, width, start = self.problem.table[0][k, [GROUPS, WIDTH, CROSS]]
         return _part(self.arrays[3], start, groups, width, len(self.slope))
 
     def links(self) -> Array:
         """Curvature by inner and outer effects, ``(group, width, width of the outer)``."""
         table, problem = self.problem.table[0], self.problem
-        groups, width = table[problem.inner, [target.GROUPS, target.WIDTH]]
-        return _part(self.arrays[4], 0, groups, width, table[problem.outer, target.WIDTH])
+        groups, width = table[problem.inner, [GROUPS, WIDTH]]
+        return _part(self.arrays[4], 0, groups, width, table[problem.outer, WIDTH])
 
     def marginal(self, theta: Array) -> tuple[float, Array]:
         """Log marginal density of theta under the expansion, and its slope."""

@@ -41,7 +41,6 @@ import numpy as np
 
 from bayesmig.inference.compiled import njit
 from bayesmig.inference.kernel import (
-    BLOCK,
     as_bits,
     exp_near_zero,
     exponentials,
@@ -49,10 +48,8 @@ from bayesmig.inference.kernel import (
     subtract_slopes,
     utilities,
 )
+from bayesmig.inference.memory import BLOCK, EPSILON, GROUPS, WIDTH
 from bayesmig.inference.target import (
-    EPSILON,
-    GROUPS,
-    WIDTH,
     coefficient_prior,
     effects_precision,
     effects_prior,
@@ -60,6 +57,8 @@ from bayesmig.inference.target import (
     reverse_eliminate,
     reverse_substitute,
     substitute,
+    times,
+    times_turned,
 )
 
 _SUMS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}}
@@ -127,7 +126,7 @@ def integrated_log_density(
     for j in range(bend[0].shape[0]):
         of_square = (bend[2][j] * slope[:c]).sum()
         slope[bend[0][j]] += 2.0 * np.exp(2.0 * theta[bend[0][j]]) * of_square
-    gradient[:t] = root.T @ slope
+    gradient[:t] = times_turned(root, slope)
     first = t
     for f in range(factors.shape[0]):
         if f != which:
@@ -286,7 +285,7 @@ def _climb(v, counts, nonbase, first, stop, pulls, precision, u, slope, root):
 def bent(vector, whitening, bend, c):
     """Theta, the first ``c`` of which are coefficients, at coordinates."""
     centre, root = whitening
-    theta = centre + root @ vector[: centre.shape[0]]
+    theta = centre + times(root, vector[: centre.shape[0]])
     for j in range(bend[0].shape[0]):
         theta[:c] += bend[2][j] * (np.exp(2.0 * theta[bend[0][j]]) - bend[1][j])
     return theta

@@ -19,14 +19,13 @@ import xarray as xr
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 
-from bayesmig.inference import integrated as compiled
 from bayesmig.inference.callback import Callback
 from bayesmig.inference.density import Density
 from bayesmig.inference.geometry import Expansion
+from bayesmig.inference.machine_code import Library
 
 Array = NDArray[np.float64]
-#: Compiled functions have no signature that a type checker could read.
-target: Any = compiled
+target = Library("bayesmig.inference.integrated")
 #: Quadrature points along each effect: from the fewest on until, with more of them, no differences
 #: of the log density between places change by so much. On a survey of 12,000 households a change of
 #: 0.6 went with scales that were a quarter of a standard deviation off.

@@ -56,8 +56,8 @@ from numba import types
 from numba.extending import overload
 
 from bayesmig.inference.compiled import njit
+from bayesmig.inference.memory import BLOCK
 
-BLOCK = 256
 #: Rows from which a run is worth a pass over the whole block, which is vectors alone.
 _LONG = 24
 _CLOSED = -1e6

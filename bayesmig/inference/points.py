@@ -21,11 +21,10 @@ import numpy as np
 
 from bayesmig.inference.compiled import njit
 from bayesmig.inference.kernel import as_bits, exp_near_zero
+from bayesmig.inference.memory import FAR
 
 #: A product is put away as a logarithm before it is larger.
 _LARGE = 1e40
-#: Log odds that count as no further, so that no inverse of a probability is infinite.
-FAR = 200.0
 _SUMS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}}
 _SHARED: dict[str, Any] = {"forceinline": True, **_SUMS}
 _EXACT: dict[str, Any] = {"forceinline": True, "fastmath": {"contract"}}

@@ -31,7 +31,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -41,17 +40,16 @@ from bayesmig.choice.probabilities import log_probabilities
 from bayesmig.choice.utility import Coefficients, Columns, take_rows
 from bayesmig.design.design import Design
 from bayesmig.errors import InferenceError
-from bayesmig.inference import target as compiled
 from bayesmig.inference.approximate import Proposal, supports
 from bayesmig.inference.density import Density
 from bayesmig.inference.layout import Factor, labels_of_theta
+from bayesmig.inference.machine_code import Library
 from bayesmig.survey.redrawing import Redrawing
 from bayesmig.survey.sampling import Sampling, summed
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
-#: Compiled functions have no signature that a type checker could read.
-target: Any = compiled
+target = Library("bayesmig.inference.target")
 #: Pairs of nodes of every unit's effects, at most and at least, and numbers that they may be.
 _PAIRS, _FEWEST_PAIRS, _NODE_NUMBERS = 256, 8, 20_000_000
 #: Effects of a group -> points of quadrature for each.

@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from bayesmig.choice.probabilities import beyond_logit, log_probabilities, slopes
 from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows
 from bayesmig.chunks import chunks
-from bayesmig.inference import kernel as compiled
 from bayesmig.inference.blocks import DTYPES, Blocks, Precision, arrange, pieces, runs_of
+from bayesmig.inference.machine_code import Library
 from bayesmig.inference.shifts import Arm, at_points, draws_by_spread, slopes_at_points
 
 Array = NDArray[np.float64]
-#: Compiled functions have no signature that a type checker could read.
-kernel: Any = compiled
+kernel = Library("bayesmig.inference.kernel")
 #: Numbers in one block of draws × rows (64 MB).
 _BLOCK_SIZE = 8_000_000
 #: Draws × rows from which averages are made in single precision; in double, so many take half

@@ -25,38 +25,31 @@ of their correlation, whose posterior is nearly normal. An LKJ(eta) prior on the
 of ``D`` effects is then ``cosh(a) ** -(D + 2 eta - 2) * (sinh(a) / a) ** (i - 1)`` for each
 row, Jacobian included (Lewandowski, Kurowicka and Joe 2009, doi 10.1016/j.jmva.2009.04.008).
 
-``layout`` holds a row of integers per factor (`FIELDS`) and per factor eta; ``expansion``
+``layout`` holds a row of integers per factor (`memory.FIELDS`) and per factor eta; ``expansion``
 the coefficients of the expansion; ``r``, ``H``, ``B``, ``C`` of all factors, flat; and for
 every group the group that it lies in.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bayesmig.inference.compiled import njit
 from bayesmig.inference.kernel import log_likelihood
+from bayesmig.inference.memory import (
+    COPIES,
+    CROSS,
+    EFFECTS,
+    GROUPS,
+    LINKS,
+    OWN,
+    PARENT,
+    WIDTH,
+)
 
-#: Of a factor: number of groups; effects of each; starts of epsilon in the vector, of log
-#: sigma in theta, of the correlation's free vectors in theta (-1: none), of its effects,
-#: of its H, of its B (-1: none), of its C (-1: it lies in no other factor); the factor
-#: that it lies in; and how many effects have one scale.
-FIELDS = (
-    "groups",
-    "width",
-    "epsilon",
-    "log_sigma",
-    "correlation",
-    "effects",
-    "own",
-    "cross",
-    "links",
-    "parent",
-    "copies",
-)
-GROUPS, WIDTH, EPSILON, LOG_SIGMA, CORRELATION, EFFECTS, OWN, CROSS, LINKS, PARENT, COPIES = range(
-    len(FIELDS)
-)
+_SUMS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}}
 
 
 @njit()
@@ -81,7 +74,7 @@ def log_density(vector, gradient, data, chosen, whitening, prior, scale_prior, l
     """
     centre, root = whitening
     c, t = expansion[0].shape[0], centre.shape[0]
-    theta, slope = centre + root @ vector[:t], np.zeros(t)
+    theta, slope = centre + times(root, vector[:t]), np.zeros(t)
     coefficients, delta = theta[:c], theta[:c] - expansion[0]
     work = eliminate(theta, delta, layout, expansion)
     effects = substitute(vector, layout, expansion, work)
@@ -104,7 +97,7 @@ def log_density(vector, gradient, data, chosen, whitening, prior, scale_prior, l
     total += reverse_eliminate(
         theta, slope, layout, expansion, scale_prior, work, adjoint, g_precision
     )
-    gradient[:t] = root.T @ slope
+    gradient[:t] = times_turned(root, slope)
     return total
 
 
@@ -180,7 +173,7 @@ def centres(white, whitening, layout, expansion, theta, effects):
     centre, root = whitening
     c, nothing = expansion[0].shape[0], np.zeros(centre.shape[0] + effects.shape[1])
     for s in range(white.shape[0]):
-        theta[s] = centre + root @ white[s]
+        theta[s] = centre + times(root, white[s])
         work = eliminate(theta[s], theta[s, :c] - expansion[0], layout, expansion)
         effects[s] = substitute(nothing, layout, expansion, work)
 
@@ -191,7 +184,8 @@ def conditional_centres(white, whitening, layout, expansion, by_coefficients, th
 
     With few groups the scales decide how well constants are known. ``by_coefficients`` holds the
     slope and the curvature of the expansion by coefficients. Returns the log determinants
-    of the roots of the curvature that effects leave, ``(draw,)``.
+    of the roots of the curvature that effects leave, ``(draw,)``; not a number where that is not
+    positive definite.
     """
     centre, root = whitening
     slope, curvature = by_coefficients
@@ -201,7 +195,7 @@ def conditional_centres(white, whitening, layout, expansion, by_coefficients, th
     of_scales = np.ascontiguousarray(root[c:, c:])
     for s in range(white.shape[0]):
         theta[s, :c] = at
-        theta[s, c:] = centre[c:] + of_scales @ white[s, c:]
+        theta[s, c:] = centre[c:] + times(of_scales, white[s, c:])
         work = eliminate(theta[s], np.zeros(c), layout, expansion)
         at_best = substitute(nothing, layout, expansion, work)
         pull = slope.copy()
@@ -210,10 +204,10 @@ def conditional_centres(white, whitening, layout, expansion, by_coefficients, th
             if crossed >= 0:
                 size = groups * width
                 b = expansion[3][crossed : crossed + size * c].reshape(size, c)
-                pull -= b.T @ at_best[first : first + size]
+                pull -= times_turned(b, at_best[first : first + size])
         matrix = curvature.copy()
         _subtract_explained(work, matrix, layout, expansion)
-        factor = np.linalg.cholesky(matrix)
+        factor = _cholesky(matrix)
         for i in range(c):
             for k in range(i):
                 pull[i] -= factor[i, k] * pull[k]
@@ -257,7 +251,7 @@ def locations(vectors, whitening, layout, expansion, thetas, effects):
     centre, root = whitening
     c, t = expansion[0].shape[0], centre.shape[0]
     for s in range(vectors.shape[0]):
-        theta = centre + root @ vectors[s, :t]
+        theta = centre + times(root, vectors[s, :t])
         work = eliminate(theta, theta[:c] - expansion[0], layout, expansion)
         thetas[s] = theta
         effects[s] = substitute(vectors[s], layout, expansion, work)
@@ -321,7 +315,79 @@ def _subtract_explained(work, matrix, layout, expansion):
                                 cross[outer + j * c + k] -= (
                                     inner_links[q + i * wide + j] * explained[i, k]
                                 )
-            matrix -= every.T @ every
+            _subtract_squares(matrix, every)
+
+
+# --------------------------------------------------------------------------- products
+
+# In loops, since numba asks SciPy for a BLAS, which takes longer to load than all of these take.
+
+
+@njit(**_SUMS)
+def times(matrix, vector):
+    """``matrix @ vector``."""
+    assert matrix.shape[1] == vector.shape[0]
+    out = np.empty(matrix.shape[0])
+    for i in range(matrix.shape[0]):
+        row, s = matrix[i], 0.0
+        for k in range(vector.shape[0]):
+            s += row[k] * vector[k]
+        out[i] = s
+    return out
+
+
+@njit()
+def times_turned(matrix, vector):
+    """``matrix.T @ vector``."""
+    assert matrix.shape[0] == vector.shape[0]
+    out = np.zeros(matrix.shape[1])
+    for i in range(matrix.shape[0]):
+        row, v = matrix[i], vector[i]
+        for k in range(out.shape[0]):
+            out[k] += row[k] * v
+    return out
+
+
+@njit()
+def _product(left, right):
+    """``left @ right`` of small matrices."""
+    out = np.zeros((left.shape[0], right.shape[1]))
+    for i in range(left.shape[0]):
+        for j in range(right.shape[0]):
+            for k in range(right.shape[1]):
+                out[i, k] += left[i, j] * right[j, k]
+    return out
+
+
+@njit(**_SUMS)
+def _subtract_squares(matrix, rows):
+    """``matrix -= rows.T @ rows``, for a symmetric matrix."""
+    columns = np.ascontiguousarray(rows.T)
+    for i in range(columns.shape[0]):
+        one = columns[i]
+        for k in range(i + 1):
+            other, s = columns[k], 0.0
+            for g in range(one.shape[0]):
+                s += one[g] * other[g]
+            matrix[i, k] -= s
+            if k < i:
+                matrix[k, i] -= s
+
+
+@njit()
+def _cholesky(matrix):
+    """Lower triangular root of a matrix; not a number from where it is not positive definite."""
+    root = np.zeros(matrix.shape)
+    for i in range(matrix.shape[0]):
+        for j in range(i + 1):
+            s = matrix[i, j]
+            for k in range(j):
+                s -= root[i, k] * root[j, k]
+            if j < i:
+                root[i, j] = s / root[j, j]
+            else:
+                root[i, i] = np.sqrt(s) if s > 0.0 else np.nan
+    return root
 
 
 # ----------------------------------------------------------------------------- priors
@@ -362,6 +428,20 @@ def scaled_factor(theta, log_sigma, correlation, width):
     for i in range(width):
         factor[i] *= np.exp(theta[log_sigma + i])
     return factor
+
+
+@njit()
+def correlations(thetas, log_sigma, correlation, out):
+    """Correlations of a group's effects at every theta, into ``out (draw, width, width)``."""
+    width = out.shape[1]
+    for d in range(thetas.shape[0]):
+        theta = thetas[d].copy()
+        theta[log_sigma : log_sigma + width] = 0.0
+        root = scaled_factor(theta, log_sigma, correlation, width)
+        for i in range(width):
+            for j in range(i):
+                out[d, i, j] = out[d, j, i] = (root[i] * root[j]).sum()
+            out[d, i, i] = 1.0
 
 
 @njit()
@@ -406,7 +486,7 @@ def precision_of(factor):
             for k in range(j, i):
                 s += factor[i, k] * inverse[k, j]
             inverse[i, j] = -s / factor[i, i]
-    return inverse.T @ inverse
+    return _product(np.ascontiguousarray(inverse.T), inverse)
 
 
 @njit()
@@ -479,7 +559,8 @@ def hyper_prior(theta, slope, g_precision, groups, width, log_sigma, correlation
     factor = scaled_factor(theta, log_sigma, correlation, width)
     precision = precision_of(factor)
     # Pi = (M M')^-1: the adjoint of M is -2 Pi G Pi M, here with G symmetric.
-    g_factor = -2.0 * (precision @ g_precision @ precision @ factor)
+    both = _product(_product(precision, g_precision), precision)
+    g_factor = -2.0 * _product(both, factor)
     total = 0.0
     for i in range(width):
         total -= groups * np.log(factor[i, i])
@@ -546,7 +627,7 @@ def eliminate(theta, delta, layout, expansion):
             precision = effects_precision(theta, log_sigma, correlation, width, copies)
             if crossed >= 0:
                 b = cross[crossed : crossed + groups * width * c].reshape(groups * width, c)
-                inner[at : at + groups * width] -= b @ delta
+                inner[at : at + groups * width] -= times(b, delta)
             total += _unrolled_elimination(factors, f, precision, member, inner, inner_links, roots)
     return total, inner, inner_links, roots
 
@@ -704,7 +785,7 @@ def reverse_eliminate(theta, slope, layout, expansion, scale_prior, work, adjoin
                     g_precision[own + i] += g_own[own + g * width * width + i]
             if crossed >= 0:
                 b = cross[crossed : crossed + groups * width * c].reshape(groups * width, c)
-                slope[:c] -= b.T @ g_pull[at : at + groups * width]
+                slope[:c] -= times_turned(b, g_pull[at : at + groups * width])
     return _hyper_priors(theta, slope, layout, scale_prior, g_precision)
 
 

@@ -33,7 +33,8 @@ from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows, utilities
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError
-from bayesmig.inference import points as compiled
+from bayesmig.inference.machine_code import Library
+from bayesmig.inference.memory import FAR
 from bayesmig.inference.normal import Rule, solve_lower
 from bayesmig.inference.stream import RowLogLikelihood, ahead, shared
 from bayesmig.model_comparison.quadrature import (
@@ -51,8 +52,7 @@ from bayesmig.model_comparison.quadrature import (
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
-#: Compiled functions have no signature that a type checker could read.
-points: Any = compiled
+points = Library("bayesmig.inference.points")
 #: Nats by which the sum over units may change with more points: a tenth of what says nothing.
 EXACT = 0.4
 #: Draws, and rows at most, by which the number of points is chosen; and rows times points.
@@ -482,7 +482,7 @@ class _Logit:
             utility -= np.take_along_axis(utility, choice[None, :, None], axis=2)
             if columns.available is not None:
                 utility[:, ~columns.available] = -np.inf
-            np.minimum(utility, points.FAR / 2, out=utility)
+            np.minimum(utility, FAR / 2, out=utility)
             np.exp(utility[:, :, order], out=self._base[draws])
 
         shared(work, n_draws)
@@ -497,7 +497,7 @@ class _Logit:
         added = np.einsum("srjt,rt->srj", of[:, self._outer_codes], self._outer_terms)
         chosen = np.concatenate([np.zeros((*added.shape[:2], 1)), added], axis=2)
         at = np.take_along_axis(chosen, self.chosen[None, :, None], axis=2)
-        self.odds = self._base * np.exp((chosen - at).clip(-points.FAR / 2, points.FAR / 2))
+        self.odds = self._base * np.exp((chosen - at).clip(-FAR / 2, FAR / 2))
 
     def group_sums(self, centre: Array, spread: Array, z: Array, *, at: Codes) -> Array:
         """As of `_Any`."""

@@ -14,13 +14,14 @@ from bayesmig.plots.checks import (
     influence_plot,
     rehearsal_plot,
     reliability_plot,
+    sensitivity_plot,
 )
 from bayesmig.plots.effects import effects_plot, estimates_plot, network_plot
 from bayesmig.plots.hypotheses import estimand, hypotheses_plot, unit_of
 from bayesmig.plots.scenarios import diversion_plot, scenario_plot
 from bayesmig.plots.shares import calibration_plot, shares_plot
 from bayesmig.plots.style import PERCENT, POINTS, Scale, scale_of, svg
-from bayesmig.plots.theories import comparison_plot, convergence_plot
+from bayesmig.plots.theories import comparison_plot, convergence_plot, evidence_plot
 
 __all__ = [
     "PERCENT",
@@ -37,6 +38,7 @@ __all__ = [
     "effects_plot",
     "estimand",
     "estimates_plot",
+    "evidence_plot",
     "failing_pairs",
     "hypotheses_plot",
     "influence_plot",
@@ -46,6 +48,7 @@ __all__ = [
     "reliability_plot",
     "scale_of",
     "scenario_plot",
+    "sensitivity_plot",
     "shares_plot",
     "svg",
     "unit_of",

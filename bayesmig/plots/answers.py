@@ -13,7 +13,7 @@ from bayesmig.plots.effects import effects_plot, estimates_plot
 from bayesmig.plots.hypotheses import hypotheses_plot
 from bayesmig.plots.scenarios import scenario_plot
 from bayesmig.plots.style import PERCENT, POINTS, noted, scale_of
-from bayesmig.plots.theories import comparison_plot
+from bayesmig.plots.theories import comparison_plot, evidence_plot
 
 _OWN = {
     *("alternative", "variable", "contrast", "quantity", "rows"),
@@ -34,7 +34,7 @@ class Answer(Protocol):
 def plot(
     answer: Answer | Mapping[str, Answer], *, alternatives: Sequence[str] | None = None
 ) -> Figure:
-    """Draw predictions, comparisons, slopes, a counterfactual, a comparison or a test.
+    """Draw predictions, comparisons, slopes, a counterfactual, a comparison, a test or a ratio.
 
     Parameters
     ----------
@@ -67,6 +67,9 @@ def _drawn(answer: Answer | Mapping[str, Answer], alternatives: Sequence[str] | 
     header: Mapping[str, Any] = getattr(answer, "header", {})
     if "elpd" in table.columns:
         return comparison_plot(table)
+    if "log_ratio" in table.columns:
+        parameter, value = (getattr(answer, k) for k in ("parameter", "value"))
+        return evidence_plot(table, title=f"Evidence that {parameter} is {value:g}")
     if "rope_mass" in table.columns:
         return hypotheses_plot(_hypothesis(table, answer))
     if not {"alternative", "estimate", "lower", "upper"} <= set(table.columns):

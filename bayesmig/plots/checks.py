@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullLocator
 
 from bayesmig.plots.forest import forest, frame_rows, rows_of
 from bayesmig.plots.numbers import number
@@ -37,6 +38,10 @@ _DIVERGING = LinearSegmentedColormap.from_list("house", ["#B35806", "#ffffff", "
 STANDARD = Scale(1, "SD of replicates")
 REPLICATES = "95 % of replicates"
 _ALARM = 0.05
+#: Sensitivity from which it matters (`arviz_stats.psense`), the least that is told apart, and
+#: parameters that are named.
+SENSITIVE, _LEAST_SENSITIVE, _NAMED = 0.05, 1e-3, 5
+_TICKS = [m * 10.0**e for e in range(-3, 3) for m in (1, 2, 5)]
 #: Letters of labels side by side below all panels of a heat map.
 _ACROSS = 110
 #: Panels of one figure of ranks.
@@ -293,6 +298,69 @@ def influence_plot(
     ax.set_ylabel(f"Pareto k (dashes: {bound:.2f})")
     few_ticks(ax, both=True)
     return figure
+
+
+@styled
+def sensitivity_plot(
+    table: pd.DataFrame,
+    *,
+    title: str = "Who says what the parameters are: the prior, or the data?",
+) -> Figure:
+    """How far parameters move with the prior, and with the likelihood.
+
+    Parameters
+    ----------
+    table
+        ``parameter``, ``prior_sensitivity``, ``likelihood_sensitivity``; rows that lack one are
+        not drawn.
+    title
+        What is shown.
+
+    Returns
+    -------
+    Figure
+        Logarithmic. Parameters that the prior moves, right of the dashes, are orange triangles,
+        and the furthest have names; those below the other dashes are not moved by the data.
+    """
+    known = table.dropna(subset=["prior_sensitivity", "likelihood_sensitivity"])
+    figure = drawing(WIDTH, 3.4, title)
+    ax = figure.subplots()
+    across, up = (
+        known[c].to_numpy(dtype=float).clip(_LEAST_SENSITIVE)
+        for c in ("prior_sensitivity", "likelihood_sensitivity")
+    )
+    moved = across >= SENSITIVE
+    _logarithmic(ax.xaxis, across)
+    _logarithmic(ax.yaxis, up)
+    ax.grid(visible=True, axis="both")
+    for chosen, color, marker in ((~moved, "#0072B2", "o"), (moved, BAD, "^")):
+        ax.plot(across[chosen], up[chosen], marker, color=color, markersize=5, alpha=0.8)
+    for line in (ax.axvline, ax.axhline):
+        line(SENSITIVE, color=BAD, linewidth=1.0, linestyle=(0, (4, 2)))
+    for i in np.flatnonzero(moved)[np.argsort(-across[moved], kind="stable")][:_NAMED]:
+        ax.annotate(
+            wrapped(known["parameter"].iloc[i], 34, 1),
+            (across[i], up[i]),
+            xytext=(-6, 4),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=SOFT,
+        )
+    ax.set_xlabel(f"sensitivity to the prior (dashes: {SENSITIVE:.2f})")
+    ax.set_ylabel("sensitivity to the likelihood")
+    return figure
+
+
+def _logarithmic(axis: Any, values: Any) -> None:
+    """An axis in plain numbers, with room around values and the threshold."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    known = [SENSITIVE, *values]
+    lowest, highest = 0.7 * min(known), 1.4 * max(known)
+    ticks = [t for t in _TICKS if lowest <= t <= highest]
+    axis.axes.set(**{f"{axis.axis_name}lim": (lowest, highest)})
+    axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
+    axis.set_minor_locator(NullLocator())
 
 
 @styled

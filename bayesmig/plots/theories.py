@@ -186,6 +186,38 @@ def _measure_limits(ax: Axes, measure: _Measure, values: list[float]) -> None:
 
 
 @styled
+def evidence_plot(table: pd.DataFrame, *, title: str) -> Figure:
+    """Evidence for a value of a parameter, by the width of its prior.
+
+    Parameters
+    ----------
+    table
+        ``prior_scale``, ``log_ratio``, ``error`` of `bayesmig.EvidenceRatio`; rows without a
+        ratio are not drawn.
+    title
+        What is shown.
+    """
+    known = table.dropna(subset=["log_ratio"]).sort_values("prior_scale")
+    figure = drawing(WIDTH, 2.8, title)
+    ax = figure.subplots()
+    ax.set_xscale("log")
+    ax.axhline(0.0, color=SOFT, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1)
+    ax.errorbar(
+        known["prior_scale"],
+        known["log_ratio"],
+        1.96 * known["error"].fillna(0.0),
+        fmt=_BLUE.marker,
+        color=_BLUE.color,
+        capsize=3,
+    )
+    ax.set_xticks(known["prior_scale"], [f"{s:g}" for s in known["prior_scale"]])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("width of the prior, times that of the theory")
+    ax.set_ylabel("log ratio, nats\n(above the dashes: for the value)")
+    return figure
+
+
+@styled
 def comparison_plot(
     table: pd.DataFrame,
     *,

@@ -218,3 +218,11 @@ def test_results_print_one_under_the_other() -> None:
         [CheckResult("one", True, table, "Fine."), CheckResult("two", None, table, "No.")]
     )
     assert str(results) == "passed    one: Fine.\nnot asked two: No."
+
+
+def test_what_is_left_out_is_said(posterior: Posterior) -> None:
+    by = ["household", "region", "female"]
+    found = {r.name: r.text for r in check(posterior, by=by, prior=False, draws=100)}
+    pairs = "household × region, household × female"
+    assert f"Left out, with more than 60 cells: {pairs}." in found[NAMES[5]]
+    assert "Left out, with one value or more than 12 levels: household." in found[NAMES[6]]

@@ -71,15 +71,27 @@ def panel(n: int = 700, periods: int = 3, again: float = 0.0, seed: int = 0) -> 
 def test_means_of_choosers_are_those_of_loops() -> None:
     frame = small_frame(300, seed=1)
     frame.loc[::7, "age"] = np.nan
+    frame["gender"] = np.where(frame["female"] == 1, "woman", "man")
+    frame.loc[::11, "gender"] = None
+    frame["always"] = 1.0
     survey = survey_of(frame, missing={"columns": ["female"]})
     design = small_design("female", survey=survey)
     expected = np.full((300, 3), 1 / 3)
-    battery = composition(design, survey.frame, ["age", "female", "region"], expected)
+    columns = ["age", "female", "region", "gender", "always", "household"]
+    battery = composition(design, survey.frame, columns, expected)
     [values] = battery.statistic(design.choice[:, None].astype(np.int8))
-    assert list(battery.labels["column"]) == ["age", "female"] * 2
+    regions = sorted(frame["region"].unique())
+    assert len(regions) > 2
+    names = ["age", "female", *(f"region = {r}" for r in regions), "gender = woman"]
+    assert list(battery.labels["column"]) == names * 2
+    assert battery.left_out == (
+        " Left out, with one value or more than 12 levels: always, household."
+    )
     for row, value in zip(battery.labels.itertuples(), values, strict=True):
-        some = survey.frame[(survey.frame["choice"] == row.alternative)].dropna(subset=row.column)
-        by_hand = sum(some["weight"] * some[row.column]) / sum(some["weight"])
+        column, _, level = row.column.partition(" = ")
+        some = survey.frame[(survey.frame["choice"] == row.alternative)].dropna(subset=column)
+        numbers = some[column] == level if level else some[column]
+        by_hand = sum(some["weight"] * numbers) / sum(some["weight"])
         assert value == pytest.approx(by_hand, rel=1e-12)
 
 

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numba
 import pytest
 
 from bayesmig.inference import compiled
@@ -14,7 +13,7 @@ from bayesmig.inference.routes import CODE_OF_CHAINS
 def test_the_first_fit_on_a_machine_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert compiled.nothing_compiled()
     [folder] = tmp_path.iterdir()
     (folder / "kernel").mkdir()

@@ -72,9 +72,10 @@ def test_a_hundred_thousand_groups_are_as_right_as_ten() -> None:
     agree(density, lambda vector: density(vector)[0], within=1e-5)
     direction = np.random.default_rng(2).normal(size=density.size)
     for vector in points(density, 2, seed=1):
-        values = [density(vector + step * direction)[0] for step in (-1e-4, 1e-4)]
-        slope = (values[1] - values[0]) / 2e-4
-        np.testing.assert_allclose(density(vector)[1] @ direction, slope, rtol=1e-5)
+        # Values are rounded by half a millionth: shorter steps would show that alone.
+        values = [density(vector + step * direction)[0] for step in (-2e-3, 2e-3)]
+        slope = (values[1] - values[0]) / 4e-3
+        np.testing.assert_allclose(density(vector)[1] @ direction, slope, rtol=2e-6)
 
 
 def pymc_point(design: Design, named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

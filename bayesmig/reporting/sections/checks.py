@@ -54,12 +54,12 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     yield from _reproduced(study, figures)
     yield from _crossed(study, figures)
     yield from _batteries(study, figures)
-    yield from _clustering(study)
+    yield from _clustering(study, figures)
     yield from _calibration(study, figures)
     yield from _reliability(study, figures)
     yield from _influence(study, figures)
     yield from _prior(study, figures)
-    yield from _sensitivity(study)
+    yield from _sensitivity(study, figures)
     yield from _rehearsal(study, figures)
 
 
@@ -309,7 +309,7 @@ def _rehearsal(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     yield html_table(table, layout, caption, source="rehearsal", folded=True)
 
 
-def _clustering(study: StudyFolder) -> Iterator[Block]:
+def _clustering(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     table = study.table("clustering", theory=study.main)
     if table.empty:
         return
@@ -335,6 +335,18 @@ def _clustering(study: StudyFolder) -> Iterator[Block]:
         "group shares is left out. Where the theory fits effects of the groups (or of groups "
         "within them) to these very shares, the survey lies closer to them than surveys "
         "replicated around them, and p is near one."
+    )
+    yield figures.block(
+        plots.battery_plot(
+            table,
+            group=None,
+            label="by",
+            standardised=True,
+            alternatives=study.alternatives,
+            title="Gaps between groups that the theory does not expect",
+        ),
+        f"Under {study.main}. Line: {REPLICATED}, in standard deviations of them.",
+        "clustering",
     )
     yield html_table(table, layout, caption, source="clustering", folded=True)
 
@@ -394,7 +406,7 @@ def _prior(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
         )
 
 
-def _sensitivity(study: StudyFolder) -> Iterator[Block]:
+def _sensitivity(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     table = study.table("prior_sensitivity", theory=study.main)
     if table.empty:
         return
@@ -414,5 +426,13 @@ def _sensitivity(study: StudyFolder) -> Iterator[Block]:
         "overlap is below 0.5, may be one about which they disagree. Of groups, the priors of "
         "scales and correlations are scaled, not the distribution of their effects."
     )
+    if table[["prior_sensitivity", "likelihood_sensitivity"]].notna().all(axis=1).any():
+        yield figures.block(
+            plots.sensitivity_plot(table),
+            Markup("Every parameter of {}, hypotheses’ estimands not among them.").format(
+                code(study.main)
+            ),
+            "prior_sensitivity",
+        )
     caption = Markup("Prior and data in {}, the most doubtful first").format(code(study.main))
     yield html_table(table, layout, caption, source="prior_sensitivity", folded=True)
