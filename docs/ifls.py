@@ -2,11 +2,13 @@
 
     python docs/ifls.py surveys/ifls.toml [--keep FOLDER] [--without THEORY ...]
     python docs/ifls.py surveys/ifls.toml [--keep FOLDER] --only THEORY ... --beside THEORY
+    python docs/ifls.py surveys/ifls.toml --report FOLDER
 
 Fits every packaged theory of persons whose columns the survey has. Results only. Finished chains
 are kept in the folder and found there again: the whole takes two hours and more on two cores, of
 which a theory with effects of 17,385 households takes one. `--only` puts theories into the page
-that were left out of it, and compares them with one that was not.
+that were left out of it, and compares them with one that was not. `--report` puts in what the
+report of `bayesmig run studies/ifls.toml --out FOLDER` answers a referee.
 """
 
 import argparse
@@ -22,6 +24,10 @@ import bayesmig as bm
 from bayesmig.design.design import build_design
 from bayesmig.errors import BayesmigError
 from bayesmig.hypotheses import validate_hypotheses
+from bayesmig.reporting.blocks import HtmlTable
+from bayesmig.reporting.figures import Numbered
+from bayesmig.reporting.folder import read_folder
+from bayesmig.reporting.sections import evidence
 from bayesmig.spec.library import models_by_family
 
 #: Draws of each chain where the ordinary thousand have not converged, and took no more seconds.
@@ -49,6 +55,10 @@ they do not change; and kecamatan with few interviews say little about themselve
 """
 
 APART = "## Theories that take longer, compared apart"
+REFEREE = "## What a referee asks"
+REFEREE_HEAD = """Of `{main}`, the main theory of `studies/ifls.toml`, in the words of its report.
+
+"""
 
 CLAIMS = """Of claims with several inequalities, the estimand is that of the first. Overlap is how
 much of the estimand's distribution after the data lies under the one before; who says it, the data
@@ -65,7 +75,11 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", default=())
     parser.add_argument("--only", nargs="*", default=())
     parser.add_argument("--beside")
+    parser.add_argument("--report", type=Path)
     told = parser.parse_args()
+    if told.report:
+        answered(told.report)
+        return
     if bool(told.only) != bool(told.beside):
         parser.error("--only and --beside go together")
     survey = bm.read_survey(told.codebook)
@@ -119,6 +133,21 @@ def add(survey: bm.Survey, keep: Path | None, names: list[str], beside: str) -> 
     before, rest = PAGE.read_text(encoding="utf-8").split("## How they were fitted")
     before = before.split(APART)[0]
     write(f"{before}{APART}\n\n{compared(fits)}\n## How they were fitted{rest}")
+
+
+def answered(folder: Path) -> None:
+    """What the report of a finished study answers a referee, put into the page."""
+    study = read_folder(folder)
+    [table] = [b for b in evidence.blocks(study, Numbered()) if isinstance(b, HtmlTable)]
+    rows = pd.DataFrame(
+        {"asked": str(question), "answer": re.sub(r"\s+", " ", answer.striptags())}
+        for question, answer, _ in table.rows
+    )
+    page = PAGE.read_text(encoding="utf-8")
+    page = re.sub(rf"{re.escape(REFEREE)}.*?(?=\n## )", "", page, flags=re.DOTALL)
+    asked = REFEREE_HEAD.format(main=study.main)
+    before, rest = page.split("\n## How they predict")
+    write(f"{before.rstrip()}\n\n{REFEREE}\n\n{asked}{markdown(rows)}\n## How they predict{rest}")
 
 
 def fitted(theory: bm.ModelSpec, survey: bm.Survey, keep: Path | None) -> bm.Posterior:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +19,7 @@ from bayesmig.design.design import build_design
 from bayesmig.inference.routes import fit
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.codebook import Codebook
-from tests.fabricate import ALTERNATIVES, small_frame, theory
+from tests.fabricate import ALTERNATIVES, small_frame, survey_of, theory
 
 PAGE = Path(__file__).parent.parent / "docs" / "general-choice.md"
 
@@ -160,3 +161,15 @@ def test_tastes_that_differ_are_found_and_those_that_do_not_are_not(
     low, high = np.quantile(differ, [0.025, 0.975])
     assert low < 1.0 < high
     assert low > np.quantile(alike, 0.9)
+
+
+def test_figures_of_arviz_take_what_a_fit_returns() -> None:
+    text = PAGE.with_name("gallery.md").read_text("utf-8")
+    [snippet] = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    survey = survey_of(small_frame(300, seed=1))
+    posterior = bm.fit(
+        theory("female"), survey, seed=1, progress=False, method="nuts", draws=200, chains=2
+    )
+    exec(compile(snippet, "gallery.md", "exec"), {"posterior": posterior})
+    assert len(plt.get_fignums()) >= 3
+    plt.close("all")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,23 +44,26 @@ def replicate(
     dict
         Name -> ``(draw, ...)``. Memory is bounded by a block of draws.
     """
+    parts: dict[str, list[Array]] = {name: [] for name in statistics}
+    drawn = _surveys(columns, coefficients, seed)
+    # The next surveys are drawn while these are asked.
+    asked = ((name, choices) for choices in drawn for name in statistics)
+    for name, values in ahead(lambda part: (part[0], statistics[part[0]](part[1])), asked):
+        parts[name].append(values)
+    return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+def _surveys(columns: Columns, coefficients: Coefficients, seed: int) -> Iterator[Choices]:
+    """Choices of all rows, ``(obs, draw)``, some draws at a time."""
     rng = generator(seed, 11)
     n_obs, n_draws = len(columns.persons), len(coefficients.persons)
     step = max(1, _BLOCK_SIZE // (n_obs * columns.n_alternatives))
-    parts: dict[str, list[Array]] = {name: [] for name in statistics}
     for start in range(0, n_draws, step):
         some = take_draws(coefficients, np.arange(start, min(n_draws, start + step)))
         choices = np.empty((n_obs, len(some.persons)), dtype=np.int8)
         for rows, block in probability_blocks(columns, some):
             choices[rows] = draw_choices(block, rng).T
-        found = ahead(partial(_asked, choices=choices), statistics.values())
-        for name, values in zip(statistics, found, strict=True):
-            parts[name].append(values)
-    return {name: np.concatenate(found) for name, found in parts.items()}
-
-
-def _asked(statistic: Statistic, choices: Choices) -> Array:
-    return statistic(choices)
+        yield choices
 
 
 def thinned(coefficients: Coefficients, draws: int) -> Coefficients:

@@ -61,6 +61,8 @@ from bayesmig.inference.memory import BLOCK
 #: Rows from which a run is worth a pass over the whole block, which is vectors alone.
 _LONG = 24
 _CLOSED = -1e6
+#: Draws whose rows are written to together: they lie far apart, and should stay in a cache.
+_DRAWS = 4
 #: Utilities of less may be exponentiated as they are, in single precision too.
 _MODEST = 60.0
 _SUMS = {"reassoc", "contract", "nsz"}
@@ -1048,14 +1050,15 @@ def row_probabilities(data, order, beta, gamma, effects, out):
     x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
     n_alt = nonbase.shape[0] + 1
     v, top, total, logs, power = _scratch(n_alt, x)
-    for block in range(x.shape[0]):
-        rows = order[block * BLOCK : (block + 1) * BLOCK]
-        for s in range(beta.shape[0]):
-            utilities(v, block, data, beta[s], gamma[s], effects[s])
-            _exponentiated(v, block, data, top, total, power)
-            for j in range(n_alt):
-                for i in range(rows.shape[0]):
-                    out[s, rows[i], j] = v[j, i] / total[i]
+    for first in range(0, beta.shape[0], _DRAWS):
+        for block in range(x.shape[0]):
+            rows = order[block * BLOCK : (block + 1) * BLOCK]
+            for s in range(first, min(first + _DRAWS, beta.shape[0])):
+                utilities(v, block, data, beta[s], gamma[s], effects[s])
+                _exponentiated(v, block, data, top, total, power)
+                for j in range(n_alt):
+                    for i in range(rows.shape[0]):
+                        out[s, rows[i], j] = v[j, i] / total[i]
 
 
 @njit(fastmath=_SUMS)
@@ -1064,13 +1067,14 @@ def row_log_likelihood(data, order, beta, gamma, effects, y, out):
     x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
     n_alt = nonbase.shape[0] + 1
     v, top, total, logs, power = _scratch(n_alt, x)
-    for block in range(x.shape[0]):
-        rows = order[block * BLOCK : (block + 1) * BLOCK]
-        for s in range(beta.shape[0]):
-            utilities(v, block, data, beta[s], gamma[s], effects[s])
-            for i in range(rows.shape[0]):
-                out[s, rows[i]] = v[y[rows[i]], i]
-            _exponentiated(v, block, data, top, total, power)
-            logarithms(total, logs, power, as_bits(power))
-            for i in range(rows.shape[0]):
-                out[s, rows[i]] -= top[i] + logs[i]
+    for first in range(0, beta.shape[0], _DRAWS):
+        for block in range(x.shape[0]):
+            rows = order[block * BLOCK : (block + 1) * BLOCK]
+            for s in range(first, min(first + _DRAWS, beta.shape[0])):
+                utilities(v, block, data, beta[s], gamma[s], effects[s])
+                for i in range(rows.shape[0]):
+                    out[s, rows[i]] = v[y[rows[i]], i]
+                _exponentiated(v, block, data, top, total, power)
+                logarithms(total, logs, power, as_bits(power))
+                for i in range(rows.shape[0]):
+                    out[s, rows[i]] -= top[i] + logs[i]

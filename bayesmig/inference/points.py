@@ -47,6 +47,39 @@ def _exponentiate(values, power):
         values[k] *= power[k]
 
 
+@njit(**_SUMS)
+def odds(utility, choice, order, available, out):
+    """Odds of every alternative to the chosen one, ``exp(V_j - V_y)``, draw by draw.
+
+    Parameters
+    ----------
+    utility
+        ``(draw, row, alternative)``.
+    choice
+        Alternative that each row chose, ``(row,)``.
+    order
+        Alternatives in the order of ``out``, the base first.
+    available
+        ``(row, alternative)``; no rows where all are.
+    out
+        Overwritten, ``(draw, row, alternative)``: zero where one is not available.
+    """
+    n, width = utility.shape[1], utility.shape[2]
+    power = np.empty(n * width)
+    for s in range(utility.shape[0]):
+        found = out[s].reshape(n * width)
+        for i in range(n):
+            chosen = utility[s, i, choice[i]]
+            for j in range(width):
+                v = utility[s, i, order[j]] - chosen
+                found[i * width + j] = max(min(v, FAR / 2), -FAR)
+        _exponentiate(found, power)
+        for i in range(available.shape[0]):
+            for j in range(width):
+                if not available[i, order[j]]:
+                    found[i * width + j] = 0.0
+
+
 @njit(**_SHARED)
 def _group_effects(u, s, g, centre, spread, z, most):
     """Effects of a group at every point, ``(width, point)``, no further out than ``most``."""

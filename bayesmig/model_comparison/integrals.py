@@ -476,14 +476,13 @@ class _Logit:
         self.chosen = np.argsort(order)[choice]
         plain, n_draws = replace(columns, groups=left), len(others.persons)
         self._base = np.empty((n_draws, len(choice), columns.n_alternatives))
+        available = np.empty((0, columns.n_alternatives), dtype=bool)
+        if columns.available is not None:
+            available = np.ascontiguousarray(columns.available)
 
         def work(draws: slice) -> None:
-            utility = utilities(np, plain, take_draws(others, draws))
-            utility -= np.take_along_axis(utility, choice[None, :, None], axis=2)
-            if columns.available is not None:
-                utility[:, ~columns.available] = -np.inf
-            np.minimum(utility, FAR / 2, out=utility)
-            np.exp(utility[:, :, order], out=self._base[draws])
+            utility = np.ascontiguousarray(utilities(np, plain, take_draws(others, draws)))
+            points.odds(utility, choice, np.array(order), available, self._base[draws])
 
         shared(work, n_draws)
         self.odds, self._outer_codes, self._outer_terms = self._base, codes[0], terms[0]

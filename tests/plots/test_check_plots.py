@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 
 from bayesmig import plots
 from bayesmig.checks import CheckResult, check
+from bayesmig.model_comparison import EvidenceRatio
 from bayesmig.sbc import of_ranks
 from tests.checks.worlds import laplace
 from tests.fabricate import small_design, small_survey
@@ -82,6 +83,48 @@ def test_reliability_and_influence(results: dict[str, CheckResult]) -> None:
     figure = plots.influence_plot(table)
     assert not collisions(figure)
     assert str(table["origin"][0]) in text_of(figure)
+
+
+def test_clustering(results: dict[str, CheckResult]) -> None:
+    """Origins differ, which the theory leaves out."""
+    figure = plots.battery_plot(
+        results["clustering"].table, group=None, label="by", standardised=True, title="Gaps"
+    )
+    assert not collisions(figure)
+    assert "origin ✗" in text_of(figure).replace("  ", " ")
+
+
+def test_sensitivities_are_drawn_where_both_are_known() -> None:
+    table = pd.DataFrame(
+        {
+            "parameter": ["beta[female, internal]", "sigma_origin[internal, asc]", "corr", "beta"],
+            "prior_sensitivity": [0.004, 0.31, 0.002, 0.0],
+            "likelihood_sensitivity": [0.2, 0.03, np.nan, 0.11],
+        }
+    )
+    figure = plots.sensitivity_plot(table)
+    assert not collisions(figure)
+    assert "sigma_origin[internal, asc]" in text_of(figure)
+    assert "beta[female, internal]" not in text_of(figure)
+    drawn = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
+    assert [len(line.get_xdata()) for line in drawn] == [2, 1]
+    assert "mathdefault" not in text_of(figure)
+
+
+def test_evidence_is_drawn_over_the_width_of_the_prior() -> None:
+    summary = pd.DataFrame(
+        {
+            "prior_scale": [0.5, 1.0, 2.0],
+            "log_ratio": [-0.2, 0.4, np.nan],
+            "error": [0.05, 0.04, np.nan],
+            "pareto_k": [0.1, np.nan, 0.9],
+        }
+    )
+    answer = EvidenceRatio("beta[urban, international]", 0.0, summary, "In words.")
+    figure = plots.plot(answer)
+    assert not collisions(figure)
+    assert "Evidence that beta[urban, international] is 0" in text_of(figure)
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0.5", "1"]
 
 
 def test_dispersion_and_space(results: dict[str, CheckResult]) -> None:
