@@ -8,7 +8,7 @@ Fits every packaged theory of persons whose columns the survey has. Results only
 are kept in the folder and found there again: the whole takes two hours and more on two cores, of
 which a theory with effects of 17,385 households takes one. `--only` puts theories into the page
 that were left out of it, and compares them with one that was not. `--report` puts in what the
-report of `bayesmig run studies/ifls.toml --out FOLDER` answers a referee.
+report of `bayesmig run studies/ifls.toml --out FOLDER` answers a referee, after the page was made.
 """
 
 import argparse
@@ -217,7 +217,7 @@ def say(text: str) -> None:
 def markdown(table: pd.DataFrame) -> str:
     """A table as Markdown."""
     rows = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+    return "".join(f"| {' | '.join(c.replace('|', '&#124;') for c in row)} |\n" for row in rows)
 
 
 if __name__ == "__main__":

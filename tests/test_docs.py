@@ -170,6 +170,7 @@ def test_figures_of_arviz_take_what_a_fit_returns() -> None:
     posterior = bm.fit(
         theory("female"), survey, seed=1, progress=False, method="nuts", draws=200, chains=2
     )
+    plt.close("all")
     exec(compile(snippet, "gallery.md", "exec"), {"posterior": posterior})
     assert len(plt.get_fignums()) >= 3
     plt.close("all")

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 NAME = "composition of choosers"
 KIND = "composition"
 COLUMNS = ("alternative", "column", *VALUES)
-#: Choosers of an alternative that a mean needs.
+#: Choosers of an alternative that a mean needs, and a share on either side.
 _LEAST_CHOOSERS = 10
 #: Levels of a column that is not of numbers.
 _MOST_LEVELS = 12
@@ -65,13 +65,16 @@ def composition(
     numbers, values = list(found), np.column_stack(list(found.values()))
     weights = np.ones(len(frame)) if design.weights is None else design.weights
     known = np.where(np.isfinite(values), weights[:, None], 0.0)
-    # From their middle: a mean of years 1990 to 2020 keeps its digits.
+    # From their middle: a mean of years 1990 to 2020 keeps its digits, a share has them all.
+    shares = (~np.isfinite(values) | (values == 0) | (values == 1)).all(axis=0)
     middle = np.nanmean(np.where(np.isfinite(values), values, np.nan), axis=0)
+    middle[shares] = 0.0
     moved = np.where(np.isfinite(values), values - middle, 0.0)
     others = [j for j, a in enumerate(design.alternatives) if a in design.nonbase]
-    mass = known.T @ expected[:, others]
-    effective = mass**2 / np.maximum(np.square(known).T @ expected[:, others], 1e-300)
-    enough = (effective >= _LEAST_CHOOSERS).T.ravel()
+    enough = _enough(known, expected[:, others])
+    for part in (moved[:, shares], 1 - moved[:, shares]):
+        # Of a share, that many on both sides: those of rare levels are far out by chance.
+        enough[:, shares] &= _enough(known[:, shares] * part, expected[:, others])
     labels = pd.DataFrame(
         {
             "alternative": np.repeat([design.alternatives[j] for j in others], len(numbers)),
@@ -84,7 +87,7 @@ def composition(
         KIND,
         labels,
         partial(_means, others=others, known=known, moved=moved, middle=middle),
-        lambda _: enough,
+        lambda _: enough.ravel(),
         _sentence,
         "Those who chose each alternative are on average as the theory has it",
         "Those who chose an alternative are not those that the theory expects",
@@ -92,6 +95,12 @@ def composition(
         weights=design.weights_note,
         left_out=_left_out([c for c, of in looked_at.items() if not of]),
     )
+
+
+def _enough(weights: Array, expected: Array) -> NDArray[np.bool_]:
+    """Whether enough choosers are expected by their effective number, ``(alternative, column)``."""
+    mass, squares = weights.T @ expected, np.square(weights).T @ expected
+    return np.asarray(mass**2 >= _LEAST_CHOOSERS * np.maximum(squares, 1e-300)).T
 
 
 def _freed(observed: Array, replicated: Array, tested: NDArray[np.bool_], spread: Array) -> Scores:
@@ -104,13 +113,13 @@ def _numbers(values: pd.Series) -> dict[str, Array]:
         known = values.to_numpy(dtype=float, na_value=np.nan)
         varies = np.isfinite(known).any() and np.nanmax(known) > np.nanmin(known)
         return {str(values.name): known} if varies else {}
-    levels = sorted(values.dropna().unique(), key=str)
+    said, absent = values.astype(str), values.isna().to_numpy()
+    levels = sorted(said[~absent].unique())
     if not 2 <= len(levels) <= _MOST_LEVELS:
         return {}
-    absent = values.isna().to_numpy()
     # Of two, the share of one is that of the other.
     return {
-        f"{values.name}{IS}{level}": np.where(absent, np.nan, (values == level).to_numpy(float))
+        f"{values.name}{IS}{level}": np.where(absent, np.nan, (said == level).to_numpy(float))
         for level in (levels[1:] if len(levels) == 2 else levels)
     }
 

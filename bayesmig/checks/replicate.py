@@ -42,7 +42,7 @@ def replicate(
     Returns
     -------
     dict
-        Name -> ``(draw, ...)``. Memory is bounded by a block of draws.
+        Name -> ``(draw, ...)``. Memory is bounded by some blocks of draws, whatever their number.
     """
     parts: dict[str, list[Array]] = {name: [] for name in statistics}
     drawn = _surveys(columns, coefficients, seed)

@@ -72,7 +72,12 @@ def odds(utility, choice, order, available, out):
             chosen = utility[s, i, choice[i]]
             for j in range(width):
                 v = utility[s, i, order[j]] - chosen
-                found[i * width + j] = max(min(v, FAR / 2), -FAR)
+                # What is not a number stays so.
+                if v > FAR / 2:
+                    v = FAR / 2
+                elif v < -FAR:
+                    v = -FAR
+                found[i * width + j] = v
         _exponentiate(found, power)
         for i in range(available.shape[0]):
             for j in range(width):

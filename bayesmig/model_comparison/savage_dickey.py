@@ -120,6 +120,8 @@ def evidence_ratio(
         rows.append((times, log_ratio, error, shape))
     summary = pd.DataFrame(rows, columns=["prior_scale", "log_ratio", "error", "pareto_k"])
     text = _text(parameter, value, summary) + posterior.design.weights_sentence
+    if problems := posterior.problems():
+        text = f"Allowed although the draws have not converged: {'; '.join(problems)}. {text}"
     said = posterior.approximation
     return EvidenceRatio(parameter, value, summary, f"Of {said}. {text}" if said else text)
 

@@ -69,6 +69,11 @@ def _drawn(answer: Answer | Mapping[str, Answer], alternatives: Sequence[str] | 
         return comparison_plot(table)
     if "log_ratio" in table.columns:
         parameter, value = (getattr(answer, k) for k in ("parameter", "value"))
+        if table["log_ratio"].isna().all():
+            raise QuestionError(
+                f"no ratio for {parameter} is known from these draws",
+                mend="ask of a value that draws lie around",
+            )
         return evidence_plot(table, title=f"Evidence that {parameter} is {value:g}")
     if "rope_mass" in table.columns:
         return hypotheses_plot(_hypothesis(table, answer))
@@ -76,8 +81,8 @@ def _drawn(answer: Answer | Mapping[str, Answer], alternatives: Sequence[str] | 
         raise QuestionError(
             "the answer holds no estimates by alternative; its columns are "
             + ", ".join(map(str, table.columns)),
-            mend="draw what predictions, comparisons, slopes, counterfactual, compare or "
-            "test return",
+            mend="draw what predictions, comparisons, slopes, counterfactual, compare, test or "
+            "evidence_ratio return",
         )
     if alternatives is not None:
         table = table[table["alternative"].isin(list(alternatives))]
@@ -89,15 +94,16 @@ def _of_draws(answer: Answer | Mapping[str, Answer]) -> str:
     answers = answer.values() if isinstance(answer, Mapping) else (answer,)
     headers = [getattr(one, "header", {}) for one in answers]
     said = [str(h["convergence"]) for h in headers if h.get("convergence")]
-    # A comparison says it in its text, of each theory.
+    # Others say it in their text, a comparison of each theory.
     text = " ".join(str(getattr(one, "text", "")) for one in answers)
-    said += [note for words, note in _COMPARED.items() if words in text]
+    of = "of some theories " if any("elpd" in one.summary for one in answers) else ""
+    said += [of + note for words, note in _IN_WORDS.items() if words in text]
     return f"Draws: {'; '.join(dict.fromkeys(said))}." if said else ""
 
 
-_COMPARED = {
-    "an approximation (preview": "of some theories an approximation (preview)",
-    "not converged": "of some theories not converged, which was allowed",
+_IN_WORDS = {
+    "an approximation (preview": "an approximation (preview)",
+    "not converged": "not converged, which was allowed",
 }
 
 

@@ -311,8 +311,8 @@ def sensitivity_plot(
     Parameters
     ----------
     table
-        ``parameter``, ``prior_sensitivity``, ``likelihood_sensitivity``; rows that lack one are
-        not drawn.
+        ``parameter``, ``prior_sensitivity``, ``likelihood_sensitivity``; rows where one is not
+        known are not drawn.
     title
         What is shown.
 
@@ -322,7 +322,8 @@ def sensitivity_plot(
         Logarithmic. Parameters that the prior moves, right of the dashes, are orange triangles,
         and the furthest have names; those below the other dashes are not moved by the data.
     """
-    known = table.dropna(subset=["prior_sensitivity", "likelihood_sensitivity"])
+    both = table[["prior_sensitivity", "likelihood_sensitivity"]].astype(float)
+    known = table[np.isfinite(both).all(axis=1)]
     figure = drawing(WIDTH, 3.4, title)
     ax = figure.subplots()
     across, up = (

@@ -205,7 +205,7 @@ def evidence_plot(table: pd.DataFrame, *, title: str) -> Figure:
     ax.errorbar(
         known["prior_scale"],
         known["log_ratio"],
-        1.96 * known["error"].fillna(0.0),
+        1.96 * known["error"],
         fmt=_BLUE.marker,
         color=_BLUE.color,
         capsize=3,
@@ -213,7 +213,7 @@ def evidence_plot(table: pd.DataFrame, *, title: str) -> Figure:
     ax.set_xticks(known["prior_scale"], [f"{s:g}" for s in known["prior_scale"]])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("width of the prior, times that of the theory")
-    ax.set_ylabel("log ratio, nats\n(above the dashes: for the value)")
+    ax.set_ylabel("log ratio, nats\n(above the dashes: for the value;\nbars: Monte Carlo, 95 %)")
     return figure
 
 

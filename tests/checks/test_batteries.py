@@ -95,6 +95,23 @@ def test_means_of_choosers_are_those_of_loops() -> None:
         assert value == pytest.approx(by_hand, rel=1e-12)
 
 
+def test_rare_levels_are_not_judged() -> None:
+    """Their shares are far out by chance, and would hide what other columns show."""
+    frame = small_frame(600, seed=1)
+    frame["rare"] = np.where(np.arange(600) < 9, "few", "many")
+    frame["common"] = np.where(np.arange(600) % 2, "one", "other")
+    survey = survey_of(frame)
+    design = small_design("female", survey=survey)
+    battery = composition(design, survey.frame, ["rare", "common"], np.full((600, 3), 1 / 3))
+    judged = battery.tested(np.zeros(len(battery.labels)))
+    assert list(battery.labels["column"]) == ["rare = many", "common = other"] * 2
+    assert list(judged) == [False, True] * 2
+    # A share is not rounded: everybody's is one.
+    chosen = (np.arange(600) >= 9).astype(np.int8)
+    [values] = battery.statistic(chosen[:, None])
+    assert values[0] == 1.0
+
+
 def test_streams_of_households_are_those_of_loops() -> None:
     survey = small_survey(300, seed=2)
     design = small_design("female", survey=survey)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference import approximate, routes
+from bayesmig.inference import target as compiled
 from bayesmig.inference.approximate import (
     Proposal,
     Weighted,
@@ -288,6 +288,8 @@ def test_where_weights_will_not_do_chains_are_run(
 # --------------------------------------------------------------------- what is not taken
 
 
+#: Compiled functions have no signature that a type checker could read.
+target: Any = compiled
 SMALL = (theory("female"), small_survey(200, origins=6))
 BRIEF: dict[str, Any] = {"seed": 2, "chains": 2, "draws": 300, "tune": 30, "progress": False}
 
@@ -388,20 +390,23 @@ def test_a_real_posterior_has_weights_of_too_heavy_a_tail() -> None:
 
 
 def test_scales_that_leave_no_curvature_are_left_to_chains(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> None:
-        raise np.linalg.LinAlgError("Matrix is not positive definite")
+    def fails(white: np.ndarray, *_: Any) -> np.ndarray:
+        return np.full(len(white), np.nan)
 
-    monkeypatch.setattr(
-        approximate,
-        "target",
-        SimpleNamespace(**vars(approximate.target) | {"conditional_centres": fails}),
-    )
+    monkeypatch.setattr(approximate.target, "conditional_centres", fails)
     fitted = fit(*SMALL, **BRIEF)
     assert "NUTS" in fitted.provenance.route
     assert "at some draws of the scales" in fitted.provenance.reason
     for method in ("surrogate", "preview"):
         with pytest.raises(InferenceError, match="at some draws of the scales"):
             fit(*SMALL, seed=2, method=method, chains=2, draws=300, progress=False)
+
+
+def test_the_root_of_a_matrix_that_has_none_is_not_a_number() -> None:
+    right = np.array([[4.0, 2.0], [2.0, 5.0]])
+    np.testing.assert_allclose(target._cholesky(right), np.linalg.cholesky(right))
+    assert np.isnan(target._cholesky(right - 4.5 * np.eye(2))).any()
+    assert np.isnan(target._cholesky(right * np.nan)).any()
 
 
 def test_a_density_without_curvature_is_not_said_to_be_infinite(

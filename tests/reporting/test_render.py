@@ -20,7 +20,7 @@ from tests.reporting.studyfolder import write_study
 #: Without these a page has one small figure and is made at once.
 MOST = (
     *("predictive_shares", "prior_shares", "calibration", "shares", "effects", "scenarios"),
-    *("diversion", "hypotheses", "parameters", "convergence"),
+    *("diversion", "hypotheses", "parameters", "convergence", "clustering", "prior_sensitivity"),
     *("crossed_shares", "composition", "origin_dispersion", "spatial", "household_streams"),
     *("transitions", "reliability", "influential_origins", "prior_group_shares", "rehearsal"),
 )

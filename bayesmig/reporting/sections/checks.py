@@ -429,9 +429,9 @@ def _sensitivity(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     if table[["prior_sensitivity", "likelihood_sensitivity"]].notna().all(axis=1).any():
         yield figures.block(
             plots.sensitivity_plot(table),
-            Markup("Every parameter of {}, hypotheses’ estimands not among them.").format(
-                code(study.main)
-            ),
+            Markup(
+                "Parameters of {} of which both are known; effects of groups are left out."
+            ).format(code(study.main)),
             "prior_sensitivity",
         )
     caption = Markup("Prior and data in {}, the most doubtful first").format(code(study.main))
