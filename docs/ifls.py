@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 import bayesmig as bm
 from bayesmig.design.design import build_design
@@ -140,14 +141,19 @@ def answered(folder: Path) -> None:
     study = read_folder(folder)
     [table] = [b for b in evidence.blocks(study, Numbered()) if isinstance(b, HtmlTable)]
     rows = pd.DataFrame(
-        {"asked": str(question), "answer": re.sub(r"\s+", " ", answer.striptags())}
-        for question, answer, _ in table.rows
+        {"asked": str(question), "answer": plain(answer)} for question, answer, _ in table.rows
     )
     page = PAGE.read_text(encoding="utf-8")
     page = re.sub(rf"{re.escape(REFEREE)}.*?(?=\n## )", "", page, flags=re.DOTALL)
     asked = REFEREE_HEAD.format(main=study.main)
     before, rest = page.split("\n## How they predict")
     write(f"{before.rstrip()}\n\n{REFEREE}\n\n{asked}{markdown(rows)}\n## How they predict{rest}")
+
+
+def plain(answer: Markup) -> str:
+    """An answer of the report in one line of Markdown, its verdicts in bold."""
+    marked = re.sub(r'<span class="badge[^>]*>(.*?)</span>', r"**\1:**", answer)
+    return re.sub(r"\s+", " ", Markup(marked).striptags())
 
 
 def fitted(theory: bm.ModelSpec, survey: bm.Survey, keep: Path | None) -> bm.Posterior:
