@@ -59,26 +59,16 @@ def figures(folder: Path) -> dict[str, Figure]:
             title="Shares by the three columns that are furthest off",
         ),
         "crossed": plots.crossed_plot(crossed[crossed["by"] == plots.failing_pairs(crossed)[0]]),
-        "composition": plots.battery_plot(
-            of["composition"],
-            group=None,
-            label="column",
-            standardised=True,
-            title="Means of columns among those who chose each alternative",
+        "composition": standardised(
+            of["composition"], "column", "Means of columns among those who chose each alternative"
         ),
-        "dispersion": plots.battery_plot(
-            of["origin_dispersion"],
-            group=None,
-            label="statistic",
-            standardised=True,
-            title="Spread of the shares of origins, and its shape",
+        "dispersion": standardised(
+            of["origin_dispersion"], "statistic", "Spread of the shares of origins, and its shape"
         ),
-        "spatial": plots.battery_plot(
+        "spatial": standardised(
             of["spatial"],
-            group=None,
-            label="statistic",
-            standardised=True,
-            title="Moran’s coefficient of what the theory leaves over in origins",
+            "statistic",
+            "Moran’s coefficient of what the theory leaves over in origins",
         ),
         "households": plots.battery_plot(
             of["household_streams"],
@@ -95,12 +85,8 @@ def figures(folder: Path) -> dict[str, Figure]:
             alternative="now",
             title="Shares of choices, by the choice of the period before",
         ),
-        "clustering": plots.battery_plot(
-            of["clustering"],
-            group=None,
-            label="by",
-            standardised=True,
-            title="Gaps between groups that the theory does not expect",
+        "clustering": standardised(
+            of["clustering"], "by", "Gaps between groups that the theory does not expect"
         ),
         "sensitivity": plots.sensitivity_plot(of["prior_sensitivity"]),
         "calibration": plots.calibration_plot(of["calibration"].assign(theory=THEORY)),
@@ -114,6 +100,11 @@ def figures(folder: Path) -> dict[str, Figure]:
         "next_origin": plots.plot(bm.compare(fits, question="origin", folds=5)),
         "evidence": plots.plot(bm.evidence_ratio(fits["networks"], EVIDENCE)),
     }
+
+
+def standardised(table: pd.DataFrame, label: str, title: str) -> Figure:
+    """What a check compares with replicates, in standard deviations of them."""
+    return plots.battery_plot(table, group=None, label=label, standardised=True, title=title)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ COLUMNS = ("alternative", "column", *VALUES)
 _LEAST_CHOOSERS = 10
 #: Levels of a column that is not of numbers.
 _MOST_LEVELS = 12
-MISSING = "No column of numbers, or of at most 12 levels, is there to take means of."
+MISSING = f"No column of numbers, or of at most {_MOST_LEVELS} levels, is there to take means of."
 #: Between a column and one of its levels.
 IS = " = "
 

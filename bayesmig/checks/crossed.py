@@ -31,7 +31,7 @@ KIND, KEY = "crossed_shares", "crossed"
 COLUMNS = SHARES
 #: Columns that are crossed where none is named, and cells of two of them.
 MOST_COLUMNS, MOST_CELLS = 8, 60
-MISSING = "There are no two columns whose cells, at most 60, could be crossed."
+MISSING = f"There are no two columns whose cells, at most {MOST_CELLS}, could be crossed."
 #: Between the names of two columns, and between their levels.
 CROSS = " × "
 
@@ -83,8 +83,13 @@ def left_out(
     if not pairs:
         return ""
     names = [a.by + CROSS + b.by for a, b in pairs]
+    return f" Left out, with more than {MOST_CELLS} cells: {_first(names)}."
+
+
+def _first(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
     more = "" if len(names) <= NAMED else f" and {len(names) - NAMED} more"
-    return f" Left out, with more than {MOST_CELLS} cells: {', '.join(names[:NAMED])}{more}."
+    return ", ".join(names[:NAMED]) + more
 
 
 def _crossed(one: Breakdown, other: Breakdown, weights: Array | None) -> Breakdown:
@@ -180,10 +185,9 @@ def _text(table: pd.DataFrame, found: Reproduced, least: float) -> str:
         )
     failed = table[table["p_adjusted"] <= ALARM]
     names = list(dict.fromkeys(failed.sort_values("p_adjusted", kind="stable")["by"]))
-    more = "" if len(names) <= NAMED else f" and {len(names) - NAMED} more"
     worst = furthest(failed).drop_duplicates("by").head(NAMED)
     return (
-        f"The theory does not reproduce shares by {', '.join(names[:NAMED])}{more} (of {pairs} "
+        f"The theory does not reproduce shares by {_first(names)} (of {pairs} "
         f"pairs of columns): {'; '.join(_sentence(row) for row in worst.itertuples())}. Where "
         "neither column fails alone, a product of the two is left out."
     )

@@ -81,6 +81,11 @@ def nothing_compiled(source: str = "") -> bool:
     return not any(p.suffix in (".nbc", ".o") for p in folder.rglob(f"{source}*"))
 
 
+def processor() -> tuple[str, str]:
+    """Its name and its features, as machine code is made for it."""
+    return str(llvm.get_host_cpu_name()), str(llvm.get_host_cpu_features().flatten())
+
+
 def folder_of_code() -> Path | None:
     """Where machine code is kept; `None` where nothing can be.
 
@@ -92,9 +97,8 @@ def folder_of_code() -> Path | None:
 @cache
 def _folder(asked: str) -> Path | None:
     # Code for another processor would stop a process dead.
-    made = [sys.implementation.cache_tag, *map(version, ("numba", "llvmlite", "numpy"))]
-    made += [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
-    found = hashlib.sha256(" ".join(map(str, made)).encode())
+    made = [str(sys.implementation.cache_tag), *map(version, ("numba", "llvmlite", "numpy"))]
+    found = hashlib.sha256(" ".join([*made, *processor()]).encode())
     for name in _SOURCES:
         found.update((_HERE / name).read_bytes())
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayesmig"

@@ -1,12 +1,12 @@
 """Compiled functions called by their machine code, without numba.
 
-Numba takes half a second to load itself and what it kept, longer than most questions take to
-answer. Here the object code of a function, for arguments of some types, is kept in a file of its
-own; a process that finds it there links it as numba would, by llvmlite, and calls it by ctypes,
-which lets go of the interpreter's lock. Numba is imported where there is no such file, and calls
-the function itself where its code cannot be kept: with settings of numba's own, on systems other
-than Linux, and for results other than arrays and numbers. Chains and PyTensor's graphs take code
-of ours into theirs, and import numba too.
+Numba takes half a second to load itself and what it kept, about as long as weighted draws of
+20,000 rows take. Here the object code of a function, for arguments of some types, is kept in a
+file of its own; a process that finds it there links it as numba would, by llvmlite, and calls it by
+ctypes, which lets go of the interpreter's lock. Numba is imported where there is no such file, and
+calls the function itself where its code cannot be kept: with settings of numba's own, on systems
+other than Linux, and for results other than arrays and numbers. Chains and PyTensor's graphs take
+code of ours into theirs, and import numba too.
 
 Numba's functions take, and give, what C's can:
 
@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import llvmlite.binding as llvm
 import numpy as np
 
-from bayesmig.inference.compiled import folder_of_code
+from bayesmig.inference.compiled import folder_of_code, processor
 
 #: The words of an array before its lengths, and those of them that are its owner and address.
 _HEAD, _OWNER, _ADDRESS = 5, 0, 4
@@ -205,8 +205,14 @@ def _array(words: Any, dtype: np.dtype[Any], ndim: int) -> np.ndarray[Any, Any]:
     memory = (ctypes.c_char * size).from_address(words[_ADDRESS])
     found = np.ndarray(shape, dtype, memory).copy()
     if words[_OWNER]:
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_helpers()["NRT_MemInfo_release"])(words[_OWNER])
+        _release()(words[_OWNER])
     return found
+
+
+@cache
+def _release() -> Callable[[int], None]:
+    """What lets go of the owner of an array."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_helpers()["NRT_MemInfo_release"])
 
 
 # ------------------------------------------------------------------------ object code
@@ -226,14 +232,19 @@ def _compiled(dispatcher: Any, args: Any) -> _Code | None:
     if returns is None or not _is_ordinary(found):
         return None
     try:
-        binary = found.library.serialize_using_object_code()[2][0]
+        binary = _object_of(found)
     except RuntimeError:
         # It came from numba's own files, which keep no object code once it is linked.
         anew: Any = numba.jit(**dispatcher.targetoptions)(dispatcher.py_func)
         anew.compile(types)
         found = anew.overloads[types]
-        binary = found.library.serialize_using_object_code()[2][0]
+        binary = _object_of(found)
     return _Code(found.fndesc.llvm_func_name, returns, _undefined(binary), binary)
+
+
+def _object_of(found: Any) -> bytes:
+    _, _, (binary, _) = found.library.serialize_using_object_code()
+    return bytes(binary)
 
 
 def _is_ordinary(found: Any) -> bool:
@@ -242,14 +253,10 @@ def _is_ordinary(found: Any) -> bool:
 
     told: Any = numba.config
     usual = (int(told.OPT), told.BOUNDSCHECK, told.DEBUGINFO_DEFAULT, told.USING_SVML)
-    host = llvm.get_process_triple(), llvm.get_host_cpu_name(), _features()
+    host = llvm.get_process_triple(), *processor()
     bound = found.library.has_dynamic_globals or found.lifted or found.reload_init
     same = found.library.codegen.magic_tuple() == host
     return usual == (3, None, 0, False) and same and not bound
-
-
-def _features() -> str:
-    return str(llvm.get_host_cpu_features().flatten())
 
 
 def _name_of(kind: Any) -> str | None:

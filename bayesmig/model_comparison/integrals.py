@@ -472,7 +472,7 @@ class _Logit:
         names = {factor.by for factor in factors}
         terms = [columns.groups[factor.by][1] for factor in factors]
         left = {by: of for by, of in columns.groups.items() if by not in names}
-        order = [columns.base, *(j for j in range(columns.n_alternatives) if j != columns.base)]
+        order = np.r_[columns.base, np.delete(np.arange(columns.n_alternatives), columns.base)]
         self.chosen = np.argsort(order)[choice]
         plain, n_draws = replace(columns, groups=left), len(others.persons)
         self._base = np.empty((n_draws, len(choice), columns.n_alternatives))
@@ -482,7 +482,7 @@ class _Logit:
 
         def work(draws: slice) -> None:
             utility = np.ascontiguousarray(utilities(np, plain, take_draws(others, draws)))
-            points.odds(utility, choice, np.array(order), available, self._base[draws])
+            points.odds(utility, choice, order, available, self._base[draws])
 
         shared(work, n_draws)
         self.odds, self._outer_codes, self._outer_terms = self._base, codes[0], terms[0]

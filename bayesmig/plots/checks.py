@@ -38,8 +38,8 @@ _DIVERGING = LinearSegmentedColormap.from_list("house", ["#B35806", "#ffffff", "
 STANDARD = Scale(1, "SD of replicates")
 REPLICATES = "95 % of replicates"
 _ALARM = 0.05
-#: Sensitivity from which it matters (`arviz_stats.psense`), the least that is told apart, and
-#: parameters that are named.
+#: `bayesmig.sensitivity.SENSITIVE`, which would load all that makes draws; the least sensitivity
+#: that is told apart, and parameters that are named.
 SENSITIVE, _LEAST_SENSITIVE, _NAMED = 0.05, 1e-3, 5
 _TICKS = [m * 10.0**e for e in range(-3, 3) for m in (1, 2, 5)]
 #: Letters of labels side by side below all panels of a heat map.
@@ -280,9 +280,7 @@ def influence_plot(
     k = table["pareto_k"].to_numpy(dtype=float).clip(-0.5, 3.0)
     rows, bound = table["rows"].to_numpy(dtype=float), float(table["bound"].iloc[0])
     far = k > bound
-    ax.grid(visible=True, axis="both")
-    for chosen, color, marker in ((~far, "#0072B2", "o"), (far, BAD, "^")):
-        ax.plot(rows[chosen], k[chosen], marker, color=color, markersize=5, alpha=0.8)
+    _scattered(ax, rows, k, far)
     ax.axhline(bound, color=BAD, linewidth=1.0, linestyle=(0, (4, 2)))
     order = np.argsort(-k, kind="stable")[:3]
     for i in order:
@@ -298,6 +296,13 @@ def influence_plot(
     ax.set_ylabel(f"Pareto k (dashes: {bound:.2f})")
     few_ticks(ax, both=True)
     return figure
+
+
+def _scattered(ax: Axes, across: Any, up: Any, bad: Any) -> None:
+    """Points, those that are bad as triangles in another colour."""
+    ax.grid(visible=True, axis="both")
+    for chosen, color, marker in ((~bad, "#0072B2", "o"), (bad, BAD, "^")):
+        ax.plot(across[chosen], up[chosen], marker, color=color, markersize=5, alpha=0.8)
 
 
 @styled
@@ -333,9 +338,7 @@ def sensitivity_plot(
     moved = across >= SENSITIVE
     _logarithmic(ax.xaxis, across)
     _logarithmic(ax.yaxis, up)
-    ax.grid(visible=True, axis="both")
-    for chosen, color, marker in ((~moved, "#0072B2", "o"), (moved, BAD, "^")):
-        ax.plot(across[chosen], up[chosen], marker, color=color, markersize=5, alpha=0.8)
+    _scattered(ax, across, up, moved)
     for line in (ax.axvline, ax.axhline):
         line(SENSITIVE, color=BAD, linewidth=1.0, linestyle=(0, (4, 2)))
     for i in np.flatnonzero(moved)[np.argsort(-across[moved], kind="stable")][:_NAMED]:

@@ -11,6 +11,7 @@ from bayesmig import plots
 from bayesmig.checks import CheckResult, check
 from bayesmig.model_comparison import EvidenceRatio
 from bayesmig.sbc import of_ranks
+from bayesmig.sensitivity import SENSITIVE
 from tests.checks.worlds import laplace
 from tests.fabricate import small_design, small_survey
 from tests.plots.test_plots import collisions, words
@@ -109,6 +110,7 @@ def test_sensitivities_are_drawn_where_both_are_known() -> None:
     drawn = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
     assert [len(line.get_xdata()) for line in drawn] == [2, 1]
     assert "mathdefault" not in text_of(figure)
+    assert plots.checks.SENSITIVE == SENSITIVE
 
 
 def test_evidence_is_drawn_over_the_width_of_the_prior() -> None:
