@@ -11,6 +11,7 @@ import pytest
 from bayesmig.choice.utility import take_draws, take_rows
 from bayesmig.errors import QuestionError
 from bayesmig.inference import points
+from bayesmig.inference.memory import FAR
 from bayesmig.model_comparison import compare, integrals, quadrature
 from bayesmig.model_comparison.integrals import (
     Densities,
@@ -23,6 +24,8 @@ from bayesmig.posterior import Posterior
 from tests.fabricate import fabricated, small_design, small_frame, survey_of
 
 DRAWS = np.array([0, 17, 500])
+#: Compiled functions have no signature that a type checker could read.
+odds: Any = points.odds
 
 
 def prepared(
@@ -155,11 +158,33 @@ def test_slopes_and_closed_alternatives() -> None:
     )
     posterior = fabricated(design, spread=0.2)
     found = densities(posterior, np.arange(80))
-    codes = design.columns.groups["origin"][0]
-    rows = np.flatnonzero(codes == codes[11])
-    whole = of_grid(posterior, 17, rows, "origin", 2)
-    rest = of_grid(posterior, 17, rows[rows != 11], "origin", 2)
-    assert found[1, 11] == pytest.approx(whole - rest, abs=1e-4)
+    codes, closed = design.columns.groups["origin"][0], ~design.columns.available.all(axis=1)
+    # One whose origin has no closed row; one that is closed; one beside such.
+    assert not closed[codes == codes[11]].any()
+    assert closed[[0, 21]].tolist() == [True, False]
+    for i in (11, 0, 21):
+        rows = np.flatnonzero(codes == codes[i])
+        whole = of_grid(posterior, 17, rows, "origin", 2)
+        rest = of_grid(posterior, 17, rows[rows != i], "origin", 2)
+        assert found[1, i] == pytest.approx(whole - rest, abs=1e-4)
+
+
+@pytest.mark.parametrize("base", [0, 2])
+def test_odds_are_those_of_numpy(base: int) -> None:
+    rng = np.random.default_rng(3)
+    utility, choice = rng.normal(0, 3, (4, 30, 3)), rng.integers(0, 3, 30)
+    utility[:, 5] = [-700.0, 0.0, 700.0]
+    available = rng.random((30, 3)) < 0.7
+    available[np.arange(30), choice] = True
+    order = np.r_[base, np.delete(np.arange(3), base)]
+    gap = utility - np.take_along_axis(utility, choice[None, :, None], axis=2)
+    expected = np.where(available, np.exp(gap.clip(-FAR, FAR / 2)), 0.0)[:, :, order]
+    out = np.empty_like(utility)
+    odds(utility, choice, order, available, out)
+    np.testing.assert_allclose(out, expected, rtol=1e-13)
+    assert (out == 0).any()
+    odds(utility, choice, order, available[:0], out)
+    assert (out > 0).all()
 
 
 def test_compiled_and_general_likelihoods_agree(
