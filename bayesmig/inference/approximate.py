@@ -27,6 +27,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -348,7 +349,7 @@ class Proposal:
     def _coefficients(self, theta: Array) -> tuple[Any, Any]:
         """As the kernel takes those of many draws."""
         shape, like = self.density.chosen[0].shape, self.density.blocks.arrays[0].dtype
-        n, c = int(np.prod(shape)), self.density.problem.layout.n_coefficients
+        n, c = prod(shape), self.density.problem.layout.n_coefficients
         beta = theta[:, :n].reshape(-1, *shape).transpose(0, 2, 1)
         return np.ascontiguousarray(beta, dtype=like), theta[:, n:c].astype(like)
 

@@ -27,7 +27,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,9 @@ target = Library("bayesmig.inference.target")
 
 _ROUNDS = 5
 _NEWTON_STEPS = 50
-#: Nats that a Newton step must gain to be followed by another.
-_GAIN = 1e-6
+#: Nats that a Newton step must promise to be followed by another, and their share of the
+#: rounding of a log density, where that is more.
+_GAIN, _OF_NOISE = 1e-6, 0.01
 #: The same of a step of the scales, and such steps at most.
 _GAIN_OF_SCALES, _DESCENTS = 1e-6, 100
 #: Range of log sigma, and of correlations' free vectors, in which the mode is looked for.
@@ -121,6 +123,20 @@ class Expansion:
         return replace(self, centre=centre, root=root)
 
 
+class Point(NamedTuple):
+    """Theta, all effects, and the log density there given scales and correlations.
+
+    Its slope by coefficients is that of likelihood and prior, the pull on effects the
+    likelihood's alone.
+    """
+
+    theta: Array
+    effects: Array
+    value: float
+    slope: Array
+    pull: Array
+
+
 class Problem:
     """A posterior as its expansion sees it.
 
@@ -157,6 +173,11 @@ class Problem:
         self.own_prior = np.where(prior.dist > 0, 1 / prior.scale**2, 0.0) + _FLOOR
         self.outer, self.inner, self.members = nesting(layout.factors, codes)
         self.table = self._table(), np.full(len(layout.factors), eta)
+
+    @property
+    def rounding(self) -> float:
+        """That of log densities, as a share of them."""
+        return float(np.finfo(self.blocks.arrays[0].dtype).eps)
 
     @property
     def places(self) -> Codes:
@@ -203,7 +224,7 @@ class Problem:
 
     def _parameters(self, theta: Array, effects: Array) -> tuple[Array, Array, Array]:
         c, shape = self.layout.n_coefficients, self.chosen[0].shape
-        n = int(np.prod(shape))
+        n = prod(shape)
         return theta[:n].reshape(shape), theta[n:c], effects
 
     def log_likelihood(
@@ -225,14 +246,15 @@ class Problem:
                 slope += extra
         return value, np.concatenate([slopes[0].ravel(), slopes[1]]), slopes[2]
 
-    def value(self, theta: Array, effects: Array) -> float:
+    def at(self, theta: Array, effects: Array) -> Point:
         """Log density of coefficients and effects given scales and correlations."""
-        value = self.log_likelihood(theta, effects)[0]
-        value += self.prior.log_density(theta[: self.layout.n_coefficients])[0]
+        value, slope, pull = self.log_likelihood(theta, effects)
+        of_prior, slope_of_prior = self.prior.log_density(theta[: self.layout.n_coefficients])
+        value += of_prior
         for factor in self.layout.factors:
             u, precision = factor.effects.of(effects), self.precision(factor, theta)
             value -= 0.5 * float(np.einsum("gi,ij,gj->", u, precision, u))
-        return value
+        return Point(theta, effects, value, slope + slope_of_prior, pull)
 
     def precision(self, factor: Factor, theta: Array) -> Array:
         """Prior precision of a group's effects."""
@@ -241,11 +263,11 @@ class Problem:
         of: Array = target.effects_precision(theta, start, correlation, width, factor.copies)
         return of
 
-    def expanded(self, theta: Array, effects: Array) -> Quadratic:
+    def expanded(self, point: Point) -> Quadratic:
         """Log-likelihood and coefficients' prior to second order around a point."""
         c, table = self.layout.n_coefficients, self.table[0]
-        _, slope, pull = self.log_likelihood(theta, effects)
-        slope += self.prior.log_density(theta[:c])[1]
+        theta, effects = point.theta, point.effects
+        slope, pull = point.slope.copy(), point.pull.copy()
         sizes = [0, 0, 0]
         for k, f in enumerate(self.layout.factors):
             sizes[0] += f.groups * f.width**2
@@ -396,7 +418,7 @@ class Quadratic:
 
 
 def _part(flat: Array, start: int, *shape: int) -> Array:
-    return flat[start : start + int(np.prod(shape))].reshape(shape)
+    return flat[start : start + prod(shape)].reshape(shape)
 
 
 def expand(
@@ -453,34 +475,38 @@ def _newton(
     problem: Problem, theta: Array, effects: Array
 ) -> tuple[Quadratic, Array, Array, float]:
     """Mode of coefficients and effects given scales and correlations, and nats short of it."""
-    value = problem.value(theta, effects)
+    at, last = problem.at(theta, effects), np.inf
     for _ in range(_NEWTON_STEPS):
-        quadratic = problem.expanded(theta, effects)
-        aim = quadratic.best(theta)
-        step, move = aim - theta, quadratic.effects(aim) - effects
+        quadratic = problem.expanded(at)
+        aim = quadratic.best(at.theta)
+        step, move = aim - at.theta, quadratic.effects(aim) - at.effects
+        promised = _promised(problem, at, step, move)
+        noise = problem.rounding * abs(at.value)
+        if abs(promised) < max(_GAIN, noise):
+            # Rounding may say of either point that it is higher; slopes are known better.
+            if promised > last / 2:
+                return quadratic, at.theta, at.effects, promised
+            if promised < max(_GAIN, noise * _OF_NOISE):
+                return quadratic, at.theta + step, at.effects + move, promised
+            at, last = problem.at(at.theta + step, at.effects + move), promised
+            continue
         size, gain = 1.0, -1.0
         while not gain > 0 and size > 1e-6:
-            gain = problem.value(theta + size * step, effects + size * move) - value
+            there = problem.at(at.theta + size * step, at.effects + size * move)
+            gain = there.value - at.value
             size /= 2
         if not gain > 0:
-            # At the mode nothing is promised either.
-            return quadratic, theta, effects, _promised(problem, theta, effects, step, move)
-        theta, effects, value = theta + 2 * size * step, effects + 2 * size * move, value + gain
-        if gain < _GAIN:
             break
-    # Of a part of a step: what the whole one would gain where the density is quadratic.
-    part = 2 * size
-    return quadratic, theta, effects, gain / (part * (2 - part))
+        at = there
+    return quadratic, at.theta, at.effects, promised
 
 
-def _promised(problem: Problem, theta: Array, effects: Array, step: Array, move: Array) -> float:
+def _promised(problem: Problem, at: Point, step: Array, move: Array) -> float:
     """Nats that a Newton step gains where the density is quadratic."""
-    c = problem.layout.n_coefficients
-    _, slope, pull = problem.log_likelihood(theta, effects)
-    gain = slope @ step[:c] + problem.prior.log_density(theta[:c])[1] @ step[:c] + pull @ move
+    gain = at.slope @ step[: len(at.slope)] + at.pull @ move
     for factor in problem.layout.factors:
-        u, du = factor.effects.of(effects), factor.effects.of(move)
-        gain -= np.einsum("gi,ij,gj->", du, problem.precision(factor, theta), u)
+        u, du = factor.effects.of(at.effects), factor.effects.of(move)
+        gain -= np.einsum("gi,ij,gj->", du, problem.precision(factor, at.theta), u)
     return float(gain / 2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class Block:
     @property
     def stop(self) -> int:
         """Where the next one starts."""
-        return self.start + int(np.prod(self.shape))
+        return self.start + prod(self.shape)
 
     def of(self, vector: Array) -> Array:
         """Its part of vectors ``(..., length)``, in its shape; of one vector, a view."""
@@ -98,7 +99,7 @@ class Layout:
     @property
     def n_coefficients(self) -> int:
         """Number of coefficients of all blocks."""
-        return sum(int(np.prod(shape)) for shape in self.coefficients)
+        return sum(prod(shape) for shape in self.coefficients)
 
     @property
     def size(self) -> int:
@@ -120,10 +121,10 @@ def layout_of(design: Design) -> Layout:
     priors, nonbase = design.priors, len(design.nonbase)
     blocks = ("persons", "only", "alternatives")
     shapes = tuple(np.shape(priors[k].loc) for k in blocks)
-    at, effect, factors = sum(int(np.prod(s)) for s in shapes), 0, []
+    at, effect, factors = sum(prod(s) for s in shapes), 0, []
     for by, groups in design.layouts.items():
         shape = (len(groups.levels), nonbase, len(groups.terms))
-        scales = int(np.prod(scale_shape(design, groups)))
+        scales = prod(scale_shape(design, groups))
         log_sigma = Block(at, (scales,))
         at = log_sigma.stop
         correlation = None
@@ -171,7 +172,7 @@ def parameter_dims(design: Design) -> dict[str, tuple[str, ...]]:
     for by, layout in design.layouts.items():
         dims[f"u_{by}"] = (by, "nonbase", f"{by}_term")
         dims[f"sigma_{by}"] = ("nonbase", f"{by}_term")[: len(scale_shape(design, layout))]
-        if layout.correlated and np.prod(scale_shape(design, layout)) > 1:
+        if layout.correlated and prod(scale_shape(design, layout)) > 1:
             dims[f"corr_{by}"] = (f"{by}_effect", f"{by}_effect_other")
     return dims
 

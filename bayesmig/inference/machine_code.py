@@ -13,8 +13,9 @@ Numba's functions take, and give, what C's can:
     status f(result *, error **, arguments ...)
 
 with a tuple's parts one after the other, and of an array (owner, parent, size, bytes of an
-element, address, lengths, strides). Functions that are called so must not print, nor raise
-errors: what an error says is for numba to read.
+element, address, lengths, strides). Ctypes takes as long for a hundred such arguments as many a
+function, so that each has an entry beside it that reads them from a row of words. Functions that
+are called so must not print, nor raise errors: what an error says is for numba to read.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from functools import cache
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from math import prod
 from pathlib import Path
+from struct import Struct
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -43,6 +46,8 @@ from bayesmig.inference.compiled import folder_of_code, processor
 #: The words of an array before its lengths, and those of them that are its owner and address.
 _HEAD, _OWNER, _ADDRESS = 5, 0, 4
 _NO_ERROR = (0, -2)
+#: What is called, of everything that is kept.
+_ENTRY = "entry"
 _LOADING = RLock()
 #: Code is there as long as what linked it.
 _LINKED: list[Any] = []
@@ -75,12 +80,12 @@ class Library:
 
 
 class _Code(NamedTuple):
-    """Object code of a function: its name there, what it returns, and what it calls."""
+    """Object code of a function: what it returns and calls, and the code of its entry."""
 
-    symbol: str
     returns: str
     needs: list[str]
     binary: bytes
+    entry: bytes
 
 
 class _Function:
@@ -118,7 +123,7 @@ class _Function:
         if code is None:
             # What numba compiles is right where its inner parts have other names some day.
             with suppress(AttributeError, LookupError):
-                code = _compiled(self._by_numba, args)
+                code = _compiled(self._by_numba, args, _letters(words))
             if code is None:
                 return None
             _write(path, code)
@@ -166,6 +171,11 @@ def _flatten(value: Any, kinds: list[str], words: list[Any]) -> None:
         raise TypeError(f"compiled functions take no {of.__name__} such as {value!r:.40}")
 
 
+def _letters(words: list[Any]) -> str:
+    """Words as `struct` writes them."""
+    return "".join("d" if isinstance(word, float) else "q" for word in words)
+
+
 def _kind(array: np.ndarray[Any, Any]) -> str:
     flags = array.flags
     order = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
@@ -201,7 +211,7 @@ def _returned(kind: str) -> tuple[int, Callable[[Any], Any]]:
 def _array(words: Any, dtype: np.dtype[Any], ndim: int) -> np.ndarray[Any, Any]:
     """A copy of an array that compiled code returned, which is given back where it made it."""
     shape = tuple(words[_HEAD : _HEAD + ndim])
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = prod(shape) * dtype.itemsize
     memory = (ctypes.c_char * size).from_address(words[_ADDRESS])
     found = np.ndarray(shape, dtype, memory).copy()
     if words[_OWNER]:
@@ -218,7 +228,7 @@ def _release() -> Callable[[int], None]:
 # ------------------------------------------------------------------------ object code
 
 
-def _compiled(dispatcher: Any, args: Any) -> _Code | None:
+def _compiled(dispatcher: Any, args: Any, letters: str) -> _Code | None:
     """What numba makes of a function for arguments; `None` where it cannot be kept."""
     import numba
     from numba.core.dispatcher import Dispatcher
@@ -239,12 +249,31 @@ def _compiled(dispatcher: Any, args: Any) -> _Code | None:
         anew.compile(types)
         found = anew.overloads[types]
         binary = _object_of(found)
-    return _Code(found.fndesc.llvm_func_name, returns, _undefined(binary), binary)
+    return _Code(returns, _undefined(binary), binary, _entry(found.fndesc.llvm_func_name, letters))
 
 
 def _object_of(found: Any) -> bytes:
     _, _, (binary, _) = found.library.serialize_using_object_code()
     return bytes(binary)
+
+
+def _entry(symbol: str, letters: str) -> bytes:
+    """Object code that calls a function with words that lie in a row."""
+    kinds = ["double" if letter == "d" else "i64" for letter in letters]
+    lines = [f'declare i32 @"{symbol}"({", ".join(["i64", "i64", *kinds])})']
+    lines += [f"define i32 @{_ENTRY}(i64 %result, i64 %error, i64 %words) {{"]
+    for k, kind in enumerate(kinds):
+        lines.append(f"%a{k} = add i64 %words, {8 * k}")
+        lines.append(f"%p{k} = inttoptr i64 %a{k} to ptr")
+        lines.append(f"%w{k} = load {kind}, ptr %p{k}")
+    passed = ["i64 %result", "i64 %error", *(f"{kind} %w{k}" for k, kind in enumerate(kinds))]
+    lines += [f'%status = call i32 @"{symbol}"({", ".join(passed)})', "ret i32 %status", "}"]
+    return bytes(_machine().emit_object(llvm.parse_assembly("\n".join(lines))))
+
+
+def _machine() -> llvm.TargetMachine:
+    _helpers()
+    return llvm.Target.from_default_triple().create_target_machine()
 
 
 def _is_ordinary(found: Any) -> bool:
@@ -296,8 +325,8 @@ def _undefined(binary: bytes) -> list[str]:
 
 def _write(path: Path, code: _Code) -> None:
     """Keep object code; all of it or nothing."""
-    said = {k: v for k, v in code._asdict().items() if k != "binary"}
-    whole = json.dumps(said).encode() + b"\n" + code.binary
+    said = {"returns": code.returns, "needs": code.needs, "size": len(code.binary)}
+    whole = json.dumps(said).encode() + b"\n" + code.binary + code.entry
     beside = path.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
         beside.write_bytes(hashlib.sha256(whole).digest() + whole)
@@ -313,8 +342,9 @@ def _read(path: Path) -> _Code | None:
     digest, whole = found[:32], found[32:]
     if hashlib.sha256(whole).digest() != digest:
         return None
-    head, _, binary = whole.partition(b"\n")
-    return _Code(**json.loads(head), binary=binary)
+    head, _, code = whole.partition(b"\n")
+    said = json.loads(head)
+    return _Code(said["returns"], said["needs"], code[: said["size"]], code[said["size"] :])
 
 
 # --------------------------------------------------------------------------- linking
@@ -322,25 +352,23 @@ def _read(path: Path) -> _Code | None:
 
 def _linked(code: _Code, name: str, words: list[Any]) -> _Call | None:
     """A call of object code; `None` where something that it calls is not to be had."""
-    _helpers()
     # An engine makes the process's own functions known to the linker, and its machine its own.
-    machine = llvm.Target.from_default_triple().create_target_machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     # Where a name is missing, the linker would end the process.
     if not all(llvm.address_of_symbol(needed) for needed in code.needs):
         return None
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code.binary))
+    for part in (code.binary, code.entry):
+        engine.add_object_file(llvm.ObjectFileRef.from_data(part))
     engine.finalize_object()
     _LINKED.append(engine)
-    kinds = [ctypes.c_double if isinstance(word, float) else ctypes.c_int64 for word in words]
-    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)(
-        engine.get_function_address(code.symbol)
-    )
+    pointers = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p]
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers)(engine.get_function_address(_ENTRY))
     size, make = _returned(code.returns)
+    result_of, pack = ctypes.c_int64 * size, Struct(_letters(words)).pack
 
     def call(words: list[Any]) -> Any:
-        result, error = (ctypes.c_int64 * size)(), ctypes.c_void_p()
-        status = function(ctypes.byref(result), ctypes.byref(error), *words)
+        result, error = result_of(), ctypes.c_void_p()
+        status = function(ctypes.byref(result), ctypes.byref(error), pack(*words))
         if status not in _NO_ERROR:
             raise RuntimeError(f"the compiled function {name} ended with status {status}")
         return make(result)

@@ -88,7 +88,12 @@ class Plan:
 
 def package_versions() -> dict[str, str]:
     """Versions of the packages that draws depend on, and a hash of this one's sources."""
-    return {name: version(name) for name in _PACKAGES} | {"bayesmig sources": sources_hash()}
+    return _installed() | {"bayesmig sources": sources_hash()}
+
+
+@cache
+def _installed() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}
 
 
 @cache

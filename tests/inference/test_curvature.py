@@ -399,7 +399,8 @@ def test_conditional_centres_solve_the_whole_system(name: str) -> None:
 def test_slopes_at_no_effects_add_the_curvature_times_the_effects(name: str) -> None:
     problem = Density(design_of(name)).problem
     layout, rng = problem.layout, np.random.default_rng(3)
-    at = problem.expanded(rng.normal(0, 0.3, layout.n_theta), rng.normal(0, 0.3, layout.n_effects))
+    theta, effects = rng.normal(0, 0.3, layout.n_theta), rng.normal(0, 0.3, layout.n_effects)
+    at = problem.expanded(problem.at(theta, effects))
     c, wide = layout.n_coefficients, np.zeros(layout.n_theta)
     # Scales so wide that the prior's precision is nothing.
     for factor in layout.factors:

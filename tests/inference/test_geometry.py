@@ -17,6 +17,7 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference import density as density_module
 from bayesmig.inference import geometry, routes
+from bayesmig.inference.blocks import Precision
 from bayesmig.inference.density import Density
 from bayesmig.inference.geometry import Problem
 from bayesmig.inference.layout import Layout, parameter_coords, parameter_dims
@@ -52,7 +53,7 @@ def test_curvatures_are_second_derivatives(name: str) -> None:
     c, size = layout.n_coefficients, layout.n_coefficients + layout.n_effects
     vector = np.random.default_rng(1).normal(0, 0.3, size)
     theta = np.concatenate([vector[:c], np.zeros(layout.n_theta - c)])
-    at = problem.expanded(theta, vector[c:])
+    at = problem.expanded(problem.at(theta, vector[c:]))
 
     def second(i: int, j: int) -> float:
         a, b = np.zeros(size), np.zeros(size)
@@ -93,13 +94,14 @@ def test_parts_of_the_rows_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     theta = rng.normal(0, 0.3, problem.layout.n_theta)
     effects = rng.normal(0, 0.3, problem.layout.n_effects)
-    whole, value = problem.expanded(theta, effects), problem.value(theta, effects)
+    point = problem.at(theta, effects)
+    whole = problem.expanded(point)
     monkeypatch.setattr(geometry, "_PART_BLOCKS", 1)
-    parts = problem.expanded(theta, effects)
+    parts = problem.expanded(problem.at(theta, effects))
     for one, other in zip(whole.arrays, parts.arrays, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(whole.curvature, parts.curvature, rtol=1e-9, atol=1e-9)
-    assert problem.value(theta, effects) == pytest.approx(value, rel=1e-12)
+    assert problem.at(theta, effects).value == pytest.approx(point.value, rel=1e-12)
 
 
 def test_groups_within_groups_are_found() -> None:
@@ -260,24 +262,50 @@ def test_a_search_that_ends_before_the_mode_says_how_far(monkeypatch: pytest.Mon
     monkeypatch.setattr(geometry, "_NEWTON_STEPS", 1)
     problem = whole.problem
     short = geometry.expand(problem)
-    left = problem.value(*at) - problem.value(short.centre, at[1])
+    left = problem.at(*at).value - problem.at(short.centre, at[1]).value
     assert left > 1e-3
     # One step gains more than what it leaves, and that is what is said.
     assert short.short_of_mode > left
     # A step that leads nowhere is a promise that is not kept.
     monkeypatch.setattr(geometry, "_NEWTON_STEPS", 50)
-    height = problem.value(np.zeros_like(at[0]), at[1])
-    stuck = height - 1e9, Problem.value
-    calls = iter([height])
-    monkeypatch.setattr(Problem, "value", lambda *_: next(calls, stuck[0]))
+    usual, begin = Problem.at, problem.at(0.8 * at[0], at[1])
+    calls = iter([begin])
+    lower = begin._replace(value=begin.value - 1e9)
+    monkeypatch.setattr(Problem, "at", lambda *_: next(calls, lower))
     found = geometry.expand(problem, start=(0.8 * at[0], at[1]))
-    monkeypatch.setattr(Problem, "value", stuck[1])
-    left = problem.value(*at) - problem.value(0.8 * at[0], at[1])
+    monkeypatch.setattr(Problem, "at", usual)
+    left = problem.at(*at).value - begin.value
     assert found.short_of_mode == pytest.approx(left, rel=0.2)
     assert found.short_of_mode > 1.0
     numbers = routes._of_density(whole.moved(found), lambda: None)
     assert numbers["short_of_mode"] == found.short_of_mode
     assert "short_of_mode" not in routes._of_density(whole, lambda: None)
+
+
+@pytest.mark.parametrize("precision", ["single", "double"])
+def test_the_search_does_not_look_for_a_gain_in_the_rounding(
+    precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Near the mode a log density of many rows rises or falls by its rounding."""
+    design = build_design(theory(**THEORIES["one_correlation"]), wide_survey(3000))
+    counts = {"at": 0, "expanded": 0}
+
+    def counted(name: str) -> Any:
+        usual = getattr(Problem, name)
+
+        def call(*args: Any) -> Any:
+            counts[name] += 1
+            return usual(*args)
+
+        return call
+
+    for name in counts:
+        monkeypatch.setattr(Problem, name, counted(name))
+    found = Density(design, precision).expansion
+    # One look after every expansion, and one to begin with in each round.
+    assert counts["at"] <= counts["expanded"] + geometry._ROUNDS
+    assert counts["expanded"] < 20
+    assert 0 <= found.short_of_mode < 1e-4
 
 
 @pytest.mark.parametrize("seed", range(40))
