@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from bayesmig.inference.compiled import njit
-from bayesmig.inference.kernel import as_bits, exp_near_zero
+from bayesmig.inference.kernel import as_bits, exp_near_zero, log_series
 from bayesmig.inference.memory import FAR
 
 #: A product is put away as a logarithm before it is larger.
@@ -45,6 +45,25 @@ def _exponentiate(values, power):
         bits[k] = (bits[k] + 1023) << 52
     for k in range(values.shape[0]):
         values[k] *= power[k]
+
+
+@njit(**_EXACT)
+def _take_logarithms(values, power):
+    """Replace positive values by their logarithms, as the kernel does."""
+    bits = as_bits(power)
+    for k in range(values.shape[0]):
+        power[k] = values[k]
+    for k in range(values.shape[0]):
+        e = (bits[k] - 0x3FE6A09E667F3BCD) >> 52
+        bits[k] -= e << 52
+        # What is not finite becomes, and stays, no number.
+        values[k] = np.float64(e) + (values[k] - values[k])
+    for k in range(values.shape[0]):
+        n, f = values[k], power[k] - 1.0
+        s = f / (2.0 + f)
+        r, square = log_series(s * s), 0.5 * f * f
+        low, high = 1.90821492927058770002e-10, 6.93147180369123816490e-01
+        values[k] = s * (square + r) + n * low - square + f + n * high
 
 
 @njit(**_SUMS)
@@ -144,57 +163,48 @@ def _multiply_row(product, logs, value, odds, f, inverse):
 
 
 @njit(**_SHARED)
-def _multiply_constants(product, logs, odds, s, first, stop, chosen, f, inverse):
-    """Of rows whose multipliers are their group's: four points at a time, in registers."""
-    for k in range(0, product.shape[0], 4):
-        p0 = p1 = p2 = p3 = 1.0
-        for i in range(first, stop):
-            y = chosen[i]
-            v0 = v1 = v2 = v3 = odds[s, i, 0]
-            for j in range(1, odds.shape[2]):
-                ratio = odds[s, i, j]
-                v0 += ratio * f[j, k]
-                v1 += ratio * f[j, k + 1]
-                v2 += ratio * f[j, k + 2]
-                v3 += ratio * f[j, k + 3]
-            p0 *= v0 * inverse[y, k]
-            p1 *= v1 * inverse[y, k + 1]
-            p2 *= v2 * inverse[y, k + 2]
-            p3 *= v3 * inverse[y, k + 3]
-            if p0 + p1 + p2 + p3 > _LARGE:
-                logs[k] += np.log(p0)
-                logs[k + 1] += np.log(p1)
-                logs[k + 2] += np.log(p2)
-                logs[k + 3] += np.log(p3)
-                p0 = p1 = p2 = p3 = 1.0
-        product[k], product[k + 1], product[k + 2], product[k + 3] = p0, p1, p2, p3
+def _multiply_three(product, logs, odds, s, first, stop, chosen, f, inverse):
+    """The same of rows that choose among three, whose multipliers are their group's."""
+    for i in range(first, stop):
+        a, b, c = odds[s, i, 0], odds[s, i, 1], odds[s, i, 2]
+        one, two, of_chosen = f[1], f[2], inverse[chosen[i]]
+        total = 0.0
+        for k in range(product.shape[0]):
+            found = product[k] * ((a + b * one[k] + c * two[k]) * of_chosen[k])
+            product[k] = found
+            total += found
+        if total > _LARGE:
+            for k in range(product.shape[0]):
+                logs[k] += np.log(product[k])
+                product[k] = 1.0
 
 
 @njit(**_SHARED)
 def _multiply_rows(product, logs, odds, s, first, stop, chosen, terms, u, f, inverse, work):
     """Inverse probabilities of rows, multiplied: ``exp(logs) product`` at every point."""
     logs[:] = 0.0
-    if terms.shape[1] == 0:
-        _multiply_constants(product, logs, odds, s, first, stop, chosen, f, inverse)
-        return
     product[:] = 1.0
+    constant = terms.shape[1] == 0
+    if constant and odds.shape[2] == 3:
+        _multiply_three(product, logs, odds, s, first, stop, chosen, f, inverse)
+        return
     for i in range(first, stop):
         y = chosen[i]
-        _row_multipliers(f, inverse, u, terms[i], y, work[0])
+        if not constant:
+            _row_multipliers(f, inverse, u, terms[i], y, work[0])
         _multiply_row(product, logs, work[1], odds[s, i], f, inverse[y])
 
 
 @njit(**_SHARED)
 def _scratch(n_alt, width, points):
-    """``f``, its inverse, effects, products, their logs, and two more; points in fours."""
-    n = (points + 3) // 4 * 4
+    """``f``, its inverse, effects, products, their logs, and two more."""
     return (
-        np.ones((n_alt, n)),
-        np.ones((n_alt, n)),
-        np.zeros((width, n)),
-        np.empty(n),
-        np.empty(n),
-        np.empty((2, n)),
+        np.ones((n_alt, points)),
+        np.ones((n_alt, points)),
+        np.zeros((width, points)),
+        np.empty(points),
+        np.empty(points),
+        np.empty((2, points)),
     )
 
 
@@ -228,6 +238,29 @@ def _add_row(slope, bend, share, y, terms, i, constant):
             bend[a, b] -= ((share[j] if j == k else 0.0) - share[j] * share[k]) * x * w
 
 
+@njit(**_SHARED)
+def _add_three(slope, bend, odds, s, first, stop, chosen, f):
+    """Add the derivatives of rows that choose among three by the constants of their group."""
+    one_chose = two_chose = ones = twos = both = one_squared = two_squared = 0.0
+    for i in range(first, stop):
+        one, two = odds[s, i, 1] * f[1], odds[s, i, 2] * f[2]
+        whole = 1.0 / (odds[s, i, 0] + one + two)
+        one *= whole
+        two *= whole
+        one_chose += 1.0 if chosen[i] == 1 else 0.0
+        two_chose += 1.0 if chosen[i] == 2 else 0.0
+        ones += one
+        twos += two
+        both += one * two
+        one_squared += one * one
+        two_squared += two * two
+    slope[0] += one_chose - ones
+    slope[1] += two_chose - twos
+    bend[0, 0] += one_squared - ones
+    bend[1, 0] += both
+    bend[1, 1] += two_squared - twos
+
+
 @njit(**_SUMS)
 def group_derivatives(odds, chosen, terms, group_at, at, going, slope, bend):
     """Derivatives of the log-likelihoods of groups by their effects, in one pass.
@@ -253,7 +286,10 @@ def group_derivatives(odds, chosen, terms, group_at, at, going, slope, bend):
             slope[s, g], bend[s, g] = 0.0, 0.0
             for a in range(width if constant else 0):
                 f[a + 1] = np.exp(min(max(at[s, g, a], -FAR), FAR))
-            for i in range(first, stop):
+            three = constant and odds.shape[2] == 3
+            if three:
+                _add_three(slope[s, g], bend[s, g], odds, s, first, stop, chosen, f)
+            for i in range(stop if three else first, stop):
                 total = odds[s, i, 0]
                 for j in range(1, odds.shape[2]):
                     if not constant:
@@ -281,6 +317,33 @@ def _average_multipliers(average, f, inverse, weights):
                 average[y, j] += weights[k] * f[j, k] * inverse[y, k]
 
 
+@njit(**_SHARED)
+def _inverse_of_row(odds, s, i, chosen, average):
+    """The inverse probability of one row is linear in its odds: its weighted sum over points."""
+    found, y = 0.0, chosen[i]
+    for j in range(average.shape[0]):
+        found += odds[s, i, j] * average[y, j]
+    return found
+
+
+@njit(**_SHARED)
+def _log_weighted(product, logs, weights, log_weights, s, g):
+    """``log sum_k w_k exp(logs_k) product_k``; ``logs`` is lost."""
+    found, top = 0.0, -1e308
+    for k in range(weights.shape[0]):
+        found += weights[k] * product[k]
+        top = max(top, logs[k])
+    if top <= 0.0:
+        # Nothing was put away.
+        return np.log(found)
+    for k in range(weights.shape[0]):
+        logs[k] += np.log(product[k]) + log_weights[s, k, g]
+    top, found = np.max(logs), 0.0
+    for k in range(weights.shape[0]):
+        found += np.exp(logs[k] - top)
+    return top + np.log(found)
+
+
 @njit(**_SUMS)
 def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, log_weights, out):
     """``log sum_k w_k / p_c(u_k)`` of cells of rows, each in one of the groups.
@@ -288,7 +351,7 @@ def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, log_we
     Parameters
     ----------
     cell_at, groups
-        Where a cell's rows begin, and its group.
+        Where a cell's rows begin, and its group, ascending.
     log_weights
         ``log w_k``, which may lie beyond what numbers hold, ``(draw, point, group)``.
     out
@@ -299,37 +362,27 @@ def inverse_sums(odds, chosen, terms, cell_at, groups, centre, spread, z, log_we
     # Of coefficients of columns it is their sum that is kept within bounds.
     most = FAR if terms.shape[1] == 0 else np.inf
     constant, average = terms.shape[1] == 0, np.empty((n_alt, n_alt))
-    weights = np.empty(points)
+    weights, power = np.empty(points), np.empty(out.shape[1])
+    group_at = np.searchsorted(groups, np.arange(centre.shape[1] + 1))
+    of_rows = constant and cell_at.shape[0] == n
     for s in range(odds.shape[0]):
-        for c in range(cell_at.shape[0]):
-            g, first = groups[c], cell_at[c]
-            stop = cell_at[c + 1] if c + 1 < cell_at.shape[0] else n
-            if c == 0 or g != groups[c - 1]:
-                _group_effects(u, s, g, centre, spread, z, most)
-                for k in range(points):
-                    weights[k] = np.exp(log_weights[s, k, g])
-                if constant:
-                    _group_multipliers(f, inverse, u, work[0])
-                    _average_multipliers(average, f, inverse, weights)
-            found, top = 0.0, -1e308
-            if constant and stop - first == 1:
-                # The inverse probability of one row is linear in its odds.
-                for j in range(n_alt):
-                    found += odds[s, first, j] * average[chosen[first], j]
-                out[s, c] = np.log(found)
-                continue
-            _multiply_rows(product, logs, odds, s, first, stop, chosen, terms, u, f, inverse, work)
+        for g in range(centre.shape[1]):
+            _group_effects(u, s, g, centre, spread, z, most)
             for k in range(points):
-                found += weights[k] * product[k]
-                top = max(top, logs[k])
-            if top <= 0.0:
-                # Nothing was put away.
-                out[s, c] = np.log(found)
-                continue
-            found = 0.0
-            for k in range(points):
-                logs[k] += np.log(product[k]) + log_weights[s, k, g]
-            top = np.max(logs[:points])
-            for k in range(points):
-                found += np.exp(logs[k] - top)
-            out[s, c] = top + np.log(found)
+                weights[k] = np.exp(log_weights[s, k, g])
+            if constant:
+                _group_multipliers(f, inverse, u, work[0])
+                _average_multipliers(average, f, inverse, weights)
+            for c in range(group_at[g], group_at[g + 1]):
+                first, stop = cell_at[c], cell_at[c + 1] if c + 1 < cell_at.shape[0] else n
+                if of_rows:
+                    out[s, c] = _inverse_of_row(odds, s, first, chosen, average)
+                elif constant and stop - first == 1:
+                    out[s, c] = np.log(_inverse_of_row(odds, s, first, chosen, average))
+                else:
+                    _multiply_rows(
+                        product, logs, odds, s, first, stop, chosen, terms, u, f, inverse, work
+                    )
+                    out[s, c] = _log_weighted(product, logs, weights, log_weights, s, g)
+        if of_rows:
+            _take_logarithms(out[s], power)
