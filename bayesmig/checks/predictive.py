@@ -166,8 +166,9 @@ def _is_text_with_many_levels(values: pd.Series) -> bool:
 
 def _tells_choice(codes: NDArray[np.int64], choice: NDArray[np.int64]) -> bool:
     """Whether every cell holds one alternative only."""
-    pairs = np.unique(np.stack([codes, choice]), axis=1)
-    return bool(pairs.shape[1] == len(np.unique(codes)))
+    of_cell = np.empty(codes.max() + 1, dtype=choice.dtype)
+    of_cell[codes] = choice
+    return bool((of_cell[codes] == choice).all())
 
 
 def _breakdown(design: Design, frame: pd.DataFrame, name: str) -> Breakdown:

@@ -118,7 +118,7 @@ def _of_rows(
         log_weights, k = smoothed_units(-np.log(some[:, np.arange(len(own)), own]).T, tail)
     weights = np.exp(log_weights)
     weights /= weights.sum(axis=1, keepdims=True)
-    return np.einsum("rs,srj->rj", weights, some), k
+    return (weights[:, None] @ some.swapaxes(0, 1))[:, 0], k
 
 
 @dataclass(frozen=True, eq=False)

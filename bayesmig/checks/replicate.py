@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from bayesmig.choice.drawn import Choices, draw_choices
 from bayesmig.choice.utility import Coefficients, Columns, take_draws
+from bayesmig.inference.machine_code import Library
 from bayesmig.inference.stream import ahead, probability_blocks
 
+compiled = Library("bayesmig.inference.cells")
 Array = NDArray[np.float64]
 #: Choices, ``(obs, draw)`` -> values, ``(draw, ...)``.
 Statistic = Callable[[Choices], Array]
@@ -111,11 +113,17 @@ class Cells:
 
         NaN where the weights of a cell sum to zero.
         """
-        return self.averages((choices == alternative).astype(float)).T
+        return self._shares(choices, alternative, 1)[:, 0].T
 
     def shares(self, choices: Choices, n_alternatives: int) -> Array:
         """Shares of all alternatives, ``(draw, cell, alternative)``."""
-        return np.stack([self.share(choices, j) for j in range(n_alternatives)], axis=-1)
+        return self._shares(choices, 0, n_alternatives).transpose(2, 0, 1)
+
+    def _shares(self, choices: Choices, first: int, count: int) -> Array:
+        """Those of some alternatives, ``(cell, alternative, draw)``."""
+        of, out = self._averages, np.empty((len(self.rows), count, choices.shape[1]))
+        compiled.shares(of.indptr, of.indices, of.data, np.ascontiguousarray(choices), first, out)
+        return out
 
 
 def stacked(parts: Sequence[Cells]) -> Cells:

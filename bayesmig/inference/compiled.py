@@ -29,6 +29,7 @@ _SOURCES = (
     "target.py",
     "integrated.py",
     "points.py",
+    "cells.py",
     "callback.py",
 )
 

@@ -338,7 +338,11 @@ def mean_probabilities(columns: Columns, coefficients: Coefficients) -> Array:
     total = np.zeros((len(columns.persons), columns.n_alternatives))
     n_draws = _n_draws(coefficients)
     for rows, block in probability_blocks(columns, coefficients):
-        total[rows] = block.sum(axis=0) / n_draws
+
+        def add(some: slice, of: Array = block, to: Array = total[rows]) -> None:
+            to[some] = of[:, some].sum(axis=0) / n_draws
+
+        shared(add, block.shape[1])
     return total
 
 
@@ -531,10 +535,10 @@ def ahead[Part, Found](work: Callable[[Part], Found], parts: Iterable[Part]) -> 
         pool.shutdown(cancel_futures=True)
 
 
-def shared(work: Callable[[slice], None], n_draws: int) -> None:
-    """Do the draws in equal parts, one thread each; at once where threads are at work already."""
+def shared(work: Callable[[slice], None], n: int) -> None:
+    """Do so many in equal parts, one thread each; at once where threads are at work already."""
     threads = 1 if getattr(_BESIDE, "others", False) else os.cpu_count() or 1
-    parts = pieces(n_draws, threads)
+    parts = pieces(n, threads)
     if len(parts) == 1:
         work(parts[0])
         return
