@@ -25,6 +25,7 @@ from bayesmig.inference.layout import parameter_coords
 from bayesmig.inference.routes import fit
 from bayesmig.posterior import Posterior
 from bayesmig.spec.model import ModelSpec
+from bayesmig.study import read_study
 from bayesmig.survey.survey import Survey, read_survey
 
 pytestmark = pytest.mark.real
@@ -336,6 +337,15 @@ def ifls(repository: Path) -> tuple[ModelSpec, Survey]:
     }
     survey = read_survey(repository / "surveys" / "ifls.toml")
     return ModelSpec.model_validate(theory), survey
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("real_data")
+def test_studies_of_indonesia_fit_the_survey(repository: Path) -> None:
+    """All that they ask, and nothing is sampled."""
+    for path in sorted((repository / "studies").glob("*.toml")):
+        plan = read_study(path)
+        assert plan.designs and plan.survey.n_obs > 10_000, path.name
 
 
 @pytest.mark.slow

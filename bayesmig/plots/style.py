@@ -73,14 +73,15 @@ class Look:
 
 
 #: Okabe and Ito (2008), https://jfly.uni-koeln.de/color/; yellow is left out (on white
-#: paper it cannot be read), and staying, the usual base, is grey.
+#: paper it cannot be read), and staying, the usual base, is grey. In such an order that readers
+#: without one kind of cone tell the first ones apart.
 _FIXED = {
     "stay": Look("#595959", "o"),
     "internal": Look("#0072B2", "s"),
     "international": Look("#D55E00", "^"),
-    "both": Look("#009E73", "D"),
+    "both": Look("#CC79A7", "D"),
 }
-_COLORS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000", "#009E73", "#0072B2", "#D55E00")
+_COLORS = ("#56B4E9", "#000000", "#E69F00", "#CC79A7", "#009E73", "#0072B2", "#D55E00")
 _MARKERS = ("v", "P", "X", "<", ">", "h", "p", "d", "*")
 
 

@@ -172,6 +172,13 @@ def test_packaged_theories_extend_what_extends_nothing() -> None:
         assert parent is None or parents[parent] is None, name
 
 
+def test_packaged_theories_say_what_becomes_of_weights() -> None:
+    """In their own file, or in that of their parent."""
+    files = {n: read_toml(models_folder() / f"{n}.toml", "m") for n in model_names()}
+    for name, of in files.items():
+        assert "weights" in of or "weights" in files[of["extends"]], name
+
+
 @pytest.mark.parametrize(
     ("small", "large"), [("baseline", "selectivity"), ("selectivity", "networks")]
 )
