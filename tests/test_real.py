@@ -343,9 +343,9 @@ def ifls(repository: Path) -> tuple[ModelSpec, Survey]:
 @pytest.mark.usefixtures("real_data")
 def test_studies_of_indonesia_fit_the_survey(repository: Path) -> None:
     """All that they ask, and nothing is sampled."""
-    for path in sorted((repository / "studies").glob("*.toml")):
-        plan = read_study(path)
-        assert plan.designs and plan.survey.n_obs > 10_000, path.name
+    for name in ("ifls.toml", "ifls_all.toml"):
+        plan = read_study(repository / "studies" / name)
+        assert plan.designs and plan.survey.n_obs > 10_000, name
 
 
 @pytest.mark.slow
