@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.choice.utility import Coefficients, Columns, take_draws, take_rows, utilities
 from bayesmig.design.design import Design
 from bayesmig.errors import QuestionError
@@ -406,8 +405,12 @@ class _Piece:
 
 
 def _by_differences(factors: Sequence[Factor], columns: Columns) -> bool:
-    """Whether slopes of likelihoods by effects are differences."""
-    return any(f.of_tastes for f in factors) or bool(beyond_logit(columns))
+    """Whether slopes of likelihoods by effects are differences.
+
+    Response curves, and tastes that stay, move utilities as coefficients do.
+    """
+    beyond = columns.nests is not None or bool(columns.feasible)
+    return beyond or any(f.of_tastes for f in factors)
 
 
 class _Any:
@@ -459,7 +462,7 @@ class _Any:
 
 
 class _Logit:
-    """As `_Any`, of a logit with effects alone, compiled."""
+    """As `_Any`, of a logit in which the factors have effects, compiled."""
 
     def __init__(
         self,

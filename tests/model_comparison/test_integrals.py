@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bayesmig.choice.utility import take_draws, take_rows
+from bayesmig.design.design import build_design
 from bayesmig.errors import QuestionError
 from bayesmig.inference import points
 from bayesmig.inference.memory import FAR
@@ -21,7 +22,9 @@ from bayesmig.model_comparison.integrals import (
 )
 from bayesmig.model_comparison.quadrature import differences, rules
 from bayesmig.posterior import Posterior
-from tests.fabricate import fabricated, small_design, small_frame, survey_of
+from tests.fabricate import fabricated, small_design, small_frame, survey_of, theory
+from tests.inference.test_beyond_logit import BEYOND
+from tests.inference.theories import wide_survey
 
 DRAWS = np.array([0, 17, 500])
 #: Compiled functions have no signature that a type checker could read.
@@ -193,8 +196,26 @@ def test_compiled_and_general_likelihoods_agree(
     # Points are placed alike, by differences.
     monkeypatch.setattr(integrals._Logit, "derivatives", integrals._Any.derivatives)
     compiled = densities(posterior, np.arange(90))
-    monkeypatch.setattr(integrals, "beyond_logit", lambda columns: ("made up",))
+    monkeypatch.setattr(integrals, "_by_differences", lambda *_: True)
     np.testing.assert_allclose(densities(posterior, np.arange(90)), compiled, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["curves", "tastes"])
+def test_curves_and_tastes_that_stay_move_utilities(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = BEYOND["curves"]
+    if name == "tastes":
+        keys = BEYOND["tastes"] | {"tastes": BEYOND["tastes"]["tastes"][:1]}
+    design = build_design(theory(**keys, groups=[{"by": "origin"}]), wide_survey(150))
+    posterior = fabricated(design, spread=0.2)
+    units = design.columns.groups["origin"][0]
+    monkeypatch.setattr(integrals._Logit, "derivatives", integrals._Any.derivatives)
+    compiled = densities(posterior, units, ("origin",))
+    monkeypatch.setattr(integrals, "_by_differences", lambda *_: True)
+    general = densities(posterior, units, ("origin",))
+    np.testing.assert_allclose(general, compiled, atol=1e-8)
+    assert np.ptp(compiled) > 1
 
 
 def test_a_long_unit_that_a_far_point_all_but_excludes_has_a_density() -> None:
