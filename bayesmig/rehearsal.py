@@ -353,9 +353,24 @@ def _result(
         },
         {"hypothesis": list(names)},
     )
-    return Rehearsal(
-        summary, verdicts, draws, _text(verdicts, design) + _independent(design), header
+    said = (_text(verdicts, design), _how_far(worlds, effects, method), _independent(design))
+    return Rehearsal(summary, verdicts, draws, "".join(said), header)
+
+
+def _how_far(worlds: int, effects: Mapping[str, float], method: str) -> str:
+    """What verdicts of so few surveys rest on."""
+    low, high = share_interval(DECIDES, worlds)
+    text = (
+        f" (To tell: rightly in {100 * DECIDES:.0f} % or more of simulated surveys, wrongly in "
+        f"{100 * WRONGLY:.0f} % or fewer. Of {worlds:,} surveys of each kind, which is what was "
+        f"simulated, {100 * DECIDES:.0f} % may be {100 * low:.0f} to {100 * high:.0f} %"
     )
+    if not effects:
+        text += (
+            "; their truths were drawn from the prior, in which effects may be larger than any "
+            "that were published"
+        )
+    return f"{text}{'; fits are previews' if method == 'preview' else ''}.)"
 
 
 def _independent(design: Design) -> str:
@@ -480,8 +495,4 @@ def _text(verdicts: pd.DataFrame, design: Design) -> str:
         for can, text in says.items()
         if len(names := verdicts.loc[verdicts["can"] == can, "hypothesis"])
     ]
-    return (
-        f"What this survey could decide, by rehearsal: {'; '.join(parts)}. (To tell: "
-        f"rightly in {100 * DECIDES:.0f} % or more of simulated surveys, wrongly in "
-        f"{100 * WRONGLY:.0f} % or fewer.)"
-    )
+    return f"What this survey could decide, by rehearsal: {'; '.join(parts)}."

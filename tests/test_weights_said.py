@@ -13,7 +13,10 @@ from bayesmig.posterior import Posterior
 from bayesmig.survey.survey import Survey, read_survey
 from tests.fabricate import ALTERNATIVES, fabricated, small_frame, theory
 
-SAID = "averages are weighted by weight, the likelihood is not; only comparisons of theories use "
+SAID = (
+    "averages are weighted by weight, the likelihood is not (estimand); only comparisons of "
+    "theories use "
+)
 CLAIM = {"claim": "It does.", "statement": "comparison(wealth, international) > 0"}
 SPEC = theory("female + wealth", groups=[], hypotheses={"more": CLAIM})
 

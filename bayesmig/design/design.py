@@ -1238,7 +1238,7 @@ def _weights(
     if spec.weights == "pseudo":
         return _weights_of_likelihood(spec, weights, choice, roles["weight"])
     return normalised(weights), (
-        f"averages are weighted by {roles['weight']}, the likelihood is not"
+        f"averages are weighted by {roles['weight']}, the likelihood is not (estimand)"
     )
 
 

@@ -416,7 +416,7 @@ def _of_period(posterior: Posterior, estimate: Estimate, some: Codes) -> Estimat
     if not any(label.startswith("period[") for label in posterior.design.persons):
         return found
     said = (
-        f"Coefficients of the last period in {posterior.spec.name!r} have their prior alone: no "
+        "Coefficients of the last period, in theories that have such, have their prior alone: no "
         "earlier period tells them."
     )
     return replace(found, cautions=(*found.cautions, said))

@@ -113,7 +113,7 @@ def _claims(
         yield f"The data cannot separate {best!r} from {_against(close, 'or')}."
         size = len(found[best].elpd), "like these"
         if sums.by:
-            size = sums.n_clusters, f"of {sums.by} like these"
+            size = sums.n_clusters, f"clusters ({sums.by}) like these"
         yield from _what_would(close, size, needed)
     if behind:
         yield f"{best!r} predicts better than {_against(behind, 'and')}."
@@ -279,9 +279,9 @@ def _gap(row: Any) -> str:
 
 def _unreliable(row: Any, good_k: float, n_units: int, asked: Asked) -> str:
     mend = (
-        f"fit again without them, compare(question={asked.question!r}, folds=10)"
+        f"fit again without them (question = {asked.question!r}, folds = 10)"
         if asked.unit != "obs"
-        else "fit again without these rows and predict them (folds=10), or sample more draws"
+        else "fit again without these rows and predict them (folds = 10), or sample more draws"
     )
     return (
         f"Leave-one-out is unreliable for {row.theory!r} at {row.pareto_k_high:,} of {n_units:,} "

@@ -524,7 +524,7 @@ def test_weights_are_scaled_to_mean_one_or_left_out_and_a_note_says_which() -> N
 
 def test_a_note_says_what_of_the_sampling_design_is_used_and_by_what() -> None:
     frame = people().assign(strata="s", psu=np.arange(300) // 5, fpc=0.1)
-    weighted = "averages are weighted by weight, the likelihood is not"
+    weighted = "averages are weighted by weight, the likelihood is not (estimand)"
     for roles, replicates, said in (
         ((), False, ""),
         (("strata", "psu"), False, "; only comparisons of theories use strata, psu"),

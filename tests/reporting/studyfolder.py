@@ -590,7 +590,7 @@ def _diversion(names: tuple[str, ...]) -> pd.DataFrame:
 def _results(
     title: str, theories: tuple[str, ...], scenarios: tuple[str, ...], converged: bool
 ) -> dict[str, Any]:
-    weights = "averages are weighted by weight, the likelihood is not"
+    weights = "averages are weighted by weight, the likelihood is not (estimand)"
     header = {
         "unit": "probability",
         "theory": theories[-1],

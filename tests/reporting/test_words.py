@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bayesmig.checks.all_checks import REPLICATING
 from bayesmig.explanation.claims import spelled_out
 from bayesmig.reporting.blocks import HtmlTable, Layout, Prose, html_table
 from bayesmig.reporting.cautions import cautions
@@ -487,7 +488,7 @@ def test_ratios_without_a_mean_are_noted_not_told(study: StudyFolder) -> None:
 # ----------------------------------------------------------------------------- evidence
 
 ASKED = (
-    *("Weights?", "Clustering?", "Did the computation converge?"),
+    *("Weights?", "Clustering?", "Do single places decide it?", "Did the computation converge?"),
     *("Does the theory reproduce the survey?", "Calibrated?"),
     *("Which leave-one-out, and is it reliable?", "Sensitive to priors?"),
     "Could this survey even tell?",
@@ -545,9 +546,9 @@ def test_every_question_has_its_own_pareto_k(study: StudyFolder) -> None:
     answer = left_out(study, both, person="Of persons.", origin="Of places.", period="Of time.")
     assert answer == (
         "<code>person</code>: Of persons. Pareto k of the importance weights is low enough for "
-        "every unit. <code>origin</code>: Of places. Pareto k is too high for 9 units of a theory "
-        "at most. <code>period</code>: Of time. Units were left out by refits: there are no "
-        "importance weights and no Pareto k."
+        "every unit.<br><code>origin</code>: Of places. Pareto k is too high for 9 units of a "
+        "theory at most.<br><code>period</code>: Of time. Units were left out by refits: there "
+        "are no importance weights and no Pareto k."
     )
 
 
@@ -577,6 +578,35 @@ def test_answers_are_those_of_the_tables(study: StudyFolder) -> None:
     assert "Flat priors." in found["Sensitive to priors?"]
     assert found["Could this survey even tell?"] == "It could decide 2 of 3."
     assert "This check was not made" in found["Does the theory reproduce the survey?"]
+
+
+def test_every_check_that_fails_is_told_to_a_referee(study: StudyFolder) -> None:
+    """A check of any kind, of the main theory, whatever the section lists."""
+    prior = ("prior predictive shares", "prior predictive shares by group", "prior sensitivity")
+    for kind in ("convergence", *prior, *(name for name, *_ in REPLICATING)):
+        told = {"theory": "networks", "check": [kind], "passed": ["failed"], "text": ["Off here."]}
+        found = answers_of(with_table(study, checks=pd.DataFrame(told)))
+        assert sum(">failed</span> Off here." in answer for answer in found.values()) == 1, kind
+
+
+def test_a_pseudo_posterior_answers_what_it_can(study: StudyFolder) -> None:
+    none = study.tables["comparison"].iloc[:0]
+    headers = study.results["headers"]
+    said = {"shares": headers["shares"] | {"sampling design": "16 PSUs in 5 strata"}}
+    changed = with_results(with_table(study, comparison=none), headers=headers | said)
+    found = answers_of(changed)
+    assert "corrected for 16 PSUs in 5 strata" in found["Clustering?"]
+    assert "of which no row is left out" in found["Which leave-one-out, and is it reliable?"]
+    told = with_results(changed, texts=study.results["texts"] | {"rehearsal": ""})
+    assert "[rehearsal]" not in answers_of(told)["Could this survey even tell?"]
+
+
+def test_what_is_not_known_of_a_claim_is_not_blamed_on_the_prior(study: StudyFolder) -> None:
+    claims = study.tables["hypotheses"]
+    for word, said in (("not known", "; of 1 this is not known."), ("", "by the data.")):
+        one = claims[claims["theory"] == study.main].head(1).assign(joint_identification=word)
+        answer = answers_of(with_table(study, hypotheses=one))["Sensitive to priors?"]
+        assert answer.endswith(said) and "Of 1 claim, 0 rest" in answer
 
 
 def test_what_is_decided_though_it_could_hardly_be_told_is_explained(study: StudyFolder) -> None:

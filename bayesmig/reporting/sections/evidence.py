@@ -22,6 +22,7 @@ from bayesmig.reporting.words import (
     verdict,
     without_weights,
 )
+from bayesmig.sensitivity import UNKNOWN
 
 #: Checks of the main theory that ask whether its surveys look like this one.
 _REPRODUCED = (
@@ -30,6 +31,11 @@ _REPRODUCED = (
     *("streams of households", "transitions"),
 )
 _CALIBRATED = ("calibration", "reliability, each row left out")
+_BEFORE = ("prior predictive shares", "prior predictive shares by group")
+_OF_POPULATION = (
+    "draws that are corrected for how people were drawn describe the population, of which no row "
+    "is left out"
+)
 
 
 def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
@@ -41,6 +47,7 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
     answers = (
         ("Weights?", _weights(study), "survey"),
         ("Clustering?", _clustering(study), "checks"),
+        ("Do single places decide it?", _one(study, "influential origins"), "checks"),
         ("Did the computation converge?", _one(study, "convergence"), "convergence"),
         ("Does the theory reproduce the survey?", _several(study, _REPRODUCED), "checks"),
         ("Calibrated?", _several(study, _CALIBRATED), "checks"),
@@ -58,16 +65,25 @@ def blocks(study: StudyFolder, figures: Numbered) -> Iterator[Block]:
 
 def _weights(study: StudyFolder) -> Markup:
     notes = {str(t.get("name")): str(t.get("weights_note", "")) for t in study.theories}
-    design = str(study.header("shares").get("sampling design", ""))
-    said = [notes.get(study.main, ""), design and f"corrected for {design}"]
-    return Markup("{}.").format("; ".join(filter(None, said)) or "The study does not say")
+    return Markup("{}.").format(notes.get(study.main) or "The study does not say")
+
+
+def _sampled(study: StudyFolder) -> str:
+    """The sampling design that draws were corrected for; empty where they were not."""
+    return str(study.header("shares").get("sampling design", ""))
 
 
 def _clustering(study: StudyFolder) -> Markup:
+    if design := _sampled(study):
+        return Markup(
+            "Coefficients, shares and effects are corrected for {}. Whether choices are more alike "
+            "within groups than the theory says is not asked of such draws."
+        ).format(design)
     table = study.table("comparison")
     of = "" if "clusters" not in table or table.empty else str(table["clusters"].iloc[0])
-    errors = Markup(" Standard errors of comparisons take units of one {} together.").format(of)
-    return _one(study, "clustering") + (errors if of else Markup())
+    said = " Shares and effects know of no clustering but that of the theory's groups"
+    errors = f"; standard errors of comparisons take units of one {of} together." if of else "."
+    return _one(study, "clustering") + said + errors
 
 
 def _checks(study: StudyFolder) -> pd.DataFrame:
@@ -102,11 +118,11 @@ def _several(study: StudyFolder, names: tuple[str, ...]) -> Markup:
 
 def _left_out(study: StudyFolder) -> Markup:
     if study.table("comparison").empty:
-        return Markup("Theories were not compared.")
+        return Markup("None: {}.").format(_OF_POPULATION if _sampled(study) else "of one theory")
     answers = [(q, Markup("{} {}").format(said, _reliable(t))) for q, t, said in compared(study)]
     if len(answers) == 1:
         return answers[0][1]
-    return Markup(" ").join(Markup("{}: {}").format(code(q), text) for q, text in answers)
+    return Markup("<br>").join(Markup("{}: {}").format(code(q), text) for q, text in answers)
 
 
 def _reliable(table: pd.DataFrame) -> str:
@@ -122,18 +138,26 @@ def _reliable(table: pd.DataFrame) -> str:
 def _priors(study: StudyFolder) -> Markup:
     table = study.table("hypotheses", theory=theory_of_hypotheses(study))
     claims = table.drop_duplicates("hypothesis") if len(table) else table
-    said = claims["joint_identification"].astype(str) if len(claims) else pd.Series(dtype=str)
-    leaning = int((~said.isin(("", "nan", "None"))).sum())
-    text = Markup(" Of {}, {} rest on the prior in part, or are hardly told by the data.").format(
-        counted(len(claims), "claim"), leaning
+    said = claims["joint_identification"].fillna("").astype(str) if len(claims) else []
+    unknown = sum(word == UNKNOWN for word in said)
+    leaning = sum(word not in ("", UNKNOWN) for word in said)
+    text = (
+        f" Of {counted(len(claims), 'claim')}, {leaning:,} rest on the prior in part, or are "
+        "hardly told by the data"
     )
-    return _one(study, "prior sensitivity") + (text if len(claims) else Markup())
+    text += f"; of {unknown:,} this is not known." if unknown else "."
+    before = Markup(" ").join([_several(study, _BEFORE), _one(study, "prior sensitivity")])
+    return before + (text if len(claims) else "")
 
 
 def _rehearsed(study: StudyFolder) -> Markup:
     said = str(study.results.get("texts", {}).get("rehearsal", ""))
     if said:
         return Markup("{}{}").format(said, _decided_all_the_same(study))
+    if _sampled(study):
+        return Markup("Not known: surveys are rehearsed under {}.").format(
+            code('weights = "estimand"')
+        )
     return Markup(
         "Not known: the survey was not rehearsed. A table {} in the study file asks for it."
     ).format(code("[rehearsal]"))
