@@ -175,12 +175,12 @@ def in_regions(population: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("by", "within"), [("psu", 0.03), ("region", 0.05)])
-def test_shares_of_theories_with_groups_cover_the_population(by: str, within: float) -> None:
+@pytest.mark.parametrize("by", ["psu", "region"])
+def test_shares_of_theories_with_groups_cover_the_population(by: str) -> None:
     """Groups that are the PSUs, and groups that hold several PSUs, whose people are alike.
 
     In the second, PSUs are drawn by what their people chose, so that what a PSU adds to its
-    group's effect and what it adds to the composition go together, which is not covered.
+    group's effect and what it adds to the composition go together, which costs coverage.
     """
     population = people() if by == "psu" else in_regions(people())
     shares = population["choice"].value_counts(normalize=True)[list(ALTERNATIVES)].to_numpy()
@@ -195,7 +195,7 @@ def test_shares_of_theories_with_groups_cover_the_population(by: str, within: fl
         of_population.append(shares_hold(fit, shares))
         # The negative control: the people asked are taken for all.
         of_sample.append(shares_hold(fit, shares, newdata=fit.frame))
-    assert np.mean(of_population) == pytest.approx(MASS, abs=within), np.mean(of_sample)
+    assert np.mean(of_population) == pytest.approx(MASS, abs=ALLOWED), np.mean(of_sample)
     assert np.mean(of_sample) < np.mean(of_population) - 0.04, np.mean(of_population)
 
 
