@@ -51,7 +51,9 @@ What the data cannot say: those who were abroad when the survey came are missing
 returned, so that moves abroad are rare (0.6 %) and of those who came back; nothing varies over
 alternatives, so that nests and consideration are not identified here; networks are counted from
 earlier moves of others in the kecamatan, whose common causes group effects take up only as far as
-they do not change; and kecamatan with few interviews say little about themselves.
+they do not change; and kecamatan with few interviews say little about themselves. The survey's
+weight is missing in 20 % of the rows, and not at random (in 28 % of those of 2007, in 32 % of those
+who moved before): it plays no role, and shares are of the sample.
 
 """
 
@@ -132,8 +134,8 @@ def add(survey: bm.Survey, keep: Path | None, names: list[str], beside: str) -> 
         write(page)
     fits[beside] = fitted(bm.load_model(beside), survey, keep)
     before, rest = PAGE.read_text(encoding="utf-8").split("## How they were fitted")
-    before = before.split(APART)[0]
-    write(f"{before}{APART}\n\n{compared(fits)}\n## How they were fitted{rest}")
+    before, _, known = before.partition(f"{APART}\n\n")
+    write(f"{before}{APART}\n\n{compared(fits)}\n{known}## How they were fitted{rest}")
 
 
 def answered(folder: Path) -> None:

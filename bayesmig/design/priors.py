@@ -65,6 +65,27 @@ class PriorArray:
         return float(self.log_densities(value).sum()), slope
 
     @property
+    def has_kinks(self) -> bool:
+        """Whether a log density has no slope at its tip."""
+        return bool((self.dist == _CODES["laplace"]).any())
+
+    def holds(self, value: np.ndarray, step: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """Which coefficients a Laplace prior holds at its tip, which a step would cross.
+
+        Parameters
+        ----------
+        value, step
+            Of the coefficients.
+        slope
+            Of the whole log density, this prior's included, at the value.
+        """
+        if not self.has_kinks:
+            return np.zeros(value.shape, dtype=bool)
+        crossed = (value - self.loc) * (value + step - self.loc) <= 0
+        other = np.abs(slope - self.log_density(value)[1]) <= 1 / self.scale
+        return np.asarray((self.dist == _CODES["laplace"]) & crossed & other)
+
+    @property
     def _kinds(self) -> tuple[np.ndarray, ...]:
         """Which coefficients have a normal, a Student t, a Laplace prior."""
         return tuple(self.dist == _CODES[k] for k in ("normal", "student_t", "laplace"))

@@ -487,7 +487,8 @@ def _newton(
             if promised > last / 2:
                 return quadratic, at.theta, at.effects, promised
             if promised < max(_GAIN, noise * _OF_NOISE):
-                return quadratic, at.theta + step, at.effects + move, promised
+                whole = 0.0 if problem.prior.has_kinks else 1.0
+                return quadratic, at.theta + whole * step, at.effects + whole * move, promised
             at, last = problem.at(at.theta + step, at.effects + move), promised
             continue
         size, gain = 1.0, -1.0
@@ -495,15 +496,22 @@ def _newton(
             there = problem.at(at.theta + size * step, at.effects + size * move)
             gain = there.value - at.value
             size /= 2
-        if not gain > 0:
+        if gain > 0:
+            at = there
+        if not gain > _GAIN:
             break
-        at = there
-    return quadratic, at.theta, at.effects, promised
+    # Less than nothing is what a prior with a tip promises around it.
+    return quadratic, at.theta, at.effects, max(promised, 0.0)
 
 
 def _promised(problem: Problem, at: Point, step: Array, move: Array) -> float:
-    """Nats that a Newton step gains where the density is quadratic."""
-    gain = at.slope @ step[: len(at.slope)] + at.pull @ move
+    """Nats that a Newton step gains where the density is quadratic.
+
+    A coefficient at the tip of its prior stays there, whatever the slope on one side promises.
+    """
+    c = len(at.slope)
+    moved = step[:c] * ~problem.prior.holds(at.theta[:c], step[:c], at.slope)
+    gain = at.slope @ moved + at.pull @ move
     for factor in problem.layout.factors:
         u, du = factor.effects.of(at.effects), factor.effects.of(move)
         gain -= np.einsum("gi,ij,gj->", du, problem.precision(factor, at.theta), u)

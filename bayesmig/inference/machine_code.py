@@ -122,7 +122,7 @@ class _Function:
         code = _read(path)
         if code is None:
             # What numba compiles is right where its inner parts have other names some day.
-            with suppress(AttributeError, LookupError):
+            with suppress(AttributeError, LookupError, RuntimeError):
                 code = _compiled(self._by_numba, args, _letters(words))
             if code is None:
                 return None

@@ -49,7 +49,7 @@ def _exponentiate(values, power):
 
 @njit(**_EXACT)
 def _take_logarithms(values, power):
-    """Replace positive values by their logarithms, as the kernel does."""
+    """Replace positive, normal values by their logarithms, as the kernel does."""
     bits = as_bits(power)
     for k in range(values.shape[0]):
         power[k] = values[k]

@@ -69,7 +69,7 @@ class Factor:
     Attributes
     ----------
     by
-        Its name.
+        The column of its groups.
     of_tastes
         Whether they are tastes.
     codes
@@ -85,6 +85,11 @@ class Factor:
     codes: Codes
     shape: tuple[int, ...]
     steps: Array
+
+    @property
+    def name(self) -> str:
+        """Groups of one column may have effects, and tastes beside them."""
+        return f"{self.by} (tastes)" if self.of_tastes else self.by
 
     @property
     def width(self) -> int:
@@ -109,18 +114,18 @@ def lies_in(inner: Codes, outer: Codes) -> bool:
 
 
 def factors_of(design: Design) -> dict[str, Factor]:
-    """The factors of a design whose groups the survey has labels of."""
-    columns, found = design.columns, {}
+    """The factors of a design whose groups the survey has labels of, by name."""
+    columns, found = design.columns, []
     for by in design.grouped:
         codes, terms = columns.groups[by]
         of_terms = STEP / np.sqrt(np.square(terms).mean(axis=0)).clip(1e-12)
         shape = (len(design.nonbase), terms.shape[1])
-        found[by] = Factor(by, False, codes, shape, np.tile(of_terms, shape[0]))
+        found.append(Factor(by, False, codes, shape, np.tile(of_terms, shape[0])))
     for by, (codes, positions) in columns.tastes.items():
         varying = columns.attributes[:, :, positions]
         spread = np.sqrt(np.square(varying).mean(axis=(0, 1))).clip(1e-12)
-        found[by] = Factor(by, True, codes, (len(positions),), STEP / spread)
-    return found
+        found.append(Factor(by, True, codes, (len(positions),), STEP / spread))
+    return {factor.name: factor for factor in found}
 
 
 def to_integrate(factors: Mapping[str, Factor], units: Codes, what: str) -> tuple[Factor, ...]:
@@ -141,7 +146,7 @@ def to_integrate(factors: Mapping[str, Factor], units: Codes, what: str) -> tupl
         return (max(factors.values(), key=lambda f: f.present),) if factors else ()
     inside.sort(key=lambda f: f.present)
     if len(inside) > 2 or (len(inside) == 2 and not lies_in(inside[1].codes, inside[0].codes)):
-        names = ", ".join(f.by for f in inside)
+        names = ", ".join(f.name for f in inside)
         raise QuestionError(
             f"effects of {names} would have to be integrated out together, which do not lie in "
             "each other or are more than two",
@@ -207,7 +212,7 @@ class Densities:
         shares: Array | None = None,
     ) -> None:
         self._columns, self._choice, self._units = columns, choice, units
-        self._factors, self._roots = tuple(factors), [roots[f.by] for f in factors]
+        self._factors, self._roots = tuple(factors), [roots[f.name] for f in factors]
         self._others = _without(coefficients, factors)
         n = len(self._others.persons)
         self._shares = np.full(n, 1 / n) if shares is None else shares

@@ -129,7 +129,7 @@ def leave_out(
         numbers[:, which] = smoothed_in_threads(block, tail)
         done += block.shape[1]
         progress(f"leave-one-out, {name}", done, n_units)
-    effects = effects_text(tuple(factors), tuple(f.by for f in chosen))
+    effects = effects_text(tuple(factors), tuple(f.name for f in chosen))
     elpd, p_loo, pareto_k = numbers
     worth = n_draws * efficiency
     return Estimate(elpd, p_loo, pareto_k, n_draws, worth, effects, cautions, inexact)
@@ -147,7 +147,7 @@ def _integrated(posterior: Posterior, factors: tuple[Factor, ...], units: Codes)
         design.choice,
         posterior.coefficients(),
         factors,
-        {f.by: covariance_roots(named, f) for f in factors},
+        {f.name: covariance_roots(named, f) for f in factors},
         units,
     )
 

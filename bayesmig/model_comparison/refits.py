@@ -166,7 +166,7 @@ class _Held:
     @property
     def text(self) -> str:
         """What was done with effects of groups."""
-        chosen = [f.by for f in self._integrated()]
+        chosen = [f.name for f in self._integrated()]
         drawn = [by for by in self.factors if by not in chosen and self.new[by].any()]
         known = [by for by in self.factors if by not in chosen and not self.new[by].any()]
         parts = []
@@ -193,8 +193,8 @@ class _Held:
         if not factors:
             self._add_known(total, np.arange(len(self.units)))
             return total
-        inner = self.new[factors[-1].by]
-        outer = inner & self.new[factors[0].by]
+        inner = self.new[factors[-1].name]
+        outer = inner & self.new[factors[0].name]
         for rows, of in ((outer, factors), (inner & ~outer, factors[-1:])):
             if rows.any():
                 self._add_integrals(total, np.flatnonzero(rows), of)
@@ -209,7 +209,7 @@ class _Held:
             self.choice[rows],
             self.again.coefficients,
             [_rows_of(f, rows) for f in factors],
-            {f.by: covariance_roots(self.again.named, f) for f in factors},
+            {f.name: covariance_roots(self.again.named, f) for f in factors},
             units.astype(np.int64),
             alone=True,
             shares=np.exp(self.again.log_weights),

@@ -74,7 +74,7 @@ class Look:
 
 #: Okabe and Ito (2008), https://jfly.uni-koeln.de/color/; yellow is left out (on white
 #: paper it cannot be read), and staying, the usual base, is grey. In such an order that readers
-#: without one kind of cone tell the first ones apart.
+#: without one kind of cone tell the four fixed ones and one beside them apart; markers tell all.
 _FIXED = {
     "stay": Look("#595959", "o"),
     "internal": Look("#0072B2", "s"),
@@ -96,8 +96,10 @@ def looks(alternatives: Iterable[object]) -> dict[str, Look]:
     """
     names = list(dict.fromkeys(map(str, alternatives)))
     others = [name for name in names if name not in _FIXED]
+    taken = {_FIXED[name].color for name in names if name in _FIXED}
+    colors = [color for color in _COLORS if color not in taken]
     free = {
-        name: Look(_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)])
+        name: Look(colors[i % len(colors)], _MARKERS[i % len(_MARKERS)])
         for i, name in enumerate(others)
     }
     return {name: _FIXED.get(name) or free[name] for name in names}

@@ -41,7 +41,9 @@ def found(survey: Survey, persons: str = EVERYTHING, **keys: object) -> dict[str
     return {r.name: r for r in check(posterior, prior=False, draws=400)}
 
 
-def panel(n: int = 700, periods: int = 3, again: float = 0.0, seed: int = 0) -> pd.DataFrame:
+def panel(
+    n: int = 700, periods: int = 3, again: float = 0.0, seed: int = 0, origins: int = 30
+) -> pd.DataFrame:
     """Persons over periods, of whom a share does again what they did before."""
     rng = np.random.default_rng(seed)
     frames, before = [], None
@@ -56,7 +58,7 @@ def panel(n: int = 700, periods: int = 3, again: float = 0.0, seed: int = 0) -> 
                 {
                     "person": [f"p{i}" for i in range(n)],
                     "period": t,
-                    "origin": [f"o{i % 30}" for i in range(n)],
+                    "origin": [f"o{i % origins}" for i in range(n)],
                     "wealth": rng.normal(size=n),
                     "choice": np.array(ALTERNATIVES)[chosen],
                 }
@@ -183,9 +185,9 @@ def test_origins_are_judged_by_what_all_share(by: str) -> None:
 
     A large origin decides the slope where its rich all go abroad.
     """
-    rng, frame = np.random.default_rng(6), panel(1800, periods=1)
-    frame["origin"] = frame["origin"].replace([f"o{i}" for i in range(3)], "o0")
-    effects = rng.normal(0, 0.7, (30, 3)) if by == "origin" else np.zeros((30, 3))
+    rng, frame = np.random.default_rng(6), panel(1800, periods=1, origins=66)
+    frame["origin"] = frame["origin"].replace([f"o{i}" for i in range(7)], "o0")
+    effects = rng.normal(0, 0.7, (66, 3)) if by == "origin" else np.zeros((66, 3))
     utility = np.array([0.0, -1.0, -1.6]) + effects[frame["origin"].str[1:].astype(int)]
     calm = frame.assign(
         choice=np.array(ALTERNATIVES)[(utility + rng.gumbel(size=(1800, 3))).argmax(axis=1)]
@@ -210,14 +212,21 @@ def test_origins_are_judged_by_what_all_share(by: str) -> None:
 
 def test_a_tail_that_cannot_be_fitted_is_no_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """An infinite Pareto k fails, and warns of nothing else."""
-    survey = survey_of(panel(300, periods=1))
+    survey = survey_of(panel(300, periods=1, origins=60))
     posterior = laplace(small_design("wealth", survey=survey, groups=[]), survey=survey)
-    k = np.full(30, 0.1)
+    k = np.full(60, 0.1)
     found = Estimate(k, k, k, 400, 400.0, "no effects of groups")
     monkeypatch.setattr("bayesmig.checks.reliability.leave_out", lambda *_, **__: found)
     assert influence(posterior).passed is True
     k[7] = np.inf
     assert influence(posterior).passed is False
+    # Of fewer origins it is told, and not judged.
+    survey, k = survey_of(panel(300, periods=1, origins=59)), k[1:]
+    posterior = laplace(small_design("wealth", survey=survey, groups=[]), survey=survey)
+    found = Estimate(k, k, k, 400, 400.0, "no effects of groups")
+    few = influence(posterior)
+    assert few.passed is None and few.text.startswith("Not judged: of 59 origins")
+    assert "most of all" in few.text
 
 
 def test_dispersion_and_moran_are_those_of_loops() -> None:

@@ -282,12 +282,13 @@ def test_a_search_that_ends_before_the_mode_says_how_far(monkeypatch: pytest.Mon
     assert "short_of_mode" not in routes._of_density(whole, lambda: None)
 
 
+@pytest.mark.parametrize("name", ["smooth", "crossed"])
 @pytest.mark.parametrize("precision", ["single", "double"])
 def test_the_search_does_not_look_for_a_gain_in_the_rounding(
-    precision: Precision, monkeypatch: pytest.MonkeyPatch
+    name: str, precision: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Near the mode a log density of many rows rises or falls by its rounding."""
-    design = build_design(theory(**THEORIES["one_correlation"]), wide_survey(3000))
+    design = build_design(theory(**THEORIES[name]), wide_survey(3000))
     counts = {"at": 0, "expanded": 0}
 
     def counted(name: str) -> Any:
@@ -304,8 +305,16 @@ def test_the_search_does_not_look_for_a_gain_in_the_rounding(
     found = Density(design, precision).expansion
     # One look after every expansion, and one to begin with in each round.
     assert counts["at"] <= counts["expanded"] + geometry._ROUNDS
-    assert counts["expanded"] < 20
+    assert counts["expanded"] < 25
     assert 0 <= found.short_of_mode < 1e-4
+
+
+@pytest.mark.parametrize("name", ["laplace", "only"])
+def test_the_tip_of_a_prior_is_no_distance_from_the_mode(name: str) -> None:
+    """A slope on one side of it promises what no step would find."""
+    density = Density(build_design(theory(**THEORIES[name]), wide_survey(160)))
+    assert density.expansion.short_of_mode < 1e-3
+    assert (density.problem.prior.dist == 3).any()
 
 
 @pytest.mark.parametrize("seed", range(40))

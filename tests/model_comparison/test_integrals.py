@@ -1,6 +1,7 @@
 """Integrals over effects of groups, against dense sums over grids, row by row in loops."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -47,7 +48,7 @@ def prepared(
         design.choice,
         posterior.coefficients(),
         chosen,
-        {f.by: covariance_roots(named, f) for f in chosen},
+        {f.name: covariance_roots(named, f) for f in chosen},
         units,
         **keys,
     )
@@ -216,6 +217,26 @@ def test_curves_and_tastes_that_stay_move_utilities(
     general = densities(posterior, units, ("origin",))
     np.testing.assert_allclose(general, compiled, atol=1e-8)
     assert np.ptp(compiled) > 1
+
+
+def test_effects_and_tastes_of_the_same_groups_are_both_integrated_out() -> None:
+    """Nothing is left of what draws know of the groups that are left out."""
+    keys = {
+        "utility": {"persons": "female", "alternatives": "cost"},
+        "groups": [{"by": "origin"}],
+        "tastes": [{"by": "origin", "attributes": ["cost"], "correlated": False}],
+    }
+    design = build_design(theory(**keys), wide_survey(60, origins=6))
+    posterior = fabricated(design, spread=0.2)
+    units = design.columns.groups["origin"][0]
+    found = densities(posterior, units)
+    tree = posterior.data.copy()
+    for name in ("u_origin", "taste_origin"):
+        tree[f"posterior/{name}"] = tree[f"posterior/{name}"] + 1.0
+    np.testing.assert_allclose(densities(replace(posterior, data=tree), units), found, atol=1e-6)
+    tree["posterior/sigma_taste_origin"] = 1e-6 * tree["posterior/sigma_taste_origin"]
+    still = densities(replace(posterior, data=tree), units)
+    assert np.abs(still - found).max() > 0.01
 
 
 def test_a_long_unit_that_a_far_point_all_but_excludes_has_a_density() -> None:

@@ -56,7 +56,7 @@ def apart(one: object, other: object, vision: str) -> float:
     return float(np.linalg.norm(lab(one, vision) - lab(other, vision)))
 
 
-def test_differences_are_those_of_a_published_pair() -> None:
+def test_greys_lie_as_far_apart_as_they_are_light() -> None:
     """White and black are 100 apart in any vision, and grey lies between."""
     for vision in VISION:
         assert apart("white", "black", vision) == pytest.approx(100, abs=0.1)
