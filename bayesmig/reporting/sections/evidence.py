@@ -138,7 +138,9 @@ def _reliable(table: pd.DataFrame) -> str:
 def _priors(study: StudyFolder) -> Markup:
     table = study.table("hypotheses", theory=theory_of_hypotheses(study))
     claims = table.drop_duplicates("hypothesis") if len(table) else table
-    said = claims["joint_identification"].fillna("").astype(str) if len(claims) else []
+    said: list[str] = []
+    if len(claims):
+        said = claims["joint_identification"].fillna("").astype(str).tolist()
     unknown = sum(word == UNKNOWN for word in said)
     leaning = sum(word not in ("", UNKNOWN) for word in said)
     text = (
