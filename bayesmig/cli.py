@@ -42,6 +42,12 @@ Unconverged = Annotated[
 ]
 By = Annotated[list[str] | None, typer.Option(help="Column to break results down by.")]
 Fit = Annotated[Path, typer.Argument(help="File that `bayesmig fit` wrote (.nc).")]
+PopulationOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--population", help="Csv of cells and their people (column count); several are margins."
+    ),
+]
 SurveyOption = Annotated[
     Path | None,
     typer.Option("--survey", help="Codebook of the fit, for columns beside the theory's."),
@@ -631,16 +637,20 @@ def compare(
 def test(
     fit: Fit,
     names: Annotated[list[str] | None, typer.Argument(help="Hypotheses; all if none.")] = None,
+    population: PopulationOption = None,
     unconverged: Unconverged = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute posterior probabilities of what a theory claims.
 
     Example: bayesmig test networks.nc cross_network_on_internal
+
+    Example: bayesmig test networks.nc --population census.csv
     """
     from bayesmig.hypotheses import test as test_hypotheses
 
-    results = test_hypotheses(_load(fit, None), names or None, allow_unconverged=unconverged)
+    options = {"allow_unconverged": unconverged, **_population(population)}
+    results = test_hypotheses(_load(fit, None), names or None, **options)
     if as_json:
         _print_json(
             {
@@ -662,6 +672,14 @@ def test(
     print(results.at_width(_columns()))
 
 
+def _population(paths: list[Path] | None) -> dict[str, Any]:
+    """The option of questions that weigh to a population."""
+    from bayesmig.survey.population import read_population
+
+    tables = [read_population(path) for path in paths or ()]
+    return {"population": tables[0] if len(tables) == 1 else tables} if tables else {}
+
+
 @app.command()
 def predict(
     fit: Fit,
@@ -674,10 +692,7 @@ def predict(
         str | None, typer.Option(help="Packaged scenario or file: what would change.")
     ] = None,
     groups: Annotated[str, typer.Option(help="observed, new, typical or average.")] = "observed",
-    population: Annotated[
-        list[Path] | None,
-        typer.Option(help="Csv of cells and their people (column count); several are margins."),
-    ] = None,
+    population: PopulationOption = None,
     total: Annotated[bool, typer.Option("--total", help="Numbers of people, not shares.")] = False,
     survey: SurveyOption = None,
     unconverged: Unconverged = False,
@@ -695,7 +710,6 @@ def predict(
     """
     from bayesmig import predict as ask
     from bayesmig.policy.counterfactual import counterfactual
-    from bayesmig.survey.population import read_population
 
     if sum(map(bool, (comparison, slope, scenario))) > 1:
         raise QuestionError(
@@ -703,13 +717,11 @@ def predict(
             mend="ask one at a time",
         )
     options: dict[str, Any] = {"by": by, "groups": groups, "allow_unconverged": unconverged}
+    options |= _population(population)
     if scenario and total:
         raise QuestionError(
             "a scenario's answer has totals beside its shares", mend="leave --total out"
         )
-    if population:
-        tables = [read_population(path) for path in population]
-        options["population"] = tables[0] if len(tables) == 1 else tables
     posterior = _load(fit, survey)
     effect: Any
     if comparison:

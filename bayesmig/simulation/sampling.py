@@ -97,6 +97,12 @@ def _check(
     persons: int,
     favour: Mapping[str, float],
 ) -> None:
+    if not isinstance(population, pd.DataFrame):
+        raise SpecError(
+            f"the population is a {type(population).__name__}, no DataFrame",
+            where="draw_sample",
+            mend="give a table of people, such as read_survey(...).frame",
+        )
     for column in columns:
         if column not in population.columns:
             raise SpecError(f"the population has no column {column!r}", where="draw_sample")
