@@ -155,6 +155,7 @@ def answered(folder: Path) -> None:
 def plain(answer: Markup) -> str:
     """An answer of the report in one line of Markdown, its verdicts in bold."""
     marked = re.sub(r'<span class="badge[^>]*>(.*?)</span>', r"**\1:**", answer)
+    marked = marked.replace("<br>", " ")
     return re.sub(r"\s+", " ", Markup(marked).striptags())
 
 
