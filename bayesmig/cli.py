@@ -41,7 +41,12 @@ Unconverged = Annotated[
     bool, typer.Option("--allow-unconverged", help="Use draws that have not converged.")
 ]
 By = Annotated[list[str] | None, typer.Option(help="Column to break results down by.")]
-Fit = Annotated[Path, typer.Argument(help="File that `bayesmig fit` wrote (.nc).")]
+Fit = Annotated[
+    Path,
+    typer.Argument(
+        help="Draws (.nc) of `bayesmig fit`, or of a study: OUT/steps/fit-THEORY/posterior.nc."
+    ),
+]
 PopulationOption = Annotated[
     list[Path] | None,
     typer.Option(

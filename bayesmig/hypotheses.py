@@ -828,7 +828,12 @@ def _prior_note(before: Held | None) -> str:
 
 
 def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
-    unit = "left minus right of each inequality, between averages on the probability scale"
+    unit = (
+        "left minus right of each inequality, between averages on the probability scale (0.01 is a "
+        "percentage point)"
+    )
+    if any(a.verb == "lift" for a in averages):
+        unit += ", or of lifts, as shares of the probability before (0.01 is one per cent of it)"
     if any(a.verb == "log_odds" for a in averages):
         unit += ", or of log odds"
     if any(a.verb in OF_LEVELS for a in averages):

@@ -360,7 +360,6 @@ def _text(
 #: Origins from which leverage of one is judged: of fewer, true theories with columns that vary
 #: between origins fail more often than one in ten (docs/checks.md).
 _LEAST_ORIGINS = 60
-_OF_FEW = "Not judged: of {:,} origins each is much of what is known."
 
 
 def influence(posterior: Posterior) -> CheckResult:
@@ -411,24 +410,34 @@ def influence(posterior: Posterior) -> CheckResult:
             "passed": (1 - two) * of.pareto_k - two <= bound,
         }
     ).sort_values("pareto_k", ascending=False, kind="stable", ignore_index=True)
-    text = _influence_text(table, bound, of.effects)
+    few = len(names) < _LEAST_ORIGINS
+    text = _influence_text(table, bound, of.effects, few)
     passed, text = _unless_rough(posterior, bool(table["passed"].all()), text)
-    if passed is not None and len(names) < _LEAST_ORIGINS:
-        passed, text = None, f"{_OF_FEW.format(len(names))} {text}"
+    passed = None if few else passed
     table = tabled(table, INFLUENCE_KIND, UNWEIGHTED)
     return CheckResult(INFLUENCE, passed, table, f"{text} Weights: {UNWEIGHTED}.")
 
 
-def _influence_text(table: pd.DataFrame, bound: float, effects: str) -> str:
+def _influence_text(table: pd.DataFrame, bound: float, effects: str, few: bool) -> str:
     worst = ", ".join(
         f"{r.origin} ({r.rows:,} rows, k {r.pareto_k:.2f})" for r in table.head(_NAMED).itertuples()
     )
     high, what = int((~table["passed"]).sum()), f"{effects[0].upper()}{effects[1:]}."
+    largest = float(table["pareto_k"].max())
+    if few:
+        return (
+            f"Told, not judged: of {len(table):,} origins (fewer than {_LEAST_ORIGINS}) each is "
+            "much of what is known, and under true theories, too, one may be beyond the bound. "
+            f"Leaving out one has a Pareto k of at most {largest:.2f}; {bound:.2f} can be borne, and "
+            f"{high:,} are beyond it by more than twice their own error. The largest are those of "
+            f"{worst}. {what}"
+        )
     if not high:
+        beyond = "" if largest <= bound else ", and what is beyond is within twice its own error"
         return (
             f"No origin decides what the draws are: leaving out one has a Pareto k of at most "
-            f"{table['pareto_k'].max():.2f} ({bound:.2f} can be borne, and beyond it what its "
-            f"own error; the largest are those of {worst}). {what}"
+            f"{largest:.2f}. Up to {bound:.2f} can be borne{beyond}; the largest are those of "
+            f"{worst}. {what}"
         )
     return (
         f"Without single origins the posterior would be another one: leaving out one has a Pareto "

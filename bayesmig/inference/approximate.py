@@ -156,7 +156,7 @@ def _drawn(
             if pilot and not _share(np.concatenate([f[2] for f in found])) > least_share:
                 pool.shutdown(wait=False, cancel_futures=True)
                 whole = False
-                progress("weighted draws", draws, draws, "given up: uneven weights")
+                progress("weighted draws", draws, draws, "uneven weights, chains instead")
                 break
     theta, effects, raw = (np.concatenate(part) for part in zip(*found, strict=True))
     if not weigh:

@@ -508,7 +508,7 @@ def test_a_hopeless_pilot_ends_early() -> None:
     assert not found.whole
     assert len(found.log_weights) == 200
     # A bar that stopped half way would say that they are still being made.
-    assert seen[-2:] == [(200, ""), (2000, "given up: uneven weights")]
+    assert seen[-2:] == [(200, ""), (2000, "uneven weights, chains instead")]
 
 
 def test_a_preview_says_that_it_is_one() -> None:

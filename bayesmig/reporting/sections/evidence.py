@@ -144,12 +144,12 @@ def _priors(study: StudyFolder) -> Markup:
     unknown = sum(word == UNKNOWN for word in said)
     leaning = sum(word not in ("", UNKNOWN) for word in said)
     text = (
-        f" Of {counted(len(claims), 'claim')}, {leaning:,} rest on the prior in part, or are "
+        f"Of {counted(len(claims), 'claim')}, {leaning:,} rest on the prior in part, or are "
         "hardly told by the data"
     )
     text += f"; of {unknown:,} this is not known." if unknown else "."
-    before = Markup(" ").join([_several(study, _BEFORE), _one(study, "prior sensitivity")])
-    return before + (text if len(claims) else "")
+    checks = Markup(" ").join([_several(study, _BEFORE), _one(study, "prior sensitivity")])
+    return (Markup("{} ").format(text) if len(claims) else Markup()) + checks
 
 
 def _rehearsed(study: StudyFolder) -> Markup:
