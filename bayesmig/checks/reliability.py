@@ -428,8 +428,8 @@ def _influence_text(table: pd.DataFrame, bound: float, effects: str, few: bool) 
         return (
             f"Told, not judged: of {len(table):,} origins (fewer than {_LEAST_ORIGINS}) each is "
             "much of what is known, and under true theories, too, one may be beyond the bound. "
-            f"Leaving out one has a Pareto k of at most {largest:.2f}; {bound:.2f} can be borne, and "
-            f"{high:,} are beyond it by more than twice their own error. The largest are those of "
+            f"Leaving out one has a Pareto k of at most {largest:.2f}; {bound:.2f} can be borne, "
+            f"and {high:,} are beyond it by more than twice their own error. The largest are those of "
             f"{worst}. {what}"
         )
     if not high:
