@@ -429,8 +429,8 @@ def _influence_text(table: pd.DataFrame, bound: float, effects: str, few: bool) 
             f"Told, not judged: of {len(table):,} origins (fewer than {_LEAST_ORIGINS}) each is "
             "much of what is known, and under true theories, too, one may be beyond the bound. "
             f"Leaving out one has a Pareto k of at most {largest:.2f}; {bound:.2f} can be borne, "
-            f"and {high:,} are beyond it by more than twice their own error. The largest are those of "
-            f"{worst}. {what}"
+            f"and {high:,} are beyond it by more than twice their own error. The largest are "
+            f"those of {worst}. {what}"
         )
     if not high:
         beyond = "" if largest <= bound else ", and what is beyond is within twice its own error"
