@@ -40,6 +40,7 @@ from bayesmig.posterior import Posterior
 from bayesmig.progress import silent
 
 Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
 NAME, KIND = "reliability, each row left out", "reliability"
 COLUMNS = (
     *("alternative", "predicted", "observed", "lower", "upper", "rows"),
@@ -51,6 +52,8 @@ INFLUENCE_COLUMNS = ("origin", "rows", "elpd", "pareto_k", "bound", "passed")
 _CELLS, _LEAST_CHOOSERS = 100, 20
 #: Of the polynomials in the rank of a probability to which residuals are held.
 _DEGREE = 3
+#: Groups from which signs of their residuals tell how errors hang together.
+_LEAST_GROUPS = 20
 #: Draws × rows of one thread.
 _THREAD_SIZE = 400_000
 #: Draws × rows of surveys that are drawn at a time.
@@ -139,17 +142,28 @@ class Curve:
     cells: Cells = field(repr=False)
     predicted: Array = field(repr=False)
 
-    def recalibrated(self, choices: Choices) -> Array:
-        """Shares that rise with the probability and fit choices best, ``(draw, cell)``.
+    def shares(self, choices: Choices) -> Array:
+        """Of those who chose it, ``(draw, cell)``."""
+        return self.cells.share(choices, self.alternative)
+
+    def flipped(self, residuals: Array, groups: Codes, signs: Array) -> Array:
+        """Shares where the residuals ``(obs,)`` of whole groups change sign, ``(draw, cell)``."""
+        at = self.cells.codes * signs.shape[1] + groups
+        size = len(self.predicted) * signs.shape[1]
+        of = np.bincount(at, residuals, size).reshape(len(self.predicted), -1)
+        return np.asarray(self.predicted + signs @ (of / self.cells.rows[:, None]).T)
+
+    def recalibrated(self, shares: Array) -> Array:
+        """Shares that rise with the probability and fit those of cells best, ``(draw, cell)``.
 
         Isotonic regression by pooling adjacent violators.
         """
         from scipy.optimize import isotonic_regression
 
-        shares, rows = self.cells.share(choices, self.alternative), self.cells.rows.astype(float)
+        rows = self.cells.rows.astype(float)
         return np.stack([isotonic_regression(s, weights=rows).x for s in shares])
 
-    def bends(self, choices: Choices) -> Array:
+    def bends(self, shares: Array) -> Array:
         """How residuals move with the rank of the probability, ``(draw, degree)``.
 
         Coefficients of orthogonal polynomials of degrees 1 to 3: a curve that is too flat or
@@ -159,7 +173,7 @@ class Curve:
         rank = np.cumsum(rows) - rows / 2
         basis = np.vander(rank, min(_DEGREE, len(rank) - 1) + 1, increasing=True)
         basis = np.linalg.qr(basis * np.sqrt(rows)[:, None])[0] * np.sqrt(rows)[:, None]
-        gaps = self.cells.share(choices, self.alternative) - self.predicted
+        gaps = shares - self.predicted
         found = np.zeros((len(gaps), _DEGREE))
         found[:, : basis.shape[1] - 1] = gaps @ basis[:, 1:]
         return found
@@ -211,14 +225,20 @@ def recalibrated(design: Design, of: LeftOut, *, draws: int, seed: int) -> Recal
     p, width = of.probabilities, len(design.alternatives)
     curves = tuple(_curve(j, p[:, j]) for j in range(width))
     chosen = design.choice[:, None].astype(np.int8)
-    observed = tuple(c.recalibrated(chosen)[0] for c in curves)
-    replicated, bends = _drawn(p, curves, draws, generator(seed, 13))
+    shares = [c.shares(chosen) for c in curves]
+    observed = tuple(c.recalibrated(s)[0] for c, s in zip(curves, shares, strict=True))
+    rng, groups = generator(seed, 13), _groups(design)
+    if groups is None:
+        replicated, bends = _drawn(p, curves, draws, rng)
+    else:
+        residuals = (design.choice[:, None] == np.arange(width)) - p
+        replicated, bends = _flipped(residuals, groups, curves, draws, rng)
     here = np.array([c.distance(o[None])[0] for c, o in zip(curves, observed, strict=True)])
     there = np.stack([c.distance(r) for c, r in zip(curves, replicated, strict=True)], axis=1)
     counts = np.bincount(design.choice, minlength=width)
     tested = np.minimum(counts, design.n_obs - counts) >= _LEAST_CHOOSERS
     tested &= np.array([len(c.predicted) > 1 for c in curves])
-    bent = np.concatenate([c.bends(chosen) for c in curves], axis=1)
+    bent = np.concatenate([c.bends(s) for c, s in zip(curves, shares, strict=True)], axis=1)
     scores = joined_scores(
         [
             upwards(here, there, tested),
@@ -239,10 +259,37 @@ def _drawn(
         some = np.empty((len(p), min(step, draws - start)), dtype=np.int8)
         for k in range(some.shape[1]):
             some[:, k] = draw_choices(p, rng)
-        for found, curve in zip(shares, curves, strict=True):
-            found.append(curve.recalibrated(some))
-        bends.append(np.concatenate([c.bends(some) for c in curves], axis=1))
+        of = [curve.shares(some) for curve in curves]
+        for found, curve, s in zip(shares, curves, of, strict=True):
+            found.append(curve.recalibrated(s))
+        bends.append(np.concatenate([c.bends(s) for c, s in zip(curves, of, strict=True)], axis=1))
     return tuple(np.concatenate(found) for found in shares), np.concatenate(bends)
+
+
+def _groups(design: Design) -> Codes | None:
+    """The largest groups with effects, where they are enough to tell how errors hang together."""
+    codes = [f.codes for f in factors_of(design).values() if f.present >= _LEAST_GROUPS]
+    found = min(codes, key=lambda of: len(np.unique(of)), default=None)
+    return None if found is None else np.unique(found, return_inverse=True)[1].astype(np.int64)
+
+
+def _flipped(
+    residuals: Array,
+    groups: Codes,
+    curves: tuple[Curve, ...],
+    draws: int,
+    rng: np.random.Generator,
+) -> tuple[tuple[Array, ...], Array]:
+    """As `_drawn`, of surveys in which the residuals of whole groups change sign at random.
+
+    Rows of a group tell of each other: their errors hang together, and those who chose an
+    alternative stand a little below their neighbours who did not. Signs of groups keep both (the
+    wild cluster bootstrap of Cameron, Gelbach and Miller 2008, doi 10.1162/rest.90.3.414).
+    """
+    signs = rng.choice(np.array([-1.0, 1.0]), (draws, int(groups.max()) + 1))
+    shares = [c.flipped(residuals[:, c.alternative], groups, signs) for c in curves]
+    found = tuple(c.recalibrated(s) for c, s in zip(curves, shares, strict=True))
+    return found, np.concatenate([c.bends(s) for c, s in zip(curves, shares, strict=True)], axis=1)
 
 
 def _curve(alternative: int, by: Array) -> Curve:
@@ -265,9 +312,9 @@ def reliability(
     10.1073/pnas.2016191118), and the curve's distance from the diagonal, and the slope and
     bends of residuals over the rank of the probability, are set beside those of choices drawn
     from these very probabilities. Effects of groups are part of the
-    probabilities, learnt from the other rows of the group. Rows that share a group have
-    errors that are negatively correlated, so that true theories fail more seldom than
-    stated. Every row counts once.
+    probabilities, learnt from the other rows of the group, so that errors of rows of a group hang
+    together: where 20 groups or more have effects, residuals of whole groups change sign
+    instead. Every row counts once.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import bayesmig as bm
-from bayesmig.checks import check
+from bayesmig.checks import check, reliability
 from bayesmig.checks.all_checks import _of_new_groups
 from bayesmig.checks.composition import composition
 from bayesmig.checks.household_streams import household_streams
@@ -450,3 +450,19 @@ def test_examples_of_a_failure_are_not_what_lies_within_its_interval() -> None:
         }
     )
     assert furthest(table).index.tolist() == [2, 1, 0]
+
+
+def test_signs_of_groups_turn_residuals_of_their_rows() -> None:
+    rng = np.random.default_rng(2)
+    p, groups = rng.uniform(0.1, 0.9, 300), rng.integers(0, 25, 300)
+    curve = reliability._curve(0, p)
+    chosen = (rng.random(300) < p).astype(float)
+    signs = np.stack([np.ones(25), -np.ones(25), rng.choice([-1.0, 1.0], 25)])
+    found = curve.flipped(chosen - p, groups, signs)
+    for d, s in enumerate(signs):
+        made = p + s[groups] * (chosen - p)
+        wanted = [made[curve.cells.codes == c].mean() for c in range(len(curve.predicted))]
+        np.testing.assert_allclose(found[d], wanted, atol=1e-12)
+    # Where no sign changes, these are the shares of those who chose.
+    shares = curve.shares((chosen == 0).astype(np.int8)[:, None])[0]
+    np.testing.assert_allclose(found[0], shares, atol=1e-12)
