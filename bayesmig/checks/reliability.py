@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -56,7 +57,7 @@ _DEGREE = 3
 _LEAST_GROUPS = 20
 #: Draws × rows of one thread.
 _THREAD_SIZE = 400_000
-#: Draws × rows of surveys that are drawn at a time.
+#: Draws × rows, or groups, of surveys that are drawn at a time.
 _BLOCK_SIZE = 4_000_000
 #: Origins that a text names, and draws by which they are left out.
 _NAMED, _SOME = 3, 500
@@ -228,17 +229,17 @@ def recalibrated(design: Design, of: LeftOut, *, draws: int, seed: int) -> Recal
     shares = [c.shares(chosen) for c in curves]
     observed = tuple(c.recalibrated(s)[0] for c, s in zip(curves, shares, strict=True))
     rng, groups = generator(seed, 13), _groups(design)
-    if groups is None:
-        replicated, bends = _drawn(p, curves, draws, rng)
-    else:
+    surveys = _drawn(p, curves, draws, rng)
+    if groups is not None:
         residuals = (design.choice[:, None] == np.arange(width)) - p
-        replicated, bends = _flipped(residuals, groups, curves, draws, rng)
+        surveys = _flipped(residuals, groups, curves, draws, rng)
+    replicated, bends = _replicated(curves, surveys)
     here = np.array([c.distance(o[None])[0] for c, o in zip(curves, observed, strict=True)])
     there = np.stack([c.distance(r) for c, r in zip(curves, replicated, strict=True)], axis=1)
     counts = np.bincount(design.choice, minlength=width)
     tested = np.minimum(counts, design.n_obs - counts) >= _LEAST_CHOOSERS
     tested &= np.array([len(c.predicted) > 1 for c in curves])
-    bent = np.concatenate([c.bends(s) for c, s in zip(curves, shares, strict=True)], axis=1)
+    bent = _bends(curves, shares)
     scores = joined_scores(
         [
             upwards(here, there, tested),
@@ -248,29 +249,33 @@ def recalibrated(design: Design, of: LeftOut, *, draws: int, seed: int) -> Recal
     return Recalibrated(curves, observed, replicated, scores, here, there)
 
 
-def _drawn(
-    p: Array, curves: tuple[Curve, ...], draws: int, rng: np.random.Generator
+def _replicated(
+    curves: tuple[Curve, ...], surveys: Iterable[list[Array]]
 ) -> tuple[tuple[Array, ...], Array]:
-    """Recalibrated shares and bends of surveys drawn from probabilities, few at a time."""
-    step = max(1, _BLOCK_SIZE // len(p))
+    """Recalibrated shares and bends of surveys, whose shares come a few surveys at a time."""
     shares: list[list[Array]] = [[] for _ in curves]
     bends = []
-    for start in range(0, draws, step):
-        some = np.empty((len(p), min(step, draws - start)), dtype=np.int8)
-        for k in range(some.shape[1]):
-            some[:, k] = draw_choices(p, rng)
-        of = [curve.shares(some) for curve in curves]
-        for found, curve, s in zip(shares, curves, of, strict=True):
+    for some in surveys:
+        for found, curve, s in zip(shares, curves, some, strict=True):
             found.append(curve.recalibrated(s))
-        bends.append(np.concatenate([c.bends(s) for c, s in zip(curves, of, strict=True)], axis=1))
+        bends.append(_bends(curves, some))
     return tuple(np.concatenate(found) for found in shares), np.concatenate(bends)
 
 
-def _groups(design: Design) -> Codes | None:
-    """The largest groups with effects, where they are enough to tell how errors hang together."""
-    codes = [f.codes for f in factors_of(design).values() if f.present >= _LEAST_GROUPS]
-    found = min(codes, key=lambda of: len(np.unique(of)), default=None)
-    return None if found is None else np.unique(found, return_inverse=True)[1].astype(np.int64)
+def _bends(curves: tuple[Curve, ...], shares: list[Array]) -> Array:
+    """Those of all curves, ``(draw, curve × degree)``."""
+    return np.concatenate([c.bends(s) for c, s in zip(curves, shares, strict=True)], axis=1)
+
+
+def _drawn(
+    p: Array, curves: tuple[Curve, ...], draws: int, rng: np.random.Generator
+) -> Iterator[list[Array]]:
+    """Shares of surveys drawn from probabilities, every row by itself."""
+    for size in _sizes(draws, len(p)):
+        some = np.empty((len(p), size), dtype=np.int8)
+        for k in range(size):
+            some[:, k] = draw_choices(p, rng)
+        yield [curve.shares(some) for curve in curves]
 
 
 def _flipped(
@@ -279,17 +284,32 @@ def _flipped(
     curves: tuple[Curve, ...],
     draws: int,
     rng: np.random.Generator,
-) -> tuple[tuple[Array, ...], Array]:
-    """As `_drawn`, of surveys in which the residuals of whole groups change sign at random.
+) -> Iterator[list[Array]]:
+    """Shares of surveys in which the residuals of whole groups change sign at random.
 
     Rows of a group tell of each other: their errors hang together, and those who chose an
     alternative stand a little below their neighbours who did not. Signs of groups keep both (the
     wild cluster bootstrap of Cameron, Gelbach and Miller 2008, doi 10.1162/rest.90.3.414).
     """
-    signs = rng.choice(np.array([-1.0, 1.0]), (draws, int(groups.max()) + 1))
-    shares = [c.flipped(residuals[:, c.alternative], groups, signs) for c in curves]
-    found = tuple(c.recalibrated(s) for c, s in zip(curves, shares, strict=True))
-    return found, np.concatenate([c.bends(s) for c, s in zip(curves, shares, strict=True)], axis=1)
+    n = int(groups.max()) + 1
+    for size in _sizes(draws, n):
+        signs = rng.choice(np.array([-1.0, 1.0]), (size, n))
+        yield [c.flipped(residuals[:, c.alternative], groups, signs) for c in curves]
+
+
+def _sizes(draws: int, width: int) -> Iterator[int]:
+    """How many surveys of so many numbers are held at a time."""
+    step = max(1, _BLOCK_SIZE // width)
+    return (min(step, draws - start) for start in range(0, draws, step))
+
+
+def _groups(design: Design) -> Codes | None:
+    """The largest groups with effects, where they are enough to tell how errors hang together."""
+    enough = [f for f in factors_of(design).values() if f.present >= _LEAST_GROUPS]
+    if not enough:
+        return None
+    found = min(enough, key=lambda factor: factor.present).codes
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
 def _curve(alternative: int, by: Array) -> Curve:
