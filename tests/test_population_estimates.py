@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
 from math import exp
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import bayesmig as bm
+from bayesmig.cli import app
 from bayesmig.errors import QuestionError
-from bayesmig.posterior import Posterior
+from bayesmig.posterior import Posterior, load
 from bayesmig.spec.scenario import Scenario
 from tests.fabricate import fabricated, small_design, small_survey
 
@@ -235,3 +239,23 @@ def test_what_has_no_total() -> None:
         bm.predictions(posterior(), total="yes")  # type: ignore[arg-type]
     with pytest.raises(QuestionError, match="no column 'feminine'"):
         bm.predictions(posterior(), population=SEX.rename(columns={"female": "feminine"}))
+
+
+def test_the_command_weighs_claims_to_a_population_as_python_does(tmp_path: Path) -> None:
+    claim = {"claim": "It does.", "statement": "share(international) > 0.2"}
+    design = small_design(
+        "female + wealth", survey=small_survey(300), groups=[], hypotheses={"more": claim}
+    )
+    fabricated(design, spread=0.3, prior=True).save(tmp_path / "fit.nc")
+    estimates = []
+    for people in ((100, 900), (900, 100)):
+        table = pd.DataFrame({"female": [0, 1], "count": people})
+        table.to_csv(tmp_path / "census.csv", index=False)
+        given = ["--population", str(tmp_path / "census.csv"), "--json", "--allow-unconverged"]
+        done = CliRunner().invoke(app, ["test", str(tmp_path / "fit.nc"), *given])
+        [part] = json.loads(done.stdout)["more"]["parts"]
+        posterior = load(tmp_path / "fit.nc")
+        said = bm.test(posterior, "more", population=table, allow_unconverged=True)
+        assert part["estimate"] == pytest.approx(said.summary["estimate"].iloc[0], rel=1e-7)
+        estimates.append(part["estimate"])
+    assert abs(estimates[0] - estimates[1]) > 1e-4
