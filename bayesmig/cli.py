@@ -667,6 +667,7 @@ def test(
                     ),
                     "identification": r.identification,
                     "verdict": r.verdict,
+                    "same_as": r.same_as,
                     "sentence": r.sentence,
                     "parts": _records(r.summary),
                 }

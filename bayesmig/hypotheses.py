@@ -121,6 +121,10 @@ class HypothesisResult:
         In a word or three: ``supported``, ``contradicted`` (either ``with the prior's
         help``), ``undecided``, ``weakly identified`` or both, ``cannot be asked``,
         ``cannot be computed``.
+    same_as
+        The first of the hypotheses asked with it whose estimand is this one in other units,
+        in every draw: two names for one finding, which is to be counted once. Empty where
+        there is none.
     sentence
         The posterior probability in plain words, with the thresholds.
     header
@@ -145,6 +149,7 @@ class HypothesisResult:
     prior_probability: float
     identification: str
     verdict: str
+    same_as: str
     sentence: str
     header: Mapping[str, str] = field(repr=False)
     summary: pd.DataFrame = field(repr=False)
@@ -163,6 +168,8 @@ class HypothesisResult:
         rows = [("", f"“{self.claim.strip()}”"), ("Pr(H)", f"{before} before the data → {after}")]
         rows += [row for _, part in self.summary.iterrows() for row in _lines_of(part)]
         rows.append(("who says it", self.identification or "the data"))
+        if self.same_as:
+            rows.append(("counted once", f"{self.same_as} is the same finding in other units"))
         return "\n".join([*head, *(_wrapped(label, text, columns) for label, text in rows)])
 
 
@@ -271,8 +278,9 @@ def test(
         return _side_by_side(before)
 
     told = _of_each(held, identified(ask, _side_by_side(held), earlier))
+    same = _same_findings(held)
     results = HypothesisResults(
-        (key, _result(ask, key, h, held[key], before.get(key), told[key]))
+        (key, _result(ask, key, h, held[key], before.get(key), told[key], same.get(key, "")))
         for key, h in hypotheses.items()
     )
     return results[name] if isinstance(name, str) else results
@@ -726,6 +734,7 @@ def _result(
     held: Held,
     before: Held | None,
     told: pd.DataFrame,
+    same_as: str,
 ) -> HypothesisResult:
     parts, rope = hypothesis.inequalities, hypothesis.rope
     draws, holds = held
@@ -754,7 +763,8 @@ def _result(
         prior_probability=earlier,
         identification=NOTHING if idle else str(decisive["identification"]),
         verdict=verdict_of(probability, NOTHING if idle else decisive["identification"]),
-        sentence=_sentence(ask, hypothesis, probability, summary, draws),
+        same_as=same_as,
+        sentence=_sentence(ask, hypothesis, probability, summary, draws, same_as),
         header=_header(ask, _averages_of(hypothesis))
         | {"prior": _prior_note(before), "identification": RULE},
         summary=summary,
@@ -771,6 +781,28 @@ def _held_in(hypothesis: Hypothesis, averages: Mapping[Average, Array]) -> Held:
     draws = np.stack([_estimand(part, averages) for part in parts], axis=1)
     holds = [_holds(part, draws[:, k], hypothesis.rope) for k, part in enumerate(parts)]
     return draws, np.stack(holds, axis=1)
+
+
+def _same_findings(held: Mapping[str, Held]) -> dict[str, str]:
+    """Of a hypothesis, the first whose one estimand is its own times a number in all draws.
+
+    So are, in a logit, what a network adds to the effect of schooling, and what schooling
+    adds to that of the network.
+    """
+    shapes: dict[str, Array] = {}
+    found = {}
+    for name, (draws, holds) in held.items():
+        largest = float(np.abs(draws).max())
+        if draws.shape[1] > 1 or not 0 < largest < np.inf or np.ptp(draws) < _ROUNDING:
+            continue
+        # Above zero where it holds: a claim and its contrary are not one.
+        shape = np.abs(draws[:, 0]) / largest * np.where(holds[:, 0], 1.0, -1.0)
+        other = next((o for o, of in shapes.items() if np.abs(of - shape).max() < 1e-9), None)
+        if other is None:
+            shapes[name] = shape
+        else:
+            found[name] = other
+    return found
 
 
 def _side_by_side(held: Mapping[str, Held]) -> Array:
@@ -853,7 +885,12 @@ def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
 
 
 def _sentence(
-    ask: Ask, hypothesis: Hypothesis, probability: float, summary: pd.DataFrame, draws: Array
+    ask: Ask,
+    hypothesis: Hypothesis,
+    probability: float,
+    summary: pd.DataFrame,
+    draws: Array,
+    same_as: str,
 ) -> str:
     """The verdict, and the convergence where it was waived."""
     claim = f"“{hypothesis.claim.strip().rstrip('.')}”"
@@ -867,6 +904,8 @@ def _sentence(
         said = [f"{claim} cannot be computed: {_without_value(summary, draws)}"]
     else:
         said = _said(claim, hypothesis, probability, summary)
+    if same_as:
+        said.append(f"it is the finding of {same_as} in other units, and counts once")
     if ask.posterior.is_preview:
         said.append(f"the draws are {ask.posterior.approximation}")
     if problems := "; ".join(ask.posterior.problems()):

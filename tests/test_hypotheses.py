@@ -413,6 +413,38 @@ def test_in_a_logit_log_odds_are_coefficients() -> None:
     assert "cannot be asked" not in other.sentence
 
 
+MIRRORED = "log_odds(wealth, internal, education=p90) > log_odds(wealth, internal, education=p10)"
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (MIRRORED, True),
+        (MIRRORED.replace(">", "<"), False),
+        (MIRRORED.replace(">", "!="), False),
+        (MIRRORED.replace("internal", "international"), False),
+        (MIRRORED.replace("log_odds", "lift"), False),
+        ("log_odds(wealth, internal, education=p90) > 0.1", False),
+    ],
+    ids=["mirrored", "contrary", "any-sign", "another-stream", "another-scale", "another"],
+)
+def test_one_finding_in_two_units_counts_once(other: str, same: bool) -> None:
+    """A product of two columns is what each adds to the effect of the other."""
+    first = "log_odds(education, internal, wealth=p90) > log_odds(education, internal, wealth=p10)"
+    claims = {"one": first, "two": other}
+    stated = {n: {"claim": n, "statement": s, "rope": 1e-4} for n, s in claims.items()}
+    design = small_design("wealth * education", groups=[], hypotheses=stated)
+    beta = np.array([[-1.0, -1.6], [0.3, 0.2], [0.1, 0.1], [0.0, 0.0]])
+    results = hypotheses.test(fabricated(design, centre={"beta": beta}, spread=0.3))
+    one, two = results["one"], results["two"]
+    assert 0.2 < one.probability < 0.8
+    assert (one.same_as, two.same_as) == ("", "one" if same else "")
+    assert ("counts once" in two.sentence) is ("counted once" in two.at_width(80)) is same
+    assert not same or two.probability == one.probability
+    # Asked alone, nothing is counted.
+    assert hypotheses.test(fabricated(design, spread=0.3), "two").same_as == ""
+
+
 def test_lifts_are_attenuated_where_log_odds_are_not() -> None:
     """Why `log_odds` is there: a strong network makes lifts differ without an interaction."""
     at = "network_international"
