@@ -25,6 +25,8 @@ _LEAST_GROUPS, _FEW_ROWS = 10, 5
 _MANY_GROUPS = 200
 #: What is less than this of a column's size is rounding.
 _ROUNDING = 1e-9
+#: Of the variance of what makes feasible, what columns of the utility must leave over, at least.
+_LEAST_OF_ITS_OWN = 0.01
 
 
 def identification_warnings(spec: ModelSpec, columns: Columns) -> list[str]:
@@ -42,7 +44,7 @@ def identification_warnings(spec: ModelSpec, columns: Columns) -> list[str]:
     list of str
         One for each parameter that nothing of the survey identifies.
     """
-    found = [*_nests(spec, columns), *_curves(spec, columns), *_consideration(spec)]
+    found = [*_nests(spec, columns), *_curves(spec, columns), *_consideration(spec, columns)]
     return [*found, *_tastes(columns), *_levels(spec, columns)]
 
 
@@ -100,18 +102,52 @@ def _curves(spec: ModelSpec, columns: Columns) -> Iterator[str]:
                 )
 
 
-def _consideration(spec: ModelSpec) -> Iterator[str]:
-    """Feasibility that reads no column but those of the utility.
+def _consideration(spec: ModelSpec, columns: Columns) -> Iterator[str]:
+    """Feasibility that reads no column but those of the utility, or hardly another one.
 
     Whether somebody cannot or will not then shows in the form of the model alone.
     """
-    for alternative in spec.feasible_formulas:
-        if not spec.outside_of_utility(alternative):
+    for alternative, formula in spec.feasible_formulas.items():
+        own = spec.outside_of_utility(alternative)
+        if not own:
             yield (
                 f"consideration of {alternative!r}: no column makes it feasible that does not "
                 "enter its utility too: who cannot and who will not are told apart by the form "
                 "of the model and by priors"
             )
+            continue
+        position = spec.choice.alternatives.index(alternative)
+        block = columns.feasible[position]
+        reads = [any(c in own for f in term for c in f.columns) for term in formula.terms]
+        constants = block.shape[1] - len(reads)
+        # A category has several columns: then all are looked at.
+        of_its_own = block[:, constants:][:, reads] if constants in (0, 1) else block
+        left = _left_over(of_its_own, _in_utility(columns, position))
+        if left < _LEAST_OF_ITS_OWN:
+            yield (
+                f"consideration of {alternative!r}: columns of its utility explain "
+                f"{1 - left:.1%} of {', '.join(map(repr, own))}: who cannot and who will not are "
+                "told apart by what is left of it, by the form of the model and by priors"
+            )
+
+
+def _in_utility(columns: Columns, position: int) -> np.ndarray:
+    """What enters the utility of an alternative, ``(obs, k)``; a constant is among it."""
+    blocks = [np.ones((len(columns.persons), 1)), columns.persons]
+    if position in columns.only:
+        blocks.append(columns.only[position])
+    if columns.attributes is not None:
+        blocks.append(columns.attributes[:, position])
+    return np.hstack(blocks)
+
+
+def _left_over(block: np.ndarray, others: np.ndarray) -> float:
+    """The largest share of a column's variance that other columns do not explain."""
+    varying = block[:, np.ptp(block, axis=0) > 0]
+    varying = (varying - varying.mean(axis=0)) / varying.std(axis=0)
+    size = np.maximum(np.abs(others).max(axis=0), _ROUNDING)
+    fitted = others / size @ np.linalg.lstsq(others / size, varying, rcond=None)[0]
+    return float(np.square(varying - fitted).mean(axis=0).max(initial=0.0))
 
 
 def _tastes(columns: Columns) -> Iterator[str]:

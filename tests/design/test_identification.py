@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bayesmig.design.design import Design, build_design
@@ -91,6 +92,24 @@ def test_consideration_needs_a_column_of_its_own(
     found = noted(utility=utility, consideration={"feasible": {"international": formula}})
     assert len(found) == (0 if identified else 1)
     assert identified or "who cannot and who will not" in found[0]
+
+
+@pytest.mark.parametrize(("noise", "identified"), [(0.05, False), (0.3, True)])
+@pytest.mark.parametrize("formula", ["price", "wealth + price", "log1p(urban) + price"])
+def test_a_column_that_hardly_differs_from_those_of_utility_is_not_its_own(
+    formula: str, noise: float, identified: bool
+) -> None:
+    frame = small_frame(600)
+    others = 2.0 * frame["wealth"] - 0.4 * frame["female"] + 3.0
+    rng = np.random.default_rng(3)
+    price = others + noise * others.std() * rng.normal(size=len(frame))
+    spec = theory(
+        "female + wealth + urban", groups=[], consideration={"feasible": {"international": formula}}
+    )
+    built = build_design(spec, survey_of(frame.assign(price=price)))
+    found = [w for w in built.support.warnings if w.startswith("consideration ")]
+    assert len(found) == (0 if identified else 1)
+    assert identified or "columns of its utility explain 99." in found[0]
 
 
 def test_what_differs_between_groups_alone_is_no_nest() -> None:
