@@ -557,7 +557,8 @@ def fit(
     posterior.save(out)
     summary, problems = posterior.summary(), posterior.problems()
     _say(f"{posterior.provenance.route}: {posterior.provenance.reason}")
-    warnings = list(posterior.provenance.cautions)
+    about = [f"the draws are {posterior.approximation}"] if posterior.is_preview else []
+    warnings = [*about, *posterior.provenance.cautions]
     for warning in (*problems, *warnings):
         _say(f"warning: {warning}")
     if as_json:
@@ -964,12 +965,10 @@ def _show(table: pd.DataFrame, text: str, as_json: bool) -> None:
     if as_json:
         _print_json({"summary": _records(table), "text": text})
     else:
-        print(_text(table))
+        from bayesmig.posterior import table_text
+
+        print(table_text(table))
         print(_filled(text))
-
-
-def _text(table: pd.DataFrame) -> str:
-    return table.to_string(index=False, float_format="{:.4g}".format)
 
 
 def _records(table: pd.DataFrame) -> Any:

@@ -57,8 +57,8 @@ class Provenance:
         how many ``proposals`` there were, also where they were tried and would not do;
         ``gradients_per_draw`` and ``gradients_per_ess`` of chains; ``nanoseconds_per_row``
         of one gradient, divided by the rows of the survey: of the whole density with its map
-        (or integral) and priors where chains move on it, of the kernel alone where draws are
-        weighted and where chains are on the PyMC model, and
+        (or integral) and priors where chains move on it, of the likelihood alone, as Python calls
+        it, where draws are weighted and where chains are on the PyMC model, and
         not measured where they are on the plain one;
         ``rows_in_loops``, fewer than those of the survey where identical ones were
         counted; ``quadrature_points`` of a group whose effects are
@@ -406,6 +406,16 @@ class Posterior:
         }
         write_aside(path, lambda aside: tree.to_netcdf(aside, engine="h5netcdf"))
         return path
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """A table to be read: four digits that count, thousands whole, no column that is empty."""
+
+    def digits(number: float) -> str:
+        return f"{number:,.0f}" if 1000 <= abs(number) < 1e15 else f"{number:.4g}"
+
+    known = table.dropna(axis="columns", how="all")
+    return known.to_string(index=False, float_format=digits, na_rep="–")
 
 
 def require_posterior(given: object) -> None:

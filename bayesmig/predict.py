@@ -42,7 +42,7 @@ from bayesmig.inference.stream import (
     digits_would_show,
     log_likelihood_blocks,
 )
-from bayesmig.posterior import INTERVAL, Posterior, hdi, require_posterior
+from bayesmig.posterior import INTERVAL, Posterior, hdi, require_posterior, table_text
 from bayesmig.survey.population import weigh_to
 from bayesmig.survey.redrawing import Averages, Redrawing
 
@@ -101,7 +101,7 @@ class Effect:
 
     def __str__(self) -> str:
         lines = [self.question, *(f"  {k}: {v}" for k, v in self.header.items())]
-        return "\n".join([*lines, self.summary.to_string(index=False)])
+        return "\n".join([*lines, table_text(self.summary)])
 
 
 def predictions(

@@ -20,7 +20,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesmig.choice.probabilities import beyond_kernel
+from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.choice.utility import Columns
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import QuestionError, nearest
@@ -29,6 +29,7 @@ from bayesmig.hypotheses import CONTRADICTED, SUPPORTED, in_draws, validate_hypo
 from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.routes import fit_design
 from bayesmig.inference.simulated import as_posterior, refuse_weighted, simulated
+from bayesmig.posterior import table_text
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey
@@ -88,7 +89,7 @@ class Rehearsal:
 
     def __str__(self) -> str:
         lines = [self.text, *(f"  {k}: {v}" for k, v in self.header.items())]
-        return "\n".join([*lines, self.summary.to_string(index=False)])
+        return "\n".join([*lines, table_text(self.summary)])
 
 
 def rehearse(
@@ -144,7 +145,7 @@ def rehearse(
     """
     _check(seed, worlds, draws, method)
     design = build_design(theory, survey)
-    validate_rehearsal(design, effects or {})
+    validate_rehearsal(design, effects or {}, method)
     if survey.codebook.population_shares:
         raise QuestionError(
             "choices are simulated as the sample has them, and its constants would be corrected",
@@ -152,7 +153,7 @@ def rehearse(
             mend="leave population_shares out of the codebook for the rehearsal",
         )
     design = _remembering(design)
-    method = method or ("auto" if beyond_kernel(design.columns) else "preview")
+    method = method or ("auto" if beyond_logit(design.columns) else "preview")
     truths, holds = _truths(design, worlds, dict(effects or {}), seed)
     found = np.empty((len(holds), holds.shape[1]))
     names = list(theory.hypotheses)
@@ -174,18 +175,26 @@ def rehearse(
     return _result(design, names, holds, found, worlds, method, dict(effects or {}))
 
 
-def validate_rehearsal(design: Design, effects: Mapping[str, float]) -> None:
+def validate_rehearsal(
+    design: Design, effects: Mapping[str, float], method: Method | None = None
+) -> None:
     """Find out before any fit whether a theory can be rehearsed.
 
     Raises
     ------
     QuestionError
-        Where it states no hypothesis that can be tested, or no coefficient has the name of
-        an effect.
+        Where it states no hypothesis that can be tested, no coefficient has the name of
+        an effect, or a preview is asked for of a theory that has none.
     InferenceError
         Where a prior is flat.
     """
     refuse_weighted(design)
+    if method == "preview" and (parts := beyond_logit(design.columns)):
+        raise QuestionError(
+            f"there is no preview of a theory with {', '.join(parts)}",
+            where="rehearse(method='preview')",
+            mend="leave it out: every world is fitted in full then",
+        )
     if not design.spec.hypotheses:
         raise QuestionError(
             f"the theory {design.spec.name!r} states no hypotheses: there is nothing to decide",

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import QuestionError
 from bayesmig.inference.prior import prior_draws
-from bayesmig.inference.routes import Method, fit_design
+from bayesmig.inference.routes import Method, check_options, fit_design
 from bayesmig.inference.simulated import as_posterior, simulated
 from bayesmig.inference.stream import log_likelihood_sums
-from bayesmig.posterior import OF_GROUPS, Posterior, labelled_draws
+from bayesmig.posterior import OF_GROUPS, Posterior, labelled_draws, table_text
 from bayesmig.progress import Progress, bars
 from bayesmig.spec.model import ModelSpec
 from bayesmig.survey.survey import Survey
@@ -71,7 +71,7 @@ class Calibration:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.summary.to_string(index=False)}\n{self.text}"
+        return f"{table_text(self.summary)}\n{self.text}"
 
 
 def calibrate(
@@ -125,6 +125,8 @@ def calibrate(
         Where a prior is flat, or a fit fails.
     """
     _check(seed, worlds, draws, thin, options)
+    said = {"precision": "auto", **options}
+    check_options(seed=seed, method=method, chains=1, draws=draws, **said)
     design = build_design(theory, survey)
     if callable(progress):
         return _calibrated(design, seed, worlds, method, draws, thin, effects, progress, options)
@@ -184,7 +186,8 @@ def _calibrated(
         attrs={"draws": len(range(0, draws, thin))},
     )
     found = of_ranks(table, tuple(routes), seed)
-    return replace(found, text=found.text + design.weights_sentence)
+    fits = " Fits are previews, an approximation." if method == "preview" else ""
+    return replace(found, text=found.text + fits + design.weights_sentence)
 
 
 def ranks(

@@ -174,7 +174,9 @@ def _indonesia(most: float | None) -> Callable[[Found], tuple[str, bool | None]]
 
 def _prediction(prediction: Found) -> tuple[str, bool | None]:
     seconds, peak = prediction["seconds"], prediction["peak_mb"]
-    return f"{_number(seconds)} s, {peak:,.0f} MB", seconds <= 4 and peak <= 500
+    return f"{_number(seconds)} s, {peak:,.0f} MB beside data and draws", (
+        seconds <= 4 and peak <= 500
+    )
 
 
 def _demo(demo: Found) -> tuple[str, bool | None]:
@@ -250,7 +252,8 @@ _MEANING = (
     "leave out the making of the design; seconds from the start of Python leave out nothing. t400 "
     "is extrapolated: model, compilation and warm-up in full, and sampling at the run's own pace "
     "until the least ESS is 400: least sure where a run fell far short of that or was stopped, and "
-    "kindest to those whose fixed part is short. ESS of chains are of rank-normalised split "
+    "kindest to those whose fixed part is short; of weighted draws, what precedes them is taken "
+    "for draws too. ESS of chains are of rank-normalised split "
     "chains; those of weighted draws are of another estimator, from the spread of their weights."
 )
 

@@ -172,6 +172,26 @@ def test_wrong_arguments_are_refused(wrong: dict[str, Any], words: str) -> None:
         asked(200, **wrong)
 
 
+def test_what_has_no_preview_is_fitted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nest lies beyond the map, not beyond the kernel."""
+    seen = []
+
+    def stopped(*_: Any, method: str, **__: Any) -> None:
+        seen.append(method)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bayesmig.rehearsal.fit_design", stopped)
+    nested = claiming(nests=[{"name": "move", "alternatives": ["internal", "international"]}])
+    for spec in (claiming(), nested):
+        with pytest.raises(KeyboardInterrupt):
+            rehearse(spec, survey_of(small_frame(200, seed=1)), seed=1, progress=False)
+    assert seen == ["preview", "auto"]
+    with pytest.raises(QuestionError, match="no preview of a theory with nests"):
+        rehearse(
+            nested, survey_of(small_frame(200)), seed=1, method="preview", progress=False
+        )
+
+
 def test_scales_have_no_zero_in_their_place() -> None:
     spec = claiming(groups=[{"by": "origin"}])
     with pytest.raises(QuestionError, match="is no coefficient"):

@@ -1,12 +1,14 @@
 """Simulation-based calibration: bands against simulation and ArviZ, ranks against loops."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
 
 import bayesmig as bm
-from bayesmig.errors import QuestionError
+from bayesmig.errors import InferenceError, QuestionError
 from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.simulated import as_posterior, simulated
 from bayesmig.inference.stream import mean_probabilities
@@ -128,6 +130,22 @@ def test_simulated_choices_follow_their_probabilities() -> None:
 def test_wrong_options_are_refused(wrong: dict[str, int], words: str) -> None:
     survey = survey_of(small_frame(90, origins=6))
     with pytest.raises(QuestionError, match=words):
+        calibrate(theory("female"), survey, **{"seed": 1, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"method": "nust"}, "did you mean 'nuts'"),
+        ({"precision": "sngle"}, "did you mean 'single'"),
+        ({"tune": -3}, "tune must be"),
+        ({"method": "preview", "tune": 100}, "does not apply"),
+        ({"target_accept": 2.0}, "between 0 and 1"),
+    ],
+)
+def test_options_of_fits_are_refused_as_fits_refuse_them(wrong: dict[str, Any], words: str) -> None:
+    survey = survey_of(small_frame(90, origins=6))
+    with pytest.raises(InferenceError, match=words):
         calibrate(theory("female"), survey, **{"seed": 1, **wrong})
 
 

@@ -527,7 +527,10 @@ def _probabilities(frame: pd.DataFrame, of: dict[str, float]) -> np.ndarray:
             of["feasible.international.asc"]
             + of["feasible.international.wealth"] * wealth
             + of["feasible.international.network_international"] * network
+            + of["feasible.international.log1p(network_international)"] * math.log1p(network)
         )
+        if price := of.get("feasible.international.cost"):
+            odds += price * frame["cost_international"].iloc[i]
         able = 1 / (1 + math.exp(-odds))
         without = [stay, 1 - stay, 0.0]
         rows.append([able * a + (1 - able) * b for a, b in zip(everything, without, strict=True)])
@@ -542,6 +545,10 @@ BEYOND_WORLDS: dict[str, dict[str, float]] = {
         "feasible.international.asc": -1.0,
         "feasible.international.wealth": 2.0,
         "feasible.international.network_international": 0.5,
+    },
+    "feasible by logs": {
+        "feasible.international.asc": -3.0,
+        "feasible.international.log1p(network_international)": 2.5,
     },
 }
 
@@ -572,6 +579,26 @@ def test_choices_follow_what_is_true_beside_the_logit(
 
     assert misfit(name) < 1.6
     assert all(misfit(other) > 2 for other in BEYOND_WORLDS if other != name)
+
+
+def test_fares_make_moves_abroad_infeasible(make: Callable[..., SimulatedSurvey]) -> None:
+    known = true_parameters("regimes", "person")
+    none = {n: 0.0 for n in known if n.startswith(("utility.", "sigma_", "alternatives."))}
+    stated = none | {"utility.international.asc": 0.5, "utility.internal.asc": -1.0}
+    odds = {"feasible.international.asc": 5.0, "feasible.international.cost": -2.5}
+    made = make(persons=6_000, world="regimes", effects=stated | odds)
+    frame = read_survey(made.codebook).frame.assign(network_international=0.0)
+    dear = frame["cost_international"].rank(pct=True).mul(4).clip(upper=3.999).astype(int)
+    cost = {"internal": "cost_internal", "international": "cost_international"}
+    assert read_survey(made.codebook).attributes["cost"] == {"stay": 0.0, **cost}
+
+    def misfit(price: float) -> float:
+        asked = known | stated | odds | {"feasible.international.cost": price}
+        gap = (frame["choice"] == "international") - _probabilities(frame, asked)[:, 2]
+        return float(np.abs(gap.groupby(dear).mean()).max())
+
+    assert misfit(-2.5) < 0.03
+    assert min(map(misfit, (0.0, -1.5, 2.5))) > 0.05
 
 
 def test_what_leaves_a_logit_one_changes_no_byte(make: Callable[..., SimulatedSurvey]) -> None:

@@ -189,10 +189,19 @@ def fit(
         ``keep`` cannot be written to, the density is not finite at the start, single precision
         was asked for and would lose digits, or the surrogate was asked for and does not do.
     """
-    _check_options(seed, chains, draws, tune, target_accept, cores, ess)
-    _check_switches(method, precision, prior, progress)
-    idle = {"tune": tune, "target_accept": target_accept, "cores": cores, "keep": keep}
-    _refuse_idle_options(method, idle, ess)
+    check_options(
+        seed=seed,
+        method=method,
+        precision=precision,
+        chains=chains,
+        draws=draws,
+        ess=ess,
+        tune=tune,
+        target_accept=target_accept,
+        cores=cores,
+        keep=keep,
+    )
+    _check_switches(prior, progress)
     folder = open_folder(keep)
     design = build_design(theory, survey)
     sampling = sampling_of(survey) if design.is_pseudo else None
@@ -246,7 +255,7 @@ def fit_design(
     survey
         Kept with the draws.
     seed, method, precision, chains, draws, ess, tune, target_accept, cores, prior, progress
-        As for `fit`; they are not checked again.
+        As for `fit`; `check_options` has seen them.
     folder
         Where finished chains are kept.
     sampling, shares
@@ -336,7 +345,42 @@ def plan_fit(
 # ------------------------------------------------------------------------------ options
 
 
-def _check_options(
+def check_options(
+    *,
+    seed: int,
+    method: str,
+    precision: str,
+    chains: int,
+    draws: int,
+    ess: int | None = None,
+    tune: int | None = None,
+    target_accept: float | None = None,
+    cores: int | None = None,
+    keep: Path | str | None = None,
+) -> None:
+    """Refuse options of a fit that are out of range, unknown, or do not apply.
+
+    Raises
+    ------
+    InferenceError
+        Which names the option.
+    """
+    _check_numbers(seed, chains, draws, tune, target_accept, cores, ess)
+    for name, value, known in (
+        ("method", method, get_args(Method)),
+        ("precision", precision, ("auto", *DTYPES)),
+    ):
+        if value not in known:
+            raise InferenceError(
+                f"{name} must be one of {', '.join(known)}, got {value!r}",
+                where=f"fit({name}=...)",
+                mend=nearest(str(value), known),
+            )
+    idle = {"tune": tune, "target_accept": target_accept, "cores": cores, "keep": keep}
+    _refuse_idle_options(method, idle, ess)
+
+
+def _check_numbers(
     seed: int,
     chains: int,
     draws: int,
@@ -384,17 +428,7 @@ def _refuse_too_large(design: Design, chains: int, draws: int) -> None:
     )
 
 
-def _check_switches(method: str, precision: str, prior: bool, progress: bool | Progress) -> None:
-    for name, value, known in (
-        ("method", method, get_args(Method)),
-        ("precision", precision, ("auto", *DTYPES)),
-    ):
-        if value not in known:
-            raise InferenceError(
-                f"{name} must be one of {', '.join(known)}, got {value!r}",
-                where=f"fit({name}=...)",
-                mend=nearest(str(value), known),
-            )
+def _check_switches(prior: bool, progress: bool | Progress) -> None:
     switches = {"prior": isinstance(prior, bool)}
     switches["progress"] = isinstance(progress, bool) or callable(progress)
     for name, sound in switches.items():

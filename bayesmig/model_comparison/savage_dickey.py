@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bayesmig.errors import QuestionError, nearest
 from bayesmig.inference.pareto import smoothed
-from bayesmig.posterior import Posterior, labelled_draws, require_posterior
+from bayesmig.posterior import Posterior, labelled_draws, require_posterior, table_text
 
 if TYPE_CHECKING:
     from bayesmig.design.priors import PriorArray
@@ -59,7 +59,7 @@ class EvidenceRatio:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.summary.to_string(index=False)}\n{self.text}"
+        return f"{table_text(self.summary)}\n{self.text}"
 
 
 def evidence_ratio(

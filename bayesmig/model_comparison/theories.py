@@ -31,7 +31,7 @@ from bayesmig.model_comparison.separation import (
     sums_of,
 )
 from bayesmig.model_comparison.verdict import Asked, verdict
-from bayesmig.posterior import Posterior, require_posterior
+from bayesmig.posterior import Posterior, require_posterior, table_text
 from bayesmig.progress import Progress, silent
 
 Array = NDArray[np.float64]
@@ -72,7 +72,7 @@ class Comparison:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.summary.to_string(index=False)}\n{self.text}"
+        return f"{table_text(self.summary)}\n{self.text}"
 
 
 def compare(

@@ -24,7 +24,7 @@ from bayesmig.inference.stream import average_probabilities, probability_blocks
 from bayesmig.policy.diversion import diversion
 from bayesmig.policy.interventions import Step, World, columns_of, intervene
 from bayesmig.policy.support import warnings_of
-from bayesmig.posterior import INTERVAL, Posterior
+from bayesmig.posterior import INTERVAL, Posterior, table_text
 from bayesmig.predict import (
     Ask,
     Effect,
@@ -91,7 +91,7 @@ class Counterfactual(Effect):
     def __str__(self) -> str:
         parts = [super().__str__(), *(f"warning: {w}" for w in self.warnings)]
         if len(self.diversion):
-            parts += ["Diversion", self.diversion.to_string(index=False)]
+            parts += ["Diversion", table_text(self.diversion)]
         return "\n".join(parts)
 
 

@@ -522,9 +522,11 @@ def _beyond_logit(
             given, curves={k: np.array(v) for k, v in {**curves, EFFECT: [effect]}.items()}
         )
     start = "feasible.international."
-    feasible = {k.removeprefix(start): parameters[k] for k in BEYOND if k.startswith(start)}
-    if any(value != BEYOND[start + term] for term, value in feasible.items()):
-        block = np.column_stack([_term(term, tidy) for term in feasible])
+    feasible = {k.removeprefix(start): v for k, v in parameters.items() if k.startswith(start)}
+    if any(value != BEYOND.get(start + term, 0.0) for term, value in feasible.items()):
+        # Fares are columns of their alternatives.
+        fares = {"cost": tidy["cost_international"]} if "cost" in feasible else {}
+        block = np.column_stack([_term(term, tidy | fares) for term in feasible])
         columns = replace(columns, feasible={abroad: block})
         given = replace(given, feasibility=np.array([*feasible.values()]))
     return columns, given
@@ -561,7 +563,8 @@ def _left(deciders: Deciders, chosen: npt.NDArray[Any]) -> Floats:
 def _term(term: str, tidy: Raw) -> Floats:
     product = np.ones(len(tidy["weight"]))
     for column in term.split(":") if term != "asc" else ():
-        product = product * tidy[column]
+        inside = column.removeprefix("log1p(").removesuffix(")")
+        product = product * (tidy[column] if inside == column else np.log1p(tidy[inside]))
     return product
 
 

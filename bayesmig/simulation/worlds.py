@@ -103,7 +103,7 @@ _UTILITY: dict[str, Mapping[str, Pair]] = {
 #: What makes choices of persons other than a logit; these values leave it one. The nest
 #: ``move`` holds both streams; a Hill curve of ``network_international`` adds to the utility
 #: of moving abroad; moving abroad is feasible with log odds of a constant (40: always),
-#: wealth, and that network.
+#: wealth, that network, and where there are fares, their log.
 BEYOND: Mapping[str, float] = {
     "lambda_nest.move": 1.0,
     "curve.international.effect": 0.0,
@@ -112,7 +112,9 @@ BEYOND: Mapping[str, float] = {
     "feasible.international.asc": 40.0,
     "feasible.international.wealth": 0.0,
     "feasible.international.network_international": 0.0,
+    "feasible.international.log1p(network_international)": 0.0,
 }
+_OF_FARES = {"feasible.international.cost": 0.0}
 #: The nests of destinations, from the outermost: those of each stream lie in ``move``.
 _LAMBDAS = {"move": 0.8, "within": 0.4, "abroad": 0.4}
 NESTS = tuple(_LAMBDAS)
@@ -326,7 +328,7 @@ def true_parameters(world: World, unit: Unit) -> dict[str, float]:
     if world == "destinations":
         flat |= {f"lambda_nest.{nest}": value for nest, value in _LAMBDAS.items()}
     elif unit == "person":
-        flat |= BEYOND
+        flat |= BEYOND | (_OF_FARES if "cost" in attributes else {})
     return flat | _by_stream("history", _HISTORY[world])
 
 

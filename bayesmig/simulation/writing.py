@@ -202,8 +202,9 @@ def simulate(
     Persons choose otherwise than by a logit where ``effects`` say so: ``lambda_nest.move``
     below 1 makes both streams closer substitutes (nested logit);
     ``curve.international.effect`` adds a Hill curve of ``network_international`` to the
-    utility of moving abroad; and ``feasible.international.asc``, ``.wealth`` and
-    ``.network_international`` are log odds that moving abroad is feasible at all.
+    utility of moving abroad; and ``feasible.international.asc``, ``.wealth``,
+    ``.network_international``, ``.log1p(network_international)`` and, in ``regimes``, ``.cost`` are
+    log odds that moving abroad is feasible at all.
 
     In ``regimes``, attributes have one coefficient for all alternatives: ``cost`` (log fare in
     months of the average household's consumption, by origin and period, about eight times as high

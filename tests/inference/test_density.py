@@ -477,7 +477,8 @@ print(density.callback.density.cache_hits)
 
 def test_another_process_finds_the_machine_code() -> None:
     """A closure that held a function of numba would be compiled anew by every process."""
-    Density(design_of("no_groups"))
+    # The callback is made when it is first asked for.
+    assert Density(design_of("no_groups")).callback is not None
     code = (
         "from bayesmig.inference.density import Density\n"
         "from tests.inference.theories import design_of\n"

@@ -42,7 +42,11 @@ from tests.fabricate import fabricated
 WORLDS = ("true", "false", "null")
 RESULTS = Path(__file__).parent / "results.jsonl"
 #: Simulated worlds other than Albania's, for theories of what only they have: theory -> world.
-SETTINGS: Mapping[str, Setting] = {"substitution": "regimes", "destinations": "destinations"}
+SETTINGS: Mapping[str, Setting] = {
+    "substitution": "regimes",
+    "liquidity_constraint": "regimes",
+    "destinations": "destinations",
+}
 #: The cells whose effects worlds may have, as theories name them.
 CELLS = ":".join(("female", *CLASSES))
 #: Theories of choosing households, of which there are fewer than persons.
@@ -224,6 +228,9 @@ def true_values(design: Design, truth: Mapping[str, Any]) -> dict[str, np.ndarra
         )
     if nests := design.spec.nests:
         found["lambda_nest"] = np.array([truth["lambda_nest"][nest.name] for nest in nests])
+    if design.feasibility:
+        parts = design.feasibility.labels
+        found["feasibility"] = np.array([truth["feasible"][s][term] for s, term in parts])
     if design.columns.curves:
         curve = truth["curve"]["international"]
         names = {"curve_effect": "effect", "half_saturation": "half_saturation",
