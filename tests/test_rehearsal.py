@@ -187,9 +187,7 @@ def test_what_has_no_preview_is_fitted_in_full(monkeypatch: pytest.MonkeyPatch) 
             rehearse(spec, survey_of(small_frame(200, seed=1)), seed=1, progress=False)
     assert seen == ["preview", "auto"]
     with pytest.raises(QuestionError, match="no preview of a theory with nests"):
-        rehearse(
-            nested, survey_of(small_frame(200)), seed=1, method="preview", progress=False
-        )
+        rehearse(nested, survey_of(small_frame(200)), seed=1, method="preview", progress=False)
 
 
 def test_scales_have_no_zero_in_their_place() -> None:
