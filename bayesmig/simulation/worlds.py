@@ -328,7 +328,7 @@ def true_parameters(world: World, unit: Unit) -> dict[str, float]:
     if world == "destinations":
         flat |= {f"lambda_nest.{nest}": value for nest, value in _LAMBDAS.items()}
     elif unit == "person":
-        flat |= BEYOND | (_OF_FARES if "cost" in attributes else {})
+        flat |= {**BEYOND, **(_OF_FARES if "cost" in attributes else {})}
     return flat | _by_stream("history", _HISTORY[world])
 
 
