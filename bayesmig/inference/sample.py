@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -37,6 +37,12 @@ _PACKAGES = (
 )  # fmt: skip
 _PACKAGE = Path(__file__).resolve().parents[1]
 _STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "logp")
+
+#: How chains learn the scales of what they move on: coordinates of the map are nearly
+#: independent, those of PyMC's models are not, and need directions beside their axes.
+_ADAPTATION: Mapping[str, Literal["diag", "low_rank"]] = {
+    "map": "diag", "graph": "low_rank", "plain": "low_rank",
+}  # fmt: skip
 
 #: Seconds after which a running chain looks whether it should stop.
 _PATIENCE = 0.1
@@ -278,6 +284,7 @@ def _start(sampler: Sampler, plan: Plan, chain: int, progress: Progress) -> Any:
         cores=1,
         seed=int(rng.integers(2**63)),
         target_accept=plan.target_accept,
+        adaptation=_ADAPTATION[plan.route],
         save_warmup=False,
         progress_bar=False,
         progress_callback=tell,

@@ -115,7 +115,9 @@ def unbalanced(n: int, origins: int, power: float) -> tuple[int, ...]:
 WORLDS = {
     "balanced": World(balanced(2_000, 100)),
     "unbalanced": World(unbalanced(20_000, 150, 1.5), draws=2500),
-    "rare": World(balanced(20_000, 100), asc=(-1.0, -5.05), draws=2500),
+    # The scale of what hardly anyone chooses moves a hundred effects at once, so that one unlucky
+    # chain is in all of these numbers: twice the draws.
+    "rare": World(balanced(20_000, 100), asc=(-1.0, -5.05), draws=2500, times=2),
     "correlated": World(balanced(2_000, 100), sigma=(0.9, 0.9), corr=0.95, columns=0.95),
     "slopes": World(balanced(2_000, 100), slopes=0.5, draws=4000),
     "households": World(balanced(2_100, 50), homes=0.8, draws=8000, times=3),
@@ -348,7 +350,7 @@ def test_chains_agree_with_the_plain_model(name: str, method: str, kept: Path) -
     posterior, found = by_route(*world(name), method, kept, drawn(name, method))
     assert posterior.provenance.precision == ("double" if name == "small" else "single")
     assert min(found.least_ess, reference(name).least_ess) > 300
-    assert not (method == "graph" and WORLDS[name].homes and posterior.problems())
+    assert not posterior.problems() or (method == "graph" and not WORLDS[name].homes)
     assert disagreements(found, reference(name)) == {}
 
 
