@@ -466,8 +466,21 @@ def _of_levels(ask: Ask, wanted: list[Average]) -> dict[Average, Array]:
         return {}
     levels = partition(ask.posterior)
     return {
-        a: of_level(levels, a.verb, a.level, filter(None, (a.alternative, a.other))) for a in wanted
+        a: _spread(ask, a)
+        if a.verb == "spread"
+        else of_level(levels, a.verb, a.level, filter(None, (a.alternative, a.other)))
+        for a in wanted
     }
+
+
+def _spread(ask: Ask, average: Average) -> Array:
+    """Standard deviations of a coefficient over groups, ``(draw,)``."""
+    design, by = ask.posterior.design, average.level
+    place = design.layouts[by].terms.index(average.term)
+    sigma = ask.posterior.draws[f"sigma_{by}"].to_numpy()[
+        :, :, design.nonbase.index(average.alternative), place
+    ]
+    return np.asarray(sigma.ravel())
 
 
 def _exponent(ask: Ask, curve: str) -> Array:
@@ -869,7 +882,7 @@ def _header(ask: Ask, averages: tuple[Average, ...]) -> dict[str, str]:
     if any(a.verb == "log_odds" for a in averages):
         unit += ", or of log odds"
     if any(a.verb in OF_LEVELS for a in averages):
-        unit += ", or shares of variance and correlations of group effects"
+        unit += ", or shares of variance, correlations and spreads of group effects"
     if any(a.verb in OF_CURVES for a in averages):
         unit += ", or exponents of curves"
     changed = dict.fromkeys(a.variable for a in averages if a.variable)

@@ -838,6 +838,29 @@ def test_parameters_are_those_of_levels_and_of_stayers() -> None:
     assert "shares of variance" in found["share"].header["unit"]
 
 
+def test_a_spread_is_a_draw_of_its_scale() -> None:
+    stated = {
+        "terms": "spread(origin, 'wealth:education', international) > 0.1",
+        "streams": "spread(origin, wealth, internal) > spread(origin, wealth, international)",
+    }
+    design = small_design(
+        "wealth * education",
+        groups=[{"by": "origin", "terms": "1 + wealth + wealth:education"}],
+        hypotheses={k: {"claim": "c.", "statement": v} for k, v in stated.items()},
+    )
+    posterior = fabricated(design)
+    found = hypotheses.test(posterior)
+    sigma = posterior.draws["sigma_origin"]
+    wide = sigma.sel(nonbase="international", origin_term="wealth:education").to_numpy()
+    np.testing.assert_allclose(flat(found["terms"])[:, 0], wide.ravel() - 0.1, rtol=1e-12)
+    apart = sigma.sel(origin_term="wealth").to_numpy()
+    np.testing.assert_allclose(
+        flat(found["streams"])[:, 0], (apart[..., 0] - apart[..., 1]).ravel(), rtol=1e-12
+    )
+    assert found["terms"].probability == pytest.approx((wide > 0.1).mean())
+    assert "spreads of group effects" in found["terms"].header["unit"]
+
+
 def test_one_stream_may_be_freed_of_two() -> None:
     """Against a loop over people and sets, where each stream is feasible to some."""
     feasible = {"internal": "wealth", "international": "wealth + cost"}

@@ -67,13 +67,8 @@ def _nests(spec: ModelSpec, columns: Columns) -> Iterator[str]:
                 "the form of the model"
             )
             continue
-        for by, (codes, terms) in columns.groups.items():
-            few = len(np.unique(codes)) < _MANY_GROUPS
-            if (
-                few
-                and bool((terms == 1).all(axis=0).any())
-                and not _told_within(columns, inside, codes)
-            ):
+        for by, codes in _of_few_groups(columns):
+            if not _told_within(columns, inside, codes):
                 yield (
                     f"nest {nest.name!r}: what moves its alternatives apart differs between "
                     f"groups of {by} alone, as their effects do: its lambda rests much on the "
@@ -122,18 +117,33 @@ def _consideration(spec: ModelSpec, columns: Columns) -> Iterator[str]:
         constants = block.shape[1] - len(reads)
         # A category has several columns: then all are looked at.
         of_its_own = block[:, constants:][:, reads] if constants in (0, 1) else block
-        left = _left_over(of_its_own, _in_utility(columns, position))
+        others, said = _in_utility(columns, position), ", ".join(map(repr, own))
+        left = _left_over(of_its_own, others)
         if left < _LEAST_OF_ITS_OWN:
             yield (
                 f"consideration of {alternative!r}: columns of its utility explain "
-                f"{1 - left:.1%} of {', '.join(map(repr, own))}: who cannot and who will not are "
+                f"{1 - left:.1%} of {said}: who cannot and who will not are "
                 "told apart by what is left of it, by the form of the model and by priors"
             )
+            continue
+        for by, codes in _of_few_groups(columns):
+            within = _left_over(_within(of_its_own, codes), _within(others, codes), of_its_own)
+            if within < _LEAST_OF_ITS_OWN:
+                yield (
+                    f"consideration of {alternative!r}: {said} differs between groups of {by} "
+                    "alone, as their effects do: what is feasible is told from what groups want "
+                    "by the prior of these effects"
+                )
 
 
 def _in_utility(columns: Columns, position: int) -> np.ndarray:
     """What enters the utility of an alternative, ``(obs, k)``; a constant is among it."""
     blocks = [np.ones((len(columns.persons), 1)), columns.persons]
+    # Pools, smooths, and slopes that vary over groups are of columns too.
+    blocks += [terms for _, terms in columns.groups.values()]
+    if columns.doses is not None:
+        of_it = [position in curve.alternatives for curve in columns.curves]
+        blocks.append(columns.doses[:, of_it])
     if position in columns.only:
         blocks.append(columns.only[position])
     if columns.attributes is not None:
@@ -141,13 +151,31 @@ def _in_utility(columns: Columns, position: int) -> np.ndarray:
     return np.hstack(blocks)
 
 
-def _left_over(block: np.ndarray, others: np.ndarray) -> float:
-    """The largest share of a column's variance that other columns do not explain."""
-    varying = block[:, np.ptp(block, axis=0) > 0]
-    varying = (varying - varying.mean(axis=0)) / varying.std(axis=0)
+def _left_over(block: np.ndarray, others: np.ndarray, whole: np.ndarray | None = None) -> float:
+    """The largest share of a column's variance that other columns do not explain.
+
+    Of the variance of ``whole``, where the block is what of that is within groups.
+    """
+    scale = (block if whole is None else whole).std(axis=0)
+    varying = (block - block.mean(axis=0))[:, scale > 0] / scale[scale > 0]
     size = np.maximum(np.abs(others).max(axis=0), _ROUNDING)
     fitted = others / size @ np.linalg.lstsq(others / size, varying, rcond=None)[0]
     return float(np.square(varying - fitted).mean(axis=0).max(initial=0.0))
+
+
+def _within(block: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Columns less their means in groups."""
+    times = np.maximum(np.bincount(codes), 1)
+    means = [np.bincount(codes, column) / times for column in block.T]
+    return block - np.column_stack(means)[codes] if means else block
+
+
+def _of_few_groups(columns: Columns) -> Iterator[tuple[str, np.ndarray]]:
+    """Factors whose groups have constants, and are too few to tell how these are distributed."""
+    for by, (codes, terms) in columns.groups.items():
+        few = 1 < len(np.unique(codes)) < _MANY_GROUPS
+        if few and bool((terms == 1).all(axis=0).any()):
+            yield by, codes
 
 
 def _tastes(columns: Columns) -> Iterator[str]:
@@ -164,8 +192,8 @@ def _tastes(columns: Columns) -> Iterator[str]:
 def _moving(columns: Columns, inside: tuple[int, ...]) -> Iterator[np.ndarray]:
     """What moves two alternatives of a nest apart, ``(obs,)``; NaN where not both are open.
 
-    Attributes that are not the same for them; and columns that vary and enter the utility of
-    some alternatives, not of all.
+    Attributes that are not the same for them; doses of curves that one of them has; and columns
+    that vary and enter the utility of some alternatives, not of all.
     """
     for j, k in combinations(inside, 2):
         if columns.attributes is None:
@@ -174,6 +202,12 @@ def _moving(columns: Columns, inside: tuple[int, ...]) -> Iterator[np.ndarray]:
             seen = _where_both(columns, j, k, apart)
             if np.nanmax(np.abs(seen), initial=0.0) > 0:
                 yield seen
+    for number, curve in enumerate(columns.curves):
+        for j, k in combinations(inside, 2):
+            if (j in curve.alternatives) != (k in curve.alternatives):
+                seen = _where_both(columns, j, k, columns.doses[:, number])
+                if np.nanmax(seen, initial=-np.inf) > np.nanmin(seen, initial=np.inf):
+                    yield seen
     own = {j: columns.only[j] for j in inside if j in columns.only}
     for j, block in own.items():
         for column in block.T:
@@ -214,7 +248,7 @@ def _holds(block: np.ndarray | None, column: np.ndarray) -> bool:
 
 def weakly_told_levels(spec: ModelSpec, columns: Columns) -> dict[str, str]:
     """Levels whose scales and correlations the survey hardly tells, and why, in words."""
-    apart = columns.attributes is not None or bool(columns.only)
+    nonbase = tuple(k for k in range(columns.n_alternatives) if k != columns.base)
     found = {}
     for group in spec.groups:
         codes = columns.groups[group.by][0]
@@ -223,10 +257,14 @@ def weakly_told_levels(spec: ModelSpec, columns: Columns) -> dict[str, str]:
         several, many = int((rows > 1).sum()), f"{len(rows):,} groups"
         if several < _LEAST_GROUPS:
             found[group.by] = f"only {several:,} of {many} have several rows"
-        elif np.median(rows) < _FEW_ROWS and group.correlated and not apart:
+        elif (
+            np.median(rows) < _FEW_ROWS
+            and group.correlated
+            and not _told_within(columns, nonbase, codes)
+        ):
             found[group.by] = (
                 f"half of {many} have fewer than {_FEW_ROWS} rows, and no attribute or column of "
-                "one alternative moves the alternatives apart"
+                "one alternative moves the alternatives apart within them"
             )
     return found
 

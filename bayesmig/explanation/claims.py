@@ -85,6 +85,8 @@ def _amount(part: Inequality, rope: float) -> str:
         return f"{100 * rope:g} % of an alternative's own probability"
     if verbs == {"correlation"}:
         return f"{rope:g} of a correlation"
+    if verbs == {"spread"}:
+        return f"{rope:g} of a standard deviation of log odds"
     if verbs == {"exponent"}:
         return f"{rope:g} of an exponent"
     points = "percentage point" if 100 * rope == 1 else "percentage points"
@@ -174,6 +176,10 @@ def _what(average: Average, mark: Mark) -> str:
         case "correlation":
             both = f"{alternative} and {mark(average.other)}"
             return f"the correlation of {both} over {units_of(average.level)}"
+        case "spread":
+            over = units_of(average.level)
+            term = mark(average.term)
+            return f"the spread over {over} of the coefficient of {term} on {alternative}"
         case "exponent":
             return f"the exponent of the curve of {mark(average.level)}"
         case _:

@@ -304,6 +304,11 @@ def _of_parameters(averages: list[Average]) -> Iterator[str]:
                 f"many {units_of(a.level)} with several choices each, and movers of both kinds "
                 "among them: where there are few, the prior of the correlation says it."
             )
+        elif a.verb == "spread":
+            yield (
+                f"many {units_of(a.level)}, in each of which {a.term} differs between people who "
+                "chose: where there are few, the prior of the spread says it."
+            )
         elif a.verb in OF_FEASIBILITY:
             yield (
                 f"what makes {a.alternative} feasible and not wanted: see what is said of its "

@@ -481,6 +481,12 @@ class ModelSpec(Frozen):
             why = f"{average.level!r} is no level of the theory, which has {known}"
         elif verb in OF_LEVELS and self.choice.base in (alternative, average.other):
             why = f"the base {self.choice.base!r} has no effects of groups"
+        elif verb == "spread" and average.term not in (varying := self._varying(average.level)):
+            known = ", ".join(map(repr, varying)) or "none"
+            why = (
+                f"the coefficient of {average.term!r} does not vary over {average.level!r}; those "
+                f"that do: {known}"
+            )
         elif verb == "correlation" and not correlated[average.level]:
             why = f"effects of {average.level!r} are uncorrelated in this theory"
         elif verb in OF_CURVES and average.level not in (
@@ -496,6 +502,11 @@ class ModelSpec(Frozen):
                 where=where,
                 mend="leave the hypothesis out, or give the theory what it asks about",
             )
+
+    def _varying(self, level: str) -> tuple[str, ...]:
+        """Terms, as they are named, whose coefficients vary over the groups of a level."""
+        (group,) = (group for group in self.groups if group.by == level)
+        return tuple(":".join(f.name for f in term) for term in group.formula.terms)
 
     def _no_idle_priors(self) -> None:
         """A prior is of a parameter that there is."""

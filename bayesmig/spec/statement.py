@@ -38,7 +38,7 @@ Each side is arithmetic over average effects on the probability scale:
     of those who would choose ``j`` if it were feasible for everybody, the share that does not:
     where more want to go, `unable` counts more, `kept` does not.
 
-Two are of the effects of groups, not of people, and hold no columns. A level is named as its
+Three are of the effects of groups, not of people, and hold no columns. A level is named as its
 group is, in quotes where columns are crossed:
 
 ``vpc(level, j)``
@@ -47,6 +47,9 @@ group is, in quotes where columns are crossed:
     correlation of a level's effects on ``j`` and ``k``: ``correlation("household:origin",
     internal, international)``. Below zero, the two stand in for each other there.
     `bayesmig.levels` tells both of all levels.
+``spread(level, x, j)``
+    standard deviation over a level's groups of the coefficient of ``x`` in the utility of ``j``;
+    ``x`` is among the terms of the group, as its formula names them.
 
 One is of the shape of a response curve, and holds no columns either:
 
@@ -89,10 +92,11 @@ ESTIMANDS: Mapping[str, tuple[int, ...]] = {
     "kept": (1,),
     "vpc": (2,),
     "correlation": (3,),
+    "spread": (3,),
     "exponent": (1,),
 }
 #: They are of the effects of groups: their first name is a level.
-OF_LEVELS = ("vpc", "correlation")
+OF_LEVELS = ("vpc", "correlation", "spread")
 #: They are parameters of response curves: their name is a curve's.
 OF_CURVES = ("exponent",)
 #: They compare with a world in which an alternative is feasible for everybody.
@@ -127,10 +131,12 @@ class Average:
         Columns that are held in all rows, each with a number or the name of a percentile
         (``"p90"``), by name.
     level
-        Whose effects, of a ``vpc`` or ``correlation``: what the theory groups by; of an
-        ``exponent``, the label of the curve.
+        Whose effects, of a ``vpc``, ``correlation`` or ``spread``: what the theory groups by; of
+        an ``exponent``, the label of the curve.
     other
         The second alternative of a ``correlation``, the later in the alphabet.
+    term
+        Whose coefficients, of a ``spread``.
     """
 
     verb: str
@@ -139,6 +145,7 @@ class Average:
     at: tuple[tuple[str, float | str], ...] = ()
     level: str = ""
     other: str = ""
+    term: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +178,8 @@ def as_average(call: ast.Call) -> Average:
     """The average effect that a vetted call names."""
     names = [a.id for a in call.args if isinstance(a, ast.Name)]
     verb = _call_name(call)
+    if verb == "spread":
+        return Average(verb, "", names[-1], (), _level(call.args[0]), "", _level(call.args[1]))
     if verb in OF_LEVELS:
         ends = sorted(names if _is_text(call.args[0]) else names[1:])
         return Average(verb, "", ends[0], (), _level(call.args[0]), "".join(ends[1:]))
@@ -300,6 +309,7 @@ def _vet_side(tree: ast.expr, text: str, where: str) -> None:
     vet_arithmetic(tree, ESTIMANDS, text, where=where)
     calls = [c for c in ast.walk(tree) if isinstance(c, ast.Call)]
     levels = {id(c.args[0]) for c in calls if c.args and _call_name(c) in OF_LEVELS}
+    levels |= {id(c.args[1]) for c in calls if len(c.args) > 1 and _call_name(c) == "spread"}
     inside_calls = {id(a) for c in ast.walk(tree) if isinstance(c, ast.Call) for a in ast.walk(c)}
     for n in ast.walk(tree):
         if isinstance(n, ast.Name) and id(n) not in inside_calls:
@@ -331,6 +341,9 @@ def _check_constants(node: ast.BinOp, text: str, where: str) -> None:
 def _check_call(call: ast.Call, text: str, where: str) -> None:
     name = _call_name(call)
     wanted = ESTIMANDS[name]
+    if name == "spread":
+        _check_spread(call, text, where)
+        return
     if name in OF_LEVELS:
         _check_levels(call, name, text, where)
         return
@@ -359,6 +372,15 @@ def _check_levels(call: ast.Call, name: str, text: str, where: str) -> None:
     if not named or call.keywords or not len(ends) == len(rest) == len(set(ends)) == wanted:
         usage = "alternative" if wanted == 1 else "alternative, another"
         raise _refused(text, f"write {name}(level, {usage}), without columns to hold", where)
+
+
+def _check_spread(call: ast.Call, text: str, where: str) -> None:
+    """A level and a term, in quotes or not, then an alternative; nothing is held."""
+    named = [isinstance(a, ast.Name) or _is_text(a) for a in call.args[:2]] == [True, True]
+    ends = [a for a in call.args[2:] if isinstance(a, ast.Name)]
+    if not named or call.keywords or not len(ends) == len(call.args[2:]) == 1:
+        usage = "spread(level, term, alternative)"
+        raise _refused(text, f"write {usage}, without columns to hold", where)
 
 
 def _refused(text: str, why: str, where: str) -> SpecError:

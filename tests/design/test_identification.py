@@ -199,6 +199,89 @@ def test_a_correlation_of_small_groups_needs_what_moves_streams_apart() -> None:
     assert build_design(apart, survey_of(small)).support.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("utility", "warned"),
+    [
+        ({"persons": "female", "shared": "urban"}, True),
+        ({"persons": "female", "only": {"international": "of_pair"}}, True),
+        ({"persons": "female", "alternatives": "same"}, True),
+        ({"persons": "female", "alternatives": "price"}, False),
+        ({"persons": "female", "only": {"international": "urban"}}, False),
+    ],
+    ids=["shared", "of-groups", "the-same-attribute", "an-attribute", "a-column"],
+)
+def test_what_moves_streams_alike_or_groups_as_a_whole_tells_no_correlation(
+    utility: dict[str, Any], warned: bool
+) -> None:
+    frame = small_frame(900)
+    pair = np.arange(900) // 3
+    rng = np.random.default_rng(5)
+    frame = frame.assign(
+        pair=[f"g{i}" for i in pair], of_pair=rng.normal(size=300)[pair], far=rng.normal(size=900)
+    )
+    attributes = {
+        "same": {"stay": 0, "internal": "far", "international": "far"},
+        "price": {"stay": 0, "internal": 1, "international": "far"},
+    }
+    survey = survey_of(frame, attributes=attributes)
+    found = build_design(theory(groups=[{"by": "pair"}], utility=utility), survey).support.warnings
+    assert any("moves the alternatives apart within them" in w for w in found) is warned
+
+
+def test_a_curve_of_one_alternative_moves_a_nest_apart() -> None:
+    curve = {"column": "network_international", "shape": "linear"}
+    for alternatives, warned in ((["international"], False), (["internal", "international"], True)):
+        curves = [curve | {"alternatives": alternatives}]
+        found = noted(persons="female", nests=NESTS, curves=curves)
+        assert any("lambda rests on the prior" in w for w in found) is warned
+
+
+FEASIBLE = {"feasible": {"international": "price"}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"utility": {"persons": "female", "only": {"international": "far"}}}, "explain 100.0%"),
+        ({"persons": "female + far"}, "explain 100.0%"),
+        (
+            {"persons": "female", "pools": [{"name": "ways", "columns": ["far", "urban"]}]},
+            "explain",
+        ),
+        ({"persons": "female", "groups": [{"by": "origin", "terms": "1 + far"}]}, "explain 100.0%"),
+        ({"persons": "female", "groups": [{"by": "origin"}]}, ""),
+    ],
+    ids=["own-column", "persons", "pool", "slopes", "alone"],
+)
+def test_feasibility_by_a_copy_of_what_utility_reads_is_not_its_own(
+    keys: dict[str, Any], words: str
+) -> None:
+    rng = np.random.default_rng(2)
+    frame = small_frame(600).assign(far=rng.normal(size=600))
+    survey = survey_of(frame.assign(price=2 * frame["far"] + 3))
+    built = build_design(theory(consideration=FEASIBLE, **{"groups": [], **keys}), survey)
+    found = [w for w in built.support.warnings if w.startswith("consideration ")]
+    assert len(found) == bool(words)
+    assert not words or words in found[0]
+
+
+@pytest.mark.parametrize(("groups", "warned"), [(True, True), (False, False)])
+@pytest.mark.parametrize("within", [False, True])
+def test_feasibility_by_what_differs_between_groups_alone(
+    groups: bool, warned: bool, within: bool
+) -> None:
+    """As effects of groups do: what they cannot and what they will not look alike."""
+    frame = small_frame(600)
+    rng = np.random.default_rng(2)
+    place = rng.normal(size=20)[frame["origin"].str[1:].astype(int)]
+    survey = survey_of(frame.assign(price=place + 0.5 * within * rng.normal(size=600)))
+    spec = theory("female", consideration=FEASIBLE, groups=[{"by": "origin"}] if groups else [])
+    found = build_design(spec, survey).support.warnings
+    assert any("differs between groups of origin alone" in w for w in found) is (
+        warned and not within
+    )
+
+
 def test_many_rows_in_many_groups_are_not_warned_of() -> None:
     design = build_design(theory("female", groups=[{"by": "origin"}]), survey_of(small_frame(900)))
     assert design.support.warnings == ()

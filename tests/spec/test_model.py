@@ -371,6 +371,10 @@ def test_merging_puts_priors_of_coefficients_beside_the_parent_s() -> None:
         ("vpc(origin, abroad) > 0", "'abroad' is not an alternative"),
         ("correlation(origin, internal, abroad) > 0", "'abroad' is not an alternative"),
         ("unable(internal) > 0.1", "everybody is able to choose 'internal'"),
+        ("spread(household, ties, internal) > 0", "'household' is no level of the theory"),
+        ("spread(origin, ties, stay) > 0", "the base 'stay' has no effects of groups"),
+        ("spread(origin, wealth, internal) > 0", "'wealth' does not vary over 'origin'"),
+        ("spread(region, ties, abroad) > 0", "'abroad' is not an alternative"),
     ],
 )
 def test_a_statement_about_what_the_theory_does_not_have_is_refused(
@@ -378,13 +382,16 @@ def test_a_statement_about_what_the_theory_does_not_have_is_refused(
 ) -> None:
     keys = {
         "choice": {"alternatives": ["stay", "internal", "international"], "base": "stay"},
-        "groups": [{"by": "origin"}, {"by": "region", "correlated": False}],
+        "groups": [
+            {"by": "origin", "terms": "1 + ties"},
+            {"by": "region", "correlated": False},
+        ],
         "consideration": {"feasible": {"international": "wealth"}},
         "hypotheses": {"h": {"claim": "c", "statement": statement}},
     }
     with pytest.raises(SpecError) as caught:
         validate(ModelSpec, keys, file="mine")
     assert said in str(caught.value)
-    fine = "unable(international) > 0.1 and vpc(region, internal) > 0.1"
+    fine = "unable(international) > 0.1 and spread(origin, ties, internal) > 0.1"
     keys["hypotheses"] = {"h": {"claim": "c", "statement": fine}}
     assert validate(ModelSpec, keys, file="mine").hypotheses

@@ -35,6 +35,12 @@ def test_a_level_is_named_in_quotes_or_not() -> None:
     assert same.averages == one.averages
 
 
+def test_a_spread_is_of_a_term_over_a_level() -> None:
+    one, two = parse_statement("spread(origin, ties, a) > 0.1 and spread('h:o', 'x:y', b) < 1")
+    assert one.averages == (Average("spread", "", "a", (), "origin", "", "ties"),)
+    assert two.averages == (Average("spread", "", "b", (), "h:o", "", "x:y"),)
+
+
 def test_an_exponent_is_one_of_a_curve() -> None:
     (part,) = parse_statement("exponent(network) > 1")
     assert part.averages == (Average("exponent", "", "", (), "network"),)
@@ -98,6 +104,11 @@ def test_columns_are_held_at_numbers_and_percentiles() -> None:
         ("vpc(origin, 'a') > 0", "write vpc(level, alternative)"),
         ("vpc(origin, a, x=1) > 0", "without columns to hold"),
         ("vpc(1, a) > 0", "write vpc(level, alternative)"),
+        ("spread(origin, a) > 0", "write spread(level, term, alternative)"),
+        ("spread(origin, x, 'a') > 0", "write spread(level, term, alternative)"),
+        ("spread(origin, 1, a) > 0", "write spread(level, term, alternative)"),
+        ("spread(origin, x, a, b) > 0", "write spread(level, term, alternative)"),
+        ("spread(origin, x, a, z=1) > 0", "without columns to hold"),
         ("correlation(origin, a) > 0", "write correlation(level, alternative, another)"),
         ("correlation(origin, a, a) > 0", "write correlation(level, alternative, another)"),
         ("correlation(o, a, b) > correlation(o, b, a)", "differ by the same number"),
