@@ -217,7 +217,8 @@ def mechanisms_page(rows: Iterable[MechanismRow]) -> str:
         "",
         "What the literature claims about internal and international migration, and what "
         "deals with each claim here: the component of a model, the theory (a file of "
-        "`models/`), the hypotheses that test it, the scenarios that use it.",
+        "`models/`), the hypotheses that test it, the scenarios that use it. A "
+        "dash stands where no packaged file has one.",
         "",
         "`fitted here`: a packaged theory holds the component. `in part`: it holds some of it, "
         "without what is said. `needs data`: model files can hold it and no packaged theory "

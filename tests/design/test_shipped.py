@@ -32,8 +32,13 @@ OF_HOUSEHOLDS = ("household_strategies",)
 OF_COSTS = ("substitution", "liquidity_constraint")
 #: Theories of a choice among several places.
 OF_PLACES = ("destinations",)
-#: Theories that read every column that a packaged scenario changes.
-WITH_NETWORKS = ("networks", "unobserved_origins", "household_strategies")
+#: Scenario -> a theory of what it changes; of others, `networks` is, or the one of households.
+THEORY_OF = {
+    "fares_halved": ("substitution", "liquidity_constraint"),
+    "language_courses": ("continuum",),
+    "permits_abolished": ("internal_regime",),
+    "skills_recognised": ("skill_transfer",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -130,19 +135,23 @@ def test_priors_of_rare_indicators_are_per_unit(networks: Design) -> None:
 
 
 @pytest.mark.parametrize("name", scenario_names())
-def test_a_shipped_scenario_has_its_columns_in_the_theory(
-    name: str, networks: Design, households: Design
+def test_a_shipped_scenario_changes_what_its_theories_read(
+    name: str, surveys: dict[str, Survey]
 ) -> None:
-    built = households if name.endswith("_households") else networks
-    for step in load_scenario(name).interventions:
-        if isinstance(step, MoveCoefficient):
-            assert step.name in built.persons
-            assert step.alternative in built.nonbase
-            continue
-        for column in [f.column for f in step.where] + (
-            [step.column] if hasattr(step, "column") else []
-        ):
-            assert column in built.frame.columns
+    usual = OF_HOUSEHOLDS if name.endswith("_households") else ("networks", "unobserved_origins")
+    for theory in THEORY_OF.get(name, usual):
+        survey = survey_for(theory, surveys)
+        built = build_design(load_model(theory), survey)
+        validate_scenario(load_scenario(name), built, survey.frame)
+        for step in load_scenario(name).interventions:
+            if isinstance(step, MoveCoefficient):
+                assert step.name in built.persons
+                assert step.alternative in built.nonbase
+                continue
+            read = set(theory_columns(built)) | built.attributes.keys()
+            own = [getattr(step, key) for key in ("column", "attribute") if hasattr(step, key)]
+            assert read.issuperset(own)
+            assert read.issuperset(f.column for f in step.where)
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -159,9 +168,6 @@ def test_questions_of_a_shipped_theory_are_not_refused(
         check_change(built, column)
         assert held(built, [column]) == ""
     validate_hypotheses(built)
-    for scenario in scenario_names():
-        if scenario.endswith("_households") == (name in OF_HOUSEHOLDS) and name in WITH_NETWORKS:
-            validate_scenario(load_scenario(scenario), built, survey.frame)
 
 
 @pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
@@ -238,7 +244,7 @@ def test_columns_that_a_scenario_scales_count_from_zero_on_ifls(
     repository: Path, real_data: Path
 ) -> None:
     frame = _ifls(repository / "surveys" / "ifls.toml").frame
-    for name in scenario_names():
-        for step in load_scenario(name).interventions:
-            if isinstance(step, ScaleColumn):
-                assert frame[step.column].min() == 0
+    steps = [step for name in scenario_names() for step in load_scenario(name).interventions]
+    scaled = {step.column for step in steps if isinstance(step, ScaleColumn)} & {*frame.columns}
+    assert scaled >= {"network_international", "household_international"}
+    assert (frame[sorted(scaled)].min() == 0).all()
