@@ -18,7 +18,12 @@ have a standard deviation of one. What is asserted of each design and route:
 - None of all these numbers is larger than one in a thousand comparisons of as many
   standard normal ones would have it.
 
-A preview, and a fit of a theory with another prior, must fail here, and do.
+Parameters are not independent: the scale of what hardly anyone chooses moves a hundred effects at
+once, so that where its mean is off by two Monte-Carlo errors, as it is for one seed in twenty, so
+are they all. What is out is therefore asked of another seed too, and only what both have counts:
+a wrong density is wrong with every seed.
+
+A preview, and a fit of a theory with another prior, must fail here by the same rule, and do.
 """
 
 from __future__ import annotations
@@ -115,9 +120,7 @@ def unbalanced(n: int, origins: int, power: float) -> tuple[int, ...]:
 WORLDS = {
     "balanced": World(balanced(2_000, 100)),
     "unbalanced": World(unbalanced(20_000, 150, 1.5), draws=2500),
-    # The scale of what hardly anyone chooses moves a hundred effects at once, so that one unlucky
-    # chain is in all of these numbers: twice the draws.
-    "rare": World(balanced(20_000, 100), asc=(-1.0, -5.05), draws=2500, times=2),
+    "rare": World(balanced(20_000, 100), asc=(-1.0, -5.05), draws=2500),
     "correlated": World(balanced(2_000, 100), sigma=(0.9, 0.9), corr=0.95, columns=0.95),
     "slopes": World(balanced(2_000, 100), slopes=0.5, draws=4000),
     "households": World(balanced(2_100, 50), homes=0.8, draws=8000, times=3),
@@ -320,11 +323,12 @@ def by_route(
     method: Any,
     keep: Path | None = None,
     draws: int = 3000,
+    first: int = 5,
 ) -> tuple[Posterior, Numbers]:
     # Near scales of zero steps diverge at 0.8, and the posterior says so and how to mend it. Now
     # and then a chain lingers there: it says that too, and another seed is taken.
     accept = 0.95 if method == "graph" and len(spec.groups) > 1 else None
-    for seed in (5, 6, 7):
+    for seed in range(first, first + 3):
         posterior = fit(
             spec, survey, seed=seed, method=method, draws=draws, keep=keep, progress=False,
             target_accept=accept,
@@ -339,6 +343,17 @@ def by_route(
     return posterior, numbers(posterior.draws, times[of].reshape(proposal.shape))
 
 
+def lasting(
+    found: Numbers, name: str, spec: ModelSpec, survey: Survey, method: str, draws: int
+) -> dict[str, float]:
+    """What disagrees with the plain model, and does so with another seed too."""
+    out = disagreements(found, reference(name))
+    if not out:
+        return {}
+    _, other = by_route(spec, survey, method, draws=draws, first=25)
+    return {what: out[what] for what in out.keys() & disagreements(other, reference(name))}
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Chains that two tests ask for."""
@@ -347,11 +362,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("name", "method"), [*product(WORLDS, ("nuts", "graph"))])
 def test_chains_agree_with_the_plain_model(name: str, method: str, kept: Path) -> None:
-    posterior, found = by_route(*world(name), method, kept, drawn(name, method))
+    draws = drawn(name, method)
+    posterior, found = by_route(*world(name), method, kept, draws)
     assert posterior.provenance.precision == ("double" if name == "small" else "single")
     assert min(found.least_ess, reference(name).least_ess) > 300
     assert not posterior.problems() or (method == "graph" and not WORLDS[name].homes)
-    assert disagreements(found, reference(name)) == {}
+    assert lasting(found, name, *world(name), method, draws) == {}
 
 
 def test_one_world_is_fitted_with_effects_integrated_out(kept: Path) -> None:
@@ -394,7 +410,7 @@ def test_weighted_draws_agree_with_the_plain_model(name: str) -> None:
     weighted, found = by_route(*world(name), "surrogate", draws=WEIGHTED)
     assert auto.provenance.route == weighted.provenance.route
     assert auto.draws.equals(weighted.draws)
-    assert disagreements(found, reference(name)) == {}
+    assert lasting(found, name, *world(name), "surrogate", WEIGHTED) == {}
 
 
 @pytest.mark.parametrize("name", [name for name in WORLDS if name not in TAKEN])
@@ -419,5 +435,6 @@ def test_a_preview_is_seen_to_disagree(name: str) -> None:
 def test_another_prior_is_seen_to_disagree() -> None:
     spec, survey = world("balanced")
     priors = theory(priors={"scale": {"scale": 0.3}}).priors
-    _, found = by_route(spec.model_copy(update={"priors": priors}), survey, "nuts")
-    assert "means" in disagreements(found, reference("balanced"))
+    other = spec.model_copy(update={"priors": priors})
+    _, found = by_route(other, survey, "nuts")
+    assert "means" in lasting(found, "balanced", other, survey, "nuts", 3000)
