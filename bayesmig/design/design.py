@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -688,7 +689,9 @@ def design_from_frame(
         layouts=layouts,
         tastes=tastes,
         priors=priors,
-        support=replace(support, warnings=(*support.warnings, *_empty_cells(layouts, columns))),
+        support=replace(
+            support, warnings=(*support.warnings, *_empty_cells(layouts, columns, frame))
+        ),
         encoders=encoders,
         survey_fingerprint=survey_fingerprint,
         derived=dict(derived or {}),
@@ -1085,13 +1088,23 @@ def _cells(frame: pd.DataFrame, columns: tuple[str, ...], found: int) -> Iterabl
     return () if every is None else _joined(every, columns)
 
 
-def _empty_cells(layouts: Mapping[str, GroupLayout], columns: Columns) -> Iterator[str]:
+def _empty_cells(
+    layouts: Mapping[str, GroupLayout], columns: Columns, frame: pd.DataFrame
+) -> Iterator[str]:
     for by, layout in layouts.items():
-        empty = len(layout.levels) - len(np.unique(columns.groups[by][0]))
-        if empty:
+        found = len(np.unique(columns.groups[by][0]))
+        if empty := len(layout.levels) - found:
             yield (
                 f"groups of {by}: {empty:,} of {len(layout.levels):,} combinations are empty: "
                 "their effects rest on those of the others"
+            )
+            continue
+        sizes = [frame[column].nunique() for column in layout.columns]
+        # Households in places are no intersection: one column nearly says the other.
+        if len(sizes) > 1 and 2 * max(sizes) < found < prod(sizes):
+            yield (
+                f"groups of {by}: {found:,} of {prod(sizes):,} combinations have people, and they "
+                "alone have effects: of the others nothing is known"
             )
 
 

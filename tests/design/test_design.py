@@ -213,6 +213,19 @@ def test_cells_that_nobody_is_in_are_groups_where_they_are_few_and_are_told() ->
     many = frame.assign(who=range(len(frame)))
     built = design(theory(groups=[{"by": "who:third"}]), many)
     assert len(built.layouts["who:third"].levels) == len(many)
+    assert not any("combinations" in text for text in built.support.warnings)
+
+
+def test_cells_of_large_intersections_are_told_without_a_list_of_all() -> None:
+    rows = np.arange(1_500)
+    rng = np.random.default_rng(4)
+    frame = people(len(rows)).assign(
+        one=rows % 11, two=rng.integers(12, size=1_500), three=rows % 13
+    )
+    built = design(theory(groups=[{"by": "one:two:three"}]), frame)
+    found = len(frame[["one", "two", "three"]].drop_duplicates())
+    assert len(built.layouts["one:two:three"].levels) == found < 11 * 12 * 13
+    assert any(f"{found:,} of 1,716 combinations" in text for text in built.support.warnings)
     assert not any("empty" in text for text in built.support.warnings)
 
 

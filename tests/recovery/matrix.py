@@ -578,7 +578,7 @@ def work(done: list[dict[str, Any]], replications: int, what: str) -> Iterable[t
     met = {(r["contest"], r["seed"], r["persons"]) for r in done if "contest" in r}
     for seed in range(replications):
         for theory in theories():
-            if seed >= replications // 2 and varies(theory):
+            if seed >= replications // 2 and is_slow(theory):
                 continue
             for world in WORLDS:
                 if what != "contests" and (theory, world, seed) not in have:
@@ -590,9 +590,10 @@ def work(done: list[dict[str, Any]], replications: int, what: str) -> Iterable[t
                     yield contest, theory, seed, persons
 
 
-def varies(theory: str) -> bool:
-    """Whether slopes vary over origins: chains are run, and half as many surveys are."""
-    return any(group.formula.terms for group in load_model(theory).groups)
+def is_slow(theory: str) -> bool:
+    """Whether chains are run for slopes or on the plain graph: half as many surveys are."""
+    spec = load_model(theory)
+    return spec.consideration is not None or any(group.formula.terms for group in spec.groups)
 
 
 def main() -> None:
