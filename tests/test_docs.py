@@ -174,3 +174,14 @@ def test_figures_of_arviz_take_what_a_fit_returns() -> None:
     exec(compile(snippet, "gallery.md", "exec"), {"posterior": posterior})
     assert len(plt.get_fignums()) >= 3
     plt.close("all")
+
+
+def test_claims_told_of_indonesia_are_those_of_the_theories() -> None:
+    """All of every theory that was fitted there, and no others."""
+    page = (PAGE.parent / "ifls.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\w+) \| ([A-Z][^|]+) \| [\d.]+ \| [\d.]+ \|", page, flags=re.MULTILINE)
+    told = {(theory, claim) for theory, claim in rows}
+    names = {theory for theory, _ in told}
+    stated = {(name, h.claim) for name in names for h in bm.load_model(name).hypotheses.values()}
+    assert len(names) > 10
+    assert told == stated
