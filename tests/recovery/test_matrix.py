@@ -46,9 +46,8 @@ LEFT_OPEN = {
     "language_counts_alike",
 }
 
-#: Without worlds: they claim next to nothing, claim what networks does, or are sampled on the
-#: plain graph for minutes.
-WITHOUT = {"baseline", "unobserved_origins", "liquidity_constraint"}
+#: Claims next to nothing.
+WITHOUT = {"baseline"}
 
 
 #: A page's place for sentences that count.
@@ -195,6 +194,8 @@ def test_the_published_page_has_every_theory_and_its_claims(repository: Path) ->
     stated = {(theory, claim) for theory in theories() for claim in load_model(theory).hypotheses}
     told = {tuple(row.split(" | ")[:2]) for row in re.findall(r"^\| (\w+ \| \w+ \|)", tables, re.M)}
     worlds = {(theory, world) for theory in theories() for world in WORLDS}
+    worlds |= {(theory, "500") for theory in (*matrix.RIVALS, "all")}
+    worlds |= {("theory", "world"), ("theory", "claim")}
     assert {(a, b.removesuffix(" |")) for a, b in told} == stated | worlds
 
 
