@@ -582,5 +582,5 @@ DESCRIBED: Mapping[str, frozenset[str]] = {
     "ExponentPrior": frozenset({"loc", "scale"}),
     "BendPrior": frozenset({"scale"}),
     "FeasibilityPrior": frozenset({"scale", "constant_loc", "constant_scale"}),
-    "Average": frozenset({"verb", "variable", "alternative", "at", "level", "other"}),
+    "Average": frozenset({"verb", "variable", "alternative", "at", "level", "other", "term"}),
 }
