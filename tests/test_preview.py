@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from typer.testing import CliRunner
 
 import bayesmig as bm
 from bayesmig import plots
+from bayesmig.cli import app
 from bayesmig.posterior import PREVIEW, Posterior
 from bayesmig.progress import silent
 from bayesmig.simulation import simulate
@@ -128,3 +130,15 @@ def test_a_study_and_its_report_say_so(tmp_path: Path) -> None:
     for theory in ("baseline", "selectivity"):
         assert f"<code>{theory}</code>: its draws are an approximation (preview" in page
     assert "not asked" in page
+
+
+@pytest.mark.parametrize("method", ["preview", "auto"])
+def test_the_command_says_what_it_fitted(method: str, tmp_path: Path) -> None:
+    made = simulate(tmp_path / "survey", persons=500, seed=1)
+    given = ["fit", "baseline", str(made.codebook), "--seed", "1", "--method", method]
+    given += ["--out", str(tmp_path / "fit.nc"), "--quiet"]
+    as_json = CliRunner().invoke(app, [*given, "--json"])
+    assert as_json.exit_code == 0, as_json.output
+    said = f"the draws are an approximation ({PREVIEW})"
+    assert (said in json.loads(as_json.stdout)["warnings"]) is (method == "preview")
+    assert (f"warning: {said}" in as_json.stderr) is (method == "preview")

@@ -1098,10 +1098,11 @@ def _empty_cells(
                 f"groups of {by}: {empty:,} of {len(layout.levels):,} combinations are empty: "
                 "their effects rest on those of the others"
             )
+        if empty or len(layout.columns) < 2:
             continue
         sizes = [frame[column].nunique() for column in layout.columns]
         # Households in places are no intersection: one column nearly says the other.
-        if len(sizes) > 1 and 2 * max(sizes) < found < prod(sizes):
+        if 2 * max(sizes) < found < prod(sizes):
             yield (
                 f"groups of {by}: {found:,} of {prod(sizes):,} combinations have people, and they "
                 "alone have effects: of the others nothing is known"

@@ -190,18 +190,18 @@ def fit(
         ``keep`` cannot be written to, the density is not finite at the start, single precision
         was asked for and would lose digits, or the surrogate was asked for and does not do.
     """
-    check_options(
-        seed=seed,
-        method=method,
-        precision=precision,
-        chains=chains,
-        draws=draws,
-        ess=ess,
-        tune=tune,
-        target_accept=target_accept,
-        cores=cores,
-        keep=keep,
-    )
+    options: dict[str, Any] = {
+        "seed": seed,
+        "method": method,
+        "precision": precision,
+        "chains": chains,
+        "draws": draws,
+        "ess": ess,
+        "tune": tune,
+        "target_accept": target_accept,
+        "cores": cores,
+    }
+    check_options(**options, keep=keep)
     _check_switches(prior, progress)
     folder = open_folder(keep)
     design = build_design(theory, survey)
@@ -211,15 +211,7 @@ def fit(
     return fit_design(
         design,
         survey,
-        seed=seed,
-        method=method,
-        precision=precision,
-        chains=chains,
-        draws=draws,
-        ess=ess,
-        tune=tune,
-        target_accept=target_accept,
-        cores=cores,
+        **options,
         prior=prior,
         folder=folder,
         progress=progress,

@@ -95,8 +95,9 @@ ESTIMANDS: Mapping[str, tuple[int, ...]] = {
     "spread": (3,),
     "exponent": (1,),
 }
-#: They are of the effects of groups: their first name is a level.
-OF_LEVELS = ("vpc", "correlation", "spread")
+#: They are of the effects of groups: their first name is a level, the second of a spread a term.
+#: So many of their names, those that are no alternatives, may stand in quotes.
+OF_LEVELS: Mapping[str, int] = {"vpc": 1, "correlation": 1, "spread": 2}
 #: They are parameters of response curves: their name is a curve's.
 OF_CURVES = ("exponent",)
 #: They compare with a world in which an alternative is feasible for everybody.
@@ -308,8 +309,7 @@ def _number(node: ast.expr, values: Mapping[Average, float]) -> float:
 def _vet_side(tree: ast.expr, text: str, where: str) -> None:
     vet_arithmetic(tree, ESTIMANDS, text, where=where)
     calls = [c for c in ast.walk(tree) if isinstance(c, ast.Call)]
-    levels = {id(c.args[0]) for c in calls if c.args and _call_name(c) in OF_LEVELS}
-    levels |= {id(c.args[1]) for c in calls if len(c.args) > 1 and _call_name(c) == "spread"}
+    levels = {id(a) for c in calls for a in c.args[: OF_LEVELS.get(_call_name(c), 0)]}
     inside_calls = {id(a) for c in ast.walk(tree) if isinstance(c, ast.Call) for a in ast.walk(c)}
     for n in ast.walk(tree):
         if isinstance(n, ast.Name) and id(n) not in inside_calls:
@@ -341,9 +341,6 @@ def _check_constants(node: ast.BinOp, text: str, where: str) -> None:
 def _check_call(call: ast.Call, text: str, where: str) -> None:
     name = _call_name(call)
     wanted = ESTIMANDS[name]
-    if name == "spread":
-        _check_spread(call, text, where)
-        return
     if name in OF_LEVELS:
         _check_levels(call, name, text, where)
         return
@@ -364,23 +361,15 @@ def _check_call(call: ast.Call, text: str, where: str) -> None:
 
 
 def _check_levels(call: ast.Call, name: str, text: str, where: str) -> None:
-    """A level, in quotes or not, then alternatives that differ; nothing is held."""
-    named = [isinstance(a, ast.Name) or _is_text(a) for a in call.args[:1]] == [True]
-    rest = call.args[1:]
+    """A level, and a term, in quotes or not, then alternatives that differ; nothing is held."""
+    quoted = OF_LEVELS[name]
+    named = [isinstance(a, ast.Name) or _is_text(a) for a in call.args[:quoted]] == [True] * quoted
+    rest = call.args[quoted:]
     ends = [a.id for a in rest if isinstance(a, ast.Name)]
-    wanted = ESTIMANDS[name][0] - 1
+    wanted = ESTIMANDS[name][0] - quoted
     if not named or call.keywords or not len(ends) == len(rest) == len(set(ends)) == wanted:
-        usage = "alternative" if wanted == 1 else "alternative, another"
-        raise _refused(text, f"write {name}(level, {usage}), without columns to hold", where)
-
-
-def _check_spread(call: ast.Call, text: str, where: str) -> None:
-    """A level and a term, in quotes or not, then an alternative; nothing is held."""
-    named = [isinstance(a, ast.Name) or _is_text(a) for a in call.args[:2]] == [True, True]
-    ends = [a for a in call.args[2:] if isinstance(a, ast.Name)]
-    if not named or call.keywords or not len(ends) == len(call.args[2:]) == 1:
-        usage = "spread(level, term, alternative)"
-        raise _refused(text, f"write {usage}, without columns to hold", where)
+        usage = ("level", "term")[:quoted] + ("alternative", "another")[:wanted]
+        raise _refused(text, f"write {name}({', '.join(usage)}), without columns to hold", where)
 
 
 def _refused(text: str, why: str, where: str) -> SpecError:

@@ -392,6 +392,9 @@ def test_a_statement_about_what_the_theory_does_not_have_is_refused(
     with pytest.raises(SpecError) as caught:
         validate(ModelSpec, keys, file="mine")
     assert said in str(caught.value)
-    fine = "unable(international) > 0.1 and spread(origin, ties, internal) > 0.1"
+    fine = (
+        "unable(international) > 0.1 and vpc(region, internal) > 0.1"
+        " and spread(origin, ties, internal) > 0.1"
+    )
     keys["hypotheses"] = {"h": {"claim": "c", "statement": fine}}
     assert validate(ModelSpec, keys, file="mine").hypotheses
