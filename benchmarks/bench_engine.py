@@ -104,7 +104,8 @@ class Bench:
             return {OURS: self.shown(part, OURS, self.child(OURS, part, codebook))}
         n = table.rows(part)
         peers = PEERS if n <= ALL_PEERS else ("PyMC",) if n <= PYMC else ()
-        own = ("bayesmig", "bayesmig, NUTS") if n <= PYMC else ("bayesmig",)
+        own = ("bayesmig", "bayesmig, NUTS", "bayesmig, graph")
+        own = own if n <= ALL_PEERS else own[:2] if n <= PYMC else own[:1]
         return self.compared(part, "reference", self.reference(n), own, peers)
 
     def reference(self, n: int) -> Path:

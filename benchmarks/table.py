@@ -22,9 +22,11 @@ FIRST, LAST = "<!-- bench -->", "<!-- /bench -->"
 OURS, IDEAL = "bayesmig", "PyMC"
 #: In the order in which a run goes through them; `systems` says what each is.
 PHASES = ("start", "build", "warm", "draw")
-SYSTEMS = (OURS, "bayesmig, NUTS", "PyMC", "nutpie on JAX", "numpyro", "bambi", "Stan")
+SYSTEMS = (
+    OURS, "bayesmig, NUTS", "bayesmig, graph", "PyMC", "nutpie on JAX", "numpyro", "bambi", "Stan"
+)  # fmt: skip
 #: Ours in one hue, peers in colours that colour-blind eyes tell apart (Okabe and Ito).
-COLOURS = ("#0b3d91", "#6f9bd8", "#d55e00", "#e69f00", "#cc79a7", "#009e73", "#7f7f7f")
+COLOURS = ("#0b3d91", "#6f9bd8", "#56b4e9", "#d55e00", "#e69f00", "#cc79a7", "#009e73", "#7f7f7f")
 Found = dict[str, Any]
 
 
@@ -325,7 +327,7 @@ def _systems_table(parts: Found) -> str:
 
 def _peers_table(parts: Found) -> str:
     """ESS per second, ours as a multiple of each peer's."""
-    peers = [s for s in SYSTEMS if s not in (OURS, "bayesmig, NUTS")]
+    peers = [s for s in SYSTEMS if not s.startswith(OURS)]
     lines = list[str]()
     for part in sorted(filter(is_reference, parts), key=rows):
         found = parts[part]

@@ -490,7 +490,10 @@ def _take(
     """Take the route asked for, or the best."""
     if plan.route != "map":
         precision = _precision_of_graph(design, plan, start)
+        task = "machine code of the model"
+        progress(task, 0, 1)
         sampler, why = graph_sampler(design, plan.route, precision), "was asked for"
+        progress(task, 1, 1)
         if method != plan.route:
             why = f"the map does not cover {', '.join(beyond_logit(design.columns))}"
         plan = replace(plan, found=precision)

@@ -25,7 +25,9 @@ from bayesmig.survey.codebook import Codebook
 from bayesmig.survey.survey import Survey, read_survey
 from bayesmig.tomlfile import read_toml, validate
 from tests.fabricate import fabricated
+from tests.inference.test_beyond_logit import has_the_likelihood_of_numpy
 from tests.inference.test_op import density, points
+from tests.quick import some_quick
 
 OF_HOUSEHOLDS = ("household_strategies",)
 #: Theories of what moves cost, which differs over alternatives.
@@ -39,6 +41,13 @@ THEORY_OF = {
     "permits_abolished": ("internal_regime",),
     "skills_recognised": ("skill_transfer",),
 }
+
+
+#: One of every component that theories have.
+OF_EVERY_KIND = (
+    "destinations", "intersectional_cells", "liquidity_constraint", "network_threshold",
+    "networks", "selectivity_curves", "shared_drivers",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +202,14 @@ def test_density_and_gradient_of_a_shipped_theory_are_finite(
         assert np.isfinite(value)
         assert np.isfinite(gradient).all()
         assert (gradient != 0).any()
+
+
+@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
+@pytest.mark.parametrize("name", some_quick(model_names(), OF_EVERY_KIND))
+def test_numpy_and_pytensor_agree_on_a_shipped_theory(
+    name: str, surveys: dict[str, Survey]
+) -> None:
+    has_the_likelihood_of_numpy(build_design(load_model(name), survey_for(name, surveys)))
 
 
 @pytest.mark.parametrize("name", ["ifls", "ifls_all"])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bayesmig.choice.nested import dissimilarities
 from bayesmig.choice.probabilities import log_probabilities
+from bayesmig.choice.utility import utilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
-from bayesmig.inference import stream
+from bayesmig.inference import kernel, stream
 from bayesmig.inference.blocks import rows_of
 from bayesmig.inference.graph import build_graph
 from bayesmig.inference.layout import parameter_coords, parameter_dims
@@ -22,10 +25,20 @@ from bayesmig.model_comparison import compare
 from bayesmig.posterior import Posterior, load
 from bayesmig.predict import comparisons, log_likelihood, predictions, slopes
 from bayesmig.spec.scenario import Scenario
+from tests.choice.test_nested import by_loops, random_tree
 from tests.fabricate import ALTERNATIVES, fabricated, theory
-from tests.inference.test_op import changes_no_density, density, gap, points
+from tests.inference.test_kernel import parameters_of
+from tests.inference.test_op import (
+    changes_no_density,
+    density,
+    gap,
+    is_the_same_compiled,
+    points,
+    values_for,
+)
 from tests.inference.theories import wide_survey
 from tests.quick import some_quick
+from tests.random_columns import random_choice, random_coefficients, random_columns
 
 pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
 
@@ -135,9 +148,13 @@ def test_the_graph_has_the_names_of_the_posterior_and_a_finite_gradient(name: st
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_graph_gives_the_likelihood_of_the_numpy_functions(name: str) -> None:
+    has_the_likelihood_of_numpy(design_of(name))
+
+
+def has_the_likelihood_of_numpy(design: Design) -> None:
+    """Assert that the graph of a design has the log-likelihood of the functions over numpy."""
     from pytensor.compile.mode import Mode
 
-    design = design_of(name)
     model, rng = build_graph(design), np.random.default_rng(1)
     free = {k: 0.7 * rng.normal(size=v.shape) for k, v in model.initial_point().items()}
     plain = Mode(linker="py", optimizer=None)
@@ -195,6 +212,15 @@ def test_the_gradient_is_that_of_the_values_at_extreme_utilities(name: str) -> N
         assert along == pytest.approx((ends[1] - ends[0]) / (2 * size), rel=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["NUMBA", "JAX"])
+def test_compiled_it_gives_what_it_gives_in_python(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    op = ChoiceLogLikelihood(rows_of(design_of("curves in nests"), "double"))
+    *values, lambdas = values_for(op)
+    is_the_same_compiled(op, [*values, np.full(lambdas.shape, 0.6)], mode, monkeypatch)
+
+
 @pytest.mark.parametrize("lam", [0.05, 0.5, 1.0])
 @pytest.mark.parametrize("closed", [False, True])
 def test_nests_at_utilities_of_seven_hundred_are_exact(lam: float, closed: bool) -> None:
@@ -222,6 +248,51 @@ def test_nests_at_utilities_of_seven_hundred_are_exact(lam: float, closed: bool)
     less = [beta - 1e-3 * np.eye(len(beta))[:, [0]], *at[1:]]
     numeric = (op.evaluate(*more)[0] - op.evaluate(*less)[0]) / 2e-3
     assert slopes[0][0].sum() == pytest.approx(float(numeric), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_kernel_of_random_nests_is_that_of_loops(seed: int) -> None:
+    """Three to seven alternatives, all that utilities hold, and what is added to some of them."""
+    rng, width = np.random.default_rng(seed), 3 + seed % 5
+    while not (tree := random_tree(rng, width)).nests:
+        pass
+    columns = replace(random_columns(rng, alternatives=width), nests=tree)
+    coefficients, choice = random_coefficients(rng, columns), random_choice(rng, columns)
+    effects = coefficients.effects or {}
+    design: Any = SimpleNamespace(
+        columns=columns, choice=choice, likelihood_weights=None,
+        layouts={by: SimpleNamespace(levels=range(len(u))) for by, u in effects.items()},
+    )  # fmt: skip
+    rows = rows_of(design, "double")
+    places = np.flatnonzero(rng.integers(2, size=columns.n_alternatives))
+    choices, order, _, *rest = rows.beyond or ()
+    data = rows.blocks.arrays, rows.chosen, (choices, order, places, *rest)
+    added = rng.normal(size=(len(places), len(choice)))
+    lambdas = dissimilarities(np, tree, rng.uniform(0.1, 1.0, len(tree.nests)))
+    # The kernel meets inner nests first.
+    inner_first = lambdas[list(reversed(tree.top_down))]
+    at = [*parameters_of(columns, coefficients), added, inner_first]
+    slopes = [np.full(a.shape, np.nan) for a in at]
+    value = kernel.log_likelihood_beyond(*data, *at, *slopes)
+
+    utility = utilities(np, columns, coefficients)
+    utility[:, places] += added.T
+    is_open = np.ones(utility.shape, bool) if columns.available is None else columns.available
+    each = [by_loops(tree, lambdas, *row) for row in zip(utility, is_open, strict=True)]
+    expected = sum(log_p[j] for log_p, j in zip(each, choice, strict=True))
+    assert value == pytest.approx(expected, rel=1e-12)
+
+    def along(way: list[np.ndarray], step: float) -> float:
+        moved = [a + step * w for a, w in zip(at, way, strict=True)]
+        return kernel.log_likelihood_beyond(*data, *moved, *map(np.empty_like, at))
+
+    for position in range(len(at)):
+        way = [np.zeros(a.shape) for a in at]
+        way[position] = rng.normal(size=at[position].shape)
+        way[position] *= 0.1 if position == len(at) - 1 else 1.0
+        near, far = ((along(way, h) - along(way, -h)) / (2 * h) for h in (1e-4, 2e-4))
+        slope = float((slopes[position] * way[position]).sum())
+        assert slope == pytest.approx((4 * near - far) / 3, rel=1e-6, abs=1e-7 * len(choice))
 
 
 def nested_twice() -> Design:

@@ -417,6 +417,7 @@ class Edge:
     counts: np.ndarray
     cells: np.ndarray
     draws: list[Coefficients]
+    precision: Precision
 
     @property
     def log_p(self) -> np.ndarray:
@@ -431,17 +432,28 @@ class Edge:
     def arranged(self, sort: bool) -> tuple[Any, list[np.ndarray]]:
         """Blocks, sorted by cells or not, and parameters as the kernel takes those of draws."""
         cells = {"cells": self.cells} if sort else {}
-        blocks = arrange(self.columns, {"origin": 5}, counts=self.counts, **cells)
+        known = {"precision": self.precision, "counts": self.counts}
+        blocks = arrange(self.columns, {"origin": 5}, **known, **cells)
         parts = zip(*(parameters_of(self.columns, one) for one in self.draws), strict=True)
         beta, gamma, effects = map(np.stack, parts)
         return blocks, [np.ascontiguousarray(beta.transpose(0, 2, 1)), gamma, effects]
 
+    def holds(self, found: np.ndarray, expected: np.ndarray, within: float) -> None:
+        """Within a block single precision sums up to 256 rows."""
+        rtol, atol = {"double": (1e-12, within), "single": (1e-6, 256 * 2.0**-23)}[self.precision]
+        np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
+
 
 @pytest.fixture(params=[False, True], ids=["open", "closed"])
-def edge(request: pytest.FixtureRequest) -> Edge:
+def availability(request: pytest.FixtureRequest) -> bool:
+    return request.param
+
+
+@pytest.fixture(params=["double", "single"])
+def edge(request: pytest.FixtureRequest, availability: bool) -> Edge:
     columns, _, choice = world(
         6, n=300, alternatives=3, persons=1, only=[], attributes=0, groups=[(5, 1)],
-        availability=request.param, base=1,
+        availability=availability, base=1,
     )  # fmt: skip
     codes, terms = columns.groups["origin"]
     groups = {"origin": (codes, np.sign(terms))}
@@ -455,7 +467,8 @@ def edge(request: pytest.FixtureRequest) -> Edge:
         for _ in range(3)
     ]
     assert max(np.abs(utilities(np, columns, one)).max() for one in draws) == 700.0
-    return Edge(columns, choice, rng.integers(1, 4, 300) / 2, rng.integers(0, 4, 300), draws)
+    counts, cells = rng.integers(1, 4, 300) / 2, rng.integers(0, 4, 300)
+    return Edge(columns, choice, counts, cells, draws, request.param)
 
 
 def test_sums_of_logarithms_at_extreme_utilities(edge: Edge) -> None:
@@ -467,20 +480,20 @@ def test_sums_of_logarithms_at_extreme_utilities(edge: Edge) -> None:
     u = np.array([utilities(np, edge.columns, one) for one in edge.draws])
     top = edge.log_p.argmax(axis=2)[..., None]
     expected = np.take_along_axis(u - edge.log_p, top, axis=2)[..., 0]
-    np.testing.assert_allclose(out[:, 0], edge.sums(expected), rtol=1e-12, atol=1e-9)
+    edge.holds(out[:, 0], edge.sums(expected), 1e-9)
 
 
 def test_sums_of_probabilities_at_extreme_utilities(edge: Edge) -> None:
     blocks, parameters = edge.arranged(True)
     out = np.empty((3, 4, 3))
     kernel.probability_sums(blocks.arrays, *runs_of(edge.cells[blocks.order]), *parameters, out)
-    np.testing.assert_allclose(out, edge.sums(np.exp(edge.log_p)), rtol=1e-12, atol=1e-12)
+    edge.holds(out, edge.sums(np.exp(edge.log_p)), 1e-12)
 
 
 def test_sums_of_slopes_at_extreme_utilities(edge: Edge) -> None:
     """Also where utilities themselves change by hundreds."""
     blocks, parameters = edge.arranged(True)
-    speeds = arrange(edge.columns, {"origin": 5}, order=blocks.order)
+    speeds = arrange(edge.columns, {"origin": 5}, order=blocks.order, precision=edge.precision)
     moved = tuple(parameters[k][::-1].copy() for k in range(3))
     out = np.empty((3, 4, 3))
     runs = runs_of(edge.cells[blocks.order])
@@ -488,7 +501,7 @@ def test_sums_of_slopes_at_extreme_utilities(edge: Edge) -> None:
     p = np.exp(edge.log_p)
     speed = np.array([utilities(np, edge.columns, one) for one in edge.draws[::-1]])
     expected = p * (speed - (p * speed).sum(axis=2, keepdims=True))
-    np.testing.assert_allclose(out, edge.sums(expected), rtol=1e-12, atol=1e-9)
+    edge.holds(out, edge.sums(expected), 1e-9)
 
 
 def test_curvatures_of_groups_at_extreme_utilities(edge: Edge) -> None:
@@ -504,8 +517,8 @@ def test_curvatures_of_groups_at_extreme_utilities(edge: Edge) -> None:
     of_groups = edge.counts[:, None] * np.eye(5)[codes]
     slopes = np.einsum("srj,r,rg->sgj", gaps, terms[:, 0], of_groups)
     bends = np.einsum("srjk,rg->sgjk", second, of_groups)
-    np.testing.assert_allclose(pull, slopes.reshape(3, -1), rtol=1e-12, atol=1e-10)
-    np.testing.assert_allclose(own, bends.reshape(3, -1), rtol=1e-12, atol=1e-10)
+    edge.holds(pull, slopes.reshape(3, -1), 1e-10)
+    edge.holds(own, bends.reshape(3, -1), 1e-10)
 
 
 @pytest.mark.parametrize("n", [1, BLOCK, BLOCK + 1, 1000])

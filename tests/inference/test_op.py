@@ -44,11 +44,11 @@ def op_of(name: str, precision: Precision = "double") -> ChoiceLogLikelihood:
 
 def values_for(op: ChoiceLogLikelihood, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    return [rng.normal(size=of.shape) for of in op.rows.chosen]
+    return [rng.normal(size=shape) for shape in op.rows.inputs.values()]
 
 
 def variables_for(op: ChoiceLogLikelihood) -> list[Any]:
-    return [pt.tensor(dtype="float64", shape=of.shape) for of in op.rows.chosen]
+    return [pt.tensor(dtype="float64", shape=shape) for shape in op.rows.inputs.values()]
 
 
 def value_and_gradient(op: ChoiceLogLikelihood, mode: Any) -> Any:
@@ -219,13 +219,19 @@ def test_compiled_it_gives_what_it_gives_in_python(
     mode: str, precision: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     op = op_of("everything", precision)
-    values = values_for(op)
+    is_the_same_compiled(op, values_for(op), mode, monkeypatch)
+
+
+def is_the_same_compiled(
+    op: ChoiceLogLikelihood, values: list[np.ndarray], mode: str, patch: pytest.MonkeyPatch
+) -> None:
+    """Assert that value and slopes are those of Python, to the last bit."""
     wanted = value_and_gradient(op, PYTHON)(*values)
 
     def not_from_python(*_: Any) -> None:
         raise AssertionError("compiled code went back to Python")
 
-    monkeypatch.setattr(ChoiceLogLikelihood, "perform", not_from_python)
+    patch.setattr(ChoiceLogLikelihood, "perform", not_from_python)
     found = value_and_gradient(op, mode)(*values)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(one, other)
