@@ -3,8 +3,7 @@
 The logit is the case that everything else reduces to. What a theory adds is a part of
 `bayesmig.choice.utility.Columns`, with its parameters in `Coefficients`; this is the one
 place that puts the parts together. The map knows only a logit that is linear in parameters:
-`beyond_logit` says what of some columns it does not cover, and `beyond_kernel` what the
-kernel's likelihood does not either.
+`beyond_logit` says what of some columns it does not cover.
 
 Written once over an array namespace ``xp`` (numpy or ``pytensor.tensor``).
 """
@@ -29,11 +28,6 @@ def beyond_logit(columns: Columns) -> tuple[str, ...]:
         "consideration": bool(columns.feasible),
     }
     return tuple(part for part, there in parts.items() if there)
-
-
-def beyond_kernel(columns: Columns) -> tuple[str, ...]:
-    """What of the columns the likelihood of a graph with the kernel does not cover, in words."""
-    return tuple(part for part in beyond_logit(columns) if part == "consideration")
 
 
 def log_probabilities(xp: Any, columns: Columns, coefficients: Coefficients) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesmig.choice.nested import ROOT, Tree
-from bayesmig.choice.probabilities import beyond_kernel, beyond_logit
+from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.choice.utility import Columns, added_to
 from bayesmig.chunks import chunks
 from bayesmig.design.collapse import collapse
@@ -90,8 +90,9 @@ class Rows:
         known = zip(("beta", "gamma", "effects"), self.chosen, strict=True)
         shapes: dict[str, tuple[int, ...]] = {name: of.shape for name, of in known}
         if self.beyond is not None:
-            _, order, places, _, first = self.beyond
+            _, order, places, _, first, gates = self.beyond
             shapes |= {"added": (len(places), len(order)), "lambdas": (len(first) - 2,)}
+            shapes |= {"odds": (len(gates), len(order))}
         return shapes
 
 
@@ -101,10 +102,8 @@ def rows_of(design: Design, precision: Precision) -> Rows:
     Raises
     ------
     InferenceError
-        Where the kernel's likelihood does not cover the theory, or rows of nests, curves or
-        tastes are weighted.
+        Where rows of more than a logit that is linear in its parameters are weighted.
     """
-    _refuse(beyond_kernel(design.columns))
     columns, counts = design.columns, design.likelihood_weights
     if counts is not None and (parts := beyond_logit(columns)):
         raise InferenceError(
@@ -132,11 +131,7 @@ def refuse_beyond_logit(columns: Columns) -> None:
     InferenceError
         Where a theory is more than a logit that is linear in its parameters.
     """
-    _refuse(beyond_logit(columns))
-
-
-def _refuse(parts: tuple[str, ...]) -> None:
-    if parts:
+    if parts := beyond_logit(columns):
         raise InferenceError(
             f"the compiled kernel and the map do not cover {', '.join(parts)}",
             where="[" + "], [".join(parts) + "]",
@@ -160,6 +155,7 @@ def _beyond(columns: Columns, choice: Codes, order: Codes) -> tuple[Any, ...]:
         np.array(added_to(columns), dtype=np.int64),
         np.array([c for of in children for c in of], dtype=np.int64),
         np.cumsum([0, *map(len, children)]).astype(np.int64),
+        np.array([*columns.feasible], dtype=np.int64),
     )
 
 

@@ -7,7 +7,7 @@ inputs. The mathematics is in `bayesmig.inference.target`, the coordinates' in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -194,10 +194,41 @@ class Near(NamedTuple):
         ``(coefficient,)``.
     root
         A root of their covariance, ``(coefficient, coefficient)``.
+    gates
+        What is feasible with some probability.
     """
 
     centre: Array
     root: Array
+    gates: tuple[Gate, ...] = ()
+
+
+class Gate(NamedTuple):
+    """Where consideration of an alternative goes in the utilities of a logit without it.
+
+    Few of those for whom it is feasible choose it, so that its probability is about that of
+    being feasible, ``q(w) = invlogit(w'kappa)``, times ``exp(V)``, and the logit without
+    consideration has ``V + log q(w)``. Of the columns ``w`` it knows what its own columns tell.
+
+    Attributes
+    ----------
+    where
+        Positions of the coefficients of persons in its utility among all, ``(person,)``.
+    terms
+        Where its coefficients ``kappa`` stand among those of feasibility.
+    mean
+        Of its columns, ``(term,)``.
+    along
+        The columns, less their means, by those of persons: ``(person, term)``.
+    one
+        A constant by these, ``(person,)``.
+    """
+
+    where: NDArray[np.int64]
+    terms: slice
+    mean: Array
+    along: Array
+    one: Array
 
 
 def nearest_logit(design: Design) -> Near | None:
@@ -205,17 +236,29 @@ def nearest_logit(design: Design) -> Near | None:
 
     Nests change where they lie and how large they are, and hardly how they are correlated, which
     is a matter of the columns. A response curve goes along with constants, which a logit without
-    it does not know.
+    it does not know. What is feasible goes along with constants and slopes as `Gate` says.
     """
     logit = replace(design.columns, tastes={}, nests=None, curves=(), doses=None, feasible={})
     try:
         density = Density(replace(design, columns=logit))
         n = density.layout.n_coefficients
         centre, root = density.expansion.centre[:n], density.expansion.root[:n]
-        found = Near(centre, np.linalg.cholesky(root @ root.T))
+        found = Near(centre, np.linalg.cholesky(root @ root.T), tuple(_gates(design)))
     except np.linalg.LinAlgError:
         return None
-    return found if all(np.isfinite(part).all() for part in found) else None
+    return found if all(np.isfinite(part).all() for part in found[:2]) else None
+
+
+def _gates(design: Design) -> Iterator[Gate]:
+    columns, start = design.columns, 0
+    nonbase = np.delete(np.arange(columns.n_alternatives), columns.base)
+    for position, block in columns.feasible.items():
+        terms, mean = slice(start, start + block.shape[1]), block.mean(axis=0)
+        start = terms.stop
+        wanted = np.column_stack([block - mean, np.ones(len(block))])
+        found = np.linalg.lstsq(columns.persons, wanted)[0]
+        of_utility = np.arange(len(found)) * len(nonbase) + np.flatnonzero(nonbase == position)
+        yield Gate(of_utility, terms, mean, found[:, :-1], found[:, -1])
 
 
 def worth_integrating(density: Density) -> str:

@@ -15,8 +15,9 @@ import pymc as pm
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorConstant
 
+from bayesmig.choice.consideration import log_odds
 from bayesmig.choice.nested import dissimilarities
-from bayesmig.choice.probabilities import beyond_kernel, beyond_logit, log_probabilities
+from bayesmig.choice.probabilities import beyond_logit, log_probabilities
 from bayesmig.choice.response import EFFECT
 from bayesmig.choice.utility import Coefficients, added_parts
 from bayesmig.design.design import Design, GroupLayout, TasteLayout, build_design
@@ -34,7 +35,7 @@ from bayesmig.spec.priors import ScalePrior
 from bayesmig.survey.survey import Survey
 
 if TYPE_CHECKING:
-    from bayesmig.inference.density import Near
+    from bayesmig.inference.density import Gate, Near
 
 Likelihood = Literal["plain", "kernel"]
 
@@ -73,7 +74,7 @@ def to_pymc(
     DesignError
         Where theory and survey do not fit together.
     InferenceError
-        Where an option is unknown or does not apply, as the kernel does not to consideration.
+        Where an option is unknown or does not apply.
     """
     known = {"likelihood": (likelihood, get_args(Likelihood)), "precision": (precision, DTYPES)}
     for name, (value, values) in known.items():
@@ -101,15 +102,9 @@ def build_graph(
     """As `to_pymc`, from a design.
 
     With `near`, coefficients are ``centre + root white`` of a vector that is sampled in their
-    place: the density is the same, and its coordinates are nearly uncorrelated, whatever units
-    and means columns have.
+    place, less what feasibility adds to a logit without it: the density is the same, and its
+    coordinates are nearly uncorrelated, whatever units and means columns have.
     """
-    if likelihood == "kernel" and (parts := beyond_kernel(design.columns)):
-        raise InferenceError(
-            f"the kernel does not cover {', '.join(parts)}",
-            where="to_pymc(likelihood='kernel')",
-            mend="leave it out: the plain likelihood covers every theory",
-        )
     if precision == "single" and (parts := beyond_logit(design.columns)):
         raise InferenceError(
             f"the kernel has no loops in single precision for {', '.join(parts)}",
@@ -124,7 +119,8 @@ def build_graph(
     if design.tastes:
         coords["one"] = [0]
     with pm.Model(coords=coords) as model:
-        make = _coefficients if near is None else _from_white(near)
+        feasibility = _feasibility(design)
+        make = _coefficients if near is None else _from_white(near, feasibility)
         coefficients = Coefficients(
             persons=make("beta", design.priors["persons"], design),
             only=make("beta_only", design.priors["only"], design),
@@ -133,7 +129,7 @@ def build_graph(
             tastes={by: _tastes(layout, design) for by, layout in design.tastes.items()},
             lambdas=_lambdas(design),
             curves=_curves(design),
-            feasibility=_feasibility(design),
+            feasibility=feasibility,
         )
         log_p = log_probabilities(pt, design.columns, coefficients)
         beyond = bool(beyond_logit(design.columns))
@@ -155,7 +151,7 @@ def build_graph(
                 *_flat(coefficients, design),
                 logp=_by_kernel(design, precision),
                 random=_random_choices,
-                signature="(n,a),(k,w),(c),(e)" + ",(p,n),(m)" * beyond + "->(n)",
+                signature="(n,a),(k,w),(c),(e)" + ",(p,n),(m),(f,n)" * beyond + "->(n)",
                 **observed,
             )
     return model
@@ -177,7 +173,9 @@ def _flat(coefficients: Coefficients, design: Design) -> list[Any]:
     tree = columns.nests
     inner_first = [] if tree is None else [*reversed(tree.top_down)]
     lambdas = coefficients.lambdas[np.array(inner_first)] if inner_first else np.zeros(0)
-    return [*flat, pt.concatenate(added), lambdas]
+    found = log_odds(pt, columns.feasible, coefficients.feasibility)
+    odds = [np.zeros((0, design.n_obs)), *(found[j][None] for j in columns.feasible)]
+    return [*flat, pt.concatenate(added), lambdas, pt.concatenate(odds)]
 
 
 def _by_kernel(design: Design, precision: Precision) -> Callable[..., Any]:
@@ -250,9 +248,11 @@ def _of_kind(kind: int, priors: PriorArray) -> tuple[np.ndarray, PriorArray]:
     return where, PriorArray(*parts)
 
 
-def _from_white(near: Near) -> Callable[[str, PriorArray, Design], Any]:
+def _from_white(near: Near, feasibility: Any) -> Callable[[str, PriorArray, Design], Any]:
     """Gives blocks of coefficients, in order, of one vector that is sampled in their place."""
     vector: Any = near.centre + near.root @ pm.Flat("white", shape=len(near.centre))
+    for gate in near.gates:
+        vector = _less_feasibility(vector, gate, feasibility)
     taken = 0
 
     def make(name: str, priors: PriorArray, design: Design) -> Any:
@@ -270,6 +270,14 @@ def _from_white(near: Near) -> Callable[[str, PriorArray, Design], Any]:
         return pm.Deterministic(name, flat.reshape(priors.loc.shape), dims=dims)
 
     return make
+
+
+def _less_feasibility(vector: Any, gate: Gate, feasibility: Any) -> Any:
+    """Coefficients without what being feasible adds to them."""
+    kappa = feasibility[gate.terms]
+    odds = pt.dot(gate.mean, kappa)
+    added = -pt.softplus(-odds) * gate.one + pt.sigmoid(-odds) * pt.dot(gate.along, kappa)
+    return pt.inc_subtensor(vector[gate.where], -added)
 
 
 _KINDS = {0: "flat", 1: "normal", 2: "student_t", 3: "laplace"}

@@ -589,11 +589,29 @@ def _upwards(values, shares, below, inclusive, tree, logs, power):
 
 
 @njit(**_SHARED)
+def _chosen(known, tree, out):
+    """Fill ``out`` with the log probability of what each row chose."""
+    values, _, below, inclusive = known
+    children, first, lambdas = tree
+    n_nests = lambdas.shape[0]
+    n_alt = values.shape[0] - n_nests - 1
+    out[:] = 0.0
+    for m in range(n_nests + 1):
+        scale = lambdas[m] if m < n_nests else 1.0
+        for k in range(first[m], first[m + 1]):
+            c = children[k]
+            for i in range(BLOCK):
+                out[i] += below[c, i] * values[c, i] / scale
+        for i in range(BLOCK):
+            out[i] -= below[n_alt + m, i] * inclusive[m, i]
+
+
+@njit(**_SHARED)
 def _downwards(known, n, tree, slopes, g_lambdas, mean, own):
-    """Fill slopes of all nodes, from the root in; return the block's log-likelihood."""
+    """Fill slopes of all nodes, from the root in; add those by lambdas to ``g_lambdas``."""
     values, shares, below, inclusive = known
     children, first, lambdas = tree
-    n_nests, nodes, value = lambdas.shape[0], values.shape[0], 0.0
+    n_nests, nodes = lambdas.shape[0], values.shape[0]
     n_alt = nodes - n_nests - 1
     slopes[nodes - 1] = 0.0
     for m in range(n_nests, -1, -1):
@@ -608,23 +626,70 @@ def _downwards(known, n, tree, slopes, g_lambdas, mean, own):
                 own[i] += below[c, i] * values[c, i]
                 rest = slopes[node, i] - below[node, i] / scale
                 slopes[c, i] = below[c, i] / scale + shares[c, i] * rest
-        s, of_scale = 0.0, 0.0
+        of_scale = 0.0
         for i in range(BLOCK):
-            s += n[i] * (own[i] / scale - below[node, i] * inclusive[m, i])
             spread = (below[node, i] * mean[i] - own[i]) / scale**2
             of_scale += n[i] * (spread + slopes[node, i] * (inclusive[m, i] - mean[i] / scale))
-        value += s
         if m < n_nests:
             g_lambdas[m] = g_lambdas[m] + of_scale
-    return value
+
+
+@njit(**_SHARED)
+def _feasible(odds, rows, able, unable, share, power):
+    """Log probabilities that an alternative is feasible and that it is not, and the former."""
+    for i in range(BLOCK):
+        share[i] = -abs(odds[rows[i]]) if i < rows.shape[0] else 0.0
+    exponentials(share, power, as_bits(power))
+    for i in range(BLOCK):
+        able[i] = 1.0 + share[i]
+    logarithms(able, unable, power, as_bits(power))
+    for i in range(BLOCK):
+        x = odds[rows[i]] if i < rows.shape[0] else 0.0
+        whole = unable[i]
+        share[i] = (1.0 if x > 0.0 else share[i]) / able[i]
+        # What is no number stays none, as it would not in a minimum.
+        able[i] = 0.5 * (x - abs(x)) - whole
+        unable[i] = -0.5 * (x + abs(x)) - whole
+
+
+@njit(**_SHARED)
+def _within(values, wanted, gates, inside):
+    """Utilities of alternatives where those that are not feasible are closed."""
+    values[: wanted.shape[0]] = wanted
+    for k in range(gates.shape[0]):
+        if not inside >> k & 1:
+            values[gates[k]] = _CLOSED
+
+
+@njit(**_SHARED)
+def _mixed(terms, out, total, logs, power):
+    """Replace terms ``(set, BLOCK)``, logs, by their shares; fill ``out``: the log of their sum."""
+    out[:] = terms[0]
+    for s in range(1, terms.shape[0]):
+        for i in range(BLOCK):
+            out[i] = max(out[i], terms[s, i])
+    total[:] = 0.0
+    for s in range(terms.shape[0]):
+        row = terms[s]
+        for i in range(BLOCK):
+            row[i] -= out[i]
+        exponentials(row, power, as_bits(power))
+        for i in range(BLOCK):
+            total[i] += row[i]
+    logarithms(total, logs, power, as_bits(power))
+    for s in range(terms.shape[0]):
+        for i in range(BLOCK):
+            terms[s, i] /= total[i]
+    for i in range(BLOCK):
+        out[i] += logs[i]
 
 
 @njit(**_SHARED)
 def log_likelihood_beyond(
-    data, chosen, beyond, beta, gamma, effects, added, lambdas,
-    g_beta, g_gamma, g_effects, g_added, g_lambdas,
+    data, chosen, beyond, beta, gamma, effects, added, lambdas, odds,
+    g_beta, g_gamma, g_effects, g_added, g_lambdas, g_odds,
 ):  # fmt: skip
-    """As `log_likelihood`, with utilities added to those of the columns, and with nests.
+    """As `log_likelihood`, with more in utilities, with nests, and with sets that are feasible.
 
     A nest ``m`` with the dissimilarity ``l`` has the inclusive value ``I = log sum_c exp(V_c /
     l)`` over its children, and the utility ``V_m = l I`` (`bayesmig.choice.nested`). With ``s_c``
@@ -636,6 +701,11 @@ def log_likelihood_beyond(
 
     from the root (``l = 1``, ``g = 0``, ``o = 1``) down.
 
+    Alternative ``k`` of ``gates`` is feasible with probability ``q_k = invlogit(odds_k)``, and a
+    row's probability is the mean over the sets ``S`` (`bayesmig.choice.consideration`). With
+    ``r_S = P(S) P(y | S) / P(y)``, slopes are those within the sets, weighted by ``r_S``, and that
+    by ``odds_k`` is ``sum_(S holds k) r_S - q_k``.
+
     Parameters
     ----------
     data, chosen, beta, gamma, effects, g_beta, g_gamma, g_effects
@@ -645,16 +715,19 @@ def log_likelihood_beyond(
         for every row of the blocks; ``places``, the alternatives of ``added``; ``children``
         of every nest after each other, of which those of nest ``m`` are from ``first[m]`` up
         to ``first[m + 1]``: alternatives, then nests numbered on from these. Nests stand
-        before the one that they lie in, the root is the last.
+        before the one that they lie in, the root is the last. ``gates``, the alternatives that
+        may not be feasible.
     added
         ``(place, obs)``.
     lambdas
         ``(nest,)``.
-    g_added, g_lambdas
+    odds
+        Log odds, ``(gate, obs)``.
+    g_added, g_lambdas, g_odds
         Overwritten with the rest of the gradient.
     """
     x, a, pairs, closed, counts, terms, widths, starts, runs, run_at, nonbase = data
-    choices, order, places, children, first = beyond
+    choices, order, places, children, first, gates = beyond
     tree = children, first, lambdas
     n_alt, n_nests = nonbase.shape[0] + 1, lambdas.shape[0]
     nodes = n_alt + n_nests + 1
@@ -665,6 +738,20 @@ def log_likelihood_beyond(
     )
     below, inclusive = np.zeros((nodes, BLOCK)), np.zeros((n_nests + 1, BLOCK))
     logs, power, mean, own = np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK)
+    known = values, shares, below, inclusive
+    n_gates = gates.shape[0]
+    sets = 1 << n_gates
+    wanted, mixed, of_sets = (
+        np.zeros((n_alt, BLOCK)),
+        np.zeros((n_alt, BLOCK)),
+        np.zeros((sets, BLOCK)),
+    )
+    able, unable, feasible = (
+        np.zeros((n_gates, BLOCK)),
+        np.zeros((n_gates, BLOCK)),
+        np.zeros((n_gates, BLOCK)),
+    )
+    logp, weight = np.zeros(BLOCK), np.zeros(BLOCK)
     b = beta.T.copy()
     g_x = chosen[0].T.copy()
     g_gamma[:] = chosen[1]
@@ -672,26 +759,50 @@ def log_likelihood_beyond(
     g_lambdas[:] = 0.0
     value = 0.0
     for block in range(x.shape[0]):
-        v, n, y = values[:n_alt], counts[block], choices[block]
+        n, y = counts[block], choices[block]
         rows = order[block * BLOCK : (block + 1) * BLOCK]
-        utilities(v, block, data, b, gamma, effects)
-        _at_alternatives(v, below, y, rows, places, added)
-        _upwards(values, shares, below, inclusive, tree, logs, power)
-        known = values, shares, below, inclusive
-        value += _downwards(known, n, tree, slopes, g_lambdas, mean, own)
-        for j in range(n_alt):
-            row = slopes[j]
+        utilities(wanted, block, data, b, gamma, effects)
+        _at_alternatives(wanted, below, y, rows, places, added)
+        for k in range(n_gates):
+            _feasible(odds[k], rows, able[k], unable[k], feasible[k], power)
+        for s in range(sets):
+            _within(values, wanted, gates, s)
+            _upwards(values, shares, below, inclusive, tree, logs, power)
+            _chosen(known, tree, of_sets[s])
+            for k in range(n_gates):
+                log_share = able[k] if s >> k & 1 else unable[k]
+                for i in range(BLOCK):
+                    of_sets[s, i] += log_share[i]
+        _mixed(of_sets, logp, weight, logs, power)
+        for i in range(BLOCK):
+            value += n[i] * logp[i]
+        mixed[:] = 0.0
+        for s in range(sets):
+            if sets > 1:
+                _within(values, wanted, gates, s)
+                _upwards(values, shares, below, inclusive, tree, logs, power)
             for i in range(BLOCK):
-                row[i] *= n[i]
+                weight[i] = n[i] * of_sets[s, i]
+            _downwards(known, weight, tree, slopes, g_lambdas, mean, own)
+            for j in range(n_alt):
+                for i in range(BLOCK):
+                    mixed[j, i] += weight[i] * slopes[j, i]
         for p in range(places.shape[0]):
-            row, extra = slopes[places[p]], g_added[p]
+            row, extra = mixed[places[p]], g_added[p]
             for i in range(rows.shape[0]):
                 extra[rows[i]] = row[i]
+        for k in range(n_gates):
+            for i in range(rows.shape[0]):
+                held = 0.0
+                for s in range(sets):
+                    if s >> k & 1:
+                        held += of_sets[s, i]
+                g_odds[k, rows[i]] = n[i] * (held - feasible[k, i])
         # What the chosen utilities' sums leave.
         for j in range(n_alt):
             for i in range(BLOCK):
-                v[j, i] = n[i] * below[j, i] - slopes[j, i]
-        subtract_slopes(v, block, data, g_x, g_gamma, g_effects)
+                wanted[j, i] = n[i] * below[j, i] - mixed[j, i]
+        subtract_slopes(wanted, block, data, g_x, g_gamma, g_effects)
     g_beta[:] = g_x.T
     return value
 

@@ -41,9 +41,10 @@ class ChoiceLogLikelihood(Op):
     each ``(group, nonbase, term)`` in C order. Outputs are the log-likelihood and its
     slopes by the three, of their shapes.
 
-    Beyond a logit that is linear in parameters, two more follow: ``added (place, obs)``, what
-    curves and tastes add to the utilities of `bayesmig.choice.utility.added_to`, and
-    ``lambdas (nest,)``, in the order in which the kernel meets the nests: inner ones first.
+    Beyond a logit that is linear in parameters, three more follow: ``added (place, obs)``, what
+    curves and tastes add to the utilities of `bayesmig.choice.utility.added_to`,
+    ``lambdas (nest,)``, in the order in which the kernel meets the nests: inner ones first, and
+    ``odds (alternative, obs)``, log odds that those of consideration are feasible.
 
     Parameters
     ----------
@@ -114,9 +115,9 @@ def _address_beyond(signature: Any) -> Any:
     of it, and of what calls it.
     """
 
-    def log_likelihood(data, chosen, beyond, b, c, e, u, m, g_b, g_c, g_e, g_u, g_m):  # type: ignore[no-untyped-def]
+    def log_likelihood(data, chosen, beyond, b, c, e, u, m, f, g_b, g_c, g_e, g_u, g_m, g_f):  # type: ignore[no-untyped-def]
         return kernel.log_likelihood_beyond(
-            data, chosen, beyond, b, c, e, u, m, g_b, g_c, g_e, g_u, g_m
+            data, chosen, beyond, b, c, e, u, m, f, g_b, g_c, g_e, g_u, g_m, g_f
         )
 
     return pointer(signature)(log_likelihood)
@@ -132,14 +133,16 @@ def _evaluator_beyond(rows: Rows) -> Any:
     likelihood = _address_beyond(numba.float64(*types))
 
     @numba.njit(nogil=True)
-    def evaluate(beta, gamma, effects, added, lambdas):  # type: ignore[no-untyped-def]
+    def evaluate(beta, gamma, effects, added, lambdas, odds):  # type: ignore[no-untyped-def]
         b, c = np.ascontiguousarray(beta), np.ascontiguousarray(gamma)
         e, u = np.ascontiguousarray(effects), np.ascontiguousarray(added)
-        m = np.ascontiguousarray(lambdas)
+        m, f = np.ascontiguousarray(lambdas), np.ascontiguousarray(odds)
         of_b, of_c, of_e = np.empty_like(b), np.empty_like(c), np.empty_like(e)
-        of_u, of_m = np.empty_like(u), np.empty_like(m)
-        value = likelihood(arrays, chosen, beyond, b, c, e, u, m, of_b, of_c, of_e, of_u, of_m)
-        return np.asarray(value), of_b, of_c, of_e, of_u, of_m
+        of_u, of_m, of_f = np.empty_like(u), np.empty_like(m), np.empty_like(f)
+        value = likelihood(
+            arrays, chosen, beyond, b, c, e, u, m, f, of_b, of_c, of_e, of_u, of_m, of_f
+        )
+        return np.asarray(value), of_b, of_c, of_e, of_u, of_m, of_f
 
     return evaluate
 

@@ -16,9 +16,9 @@ the second otherwise; where effects are worth integrating out, it is the second 
 and ``plain``: NUTS on the plain PyMC model, in the model's own coordinates both, but for
 coefficients of nests, which have those of the logit without these. The map
 covers every theory whose likelihood is a logit that is linear in its parameters, so that
-``auto`` takes neither for these. For others ``auto`` is ``graph`` (nests, response curves,
-tastes) or ``plain`` (consideration), and no map will do. ``preview``: the surrogate without
-weights, which is integrated Laplace, an approximation.
+``auto`` takes neither for these. For others (nests, response curves, tastes, consideration)
+``auto`` is ``graph``, and no map will do. ``preview``: the surrogate without weights, which is
+integrated Laplace, an approximation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from bayesmig.choice.probabilities import beyond_kernel, beyond_logit
+from bayesmig.choice.probabilities import beyond_logit
 from bayesmig.choice.utility import Coefficients
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError, nearest
@@ -448,14 +448,13 @@ def _refuse_idle_options(method: str, options: Mapping[str, Any], ess: int | Non
 
 def _refuse_uncovered(design: Design, method: str) -> str:
     """The method; where it is left open and the map does not cover the theory, the next best."""
-    of_map, of_kernel = beyond_logit(design.columns), beyond_kernel(design.columns)
-    parts, what = (of_kernel, "kernel") if method == "graph" else (of_map, "map")
-    if not parts or method == "plain":
+    parts = beyond_logit(design.columns)
+    if not parts or method in ("graph", "plain"):
         return method
     if method == "auto":
-        return "plain" if of_kernel else "graph"
+        return "graph"
     raise InferenceError(
-        f"the {what} does not cover {', '.join(parts)}",
+        f"the map does not cover {', '.join(parts)}",
         where=f"fit(method={method!r})",
         mend="fit with method='auto', which samples the PyMC model",
     )

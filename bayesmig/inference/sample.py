@@ -251,10 +251,11 @@ def graph_sampler(design: Design, route: str, precision: Precision) -> Sampler:
         from bayesmig.inference.graph import build_graph
 
         likelihood: Likelihood = "kernel" if route == "graph" else "plain"
-        # Nests only: chains with a Hill curve mixed less well so, and of tastes nothing is known.
+        # Chains with a Hill curve mixed less well so, and of tastes nothing is known.
         columns, kernel = design.columns, likelihood == "kernel"
-        nested = columns.nests is not None and not (columns.curves or columns.tastes)
-        near = nearest_logit(design) if kernel and nested else None
+        has = columns.nests is not None or columns.feasible
+        has_near = has and not (columns.curves or columns.tastes)
+        near = nearest_logit(design) if kernel and has_near else None
         compiled = nutpie.compile_pymc_model(build_graph(design, likelihood, precision, near))
     names = parameter_dims(design)
     return Sampler(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +13,12 @@ import pytest
 
 from bayesmig.choice.nested import dissimilarities
 from bayesmig.choice.probabilities import log_probabilities
-from bayesmig.choice.utility import utilities
+from bayesmig.choice.utility import Coefficients, utilities
 from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference import kernel, stream
 from bayesmig.inference.blocks import rows_of
+from bayesmig.inference.density import nearest_logit
 from bayesmig.inference.graph import build_graph
 from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.op import ChoiceLogLikelihood
@@ -31,6 +34,7 @@ from tests.inference.test_kernel import parameters_of
 from tests.inference.test_op import (
     changes_no_density,
     density,
+    from_feasibility,
     gap,
     is_the_same_compiled,
     points,
@@ -115,7 +119,6 @@ BEYOND: dict[str, dict[str, Any]] = {
     },
 }
 NAMES = list(BEYOND)
-WITH_KERNEL = [name for name in NAMES if "consideration" not in BEYOND[name]]
 
 
 def design_of(name: str) -> Design:
@@ -173,7 +176,7 @@ def has_the_likelihood_of_numpy(design: Design) -> None:
     assert float(found[0]) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", WITH_KERNEL)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_kernel_has_the_density_and_gradient_of_the_plain_graph(name: str) -> None:
     design = design_of(name)
     model = build_graph(design)
@@ -187,23 +190,48 @@ def test_the_kernel_has_the_density_and_gradient_of_the_plain_graph(name: str) -
         assert gap(wrong(point), wanted) > 1e-4
 
 
-@pytest.mark.parametrize("name", WITH_KERNEL)
+@pytest.mark.parametrize("name", NAMES)
 def test_coordinates_of_the_nearest_logit_change_no_density(name: str) -> None:
     changes_no_density(design_of(name))
 
 
-@pytest.mark.parametrize("name", ["nests, closed", "curves in nests"])
+def test_the_nearest_logit_has_nearly_the_probabilities() -> None:
+    """Where few of those who can go do, and people do not differ too much in what they can."""
+    design = design_of("consideration")
+    near = nearest_logit(design)
+    assert near is not None
+    persons, kappa = design.columns.persons, np.array([0.5, 0.4, -1.0, 0.3, 0.1, -0.05])
+    logit = replace(design.columns, feasible={}, groups={})
+    at = np.zeros((persons.shape[1], 2))
+    at[0] = -3.5
+    theta = np.concatenate([at.ravel(), np.zeros(len(near.centre) - at.size)])
+    for gate in near.gates:
+        theta[gate.where] -= from_feasibility(gate, kappa)
+    apart = []
+    for persons_at in (theta[: at.size].reshape(at.shape), at):
+        able = Coefficients(persons=persons_at, feasibility=kappa)
+        found = log_probabilities(np, replace(design.columns, groups={}), able)
+        gaps = found - log_probabilities(np, logit, Coefficients(persons=at))
+        apart.append(np.median(np.abs(gaps[:, 1:]), axis=0))
+    assert (apart[0] < 0.12).all()
+    assert (apart[1] > 0.4).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["nests, closed", "curves in nests", "consideration", "everything"]
+)
 def test_the_gradient_is_that_of_the_values_at_extreme_utilities(name: str) -> None:
     """Utilities of hundreds and lambdas near zero, where nothing may overflow."""
     op: Any = ChoiceLogLikelihood(rows_of(design_of(name), "double"))
     rng, size = np.random.default_rng(4), 1e-6
+    lambdas = [*op.rows.inputs].index("lambdas")
     for scale in (1.0, 200.0):
         at = [rng.normal(0.0, scale, shape) for shape in op.rows.inputs.values()]
-        at[-1] = np.full(at[-1].shape, 0.05)
+        at[lambdas] = np.full(at[lambdas].shape, 0.05)
         value, *slopes = op.evaluate(*at)
         assert np.isfinite(value)
         way = [rng.normal(size=each.shape) for each in at]
-        way[-1] = way[-1] * 0.01
+        way[lambdas] = way[lambdas] * 0.01
         ends = [
             float(op.evaluate(*(a + s * size * w for a, w in zip(at, way, strict=True)))[0])
             for s in (-1, 1)
@@ -216,9 +244,9 @@ def test_the_gradient_is_that_of_the_values_at_extreme_utilities(name: str) -> N
 def test_compiled_it_gives_what_it_gives_in_python(
     mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    op = ChoiceLogLikelihood(rows_of(design_of("curves in nests"), "double"))
-    *values, lambdas = values_for(op)
-    is_the_same_compiled(op, [*values, np.full(lambdas.shape, 0.6)], mode, monkeypatch)
+    op = ChoiceLogLikelihood(rows_of(design_of("everything"), "double"))
+    *values, lambdas, odds = values_for(op)
+    is_the_same_compiled(op, [*values, np.full(lambdas.shape, 0.6), odds], mode, monkeypatch)
 
 
 @pytest.mark.parametrize("lam", [0.05, 0.5, 1.0])
@@ -231,11 +259,11 @@ def test_nests_at_utilities_of_seven_hundred_are_exact(lam: float, closed: bool)
     beta = np.zeros(shapes["beta"])
     beta[0] = 700.0 * rng.choice([-1.0, 1.0], beta.shape[1])
     at = [beta, *(np.zeros(shapes[k]) for k in ("gamma", "effects", "added"))]
-    at += [np.full(shapes["lambdas"], lam)]
+    at += [np.full(shapes["lambdas"], lam), np.zeros(shapes["odds"])]
     value, *slopes = op.evaluate(*at)
     named = {k: 0.0 * v.to_numpy()[0, 0] for k, v in made_up("nests").draws.items()}
     centre = {k: v for k, v in named.items() if k in ("gamma", "u_origin")}
-    centre |= {"beta": beta, "lambda_nest": at[-1]}
+    centre |= {"beta": beta, "lambda_nest": at[-2]}
     made = fabricated(design, centre=centre, spread=0.0, draws=10, chains=1)
     coefficients = made.coefficients()
     log_p = log_probabilities(np, design.columns, coefficients)[0]
@@ -250,13 +278,17 @@ def test_nests_at_utilities_of_seven_hundred_are_exact(lam: float, closed: bool)
     assert slopes[0][0].sum() == pytest.approx(float(numeric), rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_the_kernel_of_random_nests_is_that_of_loops(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(40))
+def test_the_kernel_of_random_nests_and_feasible_sets_is_that_of_loops(seed: int) -> None:
     """Three to seven alternatives, all that utilities hold, and what is added to some of them."""
     rng, width = np.random.default_rng(seed), 3 + seed % 5
     while not (tree := random_tree(rng, width)).nests:
         pass
-    columns = replace(random_columns(rng, alternatives=width), nests=tree)
+    columns, (free, *rest) = random_columns(rng, alternatives=width), rng.permutation(width)
+    gates = [int(j) for j in rest[: seed % 4]]
+    columns = replace(columns, nests=tree, feasible={j: np.zeros((0, 0)) for j in gates})
+    if columns.available is not None:
+        columns.available[:, free] = True
     coefficients, choice = random_coefficients(rng, columns), random_choice(rng, columns)
     effects = coefficients.effects or {}
     design: Any = SimpleNamespace(
@@ -265,22 +297,32 @@ def test_the_kernel_of_random_nests_is_that_of_loops(seed: int) -> None:
     )  # fmt: skip
     rows = rows_of(design, "double")
     places = np.flatnonzero(rng.integers(2, size=columns.n_alternatives))
-    choices, order, _, *rest = rows.beyond or ()
-    data = rows.blocks.arrays, rows.chosen, (choices, order, places, *rest)
+    choices, order, _, *others = rows.beyond or ()
+    data = rows.blocks.arrays, rows.chosen, (choices, order, places, *others)
     added = rng.normal(size=(len(places), len(choice)))
     lambdas = dissimilarities(np, tree, rng.uniform(0.1, 1.0, len(tree.nests)))
     # The kernel meets inner nests first.
     inner_first = lambdas[list(reversed(tree.top_down))]
-    at = [*parameters_of(columns, coefficients), added, inner_first]
+    odds = 2.0 * rng.normal(size=(len(gates), len(choice)))
+    at = [*parameters_of(columns, coefficients), added, inner_first, odds]
     slopes = [np.full(a.shape, np.nan) for a in at]
     value = kernel.log_likelihood_beyond(*data, *at, *slopes)
 
     utility = utilities(np, columns, coefficients)
     utility[:, places] += added.T
     is_open = np.ones(utility.shape, bool) if columns.available is None else columns.available
-    each = [by_loops(tree, lambdas, *row) for row in zip(utility, is_open, strict=True)]
-    expected = sum(log_p[j] for log_p, j in zip(each, choice, strict=True))
-    assert value == pytest.approx(expected, rel=1e-12)
+
+    def log_p(i: int) -> float:
+        total = 0.0
+        for inside in product((False, True), repeat=len(gates)):
+            within = is_open[i].copy()
+            within[gates] &= np.array(inside, dtype=bool)
+            able = 1 / (1 + np.exp(np.where(inside, -odds[:, i], odds[:, i])))
+            chosen = by_loops(tree, lambdas, utility[i], within)[choice[i]]
+            total += math.prod(able) * math.exp(chosen)
+        return math.log(total)
+
+    assert value == pytest.approx(sum(map(log_p, range(len(choice)))), rel=1e-11)
 
     def along(way: list[np.ndarray], step: float) -> float:
         moved = [a + step * w for a, w in zip(at, way, strict=True)]
@@ -289,7 +331,7 @@ def test_the_kernel_of_random_nests_is_that_of_loops(seed: int) -> None:
     for position in range(len(at)):
         way = [np.zeros(a.shape) for a in at]
         way[position] = rng.normal(size=at[position].shape)
-        way[position] *= 0.1 if position == len(at) - 1 else 1.0
+        way[position] *= 0.1 if at[position] is inner_first else 1.0
         near, far = ((along(way, h) - along(way, -h)) / (2 * h) for h in (1e-4, 2e-4))
         slope = float((slopes[position] * way[position]).sum())
         assert slope == pytest.approx((4 * near - far) / 3, rel=1e-6, abs=1e-7 * len(choice))
@@ -335,10 +377,7 @@ def test_nests_in_nests_reach_the_graph_in_their_order() -> None:
 
 @pytest.mark.parametrize(
     ("name", "method"),
-    [
-        *((name, method) for name in NAMES for method in ("surrogate", "nuts", "preview")),
-        *((name, "graph") for name in NAMES if name not in WITH_KERNEL),
-    ],
+    [(name, method) for name in NAMES for method in ("surrogate", "nuts", "preview")],
 )
 def test_other_routes_are_refused(name: str, method: Any) -> None:
     options = {"seed": 1, "method": method, "progress": False}
@@ -350,17 +389,12 @@ def test_other_routes_are_refused(name: str, method: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_left_open_is_the_graph_in_double_precision(name: str) -> None:
     open_ = {"draws": 100, "tune": None, "target_accept": None, "precision": "auto"}
-    route = "graph" if name in WITH_KERNEL else "plain"
     plan = plan_fit(design_of(name), 1, method="auto", **open_)
-    assert (plan.route, plan.precision) == (route, "double")
+    assert (plan.route, plan.precision) == ("graph", "double")
     with pytest.raises(InferenceError, match="no loops in single precision"):
         plan_fit(design_of(name), 1, method="auto", **open_ | {"precision": "single"})
-    if name not in WITH_KERNEL:
-        with pytest.raises(InferenceError, match="the kernel does not cover"):
-            build_graph(design_of(name), "kernel")
-    else:
-        with pytest.raises(InferenceError, match="no loops in single precision for"):
-            build_graph(design_of(name), "kernel", "single")
+    with pytest.raises(InferenceError, match="no loops in single precision for"):
+        build_graph(design_of(name), "kernel", "single")
 
 
 def test_curves_and_their_priors_are_part_of_the_fingerprint() -> None:

@@ -24,7 +24,7 @@ from bayesmig.design.design import Design, build_design
 from bayesmig.errors import InferenceError
 from bayesmig.inference import routes
 from bayesmig.inference.blocks import Precision, rows_of
-from bayesmig.inference.density import Near, nearest_logit
+from bayesmig.inference.density import Gate, Near, nearest_logit
 from bayesmig.inference.graph import build_graph, to_pymc
 from bayesmig.inference.layout import parameter_dims
 from bayesmig.inference.op import ChoiceLogLikelihood, _for_jax
@@ -323,6 +323,12 @@ def test_chains_run_on_the_model(
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def from_feasibility(gate: Gate, kappa: np.ndarray) -> np.ndarray:
+    """What being feasible adds to coefficients of a logit that does not know of it."""
+    able = 1 / (1 + np.exp(-gate.mean @ kappa[gate.terms]))
+    return np.log(able) * gate.one + (1 - able) * gate.along @ kappa[gate.terms]
+
+
 def changes_no_density(design: Design) -> None:
     """Graphs in coordinates of the nearest logit and of the theory differ by one constant."""
     near = nearest_logit(design)
@@ -330,13 +336,17 @@ def changes_no_density(design: Design) -> None:
     plain, white = build_graph(design), build_graph(design, "kernel", near=near)
     natural, other = density(plain), density(white)
     names = [b for b in ("beta", "beta_only", "gamma") if b in parameter_dims(design)]
+    names += ["feasibility"] if near.gates else []
     blocks = plain.replace_rvs_by_values([plain[name] for name in names])
     values = pytensor.function(plain.value_vars, blocks, mode=PYTHON, on_unused_input="ignore")
     apart = []
     for point in points(plain):
-        theta = np.concatenate(
-            [np.ravel(v) for v in values(*(point[v.name] for v in plain.value_vars))]
-        )
+        found = values(*(point[v.name] for v in plain.value_vars))
+        named = dict(zip(names, found, strict=True))
+        kappa = named.pop("feasibility", np.zeros(0))
+        theta = np.concatenate([np.ravel(v) for v in named.values()])
+        for gate in near.gates:
+            theta[gate.where] += from_feasibility(gate, kappa)
         at = point | {"white": np.linalg.solve(near.root, theta - near.centre)}
         value, *slopes = other(at)
         assert all(np.isfinite(slope).all() for slope in slopes)
