@@ -731,16 +731,15 @@ def log_likelihood_beyond(
     tree = children, first, lambdas
     n_alt, n_nests = nonbase.shape[0] + 1, lambdas.shape[0]
     nodes = n_alt + n_nests + 1
-    values, shares, slopes = (
-        np.zeros((nodes, BLOCK)),
-        np.zeros((nodes, BLOCK)),
-        np.zeros((nodes, BLOCK)),
-    )
-    below, inclusive = np.zeros((nodes, BLOCK)), np.zeros((n_nests + 1, BLOCK))
-    logs, power, mean, own = np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK)
-    known = values, shares, below, inclusive
     n_gates = gates.shape[0]
     sets = 1 << n_gates
+    values, shares, inclusive = (
+        np.zeros((sets, nodes, BLOCK)),
+        np.zeros((sets, nodes, BLOCK)),
+        np.zeros((sets, n_nests + 1, BLOCK)),
+    )
+    slopes, below = np.zeros((nodes, BLOCK)), np.zeros((nodes, BLOCK))
+    logs, power, mean, own = np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK)
     wanted, mixed, of_sets = (
         np.zeros((n_alt, BLOCK)),
         np.zeros((n_alt, BLOCK)),
@@ -766,9 +765,9 @@ def log_likelihood_beyond(
         for k in range(n_gates):
             _feasible(odds[k], rows, able[k], unable[k], feasible[k], power)
         for s in range(sets):
-            _within(values, wanted, gates, s)
-            _upwards(values, shares, below, inclusive, tree, logs, power)
-            _chosen(known, tree, of_sets[s])
+            _within(values[s], wanted, gates, s)
+            _upwards(values[s], shares[s], below, inclusive[s], tree, logs, power)
+            _chosen((values[s], shares[s], below, inclusive[s]), tree, of_sets[s])
             for k in range(n_gates):
                 log_share = able[k] if s >> k & 1 else unable[k]
                 for i in range(BLOCK):
@@ -778,11 +777,9 @@ def log_likelihood_beyond(
             value += n[i] * logp[i]
         mixed[:] = 0.0
         for s in range(sets):
-            if sets > 1:
-                _within(values, wanted, gates, s)
-                _upwards(values, shares, below, inclusive, tree, logs, power)
             for i in range(BLOCK):
                 weight[i] = n[i] * of_sets[s, i]
+            known = values[s], shares[s], below, inclusive[s]
             _downwards(known, weight, tree, slopes, g_lambdas, mean, own)
             for j in range(n_alt):
                 for i in range(BLOCK):
