@@ -591,7 +591,7 @@ def work(done: list[dict[str, Any]], replications: int, what: str) -> Iterable[t
 
 
 def is_slow(theory: str) -> bool:
-    """Whether chains are run for slopes or on the plain graph: half as many surveys are."""
+    """Whether chains are run for slopes or consideration: half as many surveys are."""
     spec = load_model(theory)
     return spec.consideration is not None or any(group.formula.terms for group in spec.groups)
 
