@@ -55,7 +55,7 @@ def to_pymc(
         As for `bayesmig.fit`.
     likelihood
         ``plain``: written out, so that it can be read, changed, and differentiated twice.
-        ``kernel``: compiled, with first derivatives, several times as fast; its
+        ``kernel``: the package's compiled loops, with first derivatives; its
         log-likelihood is one number for all rows (`bayesmig.log_likelihood` has theirs).
     precision
         Of the kernel's loops over rows: ``single`` or ``double``. The plain likelihood is
