@@ -99,7 +99,6 @@ def short(route: str) -> str:
         "weighted": "weighted draws",
         "map": "NUTS on the map",
         "with the kernel": "NUTS on the graph, with the kernel",
-        "plain": "NUTS on the plain graph",
     }
     said = next((text for part, text in known.items() if part in route), route)
     return said + ", households integrated out" * ("integrated out" in route)

@@ -515,7 +515,8 @@ def main() -> None:
         else:
             found = RUNS[asked.system](asked.problem, asked.data, asked.seed, started)
     except KeyboardInterrupt:
-        of = CHAINS * (TUNE + DRAWS_OF.get(asked.problem, DRAWS))
+        tune = TUNE_OF_GRAPH if asked.system.endswith("graph") else TUNE
+        of = CHAINS * (tune + DRAWS_OF.get(asked.problem, DRAWS))
         found = {"iterations": sum(REACHED.values()) or None, "of": of}
     SAMPLED.set()
     print(json.dumps(found), flush=True)

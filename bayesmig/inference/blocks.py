@@ -133,9 +133,9 @@ def refuse_beyond_logit(columns: Columns) -> None:
     """
     if parts := beyond_logit(columns):
         raise InferenceError(
-            f"the compiled kernel and the map do not cover {', '.join(parts)}",
+            f"the map and the sums over rows of many draws do not cover {', '.join(parts)}",
             where="[" + "], [".join(parts) + "]",
-            mend="fit with method='auto' or method='plain'",
+            mend="fit with method='auto'",
         )
 
 

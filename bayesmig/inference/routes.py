@@ -13,12 +13,12 @@ enough of them count. ``nuts``: NUTS on the conditional-Laplace map
 mixes better (`bayesmig.inference.integration`). ``auto`` is the first where it will do and
 the second otherwise; where effects are worth integrating out, it is the second at once.
 ``graph``: NUTS on the PyMC model with the kernel as its likelihood (`bayesmig.inference.op`),
-and ``plain``: NUTS on the plain PyMC model, in the model's own coordinates both, but for
-coefficients of nests, which have those of the logit without these. The map
-covers every theory whose likelihood is a logit that is linear in its parameters, so that
-``auto`` takes neither for these. For others (nests, response curves, tastes, consideration)
-``auto`` is ``graph``, and no map will do. ``preview``: the surrogate without weights, which is
-integrated Laplace, an approximation.
+and ``plain``: NUTS on the plain PyMC model. Coordinates are the model's own in both, but that
+with nests or consideration (and without curves and tastes) coefficients on a ``graph`` have
+those of the nearest logit. The map covers every theory whose likelihood is a logit that is
+linear in its parameters, so that ``auto`` takes neither for these. For others (nests, response
+curves, tastes, consideration) ``auto`` is ``graph``, and no map will do. ``preview``: the
+surrogate without weights, which is integrated Laplace, an approximation.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def fit(
         Of the loops over rows: ``single``, ``double``, or ``auto``, which is single from
         2,000 rows on, identical ones counted as one, unless the terms of utilities are so
         large that they would lose digits in it (a year and its square, say). Sums over rows
-        are double always, and so are the plain model, and nests, curves and tastes.
+        are double always, and so are the plain model, and nests, curves, tastes and
+        consideration.
     chains, draws
         Number of chains, and draws kept of each. Weighted draws are resampled to equal
         weights and cut into as many.

@@ -253,9 +253,9 @@ def graph_sampler(design: Design, route: str, precision: Precision) -> Sampler:
         likelihood: Likelihood = "kernel" if route == "graph" else "plain"
         # Chains with a Hill curve mixed less well so, and of tastes nothing is known.
         columns, kernel = design.columns, likelihood == "kernel"
-        has = columns.nests is not None or columns.feasible
-        has_near = has and not (columns.curves or columns.tastes)
-        near = nearest_logit(design) if kernel and has_near else None
+        more = columns.nests is not None or bool(columns.feasible)
+        more = more and not (columns.curves or columns.tastes)
+        near = nearest_logit(design) if kernel and more else None
         compiled = nutpie.compile_pymc_model(build_graph(design, likelihood, precision, near))
     names = parameter_dims(design)
     return Sampler(

@@ -3,7 +3,7 @@
 Nothing here holds draws × rows in memory unless the caller asks for that block. The
 loops are the kernel's, which releases the interpreter's lock, so that draws are shared
 among threads; a sum belongs to one draw, so results do not depend on their number. Where
-the kernel does not cover a theory, blocks are made by `bayesmig.choice.probabilities`.
+the kernel's sums do not cover a theory, blocks are made by `bayesmig.choice.probabilities`.
 """
 
 from __future__ import annotations

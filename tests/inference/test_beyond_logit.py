@@ -24,6 +24,7 @@ from bayesmig.inference.layout import parameter_coords, parameter_dims
 from bayesmig.inference.op import ChoiceLogLikelihood
 from bayesmig.inference.prior import prior_draws
 from bayesmig.inference.routes import fit, plan_fit
+from bayesmig.inference.sample import graph_sampler
 from bayesmig.model_comparison import compare
 from bayesmig.posterior import Posterior, load
 from bayesmig.predict import comparisons, log_likelihood, predictions, slopes
@@ -100,9 +101,10 @@ BEYOND: dict[str, dict[str, Any]] = {
     },
     "consideration": {
         "consideration": {
+            # Not in the order of the alternatives.
             "feasible": {
-                "internal": "wealth",
                 "international": "wealth + network_international + cost",
+                "internal": "wealth",
             },
             "signs": {
                 "international": {"wealth": "positive", "cost": "negative"},
@@ -195,12 +197,31 @@ def test_coordinates_of_the_nearest_logit_change_no_density(name: str) -> None:
     changes_no_density(design_of(name))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_chains_have_coordinates_of_the_nearest_logit_where_they_are_better(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reached(Exception):
+        pass
+
+    def looked_at(_: Design, likelihood: str, precision: str, near: Any) -> None:
+        raise Reached(likelihood, near is not None, near is not None and len(near.gates))
+
+    monkeypatch.setattr("bayesmig.inference.graph.build_graph", looked_at)
+    gates = {"nests": 0, "nests, closed": 0, "consideration": 2}
+    for route, likelihood in (("graph", "kernel"), ("plain", "plain")):
+        with pytest.raises(Reached) as caught:
+            graph_sampler(design_of(name), route, "double")
+        there = route == "graph" and name in gates
+        assert caught.value.args == (likelihood, there, there and gates[name])
+
+
 def test_the_nearest_logit_has_nearly_the_probabilities() -> None:
     """Where few of those who can go do, and people do not differ too much in what they can."""
     design = design_of("consideration")
     near = nearest_logit(design)
     assert near is not None
-    persons, kappa = design.columns.persons, np.array([0.5, 0.4, -1.0, 0.3, 0.1, -0.05])
+    persons, kappa = design.columns.persons, np.array([-1.0, 0.3, 0.1, -0.05, 0.5, 0.4])
     logit = replace(design.columns, feasible={}, groups={})
     at = np.zeros((persons.shape[1], 2))
     at[0] = -3.5
