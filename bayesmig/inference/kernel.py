@@ -597,11 +597,11 @@ def _chosen(known, tree, out):
     n_alt = values.shape[0] - n_nests - 1
     out[:] = 0.0
     for m in range(n_nests + 1):
-        scale = lambdas[m] if m < n_nests else 1.0
+        inverse = 1.0 / lambdas[m] if m < n_nests else 1.0
         for k in range(first[m], first[m + 1]):
             c = children[k]
             for i in range(BLOCK):
-                out[i] += below[c, i] * values[c, i] / scale
+                out[i] += below[c, i] * values[c, i] * inverse
         for i in range(BLOCK):
             out[i] -= below[n_alt + m, i] * inclusive[m, i]
 
@@ -665,6 +665,10 @@ def _within(values, wanted, gates, inside):
 def _mixed(terms, out, total, logs, power):
     """Replace terms ``(set, BLOCK)``, logs, by their shares; fill ``out``: the log of their sum."""
     out[:] = terms[0]
+    if terms.shape[0] == 1:
+        # Nests and curves without consideration: nothing need be exponentiated.
+        terms[:] = 1.0
+        return
     for s in range(1, terms.shape[0]):
         for i in range(BLOCK):
             out[i] = max(out[i], terms[s, i])
