@@ -778,16 +778,20 @@ def test_shares_of_groups_by_loops(make: Callable[..., SimulatedSurvey], stream:
     assert (found[:, 0] != found[:, 1]).mean() > 0.5
 
 
-def test_returnees_and_those_away_by_loops(make: Callable[..., SimulatedSurvey]) -> None:
-    names = "returned_international", "away_international"
+@pytest.mark.parametrize("stream", STREAMS)
+def test_returnees_and_those_away_by_loops(
+    make: Callable[..., SimulatedSurvey], stream: str
+) -> None:
+    names = f"returned_{stream}", f"away_{stream}"
     frame = pd.read_csv(make(persons=900, effects=named(*names)).data)
     expected = []
     for _, here in frame.groupby("community", sort=False):
         for home in here["household_id"]:
             others = here[here["household_id"] != home]
             back = others["age"] >= 30
-            of = [(others["prior_international"] * side).mean() for side in (back, ~back)]
-            expected.append([0.0 if np.isnan(share) else share / 0.06 for share in of])
+            of = [(others[f"prior_{stream}"] * side).mean() for side in (back, ~back)]
+            unit = {"internal": 0.1, "international": 0.06}[stream]
+            expected.append([0.0 if np.isnan(share) else share / unit for share in of])
     assert frame[list(names)].to_numpy() == pytest.approx(np.array(expected), abs=1e-3)
     assert frame[list(names)].std().min() > 0.1
 

@@ -571,11 +571,16 @@ def _at_alternatives(v, below, y, rows, places, added):
 
 
 @njit(**_SHARED)
-def _upwards(values, shares, below, inclusive, tree, logs, power):
-    """Fill what belongs to nests, from the inner ones out, given that of alternatives."""
+def _upwards(known, below, tree, out, logs, power):
+    """Fill what belongs to nests, from the inner ones out, given the utilities of alternatives.
+
+    ``out`` becomes the log probability of what each row chose.
+    """
+    values, shares, inclusive, own = known
     children, first, lambdas = tree
     n_nests = lambdas.shape[0]
     n_alt = values.shape[0] - n_nests - 1
+    out[:] = 0.0
     for m in range(n_nests + 1):
         node, of = n_alt + m, children[first[m] : first[m + 1]]
         scale = lambdas[m] if m < n_nests else 1.0
@@ -583,54 +588,40 @@ def _upwards(values, shares, below, inclusive, tree, logs, power):
         for i in range(BLOCK):
             values[node, i] = scale * inclusive[m, i]
             below[node, i] = 0.0
+            own[m, i] = 0.0
         for k in range(of.shape[0]):
+            c = of[k]
             for i in range(BLOCK):
-                below[node, i] += below[of[k], i]
-
-
-@njit(**_SHARED)
-def _chosen(known, tree, out):
-    """Fill ``out`` with the log probability of what each row chose."""
-    values, _, below, inclusive = known
-    children, first, lambdas = tree
-    n_nests = lambdas.shape[0]
-    n_alt = values.shape[0] - n_nests - 1
-    out[:] = 0.0
-    for m in range(n_nests + 1):
-        inverse = 1.0 / lambdas[m] if m < n_nests else 1.0
-        for k in range(first[m], first[m + 1]):
-            c = children[k]
-            for i in range(BLOCK):
-                out[i] += below[c, i] * values[c, i] * inverse
+                below[node, i] += below[c, i]
+                own[m, i] += below[c, i] * values[c, i]
         for i in range(BLOCK):
-            out[i] -= below[n_alt + m, i] * inclusive[m, i]
+            out[i] += own[m, i] / scale - below[node, i] * inclusive[m, i]
 
 
 @njit(**_SHARED)
-def _downwards(known, n, tree, slopes, g_lambdas, mean, own):
+def _downwards(known, below, n, tree, slopes, g_lambdas, mean):
     """Fill slopes of all nodes, from the root in; add those by lambdas to ``g_lambdas``."""
-    values, shares, below, inclusive = known
+    values, shares, inclusive, own = known
     children, first, lambdas = tree
     n_nests, nodes = lambdas.shape[0], values.shape[0]
     n_alt = nodes - n_nests - 1
     slopes[nodes - 1] = 0.0
     for m in range(n_nests, -1, -1):
         node, of = n_alt + m, children[first[m] : first[m + 1]]
-        scale = lambdas[m] if m < n_nests else 1.0
+        inverse = 1.0 / lambdas[m] if m < n_nests else 1.0
         mean[:] = 0.0
-        own[:] = 0.0
         for k in range(of.shape[0]):
             c = of[k]
             for i in range(BLOCK):
                 mean[i] += shares[c, i] * values[c, i]
-                own[i] += below[c, i] * values[c, i]
-                rest = slopes[node, i] - below[node, i] / scale
-                slopes[c, i] = below[c, i] / scale + shares[c, i] * rest
-        of_scale = 0.0
-        for i in range(BLOCK):
-            spread = (below[node, i] * mean[i] - own[i]) / scale**2
-            of_scale += n[i] * (spread + slopes[node, i] * (inclusive[m, i] - mean[i] / scale))
+                rest = slopes[node, i] - below[node, i] * inverse
+                slopes[c, i] = below[c, i] * inverse + shares[c, i] * rest
         if m < n_nests:
+            of_scale = 0.0
+            for i in range(BLOCK):
+                spread = (below[node, i] * mean[i] - own[m, i]) * inverse**2
+                rest = slopes[node, i] * (inclusive[m, i] - mean[i] * inverse)
+                of_scale += n[i] * (spread + rest)
             g_lambdas[m] = g_lambdas[m] + of_scale
 
 
@@ -737,13 +728,14 @@ def log_likelihood_beyond(
     nodes = n_alt + n_nests + 1
     n_gates = gates.shape[0]
     sets = 1 << n_gates
-    values, shares, inclusive = (
+    values, shares, inclusive, own = (
         np.zeros((sets, nodes, BLOCK)),
         np.zeros((sets, nodes, BLOCK)),
         np.zeros((sets, n_nests + 1, BLOCK)),
+        np.zeros((sets, n_nests + 1, BLOCK)),
     )
     slopes, below = np.zeros((nodes, BLOCK)), np.zeros((nodes, BLOCK))
-    logs, power, mean, own = np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK)
+    logs, power, mean = np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK)
     wanted, mixed, of_sets = (
         np.zeros((n_alt, BLOCK)),
         np.zeros((n_alt, BLOCK)),
@@ -769,9 +761,9 @@ def log_likelihood_beyond(
         for k in range(n_gates):
             _feasible(odds[k], rows, able[k], unable[k], feasible[k], power)
         for s in range(sets):
-            _within(values[s], wanted, gates, s)
-            _upwards(values[s], shares[s], below, inclusive[s], tree, logs, power)
-            _chosen((values[s], shares[s], below, inclusive[s]), tree, of_sets[s])
+            known = values[s], shares[s], inclusive[s], own[s]
+            _within(known[0], wanted, gates, s)
+            _upwards(known, below, tree, of_sets[s], logs, power)
             for k in range(n_gates):
                 log_share = able[k] if s >> k & 1 else unable[k]
                 for i in range(BLOCK):
@@ -783,8 +775,8 @@ def log_likelihood_beyond(
         for s in range(sets):
             for i in range(BLOCK):
                 weight[i] = n[i] * of_sets[s, i]
-            known = values[s], shares[s], below, inclusive[s]
-            _downwards(known, weight, tree, slopes, g_lambdas, mean, own)
+            known = values[s], shares[s], inclusive[s], own[s]
+            _downwards(known, below, weight, tree, slopes, g_lambdas, mean)
             for j in range(n_alt):
                 for i in range(BLOCK):
                     mixed[j, i] += weight[i] * slopes[j, i]

@@ -336,11 +336,12 @@ def _covariates(
             case _ if "_group_" in name:
                 side, _, stream = name.split("_")
                 columns[name] = _share_of_group(deciders, everyone, prior[stream], stream, side)
-            case "returned_international" | "away_international":
+            case _ if name.startswith(("returned_", "away_")):
+                who, stream = name.split("_")
                 back = everyone.age >= HOME_AGAIN
-                there = prior["international"] & (back == name.startswith("returned"))
+                there = prior[stream] & (back == (who == "returned"))
                 share = _share_among(deciders, there, np.ones_like(back))
-                columns[name] = np.round(share / GROUP_UNITS["international"], 4)
+                columns[name] = np.round(share / GROUP_UNITS[stream], 4)
             case _ if name.startswith("network_"):
                 _, stream, who = name.split("_")
                 of = everyone.female if who == "women" else ~everyone.female

@@ -198,7 +198,7 @@ _TYPICAL: Mapping[str, Mapping[str, float]] = {
 
 #: Of shares of earlier movers within a group: ten percentage points, and a few.
 GROUP_UNITS: Mapping[str, float] = {"internal": 0.1, "international": 0.06}
-#: Who moved abroad before is back from this age on.
+#: Who moved before is back from this age on.
 HOME_AGAIN = 30
 #: Columns that a survey has where a parameter names them: column -> what it is. Those of
 #: places and periods are standard normal unless it says otherwise; persons only. They stand
@@ -237,9 +237,10 @@ COVARIATES: Mapping[str, str] = {
         for stream, unit in GROUP_UNITS.items()
     },
     **{
-        f"{who}_international": f"share of the origin's others who moved abroad before and are "
-        f"{now}, in units of {GROUP_UNITS['international']:g}"
+        f"{who}_{stream}": f"share of the origin's others who moved before, {stream}, and are "
+        f"{now}, in units of {unit:g}"
         for who, now in (("returned", "back"), ("away", "still there"))
+        for stream, unit in GROUP_UNITS.items()
     },
     **{
         f"network_{stream}_{who}": f"network_{stream} among {who} alone"
