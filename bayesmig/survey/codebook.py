@@ -264,6 +264,9 @@ class Network(Strict):
         The share where there are no others: a number, or ``"missing"``.
     weighted
         Weigh persons by the weight role.
+    among
+        0/1 column: of whom the network consists. Others count neither as movers nor as those
+        to whom these are compared (women's networks: 1 for women); all have an exposure.
     by, side
         A column of a trait (ethnicity, caste, gender), and whose earlier moves count: those
         of others with the ``"own"`` trait, or of all with an ``"other"``.
@@ -279,6 +282,7 @@ class Network(Strict):
     measure: Literal["share", "count"] = "share"
     alone: Number | Literal["missing"] = "missing"
     weighted: StrictBool = False
+    among: Name | None = None
     by: Name | None = None
     side: Literal["own", "other"] | None = None
     away: Name | None = None
@@ -514,7 +518,8 @@ class Codebook(Strict):
             return columns_of(parse_arithmetic(self.derive[name], FUNCTIONS))
         if name in self.networks:
             block = self.networks[name]
-            asked = (block.of, block.by) if network == "of" else (block.prior, block.away)
+            whose, who = (block.of, block.by), (block.prior, block.away, block.among)
+            asked = whose if network == "of" else who
             return tuple(c for c in asked if c is not None)
         if (table := self.table_of(name)) is not None:
             return tuple(self.tables[table].keys)

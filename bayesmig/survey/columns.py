@@ -133,7 +133,7 @@ def _asked(book: Codebook) -> dict[str, str]:
     for name, network in book.networks.items():
         asked.setdefault(network.prior, f"networks.{name}.prior")
         asked.setdefault(network.of, f"networks.{name}.of")
-        for key in ("by", "away", "leave_out"):
+        for key in ("among", "by", "away", "leave_out"):
             column = getattr(network, key)
             if column is not None and column not in ("household", "person"):
                 asked.setdefault(column, f"networks.{name}.{key}")
@@ -426,6 +426,7 @@ class Columns:
                 period="period" if "period" in frame else None,
                 measure=network.measure,
                 weight="weight" if network.weighted else None,
+                among="among" if network.among else None,
                 by="by" if network.by else None,
                 side=network.side or "own",
             )
@@ -435,8 +436,8 @@ class Columns:
 
     def _earlier_movers(self, network: Network, where: tuple[str, ...]) -> pd.Series:
         """Give who moved before (and is back, or away), 0/1 with NaN, ``(obs,)``."""
-        parts = (network.prior, network.away, network.of, network.by, network.leave_out)
-        self.refuse_made_of_choice(parts, where)
+        of = (network.of, network.among, network.by, network.leave_out)
+        self.refuse_made_of_choice((network.prior, network.away, *of), where)
         prior = self.get(network.prior)
         refuse_contemporaneous(prior, self.choice, name=network.prior, where=where)
         if network.away is None:
@@ -457,6 +458,9 @@ class Columns:
         elif own != "person":
             parts["own"] = self.labels(own)
             self._refuse_split_households(own, where)
+        if network.among is not None:
+            parts["among"] = self.get(network.among)
+            zero_or_one(parts["among"], network.among, where)
         if network.by is not None:
             parts["by"] = self.labels(self._roles.get(network.by, network.by))
         if "period" in self._roles:

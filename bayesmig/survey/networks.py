@@ -31,6 +31,7 @@ def exposure(
     period: str | None = None,
     measure: Measure = "share",
     weight: str | None = None,
+    among: str | None = None,
     by: str | None = None,
     side: Side = "own",
 ) -> pd.Series:
@@ -52,6 +53,9 @@ def exposure(
         ``"share"`` of the others, or ``"count"`` (with weights: sum of weights) among them.
     weight
         Column of person weights; default: all persons alike.
+    among
+        Column: 1 for those of whom the network consists, else 0. All others, and those for
+        whom it is missing, count neither as movers nor as others, but have an exposure.
     by, side
         Column of a trait (ethnicity, caste, gender), and whose earlier moves count: of
         others with the ``"own"`` label of it, or with any ``"other"``. Persons for whom it
@@ -66,7 +70,7 @@ def exposure(
     Raises
     ------
     SurveyError
-        Where a column is absent, or `prior` is not made of 0 and 1.
+        Where a column is absent, or `prior` or `among` is not made of 0 and 1.
 
     Notes
     -----
@@ -76,9 +80,11 @@ def exposure(
     the other (de Haas 2010, doi:10.1080/1369183X.2010.489361).
     """
     keys = [group, *([period] if period else [])]
-    refuse_absent(frame, [prior, *keys, *(c for c in (own, weight, by) if c)], "a network")
+    refuse_absent(frame, [prior, *keys, *(c for c in (own, weight, among, by) if c)], "a network")
     moved = zero_or_one(frame[prior], prior)
     known = np.isfinite(moved)
+    if among is not None:
+        known &= zero_or_one(frame[among], among) == 1
     if by is not None:
         known &= frame[by].notna().to_numpy()
     heads = np.where(known, weights_of(frame, weight), 0.0)
@@ -225,7 +231,7 @@ def zero_or_one(
     odd = np.flatnonzero(np.isfinite(numbers) & (numbers != 0) & (numbers != 1))
     if len(odd):
         raise SurveyError(
-            f"the column {name!r} of earlier moves holds {numbers[odd[0]]:g}; 0 or 1 was expected",
+            f"the column {name!r} of a network holds {numbers[odd[0]]:g}; 0 or 1 was expected",
             where=(*where, f"column {name!r}", rows_text(odd.tolist())),
             mend=f'derive one, for instance {name}_any = "minimum({name}, 1)"',
         )

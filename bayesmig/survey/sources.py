@@ -11,7 +11,8 @@ def source_of(book: Codebook, column: str) -> str:
         return f"= {book.derive[column]}"
     if (network := book.networks.get(column)) is not None:
         own = network.leaves_out()
-        side = f" of {network.side} {network.by}" if network.by else ""
+        side = f" among {network.among}" if network.among else ""
+        side += f" of {network.side} {network.by}" if network.by else ""
         now = f" and {network.now}" if network.away else ""
         return (
             f"{network.measure} of {network.of}{side} with {network.prior}{now}, own {own} left out"

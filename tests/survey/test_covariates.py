@@ -108,6 +108,14 @@ by = "faith"
 side = "own"
 alone = 0
 
+[derive]
+woman = "sex - 1"
+
+[networks.of_women]
+prior = "before"
+among = "woman"
+alone = 0
+
 [networks.returned]
 prior = "before"
 away = "gone"
@@ -307,6 +315,8 @@ def test_networks_of_returnees_own_groups_and_ties(survey: Survey) -> None:
         assert survey.column("returned")[i] == back
         alike = others[others["faith"] == one["faith"]]["before"]
         assert survey.column("own_faith")[i] == (pytest.approx(alike.mean()) if len(alike) else 0)
+        women = others[others["sex"] == 2]["before"]
+        assert survey.column("of_women")[i] == (pytest.approx(women.mean()) if len(women) else 0)
         beyond = there[there["lineage"] != one["lineage"]]["before"]
         assert survey.column("beyond_kin")[i] == (
             pytest.approx(beyond.mean()) if len(beyond) else 0
@@ -435,6 +445,10 @@ FAULTS: list[tuple[str, Change, tuple[str, str], type[BayesmigError], str, list[
      "each household lies in one"),
     ("trait of the choice", no_change, ('by = "faith"', 'by = "moved"'), S,
      "'moved' is the choice column", ["key networks.own_faith", "column 'moved'"], "known before"),
+    ("network of the choosers", no_change, ('among = "woman"', 'among = "moved"'), S,
+     "'moved' is the choice column", ["key networks.of_women", "column 'moved'"], "known before"),
+    ("network of years", no_change, ('among = "woman"', 'among = "educ"'), S,
+     "'educ' of a network holds", ["key networks.of_women", "column 'educ'"], ""),
     ("part of the choice", no_change, ('leave_out = "lineage"', 'leave_out = "moved"'), S,
      "'moved' is the choice column", ["key networks.beyond_kin"], "known before"),
     ("left out by the choice", no_change, ('leave_out = "household"', 'leave_out = "moved"'), S,
@@ -505,6 +519,7 @@ def test_a_joined_share_of_the_present_choice_is_refused(tmp_path: Path) -> None
 def test_the_planted_faults_start_from_a_book_that_reads(survey: Survey) -> None:
     assert survey.n_obs == len(microdata())
     made = {"deprivation", "risk", "emptied", "demand", "own_faith", "returned", "beyond_kin"}
+    made |= {"of_women"}
     assert made <= set(survey.names)
 
 
@@ -520,7 +535,7 @@ def test_what_the_documentation_writes_is_a_codebook() -> None:
             assert not set(value) & set(book.get(key, {}))
             book[key] = {**book.get(key, {}), **value}
     read = validate(Codebook, book, file="docs")
-    assert len(read.networks) == 6
+    assert len(read.networks) == 7
     assert read.deprivation["deprivation"].within == ("origin", "period")
 
 
@@ -546,6 +561,7 @@ def test_a_report_says_how_columns_were_made(survey: Survey) -> None:
     assert said["demand"] == "share × jobs, summed over sectors"
     assert said["returned"] == "count of origin with before and back, own household left out"
     assert said["own_faith"] == "share of origin of own faith with before, own household left out"
+    assert said["of_women"] == "share of origin among woman with before, own household left out"
 
 
 def test_places_that_were_not_asked_before_are_counted(tmp_path: Path) -> None:

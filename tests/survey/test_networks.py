@@ -194,3 +194,47 @@ def test_sides_are_not_the_whole() -> None:
     np.testing.assert_array_equal(other[0][of_a], other[1][of_a])
     assert (own[0][of_a] != own[1][of_a]).any()
     assert (other[0][~of_a] != other[1][~of_a]).any()
+
+
+# ------------------------------------------------------------- of whom a network consists
+
+
+def among_by_loops(frame: pd.DataFrame, own: str | None, share: bool) -> list[float]:
+    rows = frame.to_dict("records")
+    result = []
+    for i, one in enumerate(rows):
+        movers = heads = 0
+        for j, other in enumerate(rows):
+            left_out = i == j if own is None else other[own] == one[own]
+            alike = other["community"] == one["community"] and other["woman"] == 1
+            if alike and not left_out and not math.isnan(other["prior"]):
+                heads += 1
+                movers += other["prior"]
+        result.append(math.nan if share and not heads else movers / heads if share else movers)
+    return result
+
+
+def with_women(n: int = 150) -> pd.DataFrame:
+    frame = persons(n)
+    woman = pd.Series(np.random.default_rng(4).integers(0, 2, n), index=frame.index, dtype=float)
+    return frame.assign(woman=woman.mask(np.arange(n) % 19 == 5))
+
+
+@pytest.mark.parametrize("own", ["household", None])
+@pytest.mark.parametrize("measure", ["share", "count"])
+def test_networks_of_some_by_loops(own: str | None, measure: str) -> None:
+    frame = with_women()
+    keys = {"prior": "prior", "group": "community", "own": own, "measure": measure}
+    found = exposure(frame, **keys, among="woman")
+    np.testing.assert_allclose(found, among_by_loops(frame, own, measure == "share"), atol=1e-12)
+    # Men have an exposure to women too, and what men did does not count.
+    assert found[frame["woman"] == 0].notna().any()
+    other = frame.assign(prior=frame["prior"].where(frame["woman"] == 1, 1 - frame["prior"]))
+    np.testing.assert_array_equal(exposure(other, **keys, among="woman"), found)
+    assert (exposure(other, **keys) != exposure(frame, **keys)).any()
+
+
+def test_of_whom_is_told_by_zero_and_one() -> None:
+    frame = with_women().assign(woman=2.0)
+    with pytest.raises(SurveyError, match="'woman' of a network holds 2; 0 or 1"):
+        exposure(frame, prior="prior", group="community", among="woman")
