@@ -30,7 +30,7 @@ from bayesmig.spec.statement import OF_CURVES, OF_FEASIBILITY, Average
 from bayesmig.survey.sources import source_of
 
 #: What names of columns begin with: own earlier moves, and those of others.
-OWN_PAST, OF_OTHERS = "prior", ("household", "network")
+OWN_PAST, OF_OTHERS = "prior", ("household", "network", "returned", "away")
 #: A column with less of its variance within groups hardly varies there.
 HARDLY = 0.05
 
@@ -42,7 +42,7 @@ class EarlierMoves:
     Attributes
     ----------
     kind
-        ``prior``, ``household`` or ``network``.
+        ``prior``, ``household``, ``network``, or those of it who ``returned`` or are ``away``.
     alternative
         The stream.
     of

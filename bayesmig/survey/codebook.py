@@ -265,15 +265,15 @@ class Network(Strict):
     weighted
         Weigh persons by the weight role.
     among
-        0/1 column: of whom the network consists. Others count neither as movers nor as those
-        to whom these are compared (women's networks: 1 for women); all have an exposure.
+        0/1 column: of whom the network consists (women's networks: 1 for women). Everybody
+        else is neither mover nor among those to whom movers are compared, but is exposed to it.
     by, side
         A column of a trait (ethnicity, caste, gender), and whose earlier moves count: those
         of others with the ``"own"`` trait, or of all with an ``"other"``.
     away, now
-        0/1 column: does this person live away when the period begins? And which earlier
-        movers count: who are ``"back"`` (returnees), or still ``"away"``. All others are
-        those to whom they are compared.
+        0/1 column: does this person live where the stream leads (abroad, or elsewhere in the
+        country) when the period begins? And which earlier movers count: who are ``"back"``
+        (returnees), or still ``"away"``. All others are those to whom they are compared.
     """
 
     prior: Name
@@ -500,7 +500,8 @@ class Codebook(Strict):
         network
             What to follow from a network. It is computed from other rows, the own part
             left out, so that of the own row only the group ``of`` matters (and the trait
-            ``by``); ``prior`` are the earlier moves of those others.
+            ``by``); ``prior`` follows what is known of those others: their earlier moves, whether
+            they are away, and whether they are part of it (``among``).
         """
         found: dict[str, None] = {}
         ahead = [name]

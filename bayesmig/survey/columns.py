@@ -30,7 +30,11 @@ from bayesmig.survey.labels import (
     text_of,
 )
 from bayesmig.survey.networks import exposure, group_codes, zero_or_one
-from bayesmig.survey.reflection import refuse_contemporaneous, refuse_own_choice
+from bayesmig.survey.reflection import (
+    refuse_choosers,
+    refuse_contemporaneous,
+    refuse_own_choice,
+)
 from bayesmig.survey.tables import Keyed
 
 # ------------------------------------------------------------- which columns are read
@@ -460,7 +464,7 @@ class Columns:
             self._refuse_split_households(own, where)
         if network.among is not None:
             parts["among"] = self.get(network.among)
-            zero_or_one(parts["among"], network.among, where)
+            refuse_choosers(parts["among"], self.choice, name=network.among, where=where)
         if network.by is not None:
             parts["by"] = self.labels(self._roles.get(network.by, network.by))
         if "period" in self._roles:
@@ -492,7 +496,8 @@ class Columns:
     def _with_alone(
         self, name: str, exposed: pd.Series, network: Network, frame: pd.DataFrame
     ) -> pd.Series:
-        placed = frame.drop(columns="prior").notna().all(axis=1)
+        # Whoever is no part of a network, or not known to be, is exposed to it.
+        placed = frame.drop(columns=["prior", "among"], errors="ignore").notna().all(axis=1)
         alone = exposed.isna() & placed
         self.alone[name] = int(alone.sum())
         return exposed if network.alone == "missing" else exposed.mask(alone, float(network.alone))
@@ -509,7 +514,10 @@ class Columns:
         """Mark the rows that count in some network or rate, shape ``(obs,)``."""
         feeds = np.zeros(self.n, dtype=bool)
         for network in self.book.networks.values():
-            feeds |= self.get(network.prior).notna().to_numpy()
+            counts = self.get(network.prior).notna()
+            if network.among is not None:
+                counts &= self.get(network.among) == 1
+            feeds |= counts.to_numpy()
         if self.book.rates:
             feeds |= self.choice.notna().to_numpy()
         return feeds

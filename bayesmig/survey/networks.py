@@ -19,6 +19,8 @@ from bayesmig.errors import SurveyError, nearest, rows_text
 from bayesmig.survey.derive import numbers_of
 
 Measure = Literal["share", "count"]
+#: How a 0/1 column is made of a count of moves, whose name is filled in.
+ANY_MOVE = 'derive one, for instance {name}_any = "minimum({name}, 1)"'
 Side = Literal["own", "other"]
 
 
@@ -54,8 +56,9 @@ def exposure(
     weight
         Column of person weights; default: all persons alike.
     among
-        Column: 1 for those of whom the network consists, else 0. All others, and those for
-        whom it is missing, count neither as movers nor as others, but have an exposure.
+        Column: 1 for those of whom the network consists, else 0. Everybody else, and those
+        for whom it is missing, is no part of it, neither mover nor among those to whom movers
+        are compared, but has an exposure.
     by, side
         Column of a trait (ethnicity, caste, gender), and whose earlier moves count: of
         others with the ``"own"`` label of it, or with any ``"other"``. Persons for whom it
@@ -81,7 +84,7 @@ def exposure(
     """
     keys = [group, *([period] if period else [])]
     refuse_absent(frame, [prior, *keys, *(c for c in (own, weight, among, by) if c)], "a network")
-    moved = zero_or_one(frame[prior], prior)
+    moved = zero_or_one(frame[prior], prior, mend=ANY_MOVE)
     known = np.isfinite(moved)
     if among is not None:
         known &= zero_or_one(frame[among], among) == 1
@@ -218,7 +221,7 @@ def _sums(values: npt.NDArray[np.float64], codes: npt.NDArray[np.intp]) -> npt.N
 
 
 def zero_or_one(
-    values: pd.Series, name: str, where: tuple[str, ...] = ()
+    values: pd.Series, name: str, where: tuple[str, ...] = (), *, mend: str = ""
 ) -> npt.NDArray[np.float64]:
     """Give a 0/1 column as floats with NaN.
 
@@ -231,8 +234,8 @@ def zero_or_one(
     odd = np.flatnonzero(np.isfinite(numbers) & (numbers != 0) & (numbers != 1))
     if len(odd):
         raise SurveyError(
-            f"the column {name!r} of a network holds {numbers[odd[0]]:g}; 0 or 1 was expected",
+            f"the column {name!r} holds {numbers[odd[0]]:g}; 0 or 1 was expected",
             where=(*where, f"column {name!r}", rows_text(odd.tolist())),
-            mend=f'derive one, for instance {name}_any = "minimum({name}, 1)"',
+            mend=mend.format(name=name) or "give 1 to those who count, and 0 to others",
         )
     return numbers

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bayesmig.errors import SurveyError
-from bayesmig.survey.networks import group_codes, others, zero_or_one
+from bayesmig.survey.networks import ANY_MOVE, group_codes, others, zero_or_one
 
 _REFLECTION = (
     "it contains the own choice, and a share of others who choose now is moved by the same "
@@ -55,16 +55,10 @@ def refuse_contemporaneous(
     Where four of five present movers have truly moved before, 15 of them all have with a
     probability of 4 %; where two of three have, of 0.2 %.
     """
-    moved = zero_or_one(prior, name, where)
+    moved = zero_or_one(prior, name, where, mend=ANY_MOVE)
     at = (*where, f"column {name!r}")
     mend = "use moves made before the period"
-    if the_choice := _indicated(moved, choice):
-        raise SurveyError(
-            f"the column {name!r} of earlier moves is the choice itself: it is 1 exactly where "
-            f"{' or '.join(map(repr, the_choice))} is chosen in the same period; {_REFLECTION}",
-            where=at,
-            mend=mend,
-        )
+    _refuse_indicator(moved, choice, f"the column {name!r} of earlier moves", at, mend)
     for values in (moved, np.nan_to_num(moved)):
         if found := _nearly_all(values, choice):
             raise SurveyError(
@@ -75,6 +69,54 @@ def refuse_contemporaneous(
                 where=at,
                 mend=mend,
             )
+
+
+def refuse_choosers(
+    part: pd.Series, choice: pd.Series, *, name: str, where: tuple[str, ...] = ()
+) -> None:
+    """Refuse a network of those who choose something in the same period.
+
+    A part in which nearly all choosers of a stream are is none of these: nearly all who go
+    abroad may be women.
+
+    Parameters
+    ----------
+    part
+        0/1 with NaN, shape ``(obs,)``: of whom the network consists.
+    choice
+        Categorical of alternatives, shape ``(obs,)``, same rows and periods.
+    name, where
+        Of the column, for messages.
+
+    Raises
+    ------
+    SurveyError
+        Where `part` is no 0/1 column, or the indicator of an alternative, or of several.
+    """
+    mend = f"write a column that is 1 for those who count under [derive] or [recode.{name}_only]"
+    _refuse_indicator(
+        zero_or_one(part, name, where, mend=mend),
+        choice,
+        f"the column {name!r}, of whom a network consists,",
+        (*where, f"column {name!r}"),
+        "use what was known of people before the period",
+    )
+
+
+def _refuse_indicator(
+    values: npt.NDArray[np.float64],
+    choice: pd.Series,
+    what: str,
+    where: tuple[str, ...],
+    mend: str,
+) -> None:
+    if the_choice := _indicated(values, choice):
+        raise SurveyError(
+            f"{what} is the choice itself: it is 1 exactly where "
+            f"{' or '.join(map(repr, the_choice))} is chosen in the same period; {_REFLECTION}",
+            where=where,
+            mend=mend,
+        )
 
 
 @dataclass(frozen=True)

@@ -381,6 +381,8 @@ def test_a_cross_effect_without_its_sibling_is_warned_of() -> None:
         ("network_international", ("network", "international", "")),
         ("network_internal_women", ("network", "internal", "women")),
         ("household_internal_city", ("household", "internal_city", "")),
+        ("returned_international", ("returned", "international", "")),
+        ("away_internal", ("away", "internal", "")),
         ("network_stay", None),
         ("jobs_internal", None),
         ("network", None),

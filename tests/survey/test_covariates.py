@@ -447,8 +447,10 @@ FAULTS: list[tuple[str, Change, tuple[str, str], type[BayesmigError], str, list[
      "'moved' is the choice column", ["key networks.own_faith", "column 'moved'"], "known before"),
     ("network of the choosers", no_change, ('among = "woman"', 'among = "moved"'), S,
      "'moved' is the choice column", ["key networks.of_women", "column 'moved'"], "known before"),
-    ("network of years", no_change, ('among = "woman"', 'among = "educ"'), S,
-     "'educ' of a network holds", ["key networks.of_women", "column 'educ'"], ""),
+    ("network of a code", no_change, ('among = "woman"', 'among = "sex"'), S,
+     "'sex' holds 2; 0 or 1", ["key networks.of_women", "column 'sex'"], "under [derive]"),
+    ("network of itself", no_change, ('woman = "sex - 1"', 'woman = "of_women"'), P,
+     "of_women", ["key"], ""),
     ("part of the choice", no_change, ('leave_out = "lineage"', 'leave_out = "moved"'), S,
      "'moved' is the choice column", ["key networks.beyond_kin"], "known before"),
     ("left out by the choice", no_change, ('leave_out = "household"', 'leave_out = "moved"'), S,
@@ -498,6 +500,62 @@ def test_present_movers_who_are_away_are_no_network(tmp_path: Path) -> None:
     assert "key networks.returned" in err.value.where
 
 
+def test_those_who_choose_something_now_are_no_network(tmp_path: Path) -> None:
+    frame = microdata()
+    book = BOOK.replace('among = "woman"', 'among = "here"').replace("sex - 1", "here * 1")
+    for name, here, refused in (
+        ("indicator of a choice", frame["moved"] == "stay", True),
+        # Nearly all who go abroad may be women.
+        ("gendered stream", (frame["moved"] == "abroad") | (frame["pid"] % 3 == 0), False),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = frame.assign(here=here * 1)
+        if not refused:
+            read_survey(written(folder, book=book, rows=rows))
+            continue
+        with pytest.raises(SurveyError, match="of whom a network consists, is the choice") as err:
+            read_survey(written(folder, book=book, rows=rows))
+        assert "key networks.of_women" in err.value.where
+
+
+def test_whoever_is_no_part_of_a_network_is_exposed_to_it(tmp_path: Path) -> None:
+    """Also where it is not known whether they are; and of networks that are all at once."""
+    frame = microdata()
+    frame["part"] = (frame["sex"] == 2).astype(float).mask(frame["pid"] % 5 == 1)
+    here = frame["district"] == "03"
+    frame.loc[here & (frame["part"] == 1), "part"] = 0.0
+    more = """
+[networks.women_back]
+prior = "before"
+among = "part"
+by = "faith"
+side = "own"
+away = "gone"
+now = "back"
+measure = "count"
+weighted = true
+"""
+    book = BOOK.replace('woman = "sex - 1"', 'woman = "part"').replace(
+        "[networks.returned]", more + "\n[networks.returned]"
+    )
+    survey = read_survey(written(tmp_path, book=book, rows=frame))
+    assert len(survey.column("of_women")) == len(frame)
+    assert (survey.column("of_women")[here] == 0).all()
+    assert frame.loc[here, "part"].isna().any()
+    for i in range(0, len(frame), 11):
+        one = frame.iloc[i]
+        others = frame[
+            (frame["district"] == one["district"])
+            & (frame["year"] == one["year"])
+            & (frame["hid"] != one["hid"])
+            & (frame["faith"] == one["faith"])
+            & (frame["part"] == 1)
+        ]
+        back = (others["before"] * (1 - others["gone"]) * others["w"]).sum()
+        assert survey.column("women_back")[i] == pytest.approx(back)
+
+
 def test_a_joined_share_of_the_present_choice_is_refused(tmp_path: Path) -> None:
     """A negative control: rates of the same period cannot come in through a file."""
     frame, tables = microdata(), auxiliary()
@@ -535,7 +593,7 @@ def test_what_the_documentation_writes_is_a_codebook() -> None:
             assert not set(value) & set(book.get(key, {}))
             book[key] = {**book.get(key, {}), **value}
     read = validate(Codebook, book, file="docs")
-    assert len(read.networks) == 7
+    assert len(read.networks) == 9
     assert read.deprivation["deprivation"].within == ("origin", "period")
 
 

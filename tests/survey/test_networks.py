@@ -236,5 +236,5 @@ def test_networks_of_some_by_loops(own: str | None, measure: str) -> None:
 
 def test_of_whom_is_told_by_zero_and_one() -> None:
     frame = with_women().assign(woman=2.0)
-    with pytest.raises(SurveyError, match="'woman' of a network holds 2; 0 or 1"):
+    with pytest.raises(SurveyError, match="'woman' holds 2; 0 or 1"):
         exposure(frame, prior="prior", group="community", among="woman")
