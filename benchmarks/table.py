@@ -16,7 +16,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 RESULT, README = HERE / "results" / "engine.json", HERE.parent / "README.md"
 #: Of another machine, and of earlier code: what does not hold on both should be seen.
-EARLIER = HERE / "results" / "engine_xeon.json"
+EARLIER = HERE / "results" / "engine_epyc.json"
 SPEED = HERE.parent / "docs" / "speed.md"
 FIRST, LAST = "<!-- bench -->", "<!-- /bench -->"
 OURS, IDEAL = "bayesmig", "PyMC"
