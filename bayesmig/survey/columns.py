@@ -516,7 +516,7 @@ class Columns:
         for network in self.book.networks.values():
             counts = self.get(network.prior).notna()
             if network.among is not None:
-                counts &= self.get(network.among) == 1
+                counts &= zero_or_one(self.get(network.among), network.among) == 1
             feeds |= counts.to_numpy()
         if self.book.rates:
             feeds |= self.choice.notna().to_numpy()

@@ -19,8 +19,11 @@ from bayesmig.errors import SurveyError, nearest, rows_text
 from bayesmig.survey.derive import numbers_of
 
 Measure = Literal["share", "count"]
-#: How a 0/1 column is made of a count of moves, whose name is filled in.
+#: How a 0/1 column is made of a count of moves, and of a code; the column's name is filled in.
 ANY_MOVE = 'derive one, for instance {name}_any = "minimum({name}, 1)"'
+THOSE_WHO_COUNT = (
+    "write a column that is 1 for those who count under [derive] or [recode.{name}_only]"
+)
 Side = Literal["own", "other"]
 
 
@@ -87,7 +90,7 @@ def exposure(
     moved = zero_or_one(frame[prior], prior, mend=ANY_MOVE)
     known = np.isfinite(moved)
     if among is not None:
-        known &= zero_or_one(frame[among], among) == 1
+        known &= zero_or_one(frame[among], among, mend=THOSE_WHO_COUNT) == 1
     if by is not None:
         known &= frame[by].notna().to_numpy()
     heads = np.where(known, weights_of(frame, weight), 0.0)

@@ -18,7 +18,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from bayesmig.errors import SurveyError
-from bayesmig.survey.networks import ANY_MOVE, group_codes, others, zero_or_one
+from bayesmig.survey.networks import (
+    ANY_MOVE,
+    THOSE_WHO_COUNT,
+    group_codes,
+    others,
+    zero_or_one,
+)
 
 _REFLECTION = (
     "it contains the own choice, and a share of others who choose now is moved by the same "
@@ -83,19 +89,16 @@ def refuse_choosers(
     ----------
     part
         0/1 with NaN, shape ``(obs,)``: of whom the network consists.
-    choice
-        Categorical of alternatives, shape ``(obs,)``, same rows and periods.
-    name, where
-        Of the column, for messages.
+    choice, name, where
+        As for `refuse_contemporaneous`.
 
     Raises
     ------
     SurveyError
         Where `part` is no 0/1 column, or the indicator of an alternative, or of several.
     """
-    mend = f"write a column that is 1 for those who count under [derive] or [recode.{name}_only]"
     _refuse_indicator(
-        zero_or_one(part, name, where, mend=mend),
+        zero_or_one(part, name, where, mend=THOSE_WHO_COUNT),
         choice,
         f"the column {name!r}, of whom a network consists,",
         (*where, f"column {name!r}"),

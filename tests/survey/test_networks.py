@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from bayesmig.survey.networks import (
     exposure,
     household_exposure,
 )
+from bayesmig.survey.reflection import refuse_choosers
 
 
 def persons(n: int = 120, seed: int = 3) -> pd.DataFrame:
@@ -234,7 +236,12 @@ def test_networks_of_some_by_loops(own: str | None, measure: str) -> None:
     assert (exposure(other, **keys) != exposure(frame, **keys)).any()
 
 
-def test_of_whom_is_told_by_zero_and_one() -> None:
-    frame = with_women().assign(woman=2.0)
-    with pytest.raises(SurveyError, match="'woman' holds 2; 0 or 1"):
-        exposure(frame, prior="prior", group="community", among="woman")
+@pytest.mark.parametrize("name", ["woman", "{woman}", "{"])
+def test_of_whom_is_told_by_zero_and_one(name: str) -> None:
+    frame = with_women().assign(**{name: 2.0})
+    with pytest.raises(SurveyError, match=re.escape(f"{name!r} holds 2; 0 or 1")) as err:
+        exposure(frame, prior="prior", group="community", among=name)
+    assert f"[recode.{name}_only]" in err.value.mend
+    choice = pd.Series(pd.Categorical(["stay"] * len(frame)))
+    with pytest.raises(SurveyError, match=re.escape(f"{name!r} holds 2; 0 or 1")):
+        refuse_choosers(frame[name], choice, name=name)
